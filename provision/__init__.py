@@ -1,0 +1,1 @@
+"""The classroom appliance: build it, run it, prove it, renew it."""

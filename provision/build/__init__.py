@@ -1,0 +1,1 @@
+"""From a configuration to an OVA: stages, cache, plan, resume."""

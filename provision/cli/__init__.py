@@ -1,0 +1,71 @@
+"""The command line: one module per verb, found by its name, imported only when called."""
+
+import importlib
+import logging
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from provision.errors import ApplianceError
+
+INTERRUPTED = 130
+
+
+class Verbs(click.Group):
+    """A group whose subcommands are the sibling modules that define ``command``.
+
+    A module name with a leading underscore is a helper; ``_`` inside a name is shown as ``-``.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every verb without importing one."""
+        modules = pkgutil.iter_modules([str(Path(__file__).parent)])
+        return sorted(m.name.replace("_", "-") for m in modules if not m.name.startswith("_"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of one verb."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="classroom-appliance", prog_name="appliance")
+@click.option("-v", "--verbose", is_flag=True, help="Show each command as it runs, on stderr.")
+@click.pass_context
+def appliance(ctx: click.Context, verbose: bool) -> None:
+    """Build, run and renew a multi-user Sage notebook appliance for VirtualBox.
+
+    Results go to stdout, progress to stderr. Exit codes: 0 ok, 1 failed, 2 usage,
+    3 configuration, 4 host not ready, 5 hypervisor, 6 guest or SSH, 7 provisioning,
+    8 verification, 130 interrupted.
+    """
+    from provision.cli import _console
+
+    ctx.with_resource(_console.session(verbose=verbose))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line; handled errors end in one line and their own exit code."""
+    try:
+        code = appliance.main(args=argv, standalone_mode=False)
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        code = INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except ApplianceError as error:
+        logging.getLogger(__name__).debug("failed", exc_info=True)
+        click.secho(f"error: {error}", fg="red", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)

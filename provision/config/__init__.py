@@ -1,0 +1,1 @@
+"""The appliance.yml model: strict, with a default for every key."""

@@ -1,0 +1,1 @@
+"""What runs inside the appliance. Imports nothing from the host side."""

@@ -1,0 +1,1 @@
+"""Notebook sessions leased on pool accounts."""

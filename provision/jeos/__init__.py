@@ -1,0 +1,1 @@
+"""Just enough operating system: base root file system, partitions, boot loader, disks."""

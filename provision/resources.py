@@ -1,0 +1,20 @@
+"""Where our playbooks and templates are: beside the source, or inside the installed wheel."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def playbooks() -> Path:
+    """The directory of our Ansible playbooks and roles."""
+    return _find("playbooks")
+
+
+def templates() -> Path:
+    """The directory of every Jinja2 template, for the host and for the guest."""
+    return _find("templates")
+
+
+def _find(name: str) -> Path:
+    installed = _PACKAGE / "_data" / name
+    return installed if installed.is_dir() else _PACKAGE.parent / name

@@ -1,0 +1,1 @@
+"""Prove every promise of a built appliance, from outside and inside."""

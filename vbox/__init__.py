@@ -1,0 +1,1 @@
+"""Drive VirtualBox through VBoxManage. Knows nothing of classrooms; needs only Python."""
