@@ -1,0 +1,354 @@
+"""The model of ``appliance.yml``: every key, its type, its default and its explanation.
+
+The docstring below each field is its one explanation: the commented file that ``appliance init``
+writes, the reference in docs/configuration.md and the JSON Schema all take it from here.
+``model_dump()`` gives plain numbers (bytes, seconds); ``model_dump(mode="json")`` gives what a
+user would write.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from provision.config import values
+from provision.config.quantities import (
+    Duration,
+    Size,
+    format_percent,
+    parse_percent,
+    parse_size,
+)
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+_DISKS: dict[str, dict[str, Any]] = {
+    "root": {"size": "12G", "filesystem": "ext4", "mount": "/", "reserve": "5%"},
+    "home": {"size": "8G", "filesystem": "ext4", "mount": "/home", "reserve": "1%"},
+}
+_FORWARDS: dict[str, dict[str, Any]] = {
+    "ssh": {"host": 2222, "guest": 22, "public": False},
+    "notebook": {"host": 8000, "guest": 8000, "public": False},
+}
+_SUITES = {"debian": "trixie", "ubuntu": "noble"}
+
+
+def _with_defaults(value: Any, defaults: dict[str, dict[str, Any]]) -> Any:
+    """Let a named record that we know be given in part, or not at all."""
+    if not isinstance(value, dict):
+        return value
+    merged = dict(defaults) | value
+    for name, record in defaults.items():
+        if isinstance(merged[name], dict):
+            merged[name] = record | merged[name]
+    return merged
+
+
+class Section(BaseModel):
+    """What every mapping of the file has in common: strict, closed, immutable."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
+
+
+class AptSource(Section):
+    """A further package source for the guest."""
+
+    name: values.FileName
+    """file name below /etc/apt/sources.list.d"""
+    uri: values.Url
+    """where the packages are"""
+    suites: tuple[str, ...]
+    """suites to take from it"""
+    components: tuple[str, ...] = ()
+    """components to take from it; none for a flat repository"""
+    key: values.HostFile
+    """file with the public key that signs it"""
+
+
+class Disk(Section):
+    """One virtual disk with one file system."""
+
+    size: Size
+    """size of the virtual disk; the file on the host grows as it fills"""
+    filesystem: Literal["ext4"] = "ext4"
+    """file system"""
+    mount: values.MountPoint
+    """where the guest mounts it"""
+    reserve: Annotated[
+        float,
+        PlainSerializer(format_percent, return_type=str, when_used="json"),
+        WithJsonSchema({"type": ["string", "number"]}),
+    ] = 0.0
+    """kept free for root (percent or size), so that a full disk leaves the machine running"""
+
+    @field_validator("reserve", mode="before")
+    @classmethod
+    def _share(cls, value: Any, info: ValidationInfo) -> float:
+        if isinstance(value, str) and "%" not in value:
+            reserve, size = parse_size(value), info.data.get("size")
+            if not size:
+                return 0.0
+            if reserve >= size:
+                raise ValueError("the reserve leaves nothing of the disk; make the disk larger")
+            value = round(100 * reserve / size, 6)
+        percent = parse_percent(value)
+        if percent > 50:
+            raise ValueError("more than half of the disk; write at most 50%")
+        return percent
+
+
+class Image(Section):
+    """An existing cloud image to start from."""
+
+    source: values.PathOrUrl
+    """qcow2, VMDK, VDI or raw image: a path or a URL"""
+    sha256: values.Sha256 | None = None
+    """its checksum; required for a URL"""
+
+
+class Forward(Section):
+    """A port of this host that leads into the guest."""
+
+    host: Port
+    """port on this host"""
+    guest: Port
+    """port in the guest"""
+    public: bool = False
+    """true: open to the room; false: reachable from this host only"""
+
+
+class Network(Section):
+    """How the guest is reached."""
+
+    forwards: dict[values.RecordName, Forward] = Field(default_factory=dict, validate_default=True)
+    """ports by name; a name given as null removes ours"""
+    auto: bool = True
+    """take the next free port of this host when one is taken"""
+
+    @field_validator("forwards", mode="before")
+    @classmethod
+    def _merge(cls, value: Any) -> Any:
+        merged = _with_defaults(value, _FORWARDS)
+        if isinstance(merged, dict):
+            return {name: record for name, record in merged.items() if record is not None}
+        return merged
+
+
+class Admin(Section):
+    """Who administers the guest."""
+
+    user: values.AccountName = "sageadm"
+    """account with sudo, reached by SSH key only"""
+    keys: tuple[values.PublicKey, ...] = ()
+    """public keys, each as text or a file; none: a key pair is made once on this host"""
+
+    @field_validator("keys")
+    @classmethod
+    def _split(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(line for key in keys for line in key.splitlines()))
+
+
+class Limits(Section):
+    """What one session may use."""
+
+    memory: Size = 1 * GIB
+    """memory of all processes together"""
+    swap: Size = 0
+    """swap space"""
+    cpu: Annotated[int, Field(ge=1, le=6400)] = 100
+    """processor time, in percent of one core"""
+    tasks: Annotated[int, Field(ge=16, le=32768)] = 256
+    """processes and threads"""
+    files: Annotated[int, Field(ge=64, le=1048576)] = 1024
+    """open files of one process"""
+    file_size: Size = 1 * GIB
+    """largest file"""
+    tmp: Size = 256 * MIB
+    """private /tmp, in memory"""
+    disk: Size = 1 * GIB
+    """quota of one student's files"""
+
+
+class Pool(Section):
+    """The unprivileged accounts on which sessions run."""
+
+    count: Annotated[int, Field(ge=1, le=999)] = 5
+    """number of accounts, which is the number of sessions at once"""
+    prefix: values.AccountPrefix = "nb"
+    """their names are this and a number from 1"""
+    group: values.AccountName = "sageusers"
+    """their primary group; the admin is in it too"""
+    limits: Limits = Limits()
+    """what one session may use"""
+
+
+class UnattendedUpgrades(Section):
+    """Updates that the guest installs by itself."""
+
+    enabled: bool = True
+    """install updates every day"""
+    origins: Literal["security", "all"] = "security"
+    """which updates"""
+    mail: Literal["never", "on-failure", "always"] = "on-failure"
+    """when to write to root"""
+    reboot: bool = True
+    """restart when an update needs it"""
+    reboot_time: values.TimeOfDay = "04:30"
+    """when to restart, in the guest's time zone"""
+
+
+class Mail(Section):
+    """Where the guest's mail goes."""
+
+    root: values.MailAddress | None = None
+    """reads root's mail; null: it stays in the guest"""
+    smarthost: values.HostPort | None = None
+    """mail server that takes all outgoing mail, as host or host:port; null: local mail only"""
+
+
+class Hooks(Section):
+    """Your own Ansible work, run after ours."""
+
+    playbooks: tuple[values.HostFile, ...] = ()
+    """playbook files"""
+    roles: tuple[values.HostDirectory, ...] = ()
+    """role directories"""
+
+
+class Sage(Section):
+    """Which Sage goes into /opt/sage-VERSION."""
+
+    source: Literal["none", "passagemath", "debian", "tarball"] = "passagemath"
+    """none: Python kernel only; passagemath: wheels; debian: the suite's package; tarball"""
+    version: values.Version | None = None
+    """null: the version that we have tested; required for a tarball"""
+    path: values.HostFile | None = None
+    """tarball: file on this host"""
+    url: values.Url | None = None
+    """tarball: where to download it"""
+    sha256: values.Sha256 | None = None
+    """tarball: its checksum; required with url"""
+
+
+class Notebook(Section):
+    """The notebook server, in the words of the classic notebook()."""
+
+    port: Port = 8000
+    """port in the guest"""
+    interface: values.Address = "0.0.0.0"  # noqa: S104 - the guest's; NAT decides who reaches it
+    """address in the guest to listen on"""
+    secure: bool | None = None
+    """HTTPS; null: as soon as the notebook's forward is public"""
+    timeout: Duration = 3600
+    """an idle session is saved and ended after this time; 0: never"""
+    directory: values.MountPoint = "/home/students"
+    """the students' files"""
+    accounts: bool = False
+    """true: a visitor may make an account; false: the admin makes them"""
+    server_pool: tuple[values.UserAtHost, ...] = ()
+    """further accounts on other machines, as user@host"""
+    max_sessions: Annotated[int, Field(ge=1, le=999)] | None = None
+    """sessions at once; null: one for each pool account"""
+    session_expiry: Duration = 43200
+    """any session ends after this time; 0: never"""
+    network: Literal["none", "mirror", "open"] = "none"
+    """what sessions reach outside: nothing, the package mirrors, or everything"""
+
+
+class Config(Section):
+    """Everything that is configured about one appliance."""
+
+    name: values.HostName = "sage"
+    """name of the VM and host name of the guest"""
+    version: values.Version = "1.0"
+    """the appliance's own version, in the OVA"""
+    distribution: Literal["debian", "ubuntu"] = "debian"
+    """what the guest runs"""
+    suite: values.Suite = _SUITES["debian"]
+    """its release; ubuntu: noble unless given"""
+    mirror: values.Url | None = None
+    """package mirror; null: the one in this host's apt configuration, or the distribution's own"""
+    apt_sources: tuple[AptSource, ...] = ()
+    """further package sources"""
+    proxy: values.Url | None = None
+    """HTTP proxy for downloads while building"""
+    ca_certificates: tuple[values.HostFile, ...] = ()
+    """PEM files of certificate authorities that the guest trusts for good"""
+    locale: values.Locale = "en_US.UTF-8"
+    """language and character set"""
+    timezone: values.Timezone = "UTC"
+    """time zone, as in /usr/share/zoneinfo"""
+    keyboard: values.Keyboard = "us"
+    """keyboard layout of the console"""
+    cpus: Annotated[int, Field(ge=1, le=64)] = 2
+    """processors of the VM"""
+    memory: Size = 6 * GIB
+    """memory of the VM"""
+    disks: dict[values.RecordName, Disk] = Field(default_factory=dict, validate_default=True)
+    """disks by name; root and home are always there"""
+    image: Image | None = None
+    """start from this cloud image instead of the mirror"""
+    network: Network = Network()
+    """how the guest is reached"""
+    admin: Admin = Admin()
+    """who administers the guest"""
+    pool: Pool = Pool()
+    """the accounts on which sessions run"""
+    packages: tuple[values.PackageName, ...] = ()
+    """Debian packages to add to ours"""
+    unattended_upgrades: UnattendedUpgrades = UnattendedUpgrades()
+    """updates that the guest installs by itself"""
+    mail: Mail = Mail()
+    """where the guest's mail goes"""
+    hooks: Hooks = Hooks()
+    """your own Ansible work, run after ours"""
+    sage: Sage = Sage()
+    """which Sage goes in"""
+    notebook: Notebook = Notebook()
+    """the notebook server"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _suite_of_distribution(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "suite" not in data:
+            distribution = data.get("distribution", "debian")
+            if isinstance(distribution, str) and distribution in _SUITES:
+                return {**data, "suite": _SUITES[distribution]}
+        return data
+
+    @field_validator("disks", mode="before")
+    @classmethod
+    def _merge(cls, value: Any) -> Any:
+        return _with_defaults(value, _DISKS)
+
+    @property
+    def https(self) -> bool:
+        """Whether the notebook serves HTTPS: as told, or as soon as the room can reach it."""
+        if self.notebook.secure is not None:
+            return self.notebook.secure
+        forward = self.network.forwards.get("notebook")
+        return forward is not None and forward.public
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions may run at once on this appliance's own accounts."""
+        return min(self.notebook.max_sessions or self.pool.count, self.pool.count)
+
+    @property
+    def pool_accounts(self) -> tuple[str, ...]:
+        """The names of the pool's accounts."""
+        return tuple(f"{self.pool.prefix}{n}" for n in range(1, self.pool.count + 1))

@@ -1,0 +1,272 @@
+"""Names, addresses and files that a configuration holds, each with its rule and the mend."""
+
+import base64
+import binascii
+import difflib
+import ipaddress
+import re
+import struct
+import zoneinfo
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
+
+_HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DNS_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*", re.IGNORECASE | re.ASCII)
+_RESERVED = frozenset(
+    [
+        "root",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "lp",
+        "mail",
+        "news",
+        "uucp",
+        "proxy",
+        "www-data",
+        "backup",
+        "list",
+        "irc",
+        "nobody",
+        "sshd",
+        "messagebus",
+        "polkitd",
+        "sudo",
+        "adm",
+        "users",
+        "staff",
+        "shadow",
+        "utmp",
+        "systemd-network",
+    ]
+)
+_KEY_TYPES = (
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+)
+
+
+def _matching(pattern: str, complaint: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """A whole-text pattern with the sentence that explains it."""
+    compiled = re.compile(pattern, re.ASCII)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(complaint)
+        return value
+
+    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+
+
+def _account(value: str) -> str:
+    if value in _RESERVED:
+        raise ValueError("this name belongs to the system; choose another")
+    return value
+
+
+def _timezone(value: str) -> str:
+    known = zoneinfo.available_timezones()
+    if value not in known and (known or not re.fullmatch(r"[A-Za-z0-9_+/-]+", value)):
+        raise ValueError(f"not a time zone{nearest(value, known)}; see timedatectl list-timezones")
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        raise ValueError("not an address; write one as in 0.0.0.0 or 127.0.0.1") from None
+    return value
+
+
+def _mount_point(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("not an absolute path; begin it with /")
+    parts = value.split("/")[1:]
+    if value != "/" and (any(part in ("", ".", "..") for part in parts)):
+        raise ValueError("not a plain path; leave out //, ., .. and the final /")
+    if not re.fullmatch(r"[A-Za-z0-9/._-]+", value, re.ASCII):
+        raise ValueError("use only letters, digits, . _ - and /")
+    return value
+
+
+def _host_port(value: str) -> str:
+    host, colon, port = value.partition(":")
+    if not _DNS_NAME.fullmatch(host) or (colon and not (port.isascii() and port.isdigit())):
+        raise ValueError("not a mail server; write host or host:port")
+    if colon and not 1 <= int(port[:6]) <= 65535:
+        raise ValueError("not a port; write a number from 1 to 65535")
+    return value
+
+
+def _base(info: ValidationInfo) -> Path:
+    return Path((info.context or {}).get("base", "."))
+
+
+def host_path(value: Any, info: ValidationInfo) -> Path:
+    """An absolute path on this host; a relative one is taken from the file's own directory."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value:
+        raise ValueError("not a path; write the name of a file")
+    try:
+        return Path(_base(info).resolve() / Path(value).expanduser())
+    except (RuntimeError, ValueError):
+        raise ValueError("not a path that this host can read") from None
+
+
+def _existing(what: str, test: Callable[[Path], bool]) -> AfterValidator:
+    def check(path: Path) -> Path:
+        try:
+            found = test(path)
+        except (OSError, ValueError):
+            found = False
+        if not found:
+            raise ValueError(f"there is no {what} {path}")
+        return path
+
+    return AfterValidator(check)
+
+
+def _path_or_url(value: str, info: ValidationInfo) -> str:
+    if re.match(r"https?://", value):
+        return value
+    path = host_path(value, info)
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; write a path or an http(s) URL")
+    return str(path)
+
+
+def _public_key(value: str, info: ValidationInfo) -> str:
+    """The public keys of one entry, one a line: the entry itself, or the file it names."""
+    text = value.strip()
+    if text.startswith("-----BEGIN"):
+        raise ValueError("this is a private key; give the public one, the file that ends in .pub")
+    if not text.startswith(_KEY_TYPES):
+        path = host_path(text, info)
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise ValueError(
+                f"neither a public key nor a file: {path}; make one with ssh-keygen -t ed25519"
+            ) from None
+        except (OSError, ValueError):
+            raise ValueError(f"cannot read {path} as text") from None
+        if text.startswith("-----BEGIN"):
+            raise ValueError(f"{path} is a private key; give the file that ends in .pub")
+    lines = [line.strip() for line in text.splitlines()]
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise ValueError("holds no key")
+    for key in keys:
+        _check_key(key)
+    return "\n".join(keys)
+
+
+def _check_key(line: str) -> None:
+    """Refuse what sshd would silently ignore: the blob must name the type before it (RFC 4253)."""
+    kind, _, rest = line.partition(" ")
+    blob = rest.split(" ")[0]
+    if kind not in _KEY_TYPES:
+        raise ValueError(f"not an SSH public key; it must begin with {', '.join(_KEY_TYPES[:3])}…")
+    try:
+        data = base64.b64decode(blob, validate=True)
+        (length,) = struct.unpack_from(">I", data)
+    except (binascii.Error, struct.error, ValueError):
+        raise ValueError("the key is damaged; copy its whole line again") from None
+    if data[4 : 4 + length] != kind.encode() or len(data) < 4 + length + 32:
+        raise ValueError("the key is damaged or cut off; copy its whole line again")
+
+
+def nearest(word: str, known: Any) -> str:
+    """`` (did you mean …?)`` with the nearest of the known words, or nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {found[0]}?)" if found else ""
+
+
+HostName = Annotated[
+    str,
+    *_matching(
+        r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+        "not a host name; use small letters, digits and inner hyphens, at most 63",
+    ),
+]
+RecordName = Annotated[
+    str,
+    *_matching(
+        r"[a-z][a-z0-9_-]{0,30}", "not a name; begin with a small letter, then letters and digits"
+    ),
+]
+Version = Annotated[
+    str,
+    *_matching(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}", "not a version; write one as in 1.0"),
+]
+Suite = Annotated[
+    str, *_matching(r"[a-z][a-z0-9.-]{0,40}", "not a suite; write its code name, as in trixie")
+]
+Url = Annotated[
+    str,
+    *_matching(
+        r"(?:https?|file)://[^\s/?#@]*(?:/[^\s]*)?",
+        "not a URL; begin it with http://, https:// or file:// and keep passwords out",
+    ),
+]
+FileName = Annotated[
+    str, *_matching(r"[a-z0-9][a-z0-9._-]{0,60}", "not a file name; use letters, digits and . _ -")
+]
+PackageName = Annotated[
+    str,
+    *_matching(
+        r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?", "not a package name; use small letters and digits"
+    ),
+]
+Sha256 = Annotated[
+    str, *_matching(r"[0-9a-f]{64}", "not a SHA-256 checksum; write 64 hexadecimal digits")
+]
+Locale = Annotated[
+    str,
+    *_matching(
+        r"(?:C|[a-z]{2,3}_[A-Z]{2})\.UTF-8(?:@[a-z]+)?",
+        "not a UTF-8 locale; write one as in en_US.UTF-8",
+    ),
+]
+Keyboard = Annotated[
+    str, *_matching(r"[a-z]{2,8}", "not a keyboard layout; write its code, as in us or de")
+]
+TimeOfDay = Annotated[
+    str, *_matching(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", 'not a time of day; write "HH:MM"')
+]
+MailAddress = Annotated[
+    str, *_matching(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+", "not a mail address; write user@host")
+]
+UserAtHost = Annotated[
+    str,
+    *_matching(r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9.-]+", "not an account; write user@host"),
+]
+AccountName = Annotated[
+    str,
+    *_matching(r"[a-z][a-z0-9_-]{0,30}", "not an account name; use small letters, digits, _ and -"),
+    AfterValidator(_account),
+]
+AccountPrefix = Annotated[
+    str, *_matching(r"[a-z](?:[a-z0-9_-]{0,14}[a-z_-])?", "use small letters; end in no digit")
+]
+Timezone = Annotated[str, AfterValidator(_timezone)]
+Address = Annotated[str, AfterValidator(_address)]
+MountPoint = Annotated[str, AfterValidator(_mount_point)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+PathOrUrl = Annotated[str, AfterValidator(_path_or_url)]
+PublicKey = Annotated[str, AfterValidator(_public_key)]
+HostFile = Annotated[Path, BeforeValidator(host_path), _existing("file", Path.is_file)]
+HostDirectory = Annotated[Path, BeforeValidator(host_path), _existing("directory", Path.is_dir)]
