@@ -1,0 +1,351 @@
+"""The runtime for everywhere: disks booted by QEMU, at full speed where KVM really works.
+
+Without KVM the guest is emulated, about 20 times slower. QEMU ends with this process, even when
+it is killed, and the given disks are never written unless that is asked for.
+"""
+
+import contextlib
+import functools
+import json
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from provision.errors import HypervisorError
+from provision.machine import SshEndpoint, keys, kvm
+from provision.machine.credentials import sign_in, smbios
+from provision.machine.qmp import Monitor
+from provision.machine.ssh import NoAnswerError, wait_for_ssh
+from provision.process import require, run
+from provision.progress import note
+
+KVM_BOOT_SECONDS = 90
+EMULATED_BOOT_SECONDS = 420
+SHUTDOWN_SECONDS = 90
+SSH = 22
+SAVED = "booted"  # the name of the saved state inside the overlays
+
+Accelerator = Literal["kvm", "tcg"]
+
+
+@dataclass(frozen=True)
+class DirectBoot:
+    """A kernel that QEMU starts itself, past BIOS and boot loader.
+
+    Args:
+        kernel: the Linux image.
+        initrd: its initial RAM disk.
+        command_line: the kernel's arguments, with ``root=``.
+    """
+
+    kernel: Path
+    initrd: Path
+    command_line: str
+
+
+class QemuMachine:
+    """A guest booted from disk images (raw, qcow2, VDI, VMDK) with BIOS on a Q35 board.
+
+    Args:
+        disks: images, in the order of their ports. They are only read: what the guest writes
+            goes to overlays that are dropped with the machine.
+        user: account to sign in as. Its key is made for this machine and passed to the guest's
+            systemd at boot (see `provision.machine.credentials`).
+        key: private key that the guest accepts already; nothing is passed to the guest then.
+        write: let the guest write to the given disks.
+        forwards: guest TCP port -> loopback port of this host, 0 for any free one; SSH is added.
+        memory: bytes.
+        cpus: virtual processors.
+        bus: the disks' controller, SATA as in VirtualBox, or virtio.
+        boot: start this kernel instead of the disk's boot loader.
+        seed: ISO image for the guest's CD drive, such as cloud-init's.
+        directory: where overlays, key and console log go; kept. By default a temporary one that
+            goes with the machine.
+        accelerator: forces one; by default KVM where it works, else emulation.
+    """
+
+    def __init__(
+        self,
+        disks: Sequence[Path],
+        *,
+        user: str = "root",
+        key: Path | None = None,
+        write: bool = False,
+        forwards: Mapping[int, int] | None = None,
+        memory: int = 1 << 30,
+        cpus: int = 2,
+        bus: Literal["sata", "virtio"] = "sata",
+        boot: DirectBoot | None = None,
+        seed: Path | None = None,
+        directory: Path | None = None,
+        accelerator: Accelerator | None = None,
+    ) -> None:
+        self._disks = tuple(disks)
+        self._user = user
+        self._key = key
+        self._write = write
+        self._wanted = {SSH: 0, **(forwards or {})}
+        self._memory = memory
+        self._cpus = cpus
+        self._bus = bus
+        self._boot = boot
+        self._seed = seed
+        self._kept = directory
+        self._accelerator = accelerator
+        self._directory: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._monitor: Monitor | None = None
+        self._forwards: dict[int, int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._write:
+            self.stop()
+        else:
+            self.cut()
+
+    @property
+    def console(self) -> Path:
+        """The file that takes the guest's serial console."""
+        return self._place() / "console.log"
+
+    def start(self) -> SshEndpoint:
+        """Boot the guest: 10 s with KVM, 25-60 s emulated; 1 s where its state was saved.
+
+        Must be called from the thread that outlives the guest: Linux ties QEMU's life to it.
+
+        Returns:
+            How to reach the account in the guest.
+
+        Raises:
+            HostNotReadyError: QEMU is not installed.
+            HypervisorError: QEMU ended before SSH answered, or a forwarded port is taken.
+            GuestError: SSH did not answer in time, or refused us.
+        """
+        accelerator = self._accelerator or ("kvm" if kvm.works() else "tcg")
+        if accelerator == "kvm" and self._accelerator is None:
+            try:
+                return self._start("kvm")
+            except (HypervisorError, NoAnswerError) as error:
+                if "hostfwd" in str(error):
+                    raise
+                note(f"KVM does not run this guest, emulating it instead: {error}")
+                kvm.remember(False)
+                accelerator = "tcg"
+        return self._start(accelerator)
+
+    def stop(self) -> None:
+        """Shut the guest down by its power button; after 90 s, cut the power. Idempotent."""
+        if self._process is not None and self._monitor is not None:
+            with contextlib.suppress(HypervisorError, subprocess.TimeoutExpired):
+                self._monitor.execute("system_powerdown")
+                self._process.wait(SHUTDOWN_SECONDS)
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut the power; a temporary directory and its overlays go with it. Idempotent."""
+        self._end()
+        if self._directory is not None and self._kept is None:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory = None
+
+    def forwarded(self, guest_port: int) -> int:
+        """The loopback port of this host that reaches ``guest_port``."""
+        return self._forwards[guest_port]
+
+    def save(self) -> None:
+        """Keep the running guest's whole state in the overlays, for `restore` and `start`.
+
+        Raises:
+            HypervisorError: a disk is neither raw nor qcow2, whose state QEMU cannot save.
+        """
+        answer = self._running().console(f"savevm {SAVED}")
+        if answer.strip():
+            raise HypervisorError(f"QEMU cannot save the machine: {answer.strip()}")
+        (self._place() / SAVED).touch()
+
+    def restore(self) -> None:
+        """Set the running guest back to its saved state, in about a second; its clock too."""
+        answer = self._running().console(f"loadvm {SAVED}")
+        if answer.strip():
+            raise HypervisorError(f"QEMU cannot restore the machine: {answer.strip()}")
+
+    def _start(self, accelerator: Accelerator) -> SshEndpoint:
+        directory = self._place()
+        saved = (directory / SAVED).exists()
+        key = self._key or directory / "key"
+        if not key.exists():
+            keys.generate(key, comment="verify")
+        ours, theirs = socket.socketpair()
+        with theirs, (directory / "qemu.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(require("setpriv", "util-linux"), "--pdeathsig", "KILL"),
+                    *self._argv(accelerator, saved, key, theirs.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[theirs.fileno()],
+            )
+        self._monitor = Monitor(ours)
+        try:
+            try:
+                self._monitor.negotiate()
+                self._forwards = _forwards(self._monitor.console("info usernet"))
+            except HypervisorError:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(5)
+                self._check_alive()
+                raise
+            endpoint = SshEndpoint(
+                host="127.0.0.1",
+                port=self._forwards[SSH],
+                user=self._user,
+                key=key,
+                known_hosts=directory / f"known_hosts-{self._forwards[SSH]}",
+            )
+            seconds = KVM_BOOT_SECONDS if accelerator == "kvm" else EMULATED_BOOT_SECONDS
+            wait_for_ssh(endpoint, timeout=seconds, alive=self._check_alive, refusal=seconds / 4)
+        except BaseException:
+            self._end()
+            raise
+        return endpoint
+
+    def _argv(self, accelerator: Accelerator, saved: bool, key: Path, monitor: int) -> list[str]:
+        forwards = "".join(
+            f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in self._wanted.items()
+        )
+        network = "virtio-net-pci" if self._bus == "virtio" else "e1000"
+        argv = [
+            require("qemu-system-x86_64", "qemu-system-x86"),
+            *("-accel", "kvm" if accelerator == "kvm" else "tcg,thread=multi"),
+            *("-cpu", _cpu(accelerator), "-smp", str(self._cpus)),
+            *("-machine", "q35", "-m", f"{self._memory >> 20}M"),
+            *("-nodefaults", "-display", "none", "-vga", "std", "-no-user-config"),
+            *("-chardev", f"socket,id=monitor,fd={monitor}"),
+            *("-mon", "chardev=monitor,mode=control"),
+            *("-chardev", f"file,id=serial,path={self.console},append=on"),
+            *("-serial", "chardev:serial"),
+            *("-netdev", f"user,id=net{forwards}", "-device", f"{network},netdev=net"),
+        ]
+        for number, disk in enumerate(self._disks):
+            image, form = (disk, _format(disk)) if self._write else self._overlay(number, disk)
+            cache = "writeback" if self._write else "unsafe"
+            device = "virtio-blk-pci" if self._bus == "virtio" else f"ide-hd,bus=ide.{number}"
+            argv += [
+                "-drive",
+                f"file={_escaped(image)},format={form},if=none,id=disk{number},"
+                f"cache={cache},discard=unmap",
+                *("-device", f"{device},drive=disk{number}"),
+            ]
+        if self._seed:
+            file = _escaped(self._seed)
+            argv += [
+                *("-drive", f"file={file},format=raw,if=none,id=seed,media=cdrom,read-only=on"),
+                *("-device", f"ide-cd,bus=ide.{len(self._disks)},drive=seed"),
+            ]
+        if self._boot:
+            argv += [
+                *("-kernel", str(self._boot.kernel), "-initrd", str(self._boot.initrd)),
+                *("-append", self._boot.command_line),
+            ]
+        if self._key is None:
+            public = key.with_name(key.name + ".pub").read_text().strip()
+            argv += smbios(sign_in(self._user, public))
+        return [*argv, "-loadvm", SAVED] if saved else argv
+
+    def _overlay(self, number: int, disk: Path) -> tuple[Path, str]:
+        overlay = self._place() / f"disk{number}.qcow2"
+        if not (self._place() / SAVED).exists():
+            overlay.unlink(missing_ok=True)
+            run(
+                [
+                    require("qemu-img", "qemu-utils"),
+                    *("create", "-q", "-f", "qcow2", "-F", _format(disk)),
+                    *("-b", str(disk.resolve()), str(overlay)),
+                ]
+            )
+        return overlay, "qcow2"
+
+    def _place(self) -> Path:
+        if self._directory is None:
+            if self._kept is not None:
+                self._kept.mkdir(parents=True, exist_ok=True)
+            self._directory = self._kept or Path(tempfile.mkdtemp(prefix="appliance-qemu-"))
+        return self._directory
+
+    def _running(self) -> Monitor:
+        if self._monitor is None:
+            raise HypervisorError("the machine is not running")
+        return self._monitor
+
+    def _check_alive(self) -> None:
+        """Raise when QEMU has ended, or KVM met an instruction that it cannot run."""
+        if self._process is not None and self._process.poll() is not None:
+            log = self._place() / "qemu.log"
+            told = log.read_text(errors="replace").strip().splitlines()[-5:]
+            raise HypervisorError(
+                f"QEMU ended with status {self._process.returncode}: " + " | ".join(told)
+            )
+        status = self._running().execute("query-status")["status"]
+        if status != "running":
+            raise HypervisorError(f"QEMU stopped the guest: {status}")
+
+    def _end(self) -> None:
+        """End the QEMU process at once."""
+        process, self._process = self._process, None
+        monitor, self._monitor = self._monitor, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        if monitor is not None:
+            monitor.close()
+        self._forwards = {}
+
+
+def _forwards(told: str) -> dict[int, int]:
+    """Read guest port -> host port from QEMU's list of connections."""
+    rule = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)\s")
+    return {int(guest): int(host) for host, guest in rule.findall(told)}
+
+
+def _format(disk: Path) -> str:
+    told = run([require("qemu-img", "qemu-utils"), "info", "-U", "--output=json", str(disk)])
+    form: str = json.loads(told)["format"]
+    return form
+
+
+def _escaped(path: Path) -> str:
+    """Write a path as a value of QEMU's option lists, where a comma is doubled."""
+    return str(path.resolve()).replace(",", ",,")
+
+
+@functools.cache
+def _version() -> tuple[int, int]:
+    """The installed QEMU's major and minor version."""
+    told = run([require("qemu-system-x86_64", "qemu-system-x86"), "--version"])
+    found = re.search(r"version (\d+)\.(\d+)", told)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _cpu(accelerator: Accelerator) -> str:
+    if accelerator == "kvm":
+        return "host"
+    # QEMU before 8 emulates cmpxchg16b wrongly now and then, and the guest's kernel crashes.
+    return "max,cx16=off" if _version() < (8, 0) else "max"
