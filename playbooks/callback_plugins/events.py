@@ -1,0 +1,85 @@
+"""Tell the program that runs Ansible what happens, one JSON text per line of stderr.
+
+Each line begins with the record separator of RFC 7464, which nothing else prints.
+"""
+
+import json
+import sys
+import time
+
+from ansible.plugins.callback import CallbackBase
+
+DOCUMENTATION = """
+name: events
+type: stdout
+short_description: task events as JSON lines on stderr
+description:
+  - Prints one JSON text for each play, task and result, for provision.build.playbook.
+"""
+
+RECORD_SEPARATOR = "\x1e"
+
+
+def _count(block):
+    """Count the tasks of a block and of the blocks in it."""
+    inner = [*block.block, *block.rescue, *block.always]
+    return sum(_count(entry) if hasattr(entry, "block") else 1 for entry in inner)
+
+
+def _message(result):
+    """Say why a task failed, in the module's own words; the parts that it has, once each."""
+    parts = [result.get("msg"), result.get("module_stderr"), result.get("stderr")]
+    if not result.get("stderr"):
+        parts.append(result.get("stdout"))
+    for item in result.get("results", []):
+        if item.get("failed"):
+            parts.append(f"({item.get('_ansible_item_label', item.get('item'))}) {_message(item)}")
+    texts = [str(part).strip() for part in parts if part]
+    return "\n".join(dict.fromkeys(texts))
+
+
+class CallbackModule(CallbackBase):
+    """Writes the events; Ansible calls its methods by name."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "events"
+
+    def _emit(self, **event):
+        sys.stderr.write(RECORD_SEPARATOR + json.dumps(event, default=str) + "\n")
+        sys.stderr.flush()
+
+    def v2_playbook_on_play_start(self, play):
+        tasks = [block for block in play.compile() if block]
+        self._emit(event="play", name=play.get_name(), tasks=sum(map(_count, tasks)))
+
+    def v2_playbook_on_task_start(self, task, is_conditional):
+        self._begun = time.monotonic()
+        if task.action not in ("meta", "ansible.builtin.meta"):
+            self._emit(event="task", name=task.get_name())
+
+    def v2_playbook_on_handler_task_start(self, task):
+        self._begun = time.monotonic()
+        self._emit(event="handler", name=task.get_name())
+
+    def _result(self, status, result):
+        shown = {} if status in ("ok", "skipped") else {"message": _message(result.result)}
+        self._emit(
+            event="result",
+            status=status,
+            task=result.task.get_name(),
+            seconds=round(time.monotonic() - self._begun, 3),
+            **shown,
+        )
+
+    def v2_runner_on_ok(self, result):
+        self._result("changed" if result.result.get("changed") else "ok", result)
+
+    def v2_runner_on_skipped(self, result):
+        self._result("skipped", result)
+
+    def v2_runner_on_failed(self, result, ignore_errors=False):
+        self._result("ignored" if ignore_errors else "failed", result)
+
+    def v2_runner_on_unreachable(self, result):
+        self._result("unreachable", result)

@@ -1,0 +1,282 @@
+"""Run one playbook against one guest over SSH, with nothing of the user's own Ansible in it."""
+
+import contextlib
+import contextvars
+import json
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from provision import resources
+from provision.errors import GuestError, ProvisioningError
+from provision.machine import SshEndpoint
+from provision.process import CommandFailedError, require, run
+from provision.progress import advance, step
+
+log = logging.getLogger(__name__)
+
+RECORD_SEPARATOR = "\x1e"  # begins each event line of playbooks/callback_plugins/events.py
+CONNECT_SECONDS = 30
+
+CONFIGURATION = """\
+[defaults]
+home = {private}/home
+roles_path = {roles}
+callback_plugins = {playbooks}/callback_plugins
+stdout_callback = events
+gathering = explicit
+inject_facts_as_vars = False
+interpreter_python = /usr/bin/python3
+remote_tmp = /tmp/.ansible
+host_key_checking = True
+retry_files_enabled = False
+forks = 1
+timeout = {timeout}
+{strategy}
+[ssh_connection]
+pipelining = {pipelining}
+ssh_args = {ssh_args}
+control_path = {private}/%%C
+transfer_method = piped
+"""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How Ansible speaks to the guest; the default is the fastest that is safe.
+
+    Args:
+        pipelining: feed modules to the guest's Python through SSH instead of copying files.
+        persistent: keep one SSH connection for the whole run.
+    """
+
+    pipelining: bool = True
+    persistent: bool = True
+
+
+@dataclass(frozen=True)
+class PlaySummary:
+    """What a playbook did.
+
+    Args:
+        ok: how many tasks found all as it should be.
+        changed: the names of the tasks and handlers that changed something.
+        skipped: how many tasks did not apply.
+        seconds: wall time, with Ansible's own start.
+        times: seconds by task, in order.
+    """
+
+    ok: int
+    changed: tuple[str, ...]
+    skipped: int
+    seconds: float
+    times: tuple[tuple[str, float], ...] = field(repr=False)
+
+
+class _Events:
+    """Takes Ansible's event lines: into the log, into the progress, into the summary."""
+
+    def __init__(self, name: str, file: IO[str]) -> None:
+        self._name = name
+        self._file = file
+        self.done = self.total = self.ok = self.skipped = 0
+        self.changed: list[str] = []
+        self.times: list[tuple[str, float]] = []
+        self.failure: dict[str, Any] | None = None
+        self.other: list[str] = []
+
+    def line(self, line: str) -> None:
+        if not line.startswith(RECORD_SEPARATOR):
+            self.other.append(line)
+            self._write(line)
+            return
+        event = json.loads(line[1:])
+        match event["event"]:
+            case "play":
+                self.total += event["tasks"]
+                self._write(f"PLAY {event['name']}")
+            case "task" | "handler" as kind:
+                self.done = min(self.done + (kind == "task"), self.total)
+                self._write(f"{kind.upper()} {event['name']}")
+                advance(self.done, self.total or None)
+            case "result":
+                self._result(event)
+
+    def _result(self, event: dict[str, Any]) -> None:
+        status, task = event["status"], event["task"]
+        self.times.append((task, event["seconds"]))
+        message = event.get("message", "")
+        self._write(f"  {status} ({event['seconds']:.1f} s)" + (f": {message}" if message else ""))
+        match status:
+            case "ok" | "ignored":
+                self.ok += 1
+            case "changed":
+                self.changed.append(task)
+            case "skipped":
+                self.skipped += 1
+            case "failed" | "unreachable":
+                self.failure = event
+
+    def _write(self, text: str) -> None:
+        stamp = time.strftime("%H:%M:%S")
+        for line in text.splitlines():
+            self._file.write(f"{stamp} {self._name}: {line}\n")
+        self._file.flush()
+
+
+def run_playbook(
+    playbook: str | Path,
+    endpoint: SshEndpoint,
+    variables: Mapping[str, Any],
+    *,
+    log: Path,
+    check: bool = False,
+    roles: Sequence[Path] = (),
+    transport: Transport | None = None,
+) -> PlaySummary:
+    """Run a playbook to its end, showing its tasks as progress.
+
+    Args:
+        playbook: the name of one of ours, without ``.yml``, or the path of any other.
+        endpoint: the guest; its host key must be pinned in ``known_hosts`` already.
+        variables: for the playbook, as JSON can carry them. They go through a file that only
+            we can read, never through a command line.
+        log: file to which each task, its outcome and its messages are appended.
+        check: tell what would change, change nothing.
+        roles: directories of further roles; ours come first.
+        transport: how to speak to the guest, for measurements.
+
+    Returns:
+        What it did.
+
+    Raises:
+        ProvisioningError: a task failed, or the playbook cannot be run at all.
+        GuestError: the guest could not be reached, or refused us.
+    """
+    path = Path(playbook)
+    if isinstance(playbook, str):
+        path = resources.playbooks() / f"{playbook}.yml"
+    name = path.stem
+    begun = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with step(f"playbook {name}"), _private_directory() as private, log.open("a") as file:
+        events = _Events(name, file)
+        argv = _prepare(private, path, endpoint, variables, roles, transport or Transport())
+        if check:
+            argv.append("--check")
+        context = contextvars.copy_context()  # on_line is called from a thread without ours
+        failed = None
+        try:
+            run(argv, on_line=lambda line: context.run(events.line, line), cwd=path.parent)
+        except CommandFailedError as error:
+            failed = error
+        finally:
+            _close_connections(private)
+        if failed:
+            raise _explained(name, endpoint, events, failed, log) from failed
+    return PlaySummary(
+        ok=events.ok,
+        changed=tuple(events.changed),
+        skipped=events.skipped,
+        seconds=time.monotonic() - begun,
+        times=tuple(events.times),
+    )
+
+
+@contextlib.contextmanager
+def _private_directory() -> Iterator[Path]:
+    """A directory that only we can enter, with a name short enough for a socket in it."""
+    private = Path(tempfile.mkdtemp(prefix="appliance-"))
+    try:
+        yield private
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def _prepare(
+    private: Path,
+    playbook: Path,
+    endpoint: SshEndpoint,
+    variables: Mapping[str, Any],
+    roles: Sequence[Path],
+    transport: Transport,
+) -> list[str]:
+    """Write Ansible's configuration and inventory; give the command that uses nothing else."""
+    ours = resources.playbooks()
+    options = {
+        "UserKnownHostsFile": str(endpoint.known_hosts),
+        "GlobalKnownHostsFile": "/dev/null",
+        "StrictHostKeyChecking": "yes",
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "PreferredAuthentications": "publickey",
+        "ServerAliveInterval": "30",
+    }
+    if transport.persistent:
+        options |= {"ControlMaster": "auto", "ControlPersist": "60s"}
+    else:
+        options |= {"ControlMaster": "no"}
+    configuration = CONFIGURATION.format(
+        private=private,
+        playbooks=ours,
+        roles=":".join(str(path) for path in (ours / "roles", *roles)),
+        timeout=CONNECT_SECONDS,
+        strategy="",
+        pipelining=transport.pipelining,
+        ssh_args=" ".join(
+            ["-F /dev/null", *(f"-o {key}={value}" for key, value in options.items())]
+        ),
+    )
+    (private / "ansible.cfg").write_text(configuration)
+    host = {
+        "ansible_host": endpoint.host,
+        "ansible_port": endpoint.port,
+        "ansible_user": endpoint.user,
+        "ansible_ssh_private_key_file": str(endpoint.key),
+        "ansible_become": endpoint.user != "root",
+        "templates_dir": str(resources.templates() / "guest"),
+        **variables,
+    }
+    inventory = private / "inventory.json"
+    inventory.touch(mode=0o600)
+    inventory.write_text(json.dumps({"all": {"hosts": {"guest": host}}}))
+    foreign = [word for name in os.environ if name.startswith("ANSIBLE_") for word in ("-u", name)]
+    return [
+        *(require("env", "coreutils"), *foreign, f"ANSIBLE_CONFIG={private / 'ansible.cfg'}"),
+        *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(playbook)),
+    ]
+
+
+def _close_connections(private: Path) -> None:
+    """End the SSH connections that Ansible keeps open in the background."""
+    for socket in private.iterdir():
+        if socket.is_socket():
+            subprocess.run(
+                ["ssh", "-F", "/dev/null", "-O", "exit", "-o", f"ControlPath={socket}", "guest"],
+                check=False,
+                capture_output=True,
+                timeout=10,
+            )
+
+
+def _explained(
+    name: str, endpoint: SshEndpoint, events: _Events, failed: CommandFailedError, log: Path
+) -> GuestError | ProvisioningError:
+    """Turn what Ansible told into one error that names the playbook, the task and the reason."""
+    hint = f"the whole story is in {log}"
+    if events.failure is None:
+        told = "\n".join(events.other[-10:]) or failed.tail
+        return ProvisioningError(f"playbook {name} cannot be run: {told}", hint=hint)
+    task, message = events.failure["task"], events.failure["message"]
+    if events.failure["status"] == "unreachable":
+        where = f"{endpoint.user}@{endpoint.host} port {endpoint.port}"
+        return GuestError(f"playbook {name}: no way to {where}: {message}", hint=hint)
+    return ProvisioningError(f"playbook {name}, task “{task}”: {message}", hint=hint)
