@@ -91,7 +91,7 @@ class Disk(Section):
     reserve: Annotated[
         float,
         PlainSerializer(format_percent, return_type=str, when_used="json"),
-        WithJsonSchema({"type": ["string", "number"]}),
+        WithJsonSchema({"type": ["string", "number"], "format": "percent or size"}),
     ] = 0.0
     """kept free for root (percent or size), so that a full disk leaves the machine running"""
 

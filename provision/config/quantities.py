@@ -76,25 +76,11 @@ Size = Annotated[
     int,
     BeforeValidator(parse_size),
     PlainSerializer(format_size, return_type=str, when_used="json"),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": "^[0-9]+ ?[KMGTkmgt]?i?[Bb]?$"},
-                {"type": "integer", "minimum": 0},
-            ]
-        }
-    ),
+    WithJsonSchema({"type": ["string", "integer"], "format": "size", "minimum": 0}),
 ]
 Duration = Annotated[
     int,
     BeforeValidator(parse_duration),
     PlainSerializer(format_duration, return_type=str, when_used="json"),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string", "pattern": "^[0-9]+[smhd]$"},
-                {"type": "integer", "minimum": 0},
-            ]
-        }
-    ),
+    WithJsonSchema({"type": ["string", "integer"], "format": "duration", "minimum": 0}),
 ]

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import struct
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,36 +15,10 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSc
 
 _HOST_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*", re.IGNORECASE | re.ASCII)
-_RESERVED = frozenset(
-    [
-        "root",
-        "daemon",
-        "bin",
-        "sys",
-        "sync",
-        "games",
-        "man",
-        "lp",
-        "mail",
-        "news",
-        "uucp",
-        "proxy",
-        "www-data",
-        "backup",
-        "list",
-        "irc",
-        "nobody",
-        "sshd",
-        "messagebus",
-        "polkitd",
-        "sudo",
-        "adm",
-        "users",
-        "staff",
-        "shadow",
-        "utmp",
-        "systemd-network",
-    ]
+_SYSTEM_ACCOUNTS = (
+    *("root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp"),
+    *("proxy", "www-data", "backup", "list", "irc", "nobody", "sshd", "messagebus", "polkitd"),
+    *("sudo", "adm", "users", "staff", "shadow", "utmp", "postfix", "docker"),
 )
 _KEY_TYPES = (
     "ssh-ed25519",
@@ -57,8 +31,13 @@ _KEY_TYPES = (
 )
 
 
-def _matching(pattern: str, complaint: str) -> tuple[AfterValidator, WithJsonSchema]:
-    """A whole-text pattern with the sentence that explains it."""
+def _kind(name: str, **rules: str) -> WithJsonSchema:
+    """How the JSON Schema and the reference name this kind of text."""
+    return WithJsonSchema({"type": "string", "format": name, **rules})
+
+
+def _matching(kind: str, pattern: str, complaint: str) -> tuple[AfterValidator, WithJsonSchema]:
+    """A whole-text pattern, the kind of value it describes and what to say of any other."""
     compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
@@ -66,11 +45,11 @@ def _matching(pattern: str, complaint: str) -> tuple[AfterValidator, WithJsonSch
             raise ValueError(complaint)
         return value
 
-    return AfterValidator(check), WithJsonSchema({"type": "string", "pattern": f"^{pattern}$"})
+    return AfterValidator(check), _kind(kind, pattern=f"^{pattern}$")
 
 
 def _account(value: str) -> str:
-    if value in _RESERVED:
+    if value in _SYSTEM_ACCOUNTS:
         raise ValueError("this name belongs to the system; choose another")
     return value
 
@@ -189,7 +168,7 @@ def _check_key(line: str) -> None:
         raise ValueError("the key is damaged or cut off; copy its whole line again")
 
 
-def nearest(word: str, known: Any) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean …?)`` with the nearest of the known words, or nothing."""
     found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {found[0]}?)" if found else ""
@@ -198,6 +177,7 @@ def nearest(word: str, known: Any) -> str:
 HostName = Annotated[
     str,
     *_matching(
+        "host name",
         r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
         "not a host name; use small letters, digits and inner hyphens, at most 63",
     ),
@@ -205,68 +185,101 @@ HostName = Annotated[
 RecordName = Annotated[
     str,
     *_matching(
-        r"[a-z][a-z0-9_-]{0,30}", "not a name; begin with a small letter, then letters and digits"
+        "name",
+        r"[a-z][a-z0-9_-]{0,30}",
+        "not a name; begin with a small letter, then letters and digits",
     ),
 ]
 Version = Annotated[
     str,
-    *_matching(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}", "not a version; write one as in 1.0"),
+    *_matching(
+        "version", r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,63}", "not a version; write one as in 1.0"
+    ),
 ]
 Suite = Annotated[
-    str, *_matching(r"[a-z][a-z0-9.-]{0,40}", "not a suite; write its code name, as in trixie")
+    str,
+    *_matching("suite", r"[a-z][a-z0-9.-]{0,40}", "not a suite; write its code name, as in trixie"),
 ]
 Url = Annotated[
     str,
     *_matching(
+        "URL",
         r"(?:https?|file)://[^\s/?#@]*(?:/[^\s]*)?",
         "not a URL; begin it with http://, https:// or file:// and keep passwords out",
     ),
 ]
 FileName = Annotated[
-    str, *_matching(r"[a-z0-9][a-z0-9._-]{0,60}", "not a file name; use letters, digits and . _ -")
+    str,
+    *_matching(
+        "file name", r"[a-z0-9][a-z0-9._-]{0,60}", "not a file name; use letters, digits and . _ -"
+    ),
 ]
 PackageName = Annotated[
     str,
     *_matching(
-        r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?", "not a package name; use small letters and digits"
+        "package",
+        r"[a-z0-9][a-z0-9+.-]+(?::[a-z0-9]+)?",
+        "not a package name; use small letters and digits",
     ),
 ]
 Sha256 = Annotated[
-    str, *_matching(r"[0-9a-f]{64}", "not a SHA-256 checksum; write 64 hexadecimal digits")
+    str,
+    *_matching("SHA-256", r"[0-9a-f]{64}", "not a SHA-256 checksum; write 64 hexadecimal digits"),
 ]
 Locale = Annotated[
     str,
     *_matching(
+        "locale",
         r"(?:C|[a-z]{2,3}_[A-Z]{2})\.UTF-8(?:@[a-z]+)?",
         "not a UTF-8 locale; write one as in en_US.UTF-8",
     ),
 ]
 Keyboard = Annotated[
-    str, *_matching(r"[a-z]{2,8}", "not a keyboard layout; write its code, as in us or de")
+    str,
+    *_matching("layout", r"[a-z]{2,8}", "not a keyboard layout; write its code, as in us or de"),
 ]
 TimeOfDay = Annotated[
-    str, *_matching(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", 'not a time of day; write "HH:MM"')
+    str,
+    *_matching(
+        "time of day", r"(?:[01][0-9]|2[0-3]):[0-5][0-9]", 'not a time of day; write "HH:MM"'
+    ),
 ]
 MailAddress = Annotated[
-    str, *_matching(r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+", "not a mail address; write user@host")
+    str,
+    *_matching(
+        "mail address", r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+", "not a mail address; write user@host"
+    ),
 ]
 UserAtHost = Annotated[
     str,
-    *_matching(r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9.-]+", "not an account; write user@host"),
+    *_matching(
+        "user@host", r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9.-]+", "not an account; write user@host"
+    ),
 ]
 AccountName = Annotated[
     str,
-    *_matching(r"[a-z][a-z0-9_-]{0,30}", "not an account name; use small letters, digits, _ and -"),
+    *_matching(
+        "account",
+        r"[a-z][a-z0-9_-]{0,30}",
+        "not an account name; use small letters, digits, _ and -",
+    ),
     AfterValidator(_account),
 ]
 AccountPrefix = Annotated[
-    str, *_matching(r"[a-z](?:[a-z0-9_-]{0,14}[a-z_-])?", "use small letters; end in no digit")
+    str,
+    *_matching(
+        "prefix", r"[a-z](?:[a-z0-9_-]{0,14}[a-z_-])?", "use small letters; end in no digit"
+    ),
 ]
-Timezone = Annotated[str, AfterValidator(_timezone)]
-Address = Annotated[str, AfterValidator(_address)]
-MountPoint = Annotated[str, AfterValidator(_mount_point)]
-HostPort = Annotated[str, AfterValidator(_host_port)]
-PathOrUrl = Annotated[str, AfterValidator(_path_or_url)]
-PublicKey = Annotated[str, AfterValidator(_public_key)]
-HostFile = Annotated[Path, BeforeValidator(host_path), _existing("file", Path.is_file)]
-HostDirectory = Annotated[Path, BeforeValidator(host_path), _existing("directory", Path.is_dir)]
+Timezone = Annotated[str, AfterValidator(_timezone), _kind("time zone")]
+Address = Annotated[str, AfterValidator(_address), _kind("address")]
+MountPoint = Annotated[str, AfterValidator(_mount_point), _kind("path in the guest", pattern="^/")]
+HostPort = Annotated[str, AfterValidator(_host_port), _kind("host:port")]
+PathOrUrl = Annotated[str, AfterValidator(_path_or_url), _kind("file or URL")]
+PublicKey = Annotated[str, AfterValidator(_public_key), _kind("public key or file")]
+HostFile = Annotated[
+    Path, BeforeValidator(host_path), _existing("file", Path.is_file), _kind("file")
+]
+HostDirectory = Annotated[
+    Path, BeforeValidator(host_path), _existing("directory", Path.is_dir), _kind("directory")
+]

@@ -1,0 +1,323 @@
+"""Combinations that cannot work, though each value alone is well formed.
+
+Each rule is a function from a configuration to its problems. ``check`` runs them all.
+"""
+
+from collections.abc import Callable, Iterator
+
+from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
+from provision.config.model import Config
+from provision.config.problems import Key, Problem, listed
+from provision.config.quantities import format_size
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+ROOT_NEEDED = {"none": 3 * GIB, "passagemath": 10 * GIB, "debian": 10 * GIB, "tarball": 16 * GIB}
+"""Room on the root disk by source of Sage: the system, the notebook and one upgrade beside it."""
+
+SAGE_SESSION_MEMORY = 512 * MIB
+"""A notebook server and one Sage kernel that has plotted something."""
+
+_SUITES = {
+    "debian": ("trixie", "forky", "duke", "stable", "testing", "sid", "unstable"),
+    "ubuntu": ("noble", "oracular", "plucky", "questing", "resolute"),
+}
+_TOO_OLD = ("buster", "bullseye", "bookworm", "oldstable", "bionic", "focal", "jammy", "mantic")
+_SYSTEM_DIRECTORIES = (
+    "/bin",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/lib",
+    "/lib64",
+    "/proc",
+    "/run",
+    "/sbin",
+    "/sys",
+    "/tmp",  # noqa: S108
+    "/usr",
+)
+_MOST_DISKS = 30
+"""Ports of VirtualBox's SATA controller."""
+
+
+def check(config: Config) -> list[Problem]:
+    """Every combination of this configuration that cannot work."""
+    return [problem for rule in _RULES for problem in rule(config)]
+
+
+def _memory(config: Config) -> Iterator[Problem]:
+    limit = config.pool.limits.memory
+    wanted, promised = config.sessions, sessions_promised(config.memory, limit)
+    if promised >= wanted:
+        return
+    count: Key = ("notebook", "max_sessions") if config.notebook.max_sessions else ("pool", "count")
+    kept = format_size(SYSTEM_MEMORY)
+    mend = f"write memory: {format_size(memory_needed(wanted, limit))}"
+    if promised:
+        mend += f" or {'.'.join(map(str, count))}: {promised}"
+    yield Problem(
+        ("memory",),
+        f"{format_size(config.memory)} holds {promised} of {wanted} sessions of"
+        f" {format_size(limit)} beside the system's {kept}",
+        mend,
+        others=(count, ("pool", "limits", "memory")),
+    )
+
+
+def _limits(config: Config) -> Iterator[Problem]:
+    limits = config.pool.limits
+    if config.sage.source != "none" and limits.memory < SAGE_SESSION_MEMORY:
+        yield Problem(
+            ("pool", "limits", "memory"),
+            f"{format_size(limits.memory)} is too little for a Sage session",
+            f"write at least {format_size(SAGE_SESSION_MEMORY)}, or sage.source: none",
+            others=(("sage", "source"),),
+        )
+    if limits.tmp > limits.memory:
+        yield Problem(
+            ("pool", "limits", "tmp"),
+            f"it is in memory, and {format_size(limits.tmp)} is more than a session has",
+            f"write at most {format_size(limits.memory)}",
+            others=(("pool", "limits", "memory"),),
+        )
+    if limits.cpu > 100 * config.cpus:
+        yield Problem(
+            ("pool", "limits", "cpu"),
+            f"{limits.cpu} % is more than all {config.cpus} processors",
+            f"write at most {100 * config.cpus}, or give the VM more cpus",
+            others=(("cpus",),),
+        )
+
+
+def _sessions(config: Config) -> Iterator[Problem]:
+    wanted = config.notebook.max_sessions or 0
+    accounts = config.pool.count + len(config.notebook.server_pool)
+    if wanted > accounts:
+        yield Problem(
+            ("notebook", "max_sessions"),
+            f"{wanted} sessions need {wanted} accounts, and there are {accounts}",
+            f"write at most {accounts}, or pool.count: {wanted}",
+            others=(("pool", "count"),),
+        )
+
+
+def _mounts(config: Config) -> Iterator[Problem]:
+    owner: dict[str, str] = {}
+    for name, disk in config.disks.items():
+        key: Key = ("disks", name, "mount")
+        if disk.mount in owner:
+            yield Problem(
+                key,
+                f"the disk {owner[disk.mount]} is mounted at {disk.mount} already",
+                "give each disk its own mount point",
+                others=(("disks", owner[disk.mount], "mount"),),
+            )
+        owner.setdefault(disk.mount, name)
+        if any(disk.mount == d or disk.mount.startswith(f"{d}/") for d in _SYSTEM_DIRECTORIES):
+            yield Problem(key, f"{disk.mount} belongs to the system", "write one as in /srv/data")
+    for name, mount in (("root", "/"), ("home", "/home")):
+        if mount not in owner:
+            yield Problem(
+                ("disks", name, "mount"),
+                f"no disk is mounted at {mount}",
+                f"write mount: {mount}",
+                others=(("disks",),),
+            )
+    if len(config.disks) > _MOST_DISKS:
+        yield Problem(
+            ("disks",), f"{len(config.disks)} disks", f"a VM has room for {_MOST_DISKS}; use fewer"
+        )
+
+
+def _disk_sizes(config: Config) -> Iterator[Problem]:
+    for name, disk in config.disks.items():
+        key: Key = ("disks", name, "size")
+        size, source = format_size(disk.size), config.sage.source
+        if disk.size % MIB:
+            yield Problem(
+                key, f"{size} is not a whole number of M", f"write {disk.size // MIB + 1}M"
+            )
+        elif disk.size < 64 * MIB or disk.size > 2048 * GIB:
+            yield Problem(key, f"a disk of {size}", "write a size from 64M to 2T")
+        elif disk.mount == "/" and disk.size < ROOT_NEEDED[source]:
+            profile = "the system" if source == "none" else f"the system and Sage ({source})"
+            need = format_size(ROOT_NEEDED[source])
+            yield Problem(
+                key,
+                f"{size} is too small for {profile}",
+                f"write at least {need}",
+                others=(("sage", "source"),),
+            )
+
+
+def _students(config: Config) -> Iterator[Problem]:
+    directory = config.notebook.directory
+    holding = [d for d in config.disks.values() if _below(directory, d.mount)]
+    disk = max(holding, key=lambda d: len(d.mount), default=None)
+    if disk is None or disk.mount == "/":
+        elsewhere = sorted(d.mount for d in config.disks.values() if d.mount != "/")
+        yield Problem(
+            ("notebook", "directory"),
+            f"{directory} is on the root disk, where a full disk stops the machine",
+            f"choose a directory below {listed(elsewhere or ['/home'])}",
+            others=(("disks",),),
+        )
+        return
+    usable = int(disk.size * (1 - disk.reserve / 100))
+    quota = config.pool.limits.disk
+    if quota > usable:
+        yield Problem(
+            ("pool", "limits", "disk"),
+            f"{disk.mount} has {usable // MIB}M beside its reserve,"
+            f" less than one student's {format_size(quota)}",
+            "lower it, or make that disk larger",
+            others=tuple(("disks", n, "size") for n, d in config.disks.items() if d is disk),
+        )
+
+
+def _below(path: str, mount: str) -> bool:
+    return mount in ("/", path) or path.startswith(f"{mount}/")
+
+
+def _forwards(config: Config) -> Iterator[Problem]:
+    owner: dict[int, str] = {}
+    for name, forward in config.network.forwards.items():
+        if forward.host in owner:
+            yield Problem(
+                ("network", "forwards", name, "host"),
+                f"port {forward.host} of this host leads to {owner[forward.host]} already",
+                "give each forward its own host port",
+                others=(("network", "forwards", owner[forward.host], "host"),),
+            )
+        owner.setdefault(forward.host, name)
+    ssh = config.network.forwards.get("ssh")
+    if ssh is None or ssh.guest != 22:
+        yield Problem(
+            ("network", "forwards", "ssh", "guest"),
+            "the appliance is administered over SSH, on port 22 of the guest",
+            "write ssh: {host: 2222, guest: 22}",
+            others=(("network", "forwards", "ssh"),),
+        )
+    notebook = config.network.forwards.get("notebook")
+    if notebook and notebook.guest != config.notebook.port:
+        yield Problem(
+            ("network", "forwards", "notebook", "guest"),
+            f"leads to port {notebook.guest}, but the notebook listens on {config.notebook.port}",
+            f"write guest: {config.notebook.port}",
+            others=(("notebook", "port"),),
+        )
+    if config.notebook.port == 22:
+        yield Problem(("notebook", "port"), "port 22 is the SSH server's", "write one as in 8000")
+
+
+def _accounts(config: Config) -> Iterator[Problem]:
+    taken = {config.pool.group: "the pool's group"}
+    taken |= dict.fromkeys(config.pool_accounts, "an account of the pool")
+    if config.admin.user in taken:
+        yield Problem(
+            ("admin", "user"),
+            f"{config.admin.user} is {taken[config.admin.user]}",
+            "choose another name",
+            others=(("pool", "prefix"), ("pool", "group")),
+        )
+    if config.pool.group in config.pool_accounts:
+        yield Problem(
+            ("pool", "group"),
+            f"{config.pool.group} is an account of the pool",
+            "choose another name",
+            others=(("pool", "prefix"),),
+        )
+
+
+def _release(config: Config) -> Iterator[Problem]:
+    suite, distribution = config.suite, config.distribution
+    known = _SUITES[distribution]
+    if suite in _TOO_OLD:
+        yield Problem(
+            ("suite",),
+            f"{suite} is too old: students' files need util-linux 2.39 in the guest",
+            f"write {known[0]} or a later one",
+        )
+    elif any(suite in names for other, names in _SUITES.items() if other != distribution):
+        yield Problem(
+            ("suite",),
+            f"{suite} is not a suite of {distribution}",
+            f"write {known[0]}, or change distribution",
+            others=(("distribution",),),
+        )
+    if config.sage.source == "debian" and suite == "trixie":
+        yield Problem(
+            ("sage", "source"),
+            "trixie has no sagemath package",
+            "write passagemath, or another suite",
+            others=(("suite",),),
+        )
+
+
+def _downloads(config: Config) -> Iterator[Problem]:
+    image = config.image
+    if image and image.sha256 is None and image.source.startswith(("http://", "https://")):
+        yield Problem(
+            ("image", "sha256"), "a download needs its checksum", "add sha256: of the image"
+        )
+    sage = config.sage
+    if sage.source != "tarball":
+        for name in ("path", "url", "sha256"):
+            if getattr(sage, name) is not None:
+                yield Problem(
+                    ("sage", name),
+                    f"means nothing with source: {sage.source}",
+                    "leave it out, or write source: tarball",
+                    others=(("sage", "source"),),
+                )
+        return
+    if (sage.path is None) == (sage.url is None):
+        yield Problem(
+            ("sage", "source"),
+            "a tarball needs a path or a url",
+            "add one of the two",
+            others=(("sage", "path"), ("sage", "url")),
+        )
+    if sage.version is None:
+        yield Problem(
+            ("sage", "version"),
+            "a tarball needs its version",
+            "add version:, as in 9.5",
+            others=(("sage", "source"),),
+        )
+    if sage.url is not None and sage.sha256 is None:
+        yield Problem(
+            ("sage", "sha256"),
+            "a download needs its checksum",
+            "add sha256: of the tarball",
+            others=(("sage", "url"),),
+        )
+
+
+def _sources(config: Config) -> Iterator[Problem]:
+    seen: set[str] = set()
+    for number, source in enumerate(config.apt_sources):
+        if source.name in seen:
+            yield Problem(
+                ("apt_sources", number, "name"),
+                f"{source.name} is there already",
+                "give each source its own name",
+            )
+        seen.add(source.name)
+
+
+_RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
+    _memory,
+    _limits,
+    _sessions,
+    _mounts,
+    _disk_sizes,
+    _students,
+    _forwards,
+    _accounts,
+    _release,
+    _downloads,
+    _sources,
+)
