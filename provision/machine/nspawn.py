@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from provision.errors import HostNotReadyError, HypervisorError
+from provision.jeos.layers import escaped
 from provision.machine import SshEndpoint, keys
 from provision.machine.ports import free_port
 from provision.machine.ssh import wait_for_ssh
@@ -156,7 +157,7 @@ class NspawnMachine:
         return self._forwards[guest_port]
 
     def _argv(self, work: Path, public_key: str) -> list[str]:
-        lowers = ":".join(_overlay_escaped(path) for path in reversed(self._lowers))
+        lowers = ":".join(escaped(path) for path in reversed(self._lowers))
         forwards = [
             word
             for guest, host in self._forwards.items()
@@ -168,18 +169,11 @@ class NspawnMachine:
             *("unshare", "--mount", "--ipc", "--uts", "--pid", "--fork"),
             *("--kill-child=SIGKILL", "--mount-proc"),
             *("bash", str(Path(__file__).with_name("nspawn.sh"))),
-            *(self._id, lowers, _overlay_escaped(self._upper), _overlay_escaped(work)),
+            *(self._id, lowers, escaped(self._upper), escaped(work)),
             *(NAME_SERVER, *forwards, "--"),
             f"--set-credential=ssh.authorized_keys.root:{public_key}",
             *binds,
         ]
-
-
-def _overlay_escaped(path: Path) -> str:
-    text = str(path.resolve())
-    for special in ("\\", ":", ","):
-        text = text.replace(special, "\\" + special)
-    return text
 
 
 def _children(pid: int) -> list[int]:

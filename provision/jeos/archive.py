@@ -1,0 +1,161 @@
+"""The package archive that a base is made from: which mirror, and in which state."""
+
+import hashlib
+import re
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from provision.errors import ConfigError, HostNotReadyError
+
+KEYRINGS = {
+    "debian": ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
+    "ubuntu": ("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "ubuntu-keyring"),
+}
+COMPONENTS = {"debian": ("main",), "ubuntu": ("main", "universe")}
+# What mmdebstrap, debootstrap and the installers use when nobody names a mirror.
+DEFAULT_MIRRORS = {
+    "debian": "http://deb.debian.org/debian",
+    "ubuntu": "http://archive.ubuntu.com/ubuntu",
+}
+SECURITY_MIRRORS = {
+    "debian": "http://deb.debian.org/debian-security",
+    "ubuntu": "http://security.ubuntu.com/ubuntu",
+}
+TIMEOUT_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """One line of a sources.list.
+
+    Args:
+        uri: the archive's address.
+        suite: as under dists/, for example ``trixie-security``.
+        components: for example ``main``.
+        keyring: the file with the keys that may sign it.
+    """
+
+    uri: str
+    suite: str
+    components: tuple[str, ...]
+    keyring: Path
+
+    def line(self, keyring: Path | str | None = None) -> str:
+        """The source in one-line style, signed by ``keyring`` or else our own."""
+        signed = f"[signed-by={keyring or self.keyring}]"
+        return " ".join(("deb", signed, self.uri, self.suite, *self.components))
+
+
+@dataclass(frozen=True)
+class Release:
+    """The state of the archive, read from the Release files of all its sources.
+
+    Args:
+        packages: digest over the package indexes: the same digest, the same packages.
+        epoch: when the suite itself was published, in seconds since 1970; the build's clock.
+    """
+
+    packages: str
+    epoch: int
+
+
+def sources(
+    distribution: str, suite: str, mirror: str | None, keyring: Path | None = None
+) -> tuple[Source, ...]:
+    """The suite with its updates and security fixes.
+
+    Args:
+        distribution: debian or ubuntu.
+        suite: the release's code name.
+        mirror: where to load from; None: this host's own mirror when it runs the same
+            distribution, else the distribution's default.
+        keyring: other than the distribution's own.
+    """
+    ring = keyring or Path(KEYRINGS[distribution][0])
+    local = host_mirrors(distribution) if mirror is None else {}
+    main = mirror or local.get("main") or DEFAULT_MIRRORS[distribution]
+    security = local.get("security") or SECURITY_MIRRORS[distribution]
+    components = COMPONENTS[distribution]
+    found = [Source(main, suite, components, ring)]
+    if suite not in {"sid", "unstable", "experimental"}:
+        found.append(Source(main, f"{suite}-updates", components, ring))
+        found.append(Source(security, f"{suite}-security", components, ring))
+    return tuple(found)
+
+
+def host_mirrors(distribution: str) -> dict[str, str]:
+    """Where this host's own apt loads the distribution from, by role: main, security."""
+    argv = [
+        "apt-get",
+        "indextargets",
+        "--format",
+        "$(ORIGIN)\t$(LABEL)\t$(SITE)\t$(REPO_URI)",
+        "Created-By: Packages",
+    ]
+    try:
+        text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        origin, label, _, uri = line.split("\t")
+        if origin.lower() == distribution and uri.startswith(("http://", "https://")):
+            security = "security" in label.lower() or "security" in uri
+            found.setdefault("security" if security else "main", uri.rstrip("/"))
+    return found
+
+
+def read_release(found: Sequence[Source], *, proxy: str | None = None) -> Release:
+    """Ask the mirror for the state of every source, without loading its package indexes.
+
+    Signatures are apt's work when it loads the packages; a forged answer here can only make
+    a build happen, or not happen, that then fails.
+
+    Raises:
+        HostNotReadyError: a mirror does not answer.
+        ConfigError: it answers, but has no such suite.
+    """
+    opener = urllib.request.build_opener(
+        *([urllib.request.ProxyHandler({"http": proxy, "https": proxy})] if proxy else [])
+    )
+    digest = hashlib.sha256()
+    epoch = 0
+    for source in found:
+        url = f"{source.uri}/dists/{source.suite}/InRelease"
+        try:
+            with opener.open(url, timeout=TIMEOUT_SECONDS) as answer:
+                text = answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                raise ConfigError(
+                    f"{source.uri} has no suite {source.suite!r}",
+                    hint="check `suite:` and `mirror:` in appliance.yml",
+                ) from error
+            raise _unreachable(url, error) from error
+        except (OSError, ValueError) as error:
+            raise _unreachable(url, error) from error
+        digest.update(f"{source.line('-')}\n".encode())
+        for component in source.components:
+            name = rf"{component}/binary-amd64/Packages"
+            match = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {name}$", text, re.MULTILINE)
+            if match is None:
+                raise ConfigError(
+                    f"{url} lists no amd64 packages for component {component!r}",
+                    hint="check `mirror:` in appliance.yml",
+                )
+            digest.update(f"{component} {match[1]}\n".encode())
+        if not epoch and (date := re.search(r"^Date: (.+)$", text, re.MULTILINE)):
+            epoch = int(parsedate_to_datetime(date[1]).timestamp())
+    return Release(digest.hexdigest(), epoch)
+
+
+def _unreachable(url: str, error: Exception) -> HostNotReadyError:
+    return HostNotReadyError(
+        f"the mirror does not answer: {url}: {error}",
+        hint="check the network, `mirror:` and `proxy:`; `--offline` builds from the cache only",
+    )

@@ -1,0 +1,188 @@
+"""The base root file system: a minimal distribution with a kernel, made by mmdebstrap."""
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import ApplianceError, HostNotReadyError
+from provision.jeos.archive import Source
+from provision.process import CommandFailedError, require, run
+
+SKELETON = Path(__file__).with_name("skeleton")
+KERNELS = {"debian": "linux-image-amd64", "ubuntu": "linux-image-generic"}
+# What a guest needs to boot and to be provisioned over SSH, and not one package more.
+PACKAGES = (
+    "ca-certificates",
+    "dbus",
+    "e2fsprogs",
+    "initramfs-tools",
+    "libpam-systemd",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "systemd-sysv",
+    "udev",
+    "zstd",
+)
+TMPFS = Path("/dev/shm")  # noqa: S108 (a kernel file system, not a file name in /tmp)
+TMPFS_BYTES = 3 << 30
+
+
+@dataclass(frozen=True)
+class BaseSpec:
+    """All that decides what is in a base.
+
+    Args:
+        distribution: debian or ubuntu.
+        sources: where packages come from, the suite itself first.
+        epoch: the time that stands in every new file, in seconds since 1970.
+    """
+
+    distribution: str
+    sources: tuple[Source, ...]
+    epoch: int
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Every package asked for, the kernel included."""
+        return tuple(sorted((KERNELS[self.distribution], *PACKAGES)))
+
+
+def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | None = None) -> None:
+    """Write the base as a tar; the same spec and archive state give the same bytes.
+
+    Args:
+        spec: what is in it.
+        target: the tar file to make.
+        downloads: directory that keeps .deb files between builds.
+        proxy: HTTP proxy for the downloads.
+
+    Raises:
+        HostNotReadyError: mmdebstrap or the keyring is missing, the archive's signature is
+            bad, or there is no room.
+        CommandFailedError: mmdebstrap failed otherwise.
+    """
+    mmdebstrap = require("mmdebstrap", "mmdebstrap")
+    for source in spec.sources:
+        if not source.keyring.exists():
+            raise HostNotReadyError(
+                f"the keyring {source.keyring} is missing",
+                hint=f"sudo apt-get install {spec.distribution}-archive-keyring, or ubuntu-keyring",
+            )
+    downloads.mkdir(parents=True, exist_ok=True)
+    skeleton = target.with_name(target.name + ".skeleton.tar")
+    skeleton.write_bytes(_skeleton(spec.epoch))
+    argv = [
+        mmdebstrap,
+        f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
+        "--variant=minbase",
+        "--format=tar",
+        f"--include={','.join(spec.packages)}",
+        *([f'--aptopt=Acquire::http::Proxy "{proxy}"'] if proxy else []),
+        '--aptopt=Acquire::Languages "none"',
+        '--aptopt=APT::Install-Recommends "false"',
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+        "--dpkgopt=path-exclude=/usr/share/info/*",
+        "--dpkgopt=path-exclude=/usr/share/lintian/*",
+        *("--skip=download/empty", "--skip=essential/unlink"),
+        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
+        f"--setup-hook=sync-in {_quoted(downloads)} /var/cache/apt/archives",
+        f"--essential-hook=tar-in {_quoted(skeleton)} /",
+        f"--customize-hook=sync-out /var/cache/apt/archives {_quoted(downloads)}",
+        '--customize-hook=rm -rf "$1"/etc/ssh/ssh_host_*_key* "$1"/etc/resolv.conf'
+        ' "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/dbus/machine-id',
+        '--customize-hook=: > "$1/etc/machine-id"',
+        spec.sources[0].suite,
+        str(target),
+        "-",
+    ]
+    lines = "".join(source.line() + "\n" for source in spec.sources)
+    complaints: list[str] = []
+
+    def keep(line: str) -> None:
+        if line.startswith(("E: ", "Err:", "tar: ", "dpkg: error")):
+            complaints.append(line)
+
+    try:
+        run(
+            argv,
+            stdin=lines.encode(),
+            env={"SOURCE_DATE_EPOCH": str(spec.epoch), "TMPDIR": str(_scratch(target.parent))},
+            on_line=keep,
+        )
+    except CommandFailedError as error:
+        told = "\n".join(complaints) or error.tail
+        raise explain(told, spec.sources) or CommandFailedError(
+            argv, error.returncode, told
+        ) from error
+    finally:
+        skeleton.unlink(missing_ok=True)
+
+
+def explain(told: str, sources: Sequence[Source]) -> ApplianceError | None:
+    """Say what mends a failed mmdebstrap, where the lines that it complained in tell."""
+    where = ", ".join(f"{source.uri} {source.suite}" for source in sources)
+    if "No space left on device" in told:
+        return HostNotReadyError(
+            "no space left while making the base",
+            hint="free some room, or set TMPDIR and XDG_CACHE_HOME to a larger disk",
+        )
+    if any(sign in told for sign in ("NO_PUBKEY", "is not signed", "BADSIG", "EXPKEYSIG")):
+        return HostNotReadyError(
+            f"the archive's signature does not verify: {where}",
+            hint="install the distribution's newest archive keyring package, or mend `mirror:`",
+        )
+    if any(sign in told for sign in ("Hash Sum mismatch", "File has unexpected size")):
+        return HostNotReadyError(
+            f"a download does not match the archive's checksums: {where}",
+            hint="the mirror is being updated or a proxy is broken: try again later",
+        )
+    if any(
+        s in told for s in ("Temporary failure resolving", "Could not connect", "Unable to con")
+    ):
+        return HostNotReadyError(
+            f"the mirror does not answer: {where}",
+            hint="check the network, `mirror:` and `proxy:`",
+        )
+    if "newuidmap" in told or "user namespace" in told or "unprivileged_userns" in told:
+        return HostNotReadyError(
+            "this host lets an ordinary user make no user namespaces",
+            hint="sudo apt-get install uidmap, or run as root; `appliance doctor` tells more",
+        )
+    return None
+
+
+def _skeleton(epoch: int) -> bytes:
+    """Our few files of the base as a tar owned by root, whoever owns the checkout."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for path in sorted(SKELETON.rglob("*")):
+            if path.is_file():
+                info = tarfile.TarInfo(str(path.relative_to(SKELETON)))
+                info.size = path.stat().st_size
+                info.mtime = epoch
+                info.mode = 0o755 if "hooks" in path.parts else 0o644
+                with path.open("rb") as file:
+                    tar.addfile(info, file)
+    return buffer.getvalue()
+
+
+def _scratch(fallback: Path) -> Path:
+    """A directory for mmdebstrap's work: memory where there is room, which halves its time."""
+    if "TMPDIR" in os.environ:
+        return Path(os.environ["TMPDIR"])
+    try:
+        roomy = shutil.disk_usage(TMPFS).free > TMPFS_BYTES and os.access(TMPFS, os.W_OK)
+    except OSError:
+        roomy = False
+    return TMPFS if roomy else fallback
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path.resolve()).replace("'", "'\\''") + "'"

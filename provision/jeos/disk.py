@@ -1,0 +1,256 @@
+"""Disk images from a directory: partition table, boot loader, file systems. No loop device,
+no mount and no root needed; the same tree gives the same bytes.
+"""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import HostNotReadyError
+from provision.process import CommandFailedError, require, run
+
+SECTOR = 512
+FIRST_SECTOR = 2048  # 1 MiB: the usual alignment, and room for GRUB's core image before it
+PARTITION_OFFSET = FIRST_SECTOR * SECTOR
+NAMESPACE = uuid.UUID("5f4bd11c-2d3a-5c0f-9c43-6c1f2b0f4f53")
+GRUB_DIRECTORY = Path("/usr/lib/grub/i386-pc")
+GRUB_MODULES = (
+    "biosdisk",
+    "part_msdos",
+    "ext2",
+    "normal",
+    "linux",
+    "echo",
+    "test",
+    "search",
+    "search_fs_uuid",
+    "serial",
+    "terminal",
+    "all_video",
+    "gzio",
+    "configfile",
+    "sleep",
+)
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """One file system of the appliance and the disk that it is on.
+
+    Args:
+        name: the disk's name in the configuration: root, home, …
+        mount: where the guest mounts it.
+        size: of the disk, in bytes.
+        reserve: share of the blocks that only root may use, in percent.
+        kind: file system type; ext4.
+        appliance: the appliance's name; with ``name`` it decides the UUIDs.
+    """
+
+    name: str
+    mount: str
+    size: int
+    reserve: float
+    kind: str
+    appliance: str
+
+    @property
+    def identity(self) -> uuid.UUID:
+        """The file system's UUID: a function of the two names, so that rebuilds keep it."""
+        return uuid.uuid5(NAMESPACE, f"{self.appliance}/{self.name}")
+
+    @property
+    def hash_seed(self) -> uuid.UUID:
+        """What orders its directory indexes; fixed, so that the same tree gives the same bytes."""
+        return uuid.uuid5(NAMESPACE, f"{self.appliance}/{self.name}/hash")
+
+    @property
+    def is_root(self) -> bool:
+        """Whether the guest boots from it."""
+        return self.mount == "/"
+
+
+def fstab(file_systems: Iterable[FileSystem]) -> str:
+    """The guest's /etc/fstab: by UUID, since the order of disks changes between hypervisors.
+
+    A data disk that is missing delays the boot by seconds and does not stop it; one that was
+    enlarged is grown to its size at the next boot (systemd.mount(5), x-systemd.growfs).
+    """
+    lines = ["# made by the appliance build: disks by UUID, root first"]
+    for system in sorted(file_systems, key=lambda system: (system.mount != "/", system.mount)):
+        options = "defaults,discard,errors=remount-ro"
+        check = 1
+        if not system.is_root:
+            options = (
+                "defaults,discard,nosuid,nodev,usrquota,nofail,x-systemd.device-timeout=10s,"
+                "x-systemd.growfs"
+            )
+            check = 2
+        lines.append(f"UUID={system.identity} {system.mount} {system.kind} {options} 0 {check}")
+    return "\n".join(lines) + "\n"
+
+
+def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoch: int) -> None:
+    """Write one raw, sparse disk image.
+
+    Args:
+        system: what to make.
+        tree: the directory that becomes its content.
+        target: the image's file.
+        tools: a root file system whose mke2fs is used: the guest's own, so that the result
+            does not depend on this host's version.
+        epoch: the time written into the file system, in seconds since 1970.
+
+    Raises:
+        HostNotReadyError: a tool is missing, or this host has no room.
+        CommandFailedError: the tree does not fit, or a tool failed.
+    """
+    offset = PARTITION_OFFSET if system.is_root else 0
+    blocks = (system.size - offset) // 4096
+    extended = [
+        f"hash_seed={system.hash_seed}",
+        "lazy_itable_init=0",
+        "lazy_journal_init=0",
+        "root_owner=0:0",
+        "nodiscard",
+        *([f"offset={offset}"] if offset else []),
+        *([] if system.is_root else ["quotatype=usrquota"]),
+    ]
+    with _complete_or_gone(target):
+        with target.open("wb") as image:
+            image.truncate(system.size)
+        try:
+            run(
+                [
+                    *_guest_tool(tools, "usr/sbin/mke2fs"),
+                    *("-q", "-F", "-t", system.kind, "-d", str(tree), "-L", system.name),
+                    *("-U", str(system.identity), "-m", f"{system.reserve:g}"),
+                    *("-E", ",".join(extended)),
+                    *([] if system.is_root else ["-O", "quota"]),
+                    *(str(target), f"{blocks * 4}k"),
+                ],
+                env={
+                    "SOURCE_DATE_EPOCH": str(epoch),
+                    "MKE2FS_CONFIG": str(tools / "etc/mke2fs.conf"),
+                },
+            )
+        except CommandFailedError as error:
+            if "Could not allocate" in error.tail and _out_of_room(target):
+                raise _no_room(target) from error
+            raise
+        if system.is_root:
+            _make_bootable(system, target)
+
+
+def convert(raw: Path, target: Path, kind: str, *, identity: uuid.UUID) -> None:
+    """Convert a raw disk to another format, without the random numbers that qemu-img puts in.
+
+    Args:
+        raw: the image to read.
+        target: the image to write.
+        kind: ``vdi`` or any other format of qemu-img.
+        identity: the VDI's UUID.
+    """
+    qemu_img = require("qemu-img", "qemu-utils")
+    with _complete_or_gone(target):
+        try:
+            run([qemu_img, "convert", "-f", "raw", "-O", kind, str(raw), str(target)])
+        except CommandFailedError as error:
+            if "No space left" in error.tail:
+                raise _no_room(target) from error
+            raise
+        if kind == "vdi":
+            with target.open("r+b") as image:
+                # VDI header 1.1: image UUID at 392, UUID of the last snapshot at 408.
+                image.seek(392)
+                image.write(identity.bytes_le)
+                image.write(uuid.uuid5(identity, "last snapshot").bytes_le)
+
+
+def _make_bootable(system: FileSystem, image: Path) -> None:
+    """Put the partition table and GRUB before the first partition, as grub-install would."""
+    sfdisk = require("sfdisk", "fdisk")
+    mkimage = require("grub-mkimage", "grub-common")
+    boot = GRUB_DIRECTORY / "boot.img"
+    if not boot.exists():
+        raise HostNotReadyError(f"{boot} is missing", hint="sudo apt-get install grub-pc-bin")
+    label = int.from_bytes(system.identity.bytes[:4], "big")
+    table = f"label: dos\nlabel-id: {label:#x}\nstart={FIRST_SECTOR}, type=83, bootable\n"
+    run([sfdisk, "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin=table.encode())
+    early = image.with_name(image.name + ".grub.cfg")
+    core = image.with_name(image.name + ".core.img")
+    early.write_text(f"search.fs_uuid {system.identity} root\nset prefix=($root)/boot/grub\n")
+    try:
+        run(
+            [
+                *(mkimage, "-O", "i386-pc", "-d", str(GRUB_DIRECTORY), "-o", str(core)),
+                *("-c", str(early), "-p", "/boot/grub", *GRUB_MODULES),
+            ]
+        )
+        loader = core.read_bytes()
+        if len(loader) > PARTITION_OFFSET - SECTOR:
+            raise HostNotReadyError("GRUB's core image does not fit before the first partition")
+        with image.open("r+b") as file:
+            file.write(boot.read_bytes()[:440])
+            file.seek(SECTOR)
+            file.write(loader)
+    finally:
+        early.unlink(missing_ok=True)
+        core.unlink(missing_ok=True)
+
+
+def grub_config(system: FileSystem) -> str:
+    """/boot/grub/grub.cfg: the newest kernel by Debian's symlinks, on screen and serial line."""
+    arguments = f"root=UUID={system.identity} ro quiet console=ttyS0,115200 console=tty0"
+    return f"""\
+# Static: /vmlinuz and /initrd.img are kept at the newest kernel by its packages.
+serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+set default=0
+set timeout=1
+menuentry "Appliance" {{
+    search --no-floppy --fs-uuid --set=root {system.identity}
+    linux /vmlinuz {arguments}
+    initrd /initrd.img
+}}
+menuentry "Appliance (previous kernel)" {{
+    search --no-floppy --fs-uuid --set=root {system.identity}
+    linux /vmlinuz.old {arguments}
+    initrd /initrd.img.old
+}}
+"""
+
+
+def _guest_tool(tree: Path, tool: str) -> list[str]:
+    """Run a program of the guest's root with the guest's own libraries, without chroot."""
+    libraries = tree / "usr/lib/x86_64-linux-gnu"
+    return [
+        str(libraries / "ld-linux-x86-64.so.2"),
+        "--library-path",
+        str(libraries),
+        str(tree / tool),
+    ]
+
+
+@contextlib.contextmanager
+def _complete_or_gone(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _out_of_room(path: Path) -> bool:
+    status = os.statvfs(path.parent)
+    return status.f_bavail * status.f_frsize < 64 << 20
+
+
+def _no_room(path: Path) -> HostNotReadyError:
+    return HostNotReadyError(
+        f"no space left on the file system of {path.parent}",
+        hint="free some room, or set XDG_CACHE_HOME to a larger disk",
+    )

@@ -1,0 +1,81 @@
+"""Directory layers: seen as one tree by overlayfs, in a mount namespace that is ours alone."""
+
+import contextlib
+import ctypes
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from provision.errors import HostNotReadyError
+from provision.process import run
+
+CLONE_NEWNS = 0x00020000
+
+
+def private_mounts() -> None:
+    """Give this process a mount namespace of its own: every mount ends with the process.
+
+    Call it once, early, from the main thread; commands that are started later inherit it.
+
+    Raises:
+        HostNotReadyError: not root.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        raise HostNotReadyError(
+            f"cannot make a mount namespace: {os.strerror(ctypes.get_errno())}",
+            hint="run as root, or use --runtime qemu",
+        )
+    run(["mount", "--make-rprivate", "/"])
+
+
+@contextlib.contextmanager
+def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
+    """Show layers as one tree while the context lasts.
+
+    Args:
+        lowers: the layers, the lowest first.
+        upper: takes changes; None: the tree is read-only.
+    """
+    place = Path(tempfile.mkdtemp(prefix="appliance-tree-"))
+    options = "lowerdir=" + ":".join(escaped(path) for path in reversed(lowers))
+    work: Path | None = None
+    if upper is not None:
+        upper.mkdir(parents=True, exist_ok=True)
+        work = upper.with_name(upper.name + ".work")
+        work.mkdir(exist_ok=True)
+        options += f",upperdir={escaped(upper)},workdir={escaped(work)}"
+    elif len(lowers) == 1:
+        options += f":{escaped(place)}"  # overlayfs wants two layers where nothing is writable
+    try:
+        run(["mount", "-t", "overlay", "overlay", "-o", options, str(place)])
+        try:
+            yield place
+        finally:
+            run(["umount", "--recursive", str(place)])
+    finally:
+        place.rmdir()
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def escaped(path: Path) -> str:
+    """A path as overlayfs wants it in its mount options."""
+    text = str(path.resolve())
+    for special in ("\\", ":", ","):
+        text = text.replace(special, "\\" + special)
+    return text
+
+
+def clamp_times(layer: Path, epoch: int) -> None:
+    """Set every later modification time in a layer to ``epoch``; the earlier ones stay.
+
+    A layer that is clamped as soon as it is complete never has to be copied up for it.
+    """
+    for directory, _, files in os.walk(layer, topdown=False):
+        for name in (*files, "."):
+            path = os.path.join(directory, name)  # noqa: PTH118 (a million files: plain strings)
+            if os.lstat(path).st_mtime > epoch:
+                os.utime(path, (epoch, epoch), follow_symlinks=False)
