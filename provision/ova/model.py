@@ -1,9 +1,9 @@
 """What an OVA is made from, as data."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class OvaDisk:
 
     name: str
     raw_path: Path
-    uuid: uuid.UUID | None = None
+    uuid: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +79,10 @@ class OvaResult:
         path: the file.
         size: its bytes.
         sha256: the hexadecimal digest of the whole file.
-        members: the digest of each member, in the file's order.
+        disks: the digest of each disk's member, in the order of the SATA ports.
     """
 
     path: Path
     size: int
     sha256: str
-    members: dict[str, str]
+    disks: dict[str, str]
