@@ -139,7 +139,7 @@ def attach(manage: VBoxManage, machine: Machine, controller: str, port: int, med
             if attached.medium == medium:
                 return
             break
-    _slot(manage, machine.uuid, controller, port, 0, str(medium), *_SOLID_STATE)
+    _slot(manage, machine.uuid, controller, (port, 0), str(medium), *_SOLID_STATE)
 
 
 _SOLID_STATE = ("--nonrotational", "on", "--discard", "on")
@@ -147,17 +147,15 @@ _SOLID_STATE = ("--nonrotational", "on", "--discard", "on")
 
 def detach(manage: VBoxManage, machine: Machine, controller: str, port: int) -> None:
     """Empty a slot. Idempotent."""
-    _slot(manage, machine.uuid, controller, port, 0, "none")
+    _slot(manage, machine.uuid, controller, (port, 0), "none")
 
 
 def _slot(
-    manage: VBoxManage, machine: str, controller: str, port: int, device: int, medium: str,
-    *options: str,
-) -> None:  # fmt: skip
+    manage: VBoxManage, machine: str, controller: str, slot: tuple[int, int], *options: str
+) -> None:
     manage.run(
-        "storageattach", machine, "--storagectl", controller, "--port", str(port),
-        "--device", str(device), "--type", "hdd", "--medium", medium,
-        *options,
+        "storageattach", machine, "--storagectl", controller, "--port", str(slot[0]),
+        "--device", str(slot[1]), "--type", "hdd", "--medium", *options,
     )  # fmt: skip
 
 
@@ -172,7 +170,8 @@ def forget(manage: VBoxManage, path: Path) -> None:
     for user in medium.users:
         for attached in show(manage, user).attachments:
             if attached.uuid == medium.uuid:
-                _slot(manage, user, attached.controller, attached.port, attached.device, "none")
+                slot = (attached.port, attached.device)
+                _slot(manage, user, attached.controller, slot, "none")
     with contextlib.suppress(NotFoundError):
         manage.run("closemedium", "disk", medium.uuid)
 
