@@ -1,0 +1,141 @@
+"""Finished stages on disk, addressed by the hash of all that went into them."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision.errors import HostNotReadyError
+from provision.progress import note
+
+RECORD = "stage.json"
+
+
+def digest(value: Any) -> str:
+    """The SHA-256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A directory with one subdirectory for each finished stage.
+
+    A stage is built in a ``.part`` directory and renamed when it is complete, under a lock of
+    its own: an interrupted build leaves no half stage, and two builds that need the same stage
+    build it once.
+
+    Args:
+        root: the cache's directory, made when missing.
+    """
+
+    root: Path
+
+    def entry(self, key: str) -> Path:
+        """Where the artefacts of a stage are, once it is finished."""
+        return self.root / key[:32]
+
+    def has(self, key: str) -> bool:
+        """Whether the stage is finished."""
+        return (self.entry(key) / RECORD).exists()
+
+    def record(self, key: str) -> dict[str, Any]:
+        """What was written down about a finished stage."""
+        record: dict[str, Any] = json.loads((self.entry(key) / RECORD).read_text())
+        return record
+
+    @contextlib.contextmanager
+    def claimed(self, key: str) -> Iterator[bool]:
+        """Hold the right to build a stage; another process that wants it waits.
+
+        Yields:
+            Whether it still has to be built.
+        """
+        self._prepare()
+        with (self.root / f"{key[:32]}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                note("another build is making the same stage: waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield not self.has(key)
+
+    @contextlib.contextmanager
+    def building(self, key: str, record: Mapping[str, Any]) -> Iterator[Path]:
+        """A directory for a stage's artefacts, which becomes its entry if all goes well.
+
+        Args:
+            key: of the stage, claimed by us.
+            record: what to write down about it.
+        """
+        part = self.entry(key).with_suffix(".part")
+        discard(part)
+        part.mkdir()
+        try:
+            yield part
+            details = {**record, "finished": int(time.time())}
+            (part / RECORD).write_text(json.dumps(details, indent=1, sort_keys=True))
+            discard(self.entry(key))
+            part.rename(self.entry(key))
+        except BaseException:
+            discard(part)
+            raise
+
+    def touch(self, key: str) -> None:
+        """Note that a stage was of use, so that it is pruned later than others."""
+        os.utime(self.entry(key) / RECORD)
+
+    def prune(self, keep: set[str], *, seconds: float) -> int:
+        """Remove stages that nobody used for a while, and what killed builds left behind.
+
+        Args:
+            keep: keys that stay in any case.
+            seconds: how long a stage may be idle.
+
+        Returns:
+            How many were removed.
+        """
+        names = {key[:32] for key in keep}
+        removed = 0
+        if not self.root.is_dir():
+            return 0
+        for path in sorted(self.root.iterdir()):
+            if not path.is_dir() or path.stem in names or len(path.stem) != 32:
+                continue
+            record = path / RECORD
+            last = record.stat().st_mtime if record.exists() else path.stat().st_mtime
+            if time.time() - last < seconds:
+                continue
+            with (self.root / f"{path.stem}.lock").open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                discard(path)
+                removed += 1
+        return removed
+
+    def _prepare(self) -> None:
+        try:
+            self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise HostNotReadyError(
+                f"cannot make the cache {self.root}: {error.strerror}",
+                hint="set XDG_CACHE_HOME to a directory that you may write to",
+            ) from error
+
+
+def discard(path: Path) -> None:
+    """Remove a directory tree if there is one, moved aside first so that none is ever half."""
+    if path.exists():
+        aside = path.with_name(f"{path.name}.gone")
+        if aside.exists():
+            shutil.rmtree(aside)
+        path.rename(aside)
+        shutil.rmtree(aside)
