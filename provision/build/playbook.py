@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import importlib.util
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,17 +51,16 @@ transfer_method = piped
 """
 
 
-@dataclass(frozen=True)
-class Transport:
-    """How Ansible speaks to the guest; the default is the fastest that is safe.
+class Transport(Enum):
+    """How Ansible speaks to the guest, slowest first; the others than the last are for comparison.
 
-    Args:
-        pipelining: feed modules to the guest's Python through SSH instead of copying files.
-        persistent: keep one SSH connection for the whole run.
+    See docs/benchmarks.md for what each brings.
     """
 
-    pipelining: bool = True
-    persistent: bool = True
+    COPYING = "copies each module to the guest and runs it, in a new SSH connection each time"
+    PERSISTENT = "the same in one SSH connection"
+    PIPELINING = "feeds each module to a new Python in the guest"
+    MITOGEN = "keeps one Python running in the guest"
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def run_playbook(
     log: Path,
     check: bool = False,
     roles: Sequence[Path] = (),
-    transport: Transport | None = None,
+    transport: Transport = Transport.MITOGEN,
 ) -> PlaySummary:
     """Run a playbook to its end, showing its tasks as progress.
 
@@ -169,7 +170,7 @@ def run_playbook(
     log.parent.mkdir(parents=True, exist_ok=True)
     with step(f"playbook {name}"), _private_directory() as private, log.open("a") as file:
         events = _Events(name, file)
-        argv = _prepare(private, path, endpoint, variables, roles, transport or Transport())
+        argv = _prepare(private, path, endpoint, variables, roles=roles, transport=transport)
         if check:
             argv.append("--check")
         context = contextvars.copy_context()  # on_line is called from a thread without ours
@@ -206,6 +207,7 @@ def _prepare(
     playbook: Path,
     endpoint: SshEndpoint,
     variables: Mapping[str, Any],
+    *,
     roles: Sequence[Path],
     transport: Transport,
 ) -> list[str]:
@@ -220,17 +222,15 @@ def _prepare(
         "PreferredAuthentications": "publickey",
         "ServerAliveInterval": "30",
     }
-    if transport.persistent:
+    if transport in (Transport.PERSISTENT, Transport.PIPELINING):
         options |= {"ControlMaster": "auto", "ControlPersist": "60s"}
-    else:
-        options |= {"ControlMaster": "no"}
     configuration = CONFIGURATION.format(
         private=private,
         playbooks=ours,
         roles=":".join(str(path) for path in (ours / "roles", *roles)),
         timeout=CONNECT_SECONDS,
-        strategy="",
-        pipelining=transport.pipelining,
+        strategy=_mitogen() if transport is Transport.MITOGEN else "",
+        pipelining=transport is Transport.PIPELINING,
         ssh_args=" ".join(
             ["-F /dev/null", *(f"-o {key}={value}" for key, value in options.items())]
         ),
@@ -253,6 +253,13 @@ def _prepare(
         *(require("env", "coreutils"), *foreign, f"ANSIBLE_CONFIG={private / 'ansible.cfg'}"),
         *(sys.executable, "-m", "ansible", "playbook", "-i", str(inventory), str(playbook)),
     ]
+
+
+def _mitogen() -> str:
+    found = importlib.util.find_spec("ansible_mitogen")
+    assert found is not None and found.origin is not None  # noqa: S101 (we depend on it)
+    plugins = Path(found.origin).parent / "plugins" / "strategy"
+    return f"strategy_plugins = {plugins}\nstrategy = mitogen_linear\n"
 
 
 def _close_connections(private: Path) -> None:

@@ -1,0 +1,105 @@
+"""What the playbooks are told: the configuration in the terms of our roles."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from provision.config import Config
+from provision.jeos.archive import KEYRINGS, Source
+
+
+def playbook_variables(
+    config: Config,
+    sources: Sequence[Source],
+    *,
+    epoch: int,
+    admin_keys: Sequence[str] = (),
+    ca_bundle: str | None = None,
+    building: bool = True,
+) -> dict[str, Any]:
+    """Everything that `packages.yml`, `configure.yml` and `site.yml` need.
+
+    Args:
+        config: the appliance.
+        sources: the distribution's own package sources, as its base was made from.
+        epoch: the time that stands in what packages generate, in seconds since 1970.
+        admin_keys: public keys to let in besides the configured ones.
+        ca_bundle: file in the guest with the certificate authorities of this host, for
+            downloads during the build.
+        building: the guest is a build's: root may enter by SSH, and services are left alone
+            until the next boot. False for an appliance in use.
+
+    Returns:
+        Plain data, as JSON can carry it.
+    """
+    forwards = config.network.forwards
+    return {
+        "building": building,
+        "build_environment": _environment(config, epoch, ca_bundle),
+        "admin_user": config.admin.user,
+        "pool_group": config.pool.group,
+        "pool_accounts": list(config.pool_accounts),
+        "packages_sources": [*_distribution(config, sources), *_further(config)],
+        "packages_ca_certificates": [str(path) for path in config.ca_certificates],
+        "packages_extra": list(config.packages),
+        "packages_upgrade": config.image is not None,
+        "base_hostname": config.name,
+        "base_version": config.version,
+        "base_locale": config.locale,
+        "base_timezone": config.timezone,
+        "base_keyboard": config.keyboard,
+        "base_open_ports": sorted({forward.guest for forward in forwards.values()} - {22}),
+        "base_forwards": {name: forward.model_dump() for name, forward in forwards.items()},
+        "keys_admin": list(dict.fromkeys((*config.admin.keys, *admin_keys))),
+        "mail_hostname": config.name,
+        "mail_root": config.mail.root or "",
+        "mail_smarthost": config.mail.smarthost or "",
+        "unattended_enabled": config.unattended_upgrades.enabled,
+        "unattended_origins": config.unattended_upgrades.origins,
+        "unattended_mail": config.unattended_upgrades.mail,
+        "unattended_reboot": config.unattended_upgrades.reboot,
+        "unattended_reboot_time": config.unattended_upgrades.reboot_time,
+    }
+
+
+def _environment(config: Config, epoch: int, ca_bundle: str | None) -> Mapping[str, str]:
+    """Variables for every command in the guest while it is built; they leave no trace in it."""
+    environment = {"SOURCE_DATE_EPOCH": str(epoch), "DEBIAN_FRONTEND": "noninteractive"}
+    if config.proxy:
+        environment |= dict.fromkeys(("http_proxy", "https_proxy"), config.proxy)
+    if ca_bundle:
+        names = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+        environment |= dict.fromkeys(names, ca_bundle)
+    return environment
+
+
+def _distribution(config: Config, sources: Sequence[Source]) -> list[dict[str, Any]]:
+    """One record for each archive: suites of the same address and keyring share one."""
+    records: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for source in sources:
+        record = records.setdefault(
+            (source.uri, source.components, source.keyring),
+            {
+                "name": config.distribution + "-security" * source.suite.endswith("-security"),
+                "uris": [source.uri],
+                "suites": [],
+                "components": list(source.components),
+            },
+        )
+        record["suites"].append(source.suite)
+        installed = KEYRINGS[config.distribution][0]
+        kind = "signed_by" if str(source.keyring) == installed else "key"
+        record[kind] = str(source.keyring)
+    return list(records.values())
+
+
+def _further(config: Config) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": source.name,
+            "uris": [source.uri],
+            "suites": list(source.suites),
+            "components": list(source.components),
+            "key": str(source.key),
+        }
+        for source in config.apt_sources
+    ]
