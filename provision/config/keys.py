@@ -1,6 +1,5 @@
 """The keys of the model as a tree of names, kinds, defaults and explanations."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin
@@ -35,7 +34,18 @@ class Entry:
 
 def entries(section: type[Section] = Config) -> tuple[Entry, ...]:
     """The keys of one section in their order."""
-    return tuple(_entry(name, field) for name, field in section.model_fields.items())
+    defaults = section.model_construct().model_dump(mode="json")
+    return tuple(
+        Entry(
+            name=name,
+            explanation=(field.description or "").strip(),
+            kind=describe(TypeAdapter(_with_metadata(field)).json_schema()),
+            required=field.is_required(),
+            default=defaults.get(name),
+            section=_section(field.annotation),
+        )
+        for name, field in section.model_fields.items()
+    )
 
 
 def section_at(key: Key) -> type[Section] | None:
@@ -52,38 +62,33 @@ def section_at(key: Key) -> type[Section] | None:
     return found if _is_section(found) else None
 
 
-def records() -> dict[str, type[Section]]:
-    """The sections that occur as named records or items of a list, by a name for each."""
+def sections() -> dict[str, type[Section]]:
+    """Every section by the dotted name of its place; ``NAME`` stands for a record's own name."""
     found: dict[str, type[Section]] = {}
 
-    def collect(section: type[Section], path: str) -> None:
+    def collect(section: type[Section], place: str) -> None:
+        found[place] = section
         for name, field in section.model_fields.items():
-            kind = _plain(field.annotation)
-            item = _item(kind)
-            place = f"{path}{name}"
-            if _is_section(item):
-                found[f"{place}.NAME" if get_origin(kind) is dict else f"{place}[]"] = item
-            elif _is_section(kind):
-                if field.get_default(call_default_factory=True) is None:
-                    found[place] = kind
-                collect(kind, f"{place}.")
+            kind, below = _plain(field.annotation), f"{place}.{name}".removeprefix(".")
+            if _is_section(kind):
+                collect(kind, below)
+            elif _is_section(item := _item(kind)):
+                collect(item, f"{below}.NAME" if get_origin(kind) is dict else f"{below}[]")
 
     collect(Config, "")
     return found
 
 
-def names_everywhere() -> Iterator[tuple[str, str]]:
-    """Each key of the whole file with its section's dotted name, from the top down."""
-    level: list[tuple[str, type[Section]]] = [("", Config)]
-    while level:
-        deeper = []
-        for path, section in level:
-            for name, field in section.model_fields.items():
-                yield name, path
-                kind = _plain(field.annotation)
-                if _is_section(kind):
-                    deeper.append((f"{path}.{name}".removeprefix("."), kind))
-        level = deeper
+def explanation(key: Key) -> str:
+    """The one line about a key; of a record, empty."""
+    section = section_at(key[:-1])
+    field = section.model_fields.get(str(key[-1])) if section else None
+    return (field.description or "").strip() if field else ""
+
+
+def place_of(name: str) -> str | None:
+    """The dotted name of the first section that has a key so named; empty for the top level."""
+    return next((place for place, found in sections().items() if name in found.model_fields), None)
 
 
 def describe(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one line a kind
@@ -95,36 +100,24 @@ def describe(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one line a kind
     if "const" in schema:
         return str(schema["const"])
     if "$ref" in schema:
-        return "mapping"
+        return "record"
     if "format" in schema:
         return str(schema["format"])
     if schema.get("type") == "array":
-        return f"list of {describe(schema['items'])}s".replace("mappings", "records")
+        return f"list of {describe(schema['items'])}"
     if schema.get("type") == "integer":
         return f"number, {schema['minimum']} to {schema['maximum']}"
     words = {"boolean": "true or false", "string": "text", "null": "null", "object": "mapping"}
     return words[schema["type"]]
 
 
-def _entry(name: str, field: FieldInfo) -> Entry:
-    default = None
-    if not field.is_required():
-        default = TypeAdapter(Any).dump_python(
-            field.get_default(call_default_factory=True), mode="json"
-        )
-    kind = _plain(field.annotation)
-    return Entry(
-        name=name,
-        explanation=(field.description or "").strip(),
-        kind=describe(TypeAdapter(_with_metadata(field)).json_schema()),
-        required=field.is_required(),
-        default=default,
-        section=kind if _is_section(kind) else None,
-    )
-
-
 def _with_metadata(field: FieldInfo) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def _section(kind: Any) -> type[Section] | None:
+    plain = _plain(kind)
+    return plain if _is_section(plain) else None
 
 
 def _is_section(kind: Any) -> bool:

@@ -134,7 +134,9 @@ class Forward(Section):
 class Network(Section):
     """How the guest is reached."""
 
-    forwards: dict[values.RecordName, Forward] = Field(default_factory=dict, validate_default=True)
+    forwards: dict[values.RecordName, Forward] = Field(
+        default_factory=lambda: {name: Forward(**record) for name, record in _FORWARDS.items()}
+    )
     """ports by name; a name given as null removes ours"""
     auto: bool = True
     """take the next free port of this host when one is taken"""
@@ -298,7 +300,9 @@ class Config(Section):
     """processors of the VM"""
     memory: Size = 6 * GIB
     """memory of the VM"""
-    disks: dict[values.RecordName, Disk] = Field(default_factory=dict, validate_default=True)
+    disks: dict[values.RecordName, Disk] = Field(
+        default_factory=lambda: {name: Disk(**record) for name, record in _DISKS.items()}
+    )
     """disks by name; root and home are always there"""
     image: Image | None = None
     """start from this cloud image instead of the mirror"""

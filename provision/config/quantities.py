@@ -30,7 +30,7 @@ def format_size(size: int) -> str:
     for unit in "TGMK":
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"
-    return str(size)
+    return str(size) if size else "0M"
 
 
 def parse_duration(value: Any) -> int:

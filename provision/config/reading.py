@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from provision.config.keys import names_everywhere, section_at
+from provision.config.keys import place_of, section_at
 from provision.config.model import Config
 from provision.config.problems import InvalidConfigError, Key, Problem, Spot, dotted, listed, split
 from provision.config.rules import check
@@ -34,6 +34,11 @@ class Loaded:
     config: Config
     path: Path | None
     origins: Mapping[str, Spot]
+
+    def origin(self, key: str) -> str:
+        """``file:line:column``, the variable or option, or ``default``, of a dotted key."""
+        spot = self.origins.get(key)
+        return "default" if spot is None else str(spot)
 
 
 def find(path: Path | None = None, environ: Mapping[str, str] | None = None) -> Path | None:
@@ -238,7 +243,6 @@ def _unknown(key: Key) -> tuple[str, str]:
     known = list(section.model_fields) if section else []
     if meant := nearest(name, known):
         return "no such key", meant.strip(" ()")
-    place = next((path for other, path in names_everywhere() if other == name), None)
-    if place is not None:
+    if (place := place_of(name)) is not None:
         return "no such key", f"it belongs {f'under {place}' if place else 'to the top level'}"
     return "no such key", f"known here: {', '.join(known)}" if len(known) < 16 else "remove it"

@@ -1,0 +1,41 @@
+"""``appliance init``: a commented appliance.yml to begin with."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from provision.errors import ApplianceError, UsageError
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path), default=Path("appliance.yml"))
+@click.option(
+    "--public/--local",
+    default=None,
+    help="Open the notebook's port to the room, or to this host only. Default: ask, else local.",
+)
+@click.option("--force", is_flag=True, help="Overwrite PATH.")
+def command(path: Path, public: bool | None, force: bool) -> None:
+    """Write a commented appliance.yml to PATH: each key, its default, one line about it."""
+    from provision import progress
+    from provision.config import render
+
+    if path.is_dir():
+        path /= "appliance.yml"
+    if path.exists() and not force:
+        raise UsageError(f"{path} is there already", hint="overwrite it with --force")
+    if public is None:
+        public = sys.stdin.isatty() and click.confirm(
+            "Shall other computers in the room reach the notebook?", default=False, err=True
+        )
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(render.commented(public=public))
+    except FileExistsError:
+        raise UsageError(f"{path} is there already", hint="overwrite it with --force") from None
+    except OSError as error:
+        raise ApplianceError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(path)
+    reach = "every computer that reaches this one" if public else "this host only"
+    progress.note(f"The notebook will be open to {reach}. Edit {path}, then: appliance build")
