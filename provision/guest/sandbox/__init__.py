@@ -1,0 +1,1 @@
+"""Isolation for untrusted programs, shared by the grading service and the Python jail."""

@@ -1,0 +1,403 @@
+"""Run one command in a bubblewrap box under limits, and leave nothing of it behind.
+
+The box has its own user, process, network, IPC, host name and cgroup namespaces, a read-only
+root, no capability, a system call filter, and one writable place: a memory file system of
+bounded size on /tmp. Its /proc is read-only, so no process of it can write into another's
+memory. What the box cannot do for itself is done by this process, from outside.
+"""
+
+import contextlib
+import ctypes
+import json
+import math
+import os
+import resource
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from provision.guest.sandbox import processes, seccomp
+from provision.guest.sandbox.cgroups import Delegation, Group
+from provision.guest.sandbox.limits import Ended, Limits, Verdict
+from provision.process import require
+
+ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}  # noqa: S108
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+_CHUNK = 1 << 16
+_TICK = 0.025  # seconds between looks at what the box uses
+_DRAIN = 16  # times the output limit that a box may print before it is stopped
+_INODES = 50_000  # files in /tmp: each costs the kernel memory that no size limit counts
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Box:
+    """What to run, where, and within which limits.
+
+    Args:
+        root: the directory that is the box's root file system, mounted read-only.
+        command: the program's absolute path in the box, and its arguments.
+        limits: what it may use.
+        environment: its whole environment.
+        directory: where it starts.
+        user: its user and group number inside.
+        binds: host paths to show inside, read-only, by their path inside.
+        writable: whether /tmp is a memory file system; False leaves the root's own, read-only.
+        shares_network: leave it in our network namespace. Only for boxes that we trust.
+        filtered: apply the system call filter; False only for an engine that brings its own.
+    """
+
+    root: Path
+    command: tuple[str, ...]
+    limits: Limits = field(default_factory=Limits)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
+    directory: str = "/"
+    user: int = 1000
+    binds: Mapping[str, Path] = field(default_factory=dict)
+    writable: bool = True
+    shares_network: bool = False
+    filtered: bool = True
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Where the standard streams of a box go.
+
+    Args:
+        feed: read here and passed in as stdin; None: stdin is ours if not ``capture``, else empty.
+        capture: keep stdout and stderr; else they are ours.
+        on_first_output: called once with the process id of the box's first process when the
+            first byte of stdout arrived, which is then dropped: the command's sign that
+            everything is mounted.
+    """
+
+    feed: IO[bytes] | None = None
+    capture: bool = True
+    on_first_output: Callable[[int], None] | None = None
+
+
+def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int | None) -> list[str]:
+    """The bubblewrap command line of a box; the numbers are inherited file descriptors."""
+    argv = [bwrap, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts"]
+    argv += ["--unshare-cgroup-try", "--hostname", "sandbox", "--new-session", "--die-with-parent"]
+    if not box.shares_network:
+        argv += ["--unshare-net"]
+    argv += ["--uid", str(box.user), "--gid", str(box.user)]
+    argv += ["--ro-bind", str(box.root), "/"]
+    argv += ["--proc", "/proc", "--remount-ro", "/proc"]
+    argv += ["--size", "65536", "--tmpfs", "/dev"]
+    for device in _DEVICES:
+        argv += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        argv += ["--symlink", f"/proc/self/fd/{number}", f"/dev/{name}"]
+    argv += ["--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "/tmp", "/dev/shm"]  # noqa: S108
+    argv += ["--remount-ro", "/dev"]
+    if box.writable:
+        argv += ["--size", str(box.limits.disk), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
+        if box.directory.startswith("/tmp/"):  # noqa: S108
+            argv += ["--perms", "0700", "--dir", box.directory]
+    for inside, outside in box.binds.items():
+        argv += ["--ro-bind", str(outside), inside]
+    argv += ["--chdir", box.directory, "--info-fd", str(info), "--block-fd", str(block)]
+    if filter_ is not None:
+        argv += ["--seccomp", str(filter_)]
+    return [*argv, "--", *box.command]
+
+
+def resource_limits(limits: Limits, *, grouped: bool) -> dict[int, int]:
+    """The resource limits of each process in a box, by their number.
+
+    Args:
+        limits: the limits of the whole box.
+        grouped: a cgroup bounds its memory; else no process may have more than all together.
+    """
+    table = {
+        resource.RLIMIT_CORE: limits.core,
+        resource.RLIMIT_CPU: max(1, math.ceil(limits.cpu)),
+        resource.RLIMIT_FSIZE: limits.file_size,
+        resource.RLIMIT_NOFILE: limits.files,
+        # Counted within the box's own user namespace since Linux 5.14, so the boxes of one
+        # service do not share it; bubblewrap's first process is one of them.
+        resource.RLIMIT_NPROC: limits.tasks + 1,
+        resource.RLIMIT_MEMLOCK: 1 << 16,
+        resource.RLIMIT_MSGQUEUE: 1 << 16,
+    }
+    if limits.stack is not None:
+        table[resource.RLIMIT_STACK] = limits.stack
+    if limits.address_space is not None:
+        table[resource.RLIMIT_AS] = limits.address_space
+    if not grouped:
+        table[resource.RLIMIT_DATA] = limits.memory
+    return table
+
+
+def run(
+    box: Box,
+    channels: Channels | None = None,
+    *,
+    name: str = "box",
+    delegated: Delegation | None = None,
+) -> Ended:
+    """Run a box to its end: blocking, one thread for each box, any number of them at a time.
+
+    This process becomes the reaper of orphans, so that the end of a box is the end of every
+    process in it, and their processor time is known.
+
+    Args:
+        box: what to run.
+        channels: its standard streams.
+        name: unique among running boxes; its cgroup is called so.
+        delegated: the cgroup below which it gets its own; None: resource limits, and a look
+            at /proc every 25 ms.
+
+    Raises:
+        HostNotReadyError: bubblewrap is not installed.
+    """
+    bwrap = require("bwrap", "bubblewrap")
+    _become_reaper()
+    with contextlib.ExitStack() as stack:
+        group = None
+        if delegated:
+            group = delegated.group(name, box.limits)
+            stack.callback(group.remove)
+        return _Run(box, channels or Channels(), group, stack, bwrap).to_end()
+
+
+class _Run:
+    """One run: the child, its pipes, and the loop that watches both."""
+
+    def __init__(
+        self,
+        box: Box,
+        channels: Channels,
+        group: Group | None,
+        stack: contextlib.ExitStack,
+        bwrap: str,
+    ) -> None:
+        self.limits, self.channels, self.group, self.stack = box.limits, channels, group, stack
+        self.begun = time.monotonic()
+        self.verdict: Verdict | None = None
+        self.cpu = 0.0
+        self.kept: dict[int, bytearray] = {}
+        self.seen: dict[int, int] = {}
+        self.pending = b""
+        self.ready = False
+        self._spawn(box, bwrap)
+
+    def _spawn(self, box: Box, bwrap: str) -> None:
+        info_read, info_write = self._pipe()
+        block_read, self.block = self._pipe()
+        inherited = [info_write, block_read]
+        filter_read = None
+        if box.filtered:
+            filter_read, filter_write = self._pipe()
+            os.write(filter_write, seccomp.program())
+            os.close(filter_write)
+            inherited.append(filter_read)
+        argv = arguments(box, bwrap=bwrap, info=info_write, block=block_read, filter_=filter_read)
+        captured = subprocess.PIPE if self.channels.capture else None
+        stdin: int | None = subprocess.DEVNULL if self.channels.capture else None
+        if self.channels.feed:
+            stdin = subprocess.PIPE
+        self.outer = subprocess.Popen(
+            argv,
+            stdin=stdin,
+            stdout=captured,
+            stderr=captured,
+            env=dict(box.environment),
+            pass_fds=inherited,
+            bufsize=0,
+        )
+        for descriptor in inherited:
+            os.close(descriptor)
+        told = b""
+        while piece := os.read(info_read, 4096):
+            told += piece
+        os.close(info_read)
+        try:
+            self.first = int(json.loads(told)["child-pid"])
+            self.watched = os.pidfd_open(self.first)
+        except (ValueError, KeyError, ProcessLookupError):
+            self.first, self.watched = 0, -1
+            self.verdict = Verdict.SETUP
+            return
+        self.stack.callback(os.close, self.watched)
+        self._confine()
+
+    def _pipe(self) -> tuple[int, int]:
+        return os.pipe2(os.O_CLOEXEC)
+
+    def _confine(self) -> None:
+        """Bound the first process, which waits for us before it starts the command."""
+        try:
+            if self.group:
+                self.group.add(self.first)
+            table = resource_limits(self.limits, grouped=self.group is not None)
+            for number, most in table.items():
+                _, hard = resource.prlimit(self.first, number)
+                value = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                resource.prlimit(self.first, number, (value, value))
+            os.setpriority(os.PRIO_PROCESS, self.first, self.limits.nice)
+            with contextlib.suppress(OSError):
+                Path(f"/proc/{self.first}/oom_score_adj").write_text("1000")
+        except OSError:
+            self._stop(Verdict.SETUP)
+
+    def to_end(self) -> Ended:
+        """Watch the box until it is gone."""
+        with contextlib.suppress(OSError):
+            os.write(self.block, b"\n")
+        os.close(self.block)
+        outer_end = os.pidfd_open(self.outer.pid)
+        self.stack.callback(os.close, outer_end)
+        poller = select.poll()
+        poller.register(outer_end, select.POLLIN)
+        streams = [s for s in (self.outer.stdout, self.outer.stderr) if s]
+        for stream in streams:
+            os.set_blocking(stream.fileno(), False)
+            poller.register(stream, select.POLLIN)
+            self.kept[stream.fileno()], self.seen[stream.fileno()] = bytearray(), 0
+        if self.outer.stdin:
+            os.set_blocking(self.outer.stdin.fileno(), False)
+            poller.register(self.outer.stdin, select.POLLOUT)
+        next_look = self.begun + _TICK
+        try:
+            while True:
+                now = time.monotonic()
+                deadline = min(next_look, self.begun + self.limits.clock)
+                events = poller.poll(max(0.0, deadline - now) * 1000)
+                if any(descriptor == outer_end for descriptor, _ in events):
+                    break
+                for descriptor, _ in events:
+                    if self.outer.stdin and descriptor == self._stdin():
+                        if not self._feed():
+                            poller.unregister(descriptor)
+                            self.outer.stdin.close()
+                    elif not self._read(descriptor):
+                        poller.unregister(descriptor)
+                now = time.monotonic()
+                if now - self.begun >= self.limits.clock:
+                    self._stop(Verdict.CLOCK)
+                if now >= next_look:
+                    self._look()
+                    next_look = now + _TICK
+        finally:
+            self._kill()
+        return self._ended(streams)
+
+    def _stdin(self) -> int:
+        assert self.outer.stdin is not None  # noqa: S101 (only called when there is a pipe)
+        return -1 if self.outer.stdin.closed else self.outer.stdin.fileno()
+
+    def _feed(self) -> bool:
+        assert self.channels.feed is not None  # noqa: S101 (only called when there is one)
+        self.pending = self.pending or self.channels.feed.read(_CHUNK)
+        if not self.pending:
+            return False
+        try:
+            written = os.write(self._stdin(), self.pending)
+        except BlockingIOError:
+            return True
+        except BrokenPipeError:
+            return False
+        self.pending = self.pending[written:]
+        return True
+
+    def _read(self, descriptor: int) -> bool:
+        data = os.read(descriptor, _CHUNK)
+        if not data:
+            return False
+        if self.channels.on_first_output and descriptor == self._stdout() and not self.ready:
+            self.channels.on_first_output(self.first)
+            self.ready = True
+            data = data[1:]
+        self.seen[descriptor] += len(data)
+        room = self.limits.output - len(self.kept[descriptor])
+        self.kept[descriptor] += data[:room] if room > 0 else b""
+        if self.seen[descriptor] > _DRAIN * self.limits.output:
+            self._stop(Verdict.OUTPUT)
+        return True
+
+    def _stdout(self) -> int:
+        return self.outer.stdout.fileno() if self.outer.stdout else -1
+
+    def _look(self) -> None:
+        """Compare what the box uses with its limits, where the kernel does not."""
+        if not self.first:
+            return
+        if self.group:
+            self.cpu = self.group.cpu()[0]
+        else:
+            memory, cpu = processes.usage(self.first)
+            self.cpu = max(self.cpu, cpu)
+            try:
+                room = os.statvfs(f"/proc/{self.first}/root/tmp")
+            except OSError:
+                pass
+            else:
+                memory += (room.f_blocks - room.f_bfree) * room.f_frsize
+                if room.f_files - room.f_ffree > _INODES and room.f_fsid:
+                    self._stop(Verdict.DISK)
+            if memory > self.limits.memory + self.limits.disk:
+                self._stop(Verdict.MEMORY)
+        if self.cpu > self.limits.cpu:
+            self._stop(Verdict.CPU)
+
+    def _stop(self, verdict: Verdict) -> None:
+        self.verdict = self.verdict or verdict
+        self._kill()
+
+    def _kill(self) -> None:
+        """End every process of the box: they live in the namespace of the first."""
+        with contextlib.suppress(ProcessLookupError):
+            if self.watched >= 0:
+                signal.pidfd_send_signal(self.watched, signal.SIGKILL)
+            else:
+                self.outer.kill()
+
+    def _ended(self, streams: list[IO[bytes]]) -> Ended:
+        code = self.outer.wait()
+        user = system = 0.0
+        memory = 0
+        if self.first:
+            with contextlib.suppress(ChildProcessError):
+                _, _, used = os.wait4(self.first, 0)
+                user, system, memory = used.ru_utime, used.ru_stime, used.ru_maxrss * 1024
+        seconds = time.monotonic() - self.begun
+        cpu = max(self.cpu, user + system)
+        for stream in streams:
+            with contextlib.suppress(BlockingIOError):
+                while self._read(stream.fileno()):
+                    pass
+            stream.close()
+        if self.outer.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self.outer.stdin.close()
+        if self.group:
+            cpu, user = self.group.cpu()
+            memory = self.group.memory_peak() or memory
+            if self.group.out_of_memory():
+                self.verdict = self.verdict or Verdict.MEMORY
+        by_kernel = code in (128 + signal.SIGKILL, 128 + signal.SIGXCPU)
+        if by_kernel and cpu >= self.limits.cpu - 0.2:
+            self.verdict = self.verdict or Verdict.CPU
+        out, err = (bytes(self.kept[d]) for d in self.kept) if self.kept else (b"", b"")
+        return Ended(
+            verdict=self.verdict or Verdict.EXITED,
+            code=None if self.verdict is Verdict.SETUP else code % 256,
+            stdout=out,
+            stderr=err,
+            seconds=seconds,
+            cpu=cpu,
+            user=user,
+            memory=memory,
+        )
+
+
+def _become_reaper() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,119 @@
+"""Limits on a whole box by cgroup v2, where systemd or the administrator delegated one."""
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.guest.sandbox.limits import Limits
+
+CONTROLLERS = ("cpu", "memory", "pids")
+_ROOT = Path("/sys/fs/cgroup")
+_PERIOD = 100_000  # microseconds; the kernel's default
+
+
+@dataclass(frozen=True)
+class Delegation:
+    """A cgroup whose children we may make."""
+
+    path: Path
+
+    def group(self, name: str, limits: Limits) -> "Group":
+        """Make the cgroup of one box.
+
+        Raises:
+            OSError: it exists, or the delegation was taken back.
+        """
+        group = Group(self.path / name)
+        group.path.mkdir()
+        for key, value in settings(limits).items():
+            # Without swap accounting there is no memory.swap.max, and no swap to bound.
+            with contextlib.suppress(FileNotFoundError):
+                (group.path / key).write_text(value)
+        return group
+
+
+@dataclass(frozen=True)
+class Group:
+    """The cgroup of one box."""
+
+    path: Path
+
+    def add(self, pid: int) -> None:
+        """Move a process in; its later children are born there."""
+        (self.path / "cgroup.procs").write_text(str(pid))
+
+    def cpu(self) -> tuple[float, float]:
+        """Seconds of processor time so far: all, and those outside the kernel."""
+        stat = _table(self.path / "cpu.stat")
+        return stat.get("usage_usec", 0) / 1e6, stat.get("user_usec", 0) / 1e6
+
+    def memory_peak(self) -> int:
+        """Bytes at the peak; 0 before Linux 5.19, which has no such counter."""
+        try:
+            return int((self.path / "memory.peak").read_text())
+        except OSError:
+            return 0
+
+    def out_of_memory(self) -> bool:
+        """Whether the kernel killed a process of the box for the memory limit."""
+        return _table(self.path / "memory.events").get("oom_kill", 0) > 0
+
+    def remove(self) -> None:
+        """Kill what is left, and remove the cgroup once it is empty."""
+        with contextlib.suppress(OSError):
+            (self.path / "cgroup.kill").write_text("1")
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                self.path.rmdir()
+            except FileNotFoundError:
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.005)
+            else:
+                return
+
+
+def settings(limits: Limits) -> dict[str, str]:
+    """The cgroup files of some limits, with what to write into each."""
+    return {
+        "memory.max": str(limits.memory + limits.disk),
+        "memory.swap.max": "0",
+        "memory.oom.group": "1",
+        "pids.max": str(limits.tasks + 3),  # bubblewrap's own, and the shell that unpacks
+        "cpu.max": f"{_PERIOD} {_PERIOD}",  # one core for a box
+    }
+
+
+def delegation(root: Path = _ROOT) -> Delegation | None:
+    """Our own cgroup, made ready for boxes; None where it is not v2 or not ours to divide.
+
+    We move into a leaf of it, for only a cgroup without processes may have controlled children.
+    """
+    try:
+        entries = Path("/proc/self/cgroup").read_text().splitlines()
+        own = next(line[3:] for line in entries if line.startswith("0::"))
+        path = root / own.lstrip("/")
+        if path.name == "service":
+            path = path.parent
+        if not set(CONTROLLERS) <= set((path / "cgroup.controllers").read_text().split()):
+            return None
+        leaf = path / "service"
+        leaf.mkdir(exist_ok=True)
+        (leaf / "cgroup.procs").write_text(str(os.getpid()))
+        (path / "cgroup.subtree_control").write_text(" ".join(f"+{c}" for c in CONTROLLERS))
+    except (OSError, StopIteration):
+        return None
+    return Delegation(path)
+
+
+def _table(path: Path) -> dict[str, int]:
+    try:
+        pairs = (line.split() for line in path.read_text().splitlines())
+        return {key: int(value) for key, value in pairs}
+    except (OSError, ValueError):
+        return {}

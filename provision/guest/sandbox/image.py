@@ -1,0 +1,235 @@
+"""Build the root file system of a box: Debian packages, precompiled, as reproducible squashfs."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import subprocess
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from provision import process
+from provision.errors import ApplianceError, UsageError
+from provision.progress import step
+
+USER, UID = "student", 1000
+WORK = "/tmp/task"  # noqa: S108 (a path inside the box, on its own memory file system)
+
+# What a box never needs, and what would make two builds differ.
+_PRUNED = (
+    *("boot", "etc/hostname", "etc/resolv.conf", "etc/machine-id", "etc/shadow", "etc/gshadow"),
+    *("etc/ssh", "tmc", "usr/share/doc", "usr/share/info", "usr/share/lintian", "usr/share/man"),
+    *("var/cache", "var/lib/apt/lists", "var/lib/dbus", "var/lib/systemd", "var/log", "var/tmp"),
+)
+_EMPTIED = ("dev", "proc", "sys", "run", "tmp")
+# A box has one writable place, /tmp; the names by which programs look for others lead there.
+_LINKS = {"var/tmp": "/tmp", "tmc": WORK}  # noqa: S108 (paths inside the box)
+_FILES = {
+    "etc/hostname": "sandbox\n",
+    "etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "etc/machine-id": "",
+    "etc/resolv.conf": "",
+}
+_ACCOUNT = {
+    "etc/passwd": f"{USER}:x:{UID}:{UID}::{WORK}:/bin/sh\n",
+    "etc/group": f"{USER}:x:{UID}:\n",
+}
+_COMPILE = (
+    "if [ -x usr/bin/python3 ]; then find . -xdev -name '*.pyc' -delete; chroot . "
+    "python3 -I -m compileall -q -j0 --invalidation-mode unchecked-hash "
+    "/usr/lib/python3* /usr/local/lib || true; fi"
+)
+_JAVA_SHARED_CLASSES = (
+    "for java in usr/lib/jvm/java-*-openjdk-*/bin/java; do "
+    '[ -x "$java" ] || continue; mount -t proc proc proc 2>/dev/null || true; '
+    'chroot . "/$java" -Xshare:dump >/dev/null 2>&1 || true; umount proc 2>/dev/null || true; done'
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What goes into an image.
+
+    Args:
+        name: the image's name, by which a task chooses it.
+        packages: Debian packages beside the essential ones.
+        suite: the Debian or Ubuntu release.
+        mirror: where packages come from; None: the distribution's own default.
+        epoch: the time of every file, seconds since 1970, so that the same packages give the
+            same bytes.
+        essential: False leaves the essential packages out and configures nothing: for a jail
+            that needs no shell.
+    """
+
+    name: str
+    packages: tuple[str, ...] = ("python3",)
+    suite: str = "trixie"
+    mirror: str | None = None
+    epoch: int = 1_735_689_600
+    essential: bool = True
+
+
+def build(recipe: Recipe, directory: Path) -> Path:
+    """Build ``NAME.squashfs`` and ``NAME.json`` (packages, sha256) in a directory.
+
+    Needs mmdebstrap and squashfs-tools; root, or a host that allows user namespaces.
+
+    Returns:
+        The squashfs file.
+
+    Raises:
+        ApplianceError: a package was not found, or the mirror not reached.
+    """
+    _check_name(recipe.name)
+    mksquashfs = process.require("mksquashfs", "squashfs-tools")
+    directory.mkdir(parents=True, exist_ok=True)
+    target = directory / f"{recipe.name}.squashfs"
+    with tempfile.TemporaryDirectory(prefix=".image-", dir=directory) as scratch:
+        tar, draft = Path(scratch) / "root.tar", Path(scratch) / "root.squashfs"
+        bootstrap(recipe, tar)
+        with step("Compressing the image"):
+            _squash(mksquashfs, tar, draft, recipe.epoch)
+        digest = _sha256(draft)
+        manifest = {
+            "name": recipe.name,
+            "suite": recipe.suite,
+            "packages": sorted(recipe.packages),
+            "epoch": recipe.epoch,
+            "sha256": digest,
+            "size": draft.stat().st_size,
+        }
+        (directory / f"{recipe.name}.json").write_text(json.dumps(manifest, indent=2) + "\n")
+        draft.replace(target)
+    return target
+
+
+def bootstrap(recipe: Recipe, tar: Path) -> None:
+    """Write the root file system of a recipe as a tar file; the first half of `build`."""
+    mmdebstrap = process.require("mmdebstrap", "mmdebstrap")
+    argv = [
+        mmdebstrap,
+        f"--variant={'essential' if recipe.essential else 'extract'}",
+        "--format=tar",
+        "--aptopt=Acquire::Retries 3",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
+        "--dpkgopt=path-exclude=/usr/share/doc/*",
+        "--dpkgopt=path-exclude=/usr/share/locale/*",
+        f"--include={','.join(recipe.packages)}",
+    ]
+    # Java's packages make links below man1 and fail where the path does not exist.
+    argv.append('--essential-hook=mkdir -p "$1/usr/share/man/man1"')
+    scripts = [_COMPILE]
+    if any("jdk" in package or "jre" in package for package in recipe.packages):
+        scripts.append(_JAVA_SHARED_CLASSES)
+    argv += [f'--customize-hook=cd "$1" && {{ {script}; }}' for script in scripts]
+    argv += [recipe.suite, str(tar)]
+    if recipe.mirror:
+        argv.append(recipe.mirror)
+    with step(f"Installing {', '.join(recipe.packages)} from {recipe.suite}"):
+        process.run(argv, env={"SOURCE_DATE_EPOCH": str(recipe.epoch)})
+
+
+def extract(image: Path, directory: Path) -> None:
+    """Unpack an image into a directory, where no squashfs can be mounted."""
+    unsquashfs = process.require("unsquashfs", "squashfs-tools")
+    process.run([unsquashfs, "-q", "-n", "-d", str(directory), str(image)])
+
+
+def verify(image: Path) -> None:
+    """Compare an image with the sha256 in its manifest.
+
+    Raises:
+        ApplianceError: they differ, or there is no manifest.
+    """
+    manifest = image.with_suffix(".json")
+    try:
+        expected = json.loads(manifest.read_text())["sha256"]
+    except (OSError, ValueError, KeyError):
+        raise ApplianceError(f"{image} has no readable manifest {manifest.name}") from None
+    if _sha256(image) != expected:
+        raise ApplianceError(f"{image} is not what its manifest says", hint="build it again")
+
+
+def installed(directory: Path) -> dict[str, dict[str, object]]:
+    """The manifests of the images in a directory, by name."""
+    found = {}
+    for manifest in sorted(directory.glob("*.json")):
+        if manifest.with_suffix(".squashfs").is_file():
+            found[manifest.stem] = json.loads(manifest.read_text())
+    return found
+
+
+def _check_name(name: str) -> None:
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"{name!r} is not an image name", hint="use letters, digits, - and _")
+
+
+def _squash(mksquashfs: str, tar: Path, target: Path, epoch: int) -> None:
+    # Reading a tar, mksquashfs keeps owners and modes without being root.
+    argv = [
+        *(mksquashfs, "-", str(target), "-tar", "-quiet", "-no-progress", "-noappend"),
+        *("-no-xattrs", "-comp", "zstd", "-Xcompression-level", "6", "-b", "256K"),
+        *("-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-root-time", str(epoch)),
+    ]
+    squash = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
+    )
+    assert squash.stdin is not None and squash.stdout is not None  # noqa: S101 (pipes)
+    with squash:
+        with contextlib.suppress(BrokenPipeError), squash.stdin as sink:
+            clean(tar, sink, epoch)
+        said = squash.stdout.read().decode(errors="replace")
+    if squash.returncode:
+        raise process.CommandFailedError(argv, squash.returncode, said)
+
+
+def clean(tar: Path, sink: IO[bytes], epoch: int) -> None:
+    """Copy a root file system's tar without what a box must not have.
+
+    Gone are device nodes, set-user-id bits, logs, caches, host keys and password hashes;
+    added are the account of the box and links from every writable place to its one.
+    """
+    with tarfile.open(tar) as source, tarfile.open(fileobj=sink, mode="w|") as copy:
+        for member in source:
+            name = member.name.removeprefix("./").rstrip("/")
+            if member.isdev() or _is_below(name, _PRUNED) or name in _FILES:
+                continue
+            if any(name.startswith(f"{place}/") for place in _EMPTIED):
+                continue
+            member.mode &= 0o1777
+            member.mtime = min(int(member.mtime), epoch)
+            member.pax_headers = {}
+            content = source.extractfile(member) if member.isreg() else None
+            if content and name in _ACCOUNT:
+                _add(copy, name, content.read().decode() + _ACCOUNT[name], epoch)
+            else:
+                copy.addfile(member, content)
+        for name, text in _FILES.items():
+            _add(copy, name, text, epoch)
+        for name, destination in _LINKS.items():
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname, link.mtime = tarfile.SYMTYPE, destination, epoch
+            copy.addfile(link)
+
+
+def _add(copy: tarfile.TarFile, name: str, text: str, epoch: int) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mtime, member.mode = len(text.encode()), epoch, 0o644
+    copy.addfile(member, io.BytesIO(text.encode()))
+
+
+def _is_below(name: str, places: tuple[str, ...]) -> bool:
+    return any(name == place or name.startswith(f"{place}/") for place in places)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

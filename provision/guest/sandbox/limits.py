@@ -1,0 +1,77 @@
+"""What a box may use, and how its run ended."""
+
+import enum
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one box. They count all of its processes together unless said otherwise.
+
+    Args:
+        clock: seconds of wall time.
+        cpu: seconds of processor time.
+        memory: bytes of memory.
+        disk: bytes of its writable memory file system.
+        tasks: processes and threads.
+        files: open files of each process.
+        file_size: bytes of each file.
+        output: bytes kept of each of stdout, stderr and the output files.
+        stack: bytes of each process's stack; None: the system's.
+        address_space: bytes of each process's address space; None: unlimited, for the JVM
+            reserves much more than it uses.
+        core: bytes of a core dump.
+        nice: scheduling priority, 0 to 19.
+    """
+
+    clock: float = 10
+    cpu: float = 10
+    memory: int = 512 * MIB
+    disk: int = 64 * MIB
+    tasks: int = 64
+    files: int = 256
+    file_size: int = 64 * MIB
+    output: int = MIB
+    stack: int | None = None
+    address_space: int | None = None
+    core: int = 0
+    nice: int = 5
+
+
+class Verdict(enum.Enum):
+    """Why a run ended."""
+
+    EXITED = "exited"
+    CLOCK = "wall time limit"
+    CPU = "processor time limit"
+    MEMORY = "memory limit"
+    DISK = "file count limit"
+    OUTPUT = "output limit"
+    SETUP = "the box could not be set up"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a box ended.
+
+    Args:
+        verdict: why.
+        code: the command's exit status, 128 + N when signal N killed it; None when the box
+            could not be set up.
+        stdout, stderr: what it printed, cut to the output limit; empty when not captured.
+        seconds: wall time.
+        cpu: processor seconds of all its processes together.
+        user: those of ``cpu`` that were spent outside the kernel.
+        memory: bytes at the peak: of the whole box with a cgroup, else of its largest process.
+    """
+
+    verdict: Verdict
+    code: int | None
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+    cpu: float
+    user: float
+    memory: int
