@@ -1,0 +1,357 @@
+"""What this host can and cannot do, judged from the facts; nothing here looks at the host.
+
+A check that fails stops a build. A warning stops or slows something else, and says what.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from provision.config import Config
+from provision.doctor.facts import Facts
+
+GIB = 1 << 30
+Status = Literal["ok", "note", "warning", "failed"]
+
+_BUILD_MEMORY = 1 * GIB
+_CACHE_NEEDED = {"none": 6 * GIB, "passagemath": 20 * GIB, "debian": 20 * GIB, "tarball": 30 * GIB}
+_OUTPUT_NEEDED = {"none": 2 * GIB, "passagemath": 5 * GIB, "debian": 5 * GIB, "tarball": 8 * GIB}
+_TEMPORARY_NEEDED = GIB // 2
+_CLOCK_SECONDS = 300
+"""A mirror's InRelease that is dated later than now is refused; TLS forgives some minutes."""
+
+_KVM_TAKES_ALL = (6, 12)
+"""From here on the KVM modules hold VT-x or AMD-V from the moment they are loaded (Linux commit
+b4886fab6fb6), unless kvm.enable_virt_at_load is 0."""
+
+_VIRTUALBOX_SHARES = (7, 2, 10)
+"""From here on VirtualBox asks KVM for the hardware, and needs enable_virt_at_load to be 1
+(VirtualBox issues 711 and 713)."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the doctor's table.
+
+    Args:
+        name: what was looked at.
+        status: ``failed`` stops a build; ``warning`` something else.
+        found: what there is.
+        mend: the one command, or the one thing to do, that mends it.
+    """
+
+    name: str
+    status: Status
+    found: str
+    mend: str = ""
+
+
+def examine(facts: Facts, config: Config) -> list[Check]:
+    """Judge everything."""
+    return [check for judge in _JUDGES for check in judge(facts, config)]
+
+
+def _sudo(facts: Facts, command: str) -> str:
+    return command if facts.root else f"sudo {command}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"
+
+
+def _platform(facts: Facts, _: Config) -> Iterator[Check]:
+    if facts.architecture not in ("x86_64", "AMD64"):
+        yield Check(
+            "processor",
+            "failed",
+            f"{facts.architecture}: the appliance is for x86-64",
+            "build on an x86-64 host",
+        )
+    elif facts.cpu & {"vmx", "svm"}:
+        yield Check("processor", "ok", "x86-64 with hardware virtualization")
+    else:
+        yield Check(
+            "processor",
+            "warning",
+            "no hardware virtualization: VirtualBox starts no VM here",
+            "switch on VT-x or AMD-V (SVM) in the firmware's settings"
+            if "hypervisor" not in facts.cpu
+            else "switch on nested virtualization for this VM",
+        )
+    if "amx_tile" in facts.cpu:
+        yield Check(
+            "processor AMX",
+            "note",
+            "User-Mode Linux 6.1 and 6.12 panic on this processor",
+            "for graders use the bubblewrap engine, or User-Mode Linux of a newer kernel",
+        )
+
+
+def _tools(facts: Facts, _: Config) -> Iterator[Check]:
+    for tool in facts.missing:
+        yield Check(
+            f"tool {tool.name}",
+            "failed",
+            f"missing: {tool.purpose}",
+            _sudo(facts, f"apt-get install --yes {tool.package}"),
+        )
+    if not facts.missing:
+        yield Check("tools", "ok", "all there")
+
+
+def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
+    found = facts.virtualbox
+    if found is None:
+        yield Check(
+            "VirtualBox",
+            "warning",
+            "not installed; a build fetches one that starts no VM",
+            "install it from Debian's or VirtualBox's package repository",
+        )
+    elif found.version is None:
+        yield Check(
+            "VirtualBox",
+            "warning",
+            f"{found.path} does not work: {found.trouble}",
+            "install VirtualBox again",
+        )
+    else:
+        version = ".".join(map(str, found.version))
+        if found.version < (7, 0):
+            yield Check(
+                "VirtualBox",
+                "warning",
+                f"{version} is no longer supported",
+                "upgrade VirtualBox to 7.0 or later",
+            )
+        elif found.portable:
+            yield Check(
+                "VirtualBox",
+                "warning",
+                f"{version}, fetched by us: it starts no VM",
+                "install it from Debian's or VirtualBox's package repository",
+            )
+        else:
+            yield Check("VirtualBox", "ok", version)
+
+
+def _driver(facts: Facts, _: Config) -> Iterator[Check]:
+    found = facts.virtualbox
+    if found is None or found.portable or found.version is None:
+        return
+    if facts.driver:
+        yield Check("VirtualBox driver", "ok", "loaded")
+    elif facts.secure_boot:
+        yield Check(
+            "VirtualBox driver",
+            "warning",
+            "not loaded: Secure Boot refuses a driver that is not signed with an enrolled key",
+            _sudo(facts, "mokutil --import /var/lib/dkms/mok.pub") + ", then restart and enroll it",
+        )
+    else:
+        yield Check(
+            "VirtualBox driver",
+            "warning",
+            "not loaded: no VM starts",
+            _sudo(facts, "modprobe vboxdrv"),
+        )
+
+
+def _kvm_conflict(facts: Facts, _: Config) -> Iterator[Check]:
+    loaded = sorted(facts.modules & {"kvm_intel", "kvm_amd"})
+    found = facts.virtualbox
+    if not loaded or facts.kernel < _KVM_TAKES_ALL or found is None or found.portable:
+        return
+    shares = (found.version or ()) >= _VIRTUALBOX_SHARES
+    holds = facts.kvm_at_load is not False
+    if shares == holds:
+        yield Check("VirtualBox beside KVM", "ok", "they share the hardware")
+        return
+    unload = _sudo(facts, f"modprobe --remove {loaded[0]} kvm")
+    if shares:
+        yield Check(
+            "VirtualBox beside KVM",
+            "warning",
+            "VirtualBox 7.2.10 and later start no VM while kvm.enable_virt_at_load is 0",
+            f"{unload}; for good, remove enable_virt_at_load=0 from /etc/modprobe.d and the"
+            " kernel's command line",
+        )
+    else:
+        option = _sudo(facts, "tee /etc/modprobe.d/virtualbox-kvm.conf")
+        yield Check(
+            "VirtualBox beside KVM",
+            "warning",
+            f"{loaded[0]} holds the hardware virtualization on kernels from 6.12 on: no VM starts",
+            f"echo options kvm enable_virt_at_load=0 | {option} && {unload}",
+        )
+
+
+def _memory(facts: Facts, config: Config) -> Iterator[Check]:
+    have = f"{_gib(facts.available)} of {_gib(facts.memory)} free"
+    if facts.available < _BUILD_MEMORY:
+        yield Check(
+            "memory",
+            "failed",
+            f"{have}; a build needs {_gib(_BUILD_MEMORY)}",
+            "end what uses it: ps -eo rss,comm --sort -rss | head",
+        )
+    elif facts.available < config.memory:
+        yield Check(
+            "memory",
+            "warning",
+            f"{have}; the VM wants {_gib(config.memory)}",
+            "end what uses it, or lower memory: and pool.count: in appliance.yml",
+        )
+    else:
+        yield Check("memory", "ok", have)
+
+
+def _rooms(facts: Facts, config: Config) -> Iterator[Check]:
+    needed = {
+        "cache": (_CACHE_NEEDED[config.sage.source], "set XDG_CACHE_HOME to a larger disk"),
+        "output": (_OUTPUT_NEEDED[config.sage.source], "build into a directory on a larger disk"),
+        "temporary": (_TEMPORARY_NEEDED, "set TMPDIR to a larger disk"),
+    }
+    for purpose, room in facts.rooms.items():
+        need, mend = needed[purpose]
+        beside = [p for p, other in facts.rooms.items() if other.device == room.device]
+        together = sum(needed[p][0] for p in beside)
+        found = f"{_gib(room.free)} free in {room.path}"
+        if not room.writable:
+            yield Check(f"{purpose} directory", "failed", f"{room.path} is not writable", mend)
+        elif room.free < need:
+            yield Check(
+                f"{purpose} directory", "failed", f"{found}; a build needs {_gib(need)}", mend
+            )
+        elif room.free < together:
+            yield Check(
+                f"{purpose} directory",
+                "warning",
+                f"{found}, which it shares with {' and '.join(p for p in beside if p != purpose)};"
+                f" together they may need {_gib(together)}",
+                mend,
+            )
+        else:
+            yield Check(f"{purpose} directory", "ok", found)
+
+
+def _ports(facts: Facts, config: Config) -> Iterator[Check]:
+    for name, forward in config.network.forwards.items():
+        holder = facts.taken.get(forward.host)
+        what = f"port {forward.host} ({name})"
+        if holder is None:
+            yield Check(what, "ok", "free")
+            continue
+        key = f"network.forwards.{name}.host"
+        if config.network.auto:
+            yield Check(
+                what,
+                "warning",
+                f"held by {holder}; the next free one will be taken",
+                f"end it, or write another {key}",
+            )
+        else:
+            yield Check(what, "failed", f"held by {holder}", f"end it, or write another {key}")
+
+
+def _namespaces(facts: Facts, _: Config) -> Iterator[Check]:
+    if facts.root:
+        return
+    user = facts.user
+    switches = (
+        ("kernel.unprivileged_userns_clone", 0, 1),
+        ("user.max_user_namespaces", 0, 15000),
+        ("kernel.apparmor_restrict_unprivileged_userns", 1, 0),
+    )
+    if facts.namespaces:
+        yield Check("user namespaces", "ok", "allowed")
+    else:
+        forbidding = next((s for s in switches if facts.sysctls.get(s[0]) == s[1]), None)
+        yield Check(
+            "user namespaces",
+            "failed",
+            f"{forbidding[0]} is {forbidding[1]}" if forbidding else "not allowed on this host",
+            f"sudo sysctl --write {forbidding[0]}={forbidding[2]}"
+            if forbidding
+            else "build as root: sudo appliance build",
+        )
+    if not facts.subordinate:
+        yield Check(
+            "subordinate ids",
+            "failed",
+            f"{user} has none in /etc/subuid and /etc/subgid",
+            f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+        )
+    if facts.kvm is False:
+        yield Check(
+            "KVM",
+            "warning",
+            f"{user} may not use /dev/kvm: provisioning is many times slower",
+            f"sudo usermod --append --groups kvm {user}, then sign in again",
+        )
+    elif facts.kvm is None:
+        yield Check(
+            "KVM",
+            "warning",
+            "there is no /dev/kvm: provisioning in QEMU is many times slower",
+            "build as root, which provisions with systemd-nspawn: sudo appliance build",
+        )
+
+
+def _mirror(facts: Facts, _: Config) -> Iterator[Check]:
+    mirror = facts.mirror
+    if mirror is None:
+        return
+    if mirror.trouble:
+        yield Check(
+            "package mirror",
+            "failed",
+            f"{mirror.url}: {mirror.trouble}",
+            "check the network, and mirror:, suite: and proxy: in appliance.yml",
+        )
+        return
+    if mirror.signature not in ("good", "unchecked"):
+        yield Check(
+            "package mirror",
+            "failed",
+            f"{mirror.url}: bad signature: {mirror.signature}",
+            _sudo(facts, "apt-get install --yes --only-upgrade debian-archive-keyring"),
+        )
+    elif mirror.valid_until is not None and mirror.valid_until < facts.time:
+        days = (facts.time - mirror.valid_until) / 86400
+        yield Check(
+            "package mirror",
+            "failed",
+            f"{mirror.url} expired {days:.1f} days ago",
+            "choose another mirror: in appliance.yml, or mend this host's clock",
+        )
+    else:
+        signed = ", signed by the distribution" if mirror.signature == "good" else ""
+        yield Check("package mirror", "ok", f"{mirror.url} answers{signed}")
+    if mirror.clock is None:
+        return
+    skew = abs(mirror.clock)
+    if skew > _CLOCK_SECONDS:
+        side = "behind" if mirror.clock > 0 else "ahead of"
+        yield Check(
+            "clock",
+            "failed",
+            f"{skew:.0f} s {side} the mirror's",
+            _sudo(facts, "timedatectl set-ntp true"),
+        )
+    else:
+        yield Check("clock", "ok", f"within {max(1, skew):.0f} s of the mirror's")
+
+
+_JUDGES: tuple[Callable[[Facts, Config], Iterator[Check]], ...] = (
+    _platform,
+    _tools,
+    _namespaces,
+    _virtualbox,
+    _driver,
+    _kvm_conflict,
+    _memory,
+    _rooms,
+    _ports,
+    _mirror,
+)

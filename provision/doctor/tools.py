@@ -1,0 +1,79 @@
+"""The host's tools and the Debian packages that they come in."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Something that a build needs on the host.
+
+    Args:
+        name: the executable, or the absolute path of a file.
+        package: the Debian or Ubuntu package that has it.
+        purpose: what it is for.
+        root_only: needed by root alone, who builds with systemd-nspawn.
+    """
+
+    name: str
+    package: str
+    purpose: str
+    root_only: bool = False
+
+
+TOOLS = (
+    Tool("mmdebstrap", "mmdebstrap", "make the base system from packages"),
+    Tool("mke2fs", "e2fsprogs", "make file systems without mounting them"),
+    Tool("sfdisk", "fdisk", "partition the root disk"),
+    Tool("grub-mkimage", "grub-common", "make the boot loader"),
+    Tool("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin", "make the boot loader"),
+    Tool("qemu-img", "qemu-utils", "convert disks"),
+    Tool("qemu-system-x86_64", "qemu-system-x86", "boot the finished disks to verify them"),
+    Tool("zstd", "zstd", "pack what is kept in the cache"),
+    Tool("gpgv", "gpgv", "check the mirror's signature"),
+    Tool("unshare", "util-linux", "isolate the build"),
+    Tool("setpriv", "util-linux", "end every helper with the build"),
+    Tool("systemd-nspawn", "systemd-container", "provision at native speed", root_only=True),
+    Tool("pasta", "passt", "give the guest a network of its own", root_only=True),
+    Tool("ip", "iproute2", "give the guest a network of its own", root_only=True),
+    Tool("newuidmap", "uidmap", "build without root"),
+)
+KEYRINGS = {
+    "debian": Tool(
+        "/usr/share/keyrings/debian-archive-keyring.gpg",
+        "debian-archive-keyring",
+        "check Debian's packages",
+    ),
+    "ubuntu": Tool(
+        "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+        "ubuntu-keyring",
+        "check Ubuntu's packages",
+    ),
+}
+
+
+def packages(distribution: str = "debian") -> tuple[str, ...]:
+    """The packages to install on a Debian or Ubuntu host, in alphabetical order.
+
+    Args:
+        distribution: of the guest.
+    """
+    return tuple(sorted({tool.package for tool in (*TOOLS, KEYRINGS[distribution])}))
+
+
+def needed(distribution: str, *, root: bool) -> tuple[Tool, ...]:
+    """The tools that this user's builds need."""
+    wanted = (tool for tool in TOOLS if root or not tool.root_only)
+    without = "newuidmap" if root else ""
+    return (*(tool for tool in wanted if tool.name != without), KEYRINGS[distribution])
+
+
+def present(tool: Tool, search: tuple[Path, ...]) -> bool:
+    """Whether the tool is on this host.
+
+    Args:
+        tool: which.
+        search: the directories of PATH and the sbin directories.
+    """
+    candidates = [Path(tool.name)] if tool.name.startswith("/") else [d / tool.name for d in search]
+    return any(path.is_file() for path in candidates)
