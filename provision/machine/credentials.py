@@ -13,26 +13,32 @@ SSHD_FILE = "/etc/ssh/sshd_config.d/00-appliance-verify.conf"
 
 
 def sign_in(user: str, public_key: str) -> dict[str, str]:
-    """The credentials that let a key into an account of the guest.
+    """The credentials that let a key into an account of the guest, besides those that it accepts.
 
     For another account than root this puts a drop-in of sshd on the root disk, so the disk
-    should be a throw-away overlay. (The account's own authorized_keys is on a disk that may be
-    mounted later than tmpfiles run.)
+    should be a throw-away overlay. (The account's own authorized_keys may be on a disk that is
+    mounted only later; AuthorizedKeysFile stays what the image says, so that it can be tested.)
 
     Args:
         user: the account.
         public_key: one line of an authorized_keys file.
     """
+    root = {"ssh.authorized_keys.root": public_key}
     if user == "root":
-        return {"ssh.authorized_keys.root": public_key}
-    match = f"Match User {user}\n    AuthorizedKeysFile {KEYS_FILE}\n"
+        return root
+    match = (
+        f"Match User {user}\n"
+        f"    AuthorizedKeysCommand /usr/bin/cat {KEYS_FILE}\n"
+        "    AuthorizedKeysCommandUser nobody\n"
+    )
     directory = KEYS_FILE.rpartition("/")[0]
     lines = [
         f"d {directory} 0755 root root -",
         f"f~ {KEYS_FILE} 0644 root root - {_base64(public_key)}",
         f"f~ {SSHD_FILE} 0644 root root - {_base64(match)}",
     ]
-    return {"tmpfiles.extra": "\n".join(lines) + "\n"}
+    # Root gets the key too, so that a refusal of root means something.
+    return {**root, "tmpfiles.extra": "\n".join(lines) + "\n"}
 
 
 def smbios(credentials: Mapping[str, str]) -> list[str]:

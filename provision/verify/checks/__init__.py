@@ -1,0 +1,1 @@
+"""Topics of promises: each module registers its collectors and its checks."""

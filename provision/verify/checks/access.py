@@ -1,0 +1,151 @@
+"""Who gets in from outside, and which ports answer."""
+
+import contextlib
+import socket
+from typing import Any
+
+import paramiko
+
+from provision.config import Config
+from provision.machine import SshEndpoint
+from provision.machine.ssh import execute
+from provision.verify.registry import Facts, Guest, Problems, check, collector
+
+SSH = 22
+PATIENCE_SECONDS = 30
+# What must not answer though many an image has it: mail, web, portmapper, printing, databases.
+UNPROMISED = (25, 80, 111, 631, 3306, 5432, 8001, 8081)
+LOOPBACK = ("127.", "::1")
+
+
+@collector("outside")
+def gather(guest: Guest) -> dict[str, Any]:
+    """Knock at every port from this host, and try the ways in that must be shut."""
+    endpoint = guest.endpoint
+    return {
+        "answers": {
+            str(port): _answers(guest.machine.forwarded(port))
+            for port in wanted_ports(guest.config)
+        },
+        "methods": _offered_methods(endpoint),
+        "password": _password_opens(endpoint),
+        "root": _opens(endpoint, "root"),
+        "pool": {account: _opens(endpoint, account) for account in guest.config.pool_accounts[:1]},
+        "notebook": bool(
+            execute(guest.client, "systemctl list-unit-files 'jupyterhub*' --no-legend").stdout
+        ),
+    }
+
+
+def wanted_ports(config: Config) -> list[int]:
+    """The guest ports that the machine must forward for these checks."""
+    promised = {forward.guest for forward in config.network.forwards.values()}
+    return sorted({SSH, *promised, *UNPROMISED})
+
+
+def _answers(port: int) -> bool:
+    """Whether anything says a word; QEMU and pasta accept every connection themselves."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as connection:
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _transport(endpoint: SshEndpoint) -> Any:
+    connection = socket.create_connection((endpoint.host, endpoint.port), PATIENCE_SECONDS)
+    with contextlib.closing(paramiko.Transport(connection)) as transport:
+        transport.banner_timeout = transport.auth_timeout = PATIENCE_SECONDS
+        transport.start_client(timeout=PATIENCE_SECONDS)
+        yield transport
+
+
+def _offered_methods(endpoint: SshEndpoint) -> list[str]:
+    with _transport(endpoint) as transport:
+        try:
+            transport.auth_none(endpoint.user)
+        except paramiko.BadAuthenticationType as refusal:
+            return list(refusal.allowed_types)
+        except paramiko.AuthenticationException:
+            return []
+    return ["none"]
+
+
+def _password_opens(endpoint: SshEndpoint) -> bool:
+    with _transport(endpoint) as transport:
+        try:
+            transport.auth_password(endpoint.user, "", fallback=True)
+        except (paramiko.SSHException, OSError, EOFError):
+            return False
+    return True
+
+
+def _opens(endpoint: SshEndpoint, user: str) -> bool:
+    """Whether our key, which opens the administrator's account, opens this one too."""
+    with _transport(endpoint) as transport:
+        try:
+            transport.auth_publickey(user, paramiko.PKey.from_path(endpoint.key))
+        except (paramiko.SSHException, OSError, EOFError):
+            return False
+    return True
+
+
+@check("outside", how="sign in through the forwarded port with a key")
+def ssh_answers(config: Config, facts: Facts) -> Problems:
+    """The administrator signs in over SSH."""
+    if not facts["answers"][str(SSH)]:
+        yield "port 22 does not answer"
+
+
+@check("outside", how="knock at each forwarded port from this host")
+def forwards_answer(config: Config, facts: Facts) -> Problems:
+    """Every forwarded port leads to a service."""
+    for name, forward in config.network.forwards.items():
+        if name == "notebook" and not facts["notebook"]:
+            continue
+        if not facts["answers"][str(forward.guest)]:
+            yield f"{name}: port {forward.guest} does not answer"
+
+
+@check("outside", how="sign in as root with a key that root has")
+def root_refused(config: Config, facts: Facts) -> Problems:
+    """Root cannot sign in over SSH."""
+    if facts["root"]:
+        yield "root signed in"
+
+
+@check("outside", how="ask the server for its methods, and try a password")
+def passwords_refused(config: Config, facts: Facts) -> Problems:
+    """No password opens SSH."""
+    if facts["password"]:
+        yield f"an empty password opened {config.admin.user}'s account"
+    for method in sorted(set(facts["methods"]) - {"publickey"}):
+        yield f"the server offers the method {method}"
+
+
+@check("outside", how="sign in as a pool account with the administrator's key")
+def pool_refused_from_outside(config: Config, facts: Facts) -> Problems:
+    """Pool accounts are entered from the appliance itself only."""
+    for account, opened in facts["pool"].items():
+        if opened:
+            yield f"{account} signed in"
+
+
+@check("outside", how="knock at ports that were not promised")
+def other_ports_shut(config: Config, facts: Facts) -> Problems:
+    """No other port answers from outside."""
+    promised = {SSH} | {forward.guest for forward in config.network.forwards.values()}
+    for port, answered in facts["answers"].items():
+        if answered and int(port) not in promised:
+            yield f"port {port} answers"
+
+
+@check("inside", how="list the sockets that listen")
+def only_promised_listeners(config: Config, facts: Facts) -> Problems:
+    """Nothing listens to the network but what was promised."""
+    promised = {SSH} | {forward.guest for forward in config.network.forwards.values()}
+    for listener in facts["listeners"]:
+        if not listener["address"].startswith(LOOPBACK) and listener["port"] not in promised:
+            yield f"{listener['program'] or 'something'} listens on port {listener['port']}"
