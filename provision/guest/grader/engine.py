@@ -1,0 +1,207 @@
+"""Engines: run a task's tar somewhere that the task cannot leave, and bring back its outputs."""
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from provision.errors import UsageError
+from provision.guest.sandbox import box
+from provision.guest.sandbox.cgroups import Delegation, delegation
+from provision.guest.sandbox.image import WORK
+from provision.guest.sandbox.limits import Ended, Limits, Verdict
+
+FINISHED, FAILED, TIMEOUT = "finished", "failed", "timeout"
+OUTPUTS = ("output", "test_output", "stdout", "stderr")
+
+# The first line feed says that the box is complete, the second that the tar was unpacked.
+_UNPACK_AND_RUN = (
+    f"printf '\\n'; cd {WORK} && tar -xf - >&2 || exit 125; printf '\\n'; exec ./tmc-run </dev/null"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a task.
+
+    Args:
+        status: ``finished`` (exit code 0), ``timeout`` or ``failed``.
+        exit_code: of tmc-run, 128 + N when signal N killed it; None when there was none.
+        output, test_output, stdout, stderr: cut to the limit; bytes that are no UTF-8 are
+            replaced.
+        reason: why it did not finish, for a person; empty when it did.
+        seconds, cpu: wall and processor seconds.
+        memory: bytes at the peak.
+    """
+
+    status: str
+    exit_code: int | None
+    output: str = ""
+    test_output: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    reason: str = ""
+    seconds: float = 0
+    cpu: float = 0
+    memory: int = 0
+
+    def asdict(self) -> dict[str, Any]:
+        """The result as JSON's types."""
+        return dataclasses.asdict(self)
+
+
+class Engine(Protocol):
+    """A way to run a task."""
+
+    name: str
+
+    def run(self, archive: Path, image: str, limits: Limits, *, name: str) -> Result:
+        """Run ``tmc-run`` of a tar to its end; blocking, from any thread.
+
+        Args:
+            archive: the uploaded tar; it is only read.
+            image: the name of the root file system.
+            limits: what the task may use.
+            name: unique among running tasks.
+
+        Raises:
+            UsageError: there is no such image.
+            OSError: this host is out of files, processes or memory; the task may be tried again.
+        """
+
+    def images(self) -> list[str]:
+        """The images that a task may name."""
+
+    def status(self) -> dict[str, str]:
+        """How each kind of limit is kept on this host, for `doctor` and the status page."""
+
+
+class Bubblewrap:
+    """The default engine: a bubblewrap box on a read-only root.
+
+    Args:
+        roots: a directory with one mounted (or unpacked) root file system for each image.
+        delegated: the cgroup for boxes; None: look for one.
+    """
+
+    name = "bubblewrap"
+
+    def __init__(self, roots: Path, delegated: Delegation | None = None) -> None:
+        self.roots = roots
+        self.delegated = delegated or delegation()
+
+    def run(self, archive: Path, image: str, limits: Limits, *, name: str) -> Result:
+        """Run a task in a box; see `Engine.run`."""
+        if image not in self.images():
+            raise UsageError(f"no image {image!r}", hint=f"there are: {', '.join(self.images())}")
+        cage = box.Box(
+            root=self.roots / image,
+            command=("/bin/sh", "-c", _UNPACK_AND_RUN),
+            limits=limits,
+            environment={**box.ENVIRONMENT, "HOME": WORK},
+            directory=WORK,
+        )
+        with contextlib.ExitStack() as stack:
+            work: list[int] = []
+
+            def keep_work(first: int) -> None:
+                # The directory stays readable through this after the box has gone, when
+                # nothing can change it any more.
+                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+                with contextlib.suppress(OSError):
+                    work.append(os.open(f"/proc/{first}/root{WORK}", flags))
+                    stack.callback(os.close, work[0])
+
+            channels = box.Channels(
+                feed=stack.enter_context(archive.open("rb")), on_first_output=keep_work
+            )
+            ended = box.run(cage, channels, name=name, delegated=self.delegated)
+            found = read_outputs(work[0], limits.output) if work else {}
+            return judge(ended, found)
+
+    def images(self) -> list[str]:
+        """The names below ``roots``."""
+        if not self.roots.is_dir():
+            return []
+        return sorted(p.name for p in self.roots.iterdir() if (p / "bin/sh").exists())
+
+    def status(self) -> dict[str, str]:
+        """See `Engine.status`."""
+        grouped = self.delegated is not None
+        watched = "rlimits and a look every 25 ms: no cgroup v2 is delegated to this service"
+        return {
+            "bubblewrap": shutil.which("bwrap") or "missing: apt-get install bubblewrap",
+            "memory": "cgroup v2" if grouped else watched,
+            "tasks": "cgroup v2 and rlimit" if grouped else "rlimit in the box's user namespace",
+            "cpu": "cgroup v2 and rlimit" if grouped else watched,
+            "disk": "size of the box's memory file system",
+            "system calls": "seccomp",
+            "network": "none",
+        }
+
+
+def judge(ended: Ended, files: dict[str, bytes]) -> Result:
+    """Turn the end of a box that ran the script above into a task's result."""
+    unpacked = ended.stdout.startswith(b"\n")
+    printed = ended.stdout[1:] if unpacked else ended.stdout
+    code, reason = ended.code, ""
+    if ended.verdict in (Verdict.CLOCK, Verdict.CPU):
+        status, code, reason = TIMEOUT, None, ended.verdict.value
+    elif ended.verdict is not Verdict.EXITED:
+        status, code, reason = FAILED, None, ended.verdict.value
+    elif not unpacked:
+        status, code, reason = FAILED, None, "the tar could not be unpacked"
+    elif code == 0:
+        status = FINISHED
+    else:
+        status, reason = FAILED, _explain(code)
+    output = files.get("output.txt", files.get("test_output.txt", b""))
+    return Result(
+        status=status,
+        exit_code=code,
+        output=_text(output),
+        test_output=_text(files.get("test_output.txt", output)),
+        stdout=_text(printed or files.get("stdout.txt", b"")),
+        stderr=_text(ended.stderr or files.get("stderr.txt", b"")),
+        reason=reason,
+        seconds=round(ended.seconds, 4),
+        cpu=round(ended.cpu, 4),
+        memory=ended.memory,
+    )
+
+
+def read_outputs(directory: int, most: int) -> dict[str, bytes]:
+    """Read the output files of a directory that a task has left.
+
+    Only regular files count: a link, FIFO, socket or directory of that name is no output.
+
+    Args:
+        directory: an open directory whose processes are all gone.
+        most: bytes to keep of each; a sparse giant costs no more.
+    """
+    found = {}
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    for name in OUTPUTS:
+        with contextlib.suppress(OSError):
+            descriptor = os.open(f"{name}.txt", flags, dir_fd=directory)
+            with os.fdopen(descriptor, "rb") as stream:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    found[f"{name}.txt"] = stream.read(most)
+    return found
+
+
+def _explain(code: int | None) -> str:
+    known = {126: "tmc-run is not executable", 127: "tmc-run is missing"}
+    if code in known:
+        return known[code]
+    if code and code > 128:
+        return f"tmc-run was killed by signal {code - 128}"
+    return f"tmc-run exited with status {code}"
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace")

@@ -1,0 +1,123 @@
+"""The settings of the grading service, from a TOML file."""
+
+import dataclasses
+import ipaddress
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provision.errors import ConfigError
+from provision.guest.sandbox.limits import MIB, Limits
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that an administrator may set; unknown keys are refused.
+
+    Args:
+        host, port: where to listen.
+        state: the directory of uploads and of the database.
+        images: the directory with one root file system for each image.
+        image: the image of a task that names none.
+        engine: the engine of a task that names none, ``bubblewrap`` or ``uml``.
+        engines: the engines offered.
+        instances: tasks that run at a time.
+        queue: tasks that may wait; 0: answer ``busy`` while every instance runs, as the
+            original did.
+        per_client: tasks that one client may have waiting or running.
+        uploads_per_client: uploads that one client may have under way.
+        upload_size: bytes of an upload.
+        upload_seconds: seconds that an upload may take.
+        keep_seconds: seconds that a result can be asked for.
+        tokens: client names by their bearer token; empty: no token is asked for.
+        tokens_file: a file with ``NAME TOKEN`` lines, so that the settings hold no secret.
+        notify_format: ``json`` or ``form``, for requests that do not say.
+        notify_allow: host names and networks that may be notified although they are private.
+        notify_seconds: seconds for which an unreachable target is tried again.
+        limits: what a task may use.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8090
+    state: Path = Path("/var/lib/grader")
+    images: Path = Path("/run/sandbox/images")
+    image: str = "default"
+    engine: str = "bubblewrap"
+    engines: tuple[str, ...] = ("bubblewrap",)
+    instances: int = 2
+    queue: int = 100
+    per_client: int = 50
+    uploads_per_client: int = 8
+    upload_size: int = 64 * MIB
+    upload_seconds: float = 60
+    keep_seconds: float = 24 * 3600
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)
+    tokens_file: Path | None = None
+    notify_format: str = "json"
+    notify_allow: tuple[str, ...] = ()
+    notify_seconds: float = 600
+    limits: Limits = field(default_factory=Limits)
+
+
+def load(path: Path) -> Settings:
+    """Read a settings file.
+
+    Raises:
+        ConfigError: it cannot be read, or a key or type in it is wrong.
+    """
+    try:
+        data = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
+    settings: Settings = _record(Settings, data, str(path))
+    if settings.tokens_file:
+        settings = dataclasses.replace(settings, tokens=_tokens(settings.tokens_file))
+    if settings.notify_format not in ("json", "form"):
+        raise ConfigError(f"{path}: notify_format is neither json nor form")
+    if settings.engine not in settings.engines:
+        raise ConfigError(f"{path}: engine {settings.engine!r} is not among engines")
+    return settings
+
+
+def _tokens(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text().splitlines()
+        pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+        return {token: name for name, token in pairs}
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}", hint="lines of NAME TOKEN") from None
+
+
+def _record(kind: Any, data: dict[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for key, value in data.items():
+        if key not in hints:
+            raise ConfigError(f"{where}: unknown key {key}", hint=f"known: {', '.join(hints)}")
+        values[key] = _value(hints[key], value, f"{where}: {key}")
+    return kind(**values)
+
+
+def _value(kind: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        kind = next(k for k in typing.get_args(kind) if k is not type(None))
+        origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+        return _record(kind, value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_value(typing.get_args(kind)[0], item, where) for item in value)
+    if origin is dict and isinstance(value, dict):
+        return {str(k): _value(str, v, where) for k, v in value.items()}
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
+        return value
+    raise ConfigError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r}")
