@@ -15,7 +15,8 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p "/sys/fs/cgroup/$id/supervisor" /run/guest
 echo $$ > "/sys/fs/cgroup/$id/supervisor/cgroup.procs"
 mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" /run/guest
-rm -f /run/guest/etc/resolv.conf
+# systemd writes the key of this boot only where none of an earlier boot is left.
+rm -f /run/guest/etc/resolv.conf /run/guest/root/.ssh/authorized_keys
 echo "nameserver $name_server" > /run/guest/etc/resolv.conf
 
 # pasta sandboxes itself and can open a network namespace by a file only, not through /proc.
@@ -26,5 +27,5 @@ pasta --config-net --foreground --quiet --runas 0 --dns-forward "$name_server" \
 
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 exec systemd-nspawn --quiet --directory=/run/guest --machine=guest --boot --console=pipe \
-    --register=no --keep-unit --link-journal=no --resolv-conf=off \
+    --register=no --keep-unit --link-journal=no --resolv-conf=off --capability=CAP_NET_ADMIN \
     --network-namespace-path=/run/netns/guest --bind-ro=/dev/null:/etc/fstab "$@"
