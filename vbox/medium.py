@@ -147,7 +147,8 @@ _SOLID_STATE = ("--nonrotational", "on", "--discard", "on")
 
 def detach(manage: VBoxManage, machine: Machine, controller: str, port: int) -> None:
     """Empty a slot. Idempotent."""
-    _slot(manage, machine.uuid, controller, (port, 0), "none")
+    with contextlib.suppress(NotFoundError):
+        _slot(manage, machine.uuid, controller, (port, 0), "none")
 
 
 def _slot(
