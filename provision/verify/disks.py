@@ -1,6 +1,7 @@
 """From an OVA to raw disk images, and from those to a directory tree."""
 
 import json
+import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,5 +65,16 @@ def to_tree(disks: Sequence[Path], tree: Path) -> None:
     systems: list[FileSystem] = [fs for disk in disks for fs in file_systems(disk)]
     for fs, place in zip(systems, (tree, tree / "home"), strict=False):
         place.mkdir(parents=True, exist_ok=True)
-        names = [n for n in fs.list_directories("/")["/"] if n != "lost+found"]
+        names = [n for n in fs.list_sizes("/")["/"] if n != "lost+found"]
         fs.ask(*(f'rdump "/{name}" "{place}"' for name in names))
+        _restore_modes(fs, place)
+
+
+def _restore_modes(fs: FileSystem, tree: Path) -> None:
+    """Set the modes again: debugfs changes the owner last, which drops setuid and setgid."""
+    directories = [Path(parent) for parent, _, _ in os.walk(tree)]
+    places = [f"/{path.relative_to(tree)}" for path in directories]
+    for path, modes in zip(directories, fs.list_modes(*places), strict=True):
+        for name, mode in modes.items():
+            if mode & 0o6000 and (entry := path / name).is_file() and not entry.is_symlink():
+                entry.chmod(mode & 0o7777)

@@ -4,7 +4,7 @@ import json
 import mmap
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,20 +44,32 @@ class FileSystem:
         )
         return re.split(r"^debugfs: .*\n?", done, flags=re.MULTILINE)[1:]
 
-    def list_directories(self, *paths: str) -> dict[str, dict[str, int]]:
-        """Names and sizes in each of the directories; nothing for one that is not there."""
-        answers = self.ask(*(f"ls -p {path}" for path in paths))
-        return {path: _listing(answer) for path, answer in zip(paths, answers, strict=True)}
+    def list_sizes(self, *paths: str) -> dict[str, dict[str, int]]:
+        """Names and sizes in each of the directories; nothing for one that is not there.
+
+        Args:
+            paths: absolute, none with a double quote in it.
+        """
+        return {
+            path: {fields[5]: int(fields[6] or 0) for fields in entries}
+            for path, entries in zip(paths, self._list(paths), strict=True)
+        }
+
+    def list_modes(self, *paths: str) -> list[dict[str, int]]:
+        """Names and modes in each of the directories, with the bits of their types."""
+        return [
+            {fields[5]: int(fields[2], 8) for fields in entries} for entries in self._list(paths)
+        ]
+
+    def _list(self, paths: Sequence[str]) -> list[list[list[str]]]:
+        answers = self.ask(*(f'ls -p "{path}"' for path in paths))
+        return [_listing(answer) for answer in answers]
 
 
-def _listing(answer: str) -> dict[str, int]:
+def _listing(answer: str) -> list[list[str]]:
     """Read debugfs's ``/inode/mode/uid/gid/name/size/`` lines; directories have no size there."""
-    entries = (line.split("/") for line in answer.splitlines() if line.startswith("/"))
-    return {
-        fields[5]: int(fields[6] or 0)
-        for fields in entries
-        if len(fields) > 6 and fields[5] not in (".", "..")
-    }
+    lines = (line.split("/") for line in answer.splitlines() if line.startswith("/"))
+    return [fields for fields in lines if len(fields) > 6 and fields[5] not in (".", "..")]
 
 
 def file_systems(disk: Path) -> list[FileSystem]:
@@ -91,12 +103,12 @@ def look(disks: list[Path]) -> dict[str, Any]:
     root, *others = systems
     homes: dict[str, dict[str, int]] = {}
     for fs in others:
-        accounts = [name for name in fs.list_directories("/")["/"] if name != "lost+found"]
+        accounts = [name for name in fs.list_sizes("/")["/"] if name != "lost+found"]
         paths = [f"/{name}{part}" for name in accounts for part in ("", "/.ssh")]
-        homes |= {f"/home{path}": names for path, names in fs.list_directories(*paths).items()}
+        homes |= {f"/home{path}": names for path, names in fs.list_sizes(*paths).items()}
     machine_id, dbus_id = root.ask("cat /etc/machine-id", "cat /var/lib/dbus/machine-id")
     return {
-        "directories": root.list_directories(*DIRECTORIES) | homes,
+        "directories": root.list_sizes(*DIRECTORIES) | homes,
         "machine_ids": [text.strip() for text in (machine_id, dbus_id)],
         "private_keys": sum(count_private_keys(disk) for disk in disks),
     }
