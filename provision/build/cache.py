@@ -67,12 +67,15 @@ class Cache:
             yield not self.has(key)
 
     @contextlib.contextmanager
-    def building(self, key: str, record: Mapping[str, Any]) -> Iterator[Path]:
+    def building(
+        self, key: str, record: Mapping[str, Any], *, keep: bool = False
+    ) -> Iterator[Path]:
         """A directory for a stage's artefacts, which becomes its entry if all goes well.
 
         Args:
             key: of the stage, claimed by us.
             record: what to write down about it.
+            keep: leave the directory of a failed stage, named ``.failed``, to be looked at.
         """
         part = self.entry(key).with_suffix(".part")
         discard(part)
@@ -83,8 +86,14 @@ class Cache:
             (part / RECORD).write_text(json.dumps(details, indent=1, sort_keys=True))
             discard(self.entry(key))
             part.rename(self.entry(key))
-        except BaseException:
-            discard(part)
+        except BaseException as error:
+            if keep and isinstance(error, Exception):
+                failed = part.with_suffix(".failed")
+                discard(failed)
+                part.rename(failed)
+                note(f"the unfinished stage is kept in {failed}")
+            else:
+                discard(part)
             raise
 
     def touch(self, key: str) -> None:

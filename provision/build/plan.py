@@ -6,13 +6,15 @@ from typing import Any
 
 from provision.build.cache import digest
 
+STAGES = ("base", "packages", "configure", "seal", "disks", "export")
+
 
 @dataclass(frozen=True)
 class StageInputs:
     """A stage by what decides its result, apart from the stage before it.
 
     Args:
-        name: base, packages, configure, seal, disks or export.
+        name: one of STAGES.
         inputs: JSON values; any change of one makes the stage, and all after it, run again.
     """
 

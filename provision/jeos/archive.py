@@ -88,6 +88,11 @@ def sources(
     return tuple(found)
 
 
+def identity(found: Sequence[Source]) -> str:
+    """A name for a set of sources, the same wherever its keyrings are."""
+    return " ".join(source.line("-") for source in found)
+
+
 def host_mirrors(distribution: str) -> dict[str, str]:
     """Where this host's own apt loads the distribution from, by role: main, security."""
     argv = [

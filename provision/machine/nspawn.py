@@ -19,6 +19,7 @@ from typing import Self
 from provision.errors import HostNotReadyError, HypervisorError
 from provision.jeos.layers import escaped
 from provision.machine import SshEndpoint, keys
+from provision.machine.credentials import sign_in
 from provision.machine.ports import free_port
 from provision.machine.ssh import wait_for_ssh
 from provision.process import require
@@ -40,6 +41,9 @@ class NspawnMachine:
             system with extended attributes.
         forwards: guest TCP port -> loopback port of this host, besides SSH.
         binds: host path -> read-only place in the guest, gone when the guest stops.
+        caches: host directory -> place in the guest that may fill it.
+        user: account to sign in as; other than root on throw-away layers only (see
+            `provision.machine.credentials`).
         console: file that takes the guest's console output.
     """
 
@@ -50,12 +54,16 @@ class NspawnMachine:
         *,
         forwards: Mapping[int, int] | None = None,
         binds: Mapping[Path, str] | None = None,
+        caches: Mapping[Path, str] | None = None,
+        user: str = "root",
         console: Path | None = None,
     ) -> None:
         self._lowers = tuple(lowers)
         self._upper = upper
         self._forwards = dict(forwards or {})
         self._binds = dict(binds or {})
+        self._caches = dict(caches or {})
+        self._user = user
         self._console = console
         self._id = f"appliance-{uuid.uuid4().hex[:12]}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +87,7 @@ class NspawnMachine:
         to the thread that started it.
 
         Returns:
-            How to reach root in the guest, with a key made for this boot only.
+            How to reach the account in the guest, with a key made for this boot only.
 
         Raises:
             HostNotReadyError: not root, or a tool is missing.
@@ -114,7 +122,7 @@ class NspawnMachine:
         endpoint = SshEndpoint(
             host="127.0.0.1",
             port=self._forwards[SSH],
-            user="root",
+            user=self._user,
             key=self._private / "key",
             known_hosts=self._private / "known_hosts",
         )
@@ -163,7 +171,8 @@ class NspawnMachine:
             for guest, host in self._forwards.items()
             for word in ("--tcp-ports", f"127.0.0.1/{host}:{guest}")
         ]
-        binds = [f"--bind-ro={host}:{guest}" for host, guest in self._binds.items()]
+        binds = [f"--bind-ro={_bind(host, guest)}" for host, guest in self._binds.items()]
+        binds += [f"--bind={_bind(host, guest)}" for host, guest in self._caches.items()]
         return [
             *("setpriv", "--pdeathsig", "KILL"),
             *("unshare", "--mount", "--ipc", "--uts", "--pid", "--fork"),
@@ -171,9 +180,13 @@ class NspawnMachine:
             *("bash", str(Path(__file__).with_name("nspawn.sh"))),
             *(self._id, lowers, escaped(self._upper), escaped(work)),
             *(NAME_SERVER, *forwards, "--"),
-            f"--set-credential=ssh.authorized_keys.root:{public_key}",
+            *(f"--set-credential={n}:{v}" for n, v in sign_in(self._user, public_key).items()),
             *binds,
         ]
+
+
+def _bind(host: Path, guest: str) -> str:
+    return str(host.resolve()).replace("\\", "\\\\").replace(":", "\\:") + f":{guest}"
 
 
 def _children(pid: int) -> list[int]:

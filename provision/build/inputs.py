@@ -1,0 +1,170 @@
+"""What decides the result of each stage, as hashable data."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from provision import jeos, ova, resources
+from provision.build.plan import StageInputs
+from provision.build.variables import playbook_variables
+from provision.config import Config
+from provision.jeos.archive import Release, Source
+from provision.jeos.base import BaseSpec
+from provision.jeos.disk import FileSystem
+
+# What every playbook gets, besides the variables that begin with the name of a role in it.
+COMMON_VARIABLES = ("building", "build_environment")
+BUILD_CA_BUNDLE = "/run/host-ca-certificates.crt"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One build, as it was asked for, with what the mirror answered.
+
+    Args:
+        config: the appliance.
+        sources: the distribution's package sources.
+        release: the state of these sources; its epoch is the clock of the whole build.
+        admin_keys: public keys that let the admin in.
+        host_ca: this host's certificate authorities, for downloads while building.
+    """
+
+    config: Config
+    sources: tuple[Source, ...]
+    release: Release
+    admin_keys: tuple[str, ...]
+    host_ca: Path | None
+
+    @property
+    def base(self) -> BaseSpec:
+        """What the base is made from."""
+        return BaseSpec(self.config.distribution, self.sources, self.release.epoch)
+
+    @property
+    def file_systems(self) -> tuple[FileSystem, ...]:
+        """The disks, root first, then as configured."""
+        found = [
+            FileSystem(name, disk.mount, disk.size, disk.reserve, disk.filesystem, self.config.name)
+            for name, disk in self.config.disks.items()
+        ]
+        return tuple(sorted(found, key=lambda system: not system.is_root))
+
+    def variables(self) -> dict[str, Any]:
+        """All variables of all our playbooks."""
+        return playbook_variables(
+            self.config,
+            self.sources,
+            epoch=self.release.epoch,
+            admin_keys=self.admin_keys,
+            ca_bundle=BUILD_CA_BUNDLE if self.host_ca else None,
+        )
+
+    def variables_of(self, name: str) -> dict[str, Any]:
+        """The variables that one playbook's roles read: those that begin with a role's name."""
+        known = (*COMMON_VARIABLES, "admin_user", "pool_group", "pool_accounts")
+        prefixes = tuple(f"{role}_" for role in roles_of(name))
+        return {
+            key: value
+            for key, value in self.variables().items()
+            if key.startswith(prefixes)
+            or key in (COMMON_VARIABLES if name == "packages" else known)
+        }
+
+
+def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
+    """The stages of a build in order, each with all that decides its result."""
+    config, systems = request.config, request.file_systems
+    return (
+        StageInputs(
+            "base",
+            {
+                "archive": request.release.packages,
+                "epoch": request.release.epoch,
+                "sources": [source.line("-") for source in request.sources],
+                "packages": list(request.base.packages),
+                "code": code(jeos, "base.py", "skeleton"),
+            },
+        ),
+        StageInputs("packages", _playbook_inputs(request, "packages")),
+        StageInputs(
+            "configure",
+            {
+                **_playbook_inputs(request, "configure"),
+                "hooks": files((*config.hooks.playbooks, *config.hooks.roles)),
+            },
+        ),
+        StageInputs(
+            "seal",
+            {
+                "file_systems": [_plain(system) for system in systems],
+                "code": code(jeos, "seal.py", "disk.py"),
+            },
+        ),
+        StageInputs(
+            "disks",
+            {
+                "file_systems": [_plain(system) for system in systems],
+                "code": code(jeos, "disk.py", "layers.py"),
+            },
+        ),
+        StageInputs(
+            "export",
+            {
+                "name": config.name,
+                "version": config.version,
+                "cpus": config.cpus,
+                "memory": config.memory,
+                "network": config.network.model_dump(mode="json"),
+                "admin": config.admin.user,
+                "code": code(ova, "."),
+                "templates": files([resources.templates() / "host" / "appliance.ovf.j2"]),
+            },
+        ),
+    )
+
+
+def roles_of(name: str) -> tuple[str, ...]:
+    """The roles of one of our playbooks, in order."""
+    plays = YAML(typ="safe").load(resources.playbooks() / f"{name}.yml")
+    return tuple(role["role"] for play in plays for role in play["roles"])
+
+
+def files(paths: Iterable[Path]) -> dict[str, str]:
+    """The digest of every file named, or found below a directory named."""
+    found: dict[str, str] = {}
+    for path in paths:
+        below = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in below:
+            if file.is_file() and file.suffix != ".pyc":
+                name = str(file.relative_to(path.parent)) if path.is_dir() else file.name
+                found[name] = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return found
+
+
+def code(package: Any, *names: str) -> dict[str, str]:
+    """The digest of modules of ours whose text decides a stage's result."""
+    directory = Path(package.__file__).parent
+    return files(directory / name for name in names)
+
+
+def _playbook_inputs(request: Request, name: str) -> Mapping[str, Any]:
+    books, templates = resources.playbooks(), resources.templates() / "guest"
+    roles = roles_of(name)
+    config = request.config
+    named = (*config.ca_certificates, *(source.key for source in config.apt_sources))
+    # Where the sources were loaded from is part of the base already, and of the image.
+    return {
+        "playbook": files([books / f"{name}.yml"]),
+        "roles": files(books / "roles" / role for role in roles),
+        "templates": files(templates / role for role in roles if (templates / role).is_dir()),
+        "variables": request.variables_of(name),
+        "files": files(Path(path) for path in named),
+    }
+
+
+def _plain(system: FileSystem) -> dict[str, Any]:
+    return {name: getattr(system, name) for name in FileSystem.__dataclass_fields__}

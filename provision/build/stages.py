@@ -1,0 +1,142 @@
+"""The work of each stage: from the layers before it to its own artefacts."""
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.build.inputs import BUILD_CA_BUNDLE, Request
+from provision.build.playbook import run_playbook
+from provision.jeos import disk
+from provision.jeos.base import build_base
+from provision.jeos.layers import clamp_times, merged
+from provision.jeos.seal import seal
+from provision.machine import SshEndpoint
+from provision.machine.nspawn import NspawnMachine
+from provision.process import run
+from provision.progress import step
+
+LAYER = "root"  # the directory of a stage's entry that holds its layer of the root file system
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where and how the stages of one build work.
+
+    Args:
+        request: what is built.
+        downloads: directory of packages that were downloaded before.
+        log: the build's log file.
+    """
+
+    request: Request
+    downloads: Path
+    log: Path
+
+
+def base(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:
+    """Make the minimal distribution and unpack it as the lowest layer."""
+    archive = part / "base.tar"
+    with step("bootstrap the distribution"):
+        build_base(
+            shop.request.base,
+            archive,
+            downloads=shop.downloads,
+            proxy=shop.request.config.proxy,
+        )
+    root = part / LAYER
+    root.mkdir()
+    with step("unpack it"):
+        run(
+            [
+                *("tar", "-xf", str(archive), "-C", str(root), "--numeric-owner"),
+                *("--xattrs", "--xattrs-include=*"),
+            ]
+        )
+    archive.unlink()
+
+
+def provision(name: str, shop: Workshop, layers: Sequence[Path], part: Path) -> None:
+    """Boot the guest on the layers so far and run a playbook in it."""
+    with _guest(shop, layers, part / LAYER) as endpoint:
+        run_playbook(name, endpoint, shop.request.variables_of(name), log=shop.log)
+    clamp_times(part / LAYER, shop.request.release.epoch)
+
+
+def configure(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
+    """Run our configuration and the user's own playbooks and roles."""
+    hooks = shop.request.config.hooks
+    with _guest(shop, layers, part / LAYER) as endpoint:
+        variables = shop.request.variables_of("configure")
+        run_playbook("configure", endpoint, variables, log=shop.log)
+        for playbook in hooks.playbooks:
+            run_playbook(playbook, endpoint, variables, log=shop.log, roles=hooks.roles)
+    clamp_times(part / LAYER, shop.request.release.epoch)
+
+
+def seal_tree(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
+    """Take out all that belongs to one machine, and write what belongs to the disks."""
+    request = shop.request
+    epoch = request.release.epoch
+    with merged(layers, part / LAYER) as tree:
+        (tree / "etc/fstab").write_text(disk.fstab(request.file_systems))
+        grub = tree / "boot/grub"
+        grub.mkdir(parents=True, exist_ok=True)
+        (grub / "grub.cfg").write_text(disk.grub_config(request.file_systems[0]))
+        for system in request.file_systems:
+            (tree / system.mount.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        seal(tree, epoch)
+    clamp_times(part / LAYER, epoch)
+
+
+def disks(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
+    """Make one raw, sparse image for each disk."""
+    request = shop.request
+    epoch = request.release.epoch
+    root, *data = request.file_systems
+    with merged(layers) as tree:
+        make = functools.partial(disk.make_disk, tools=tree, epoch=epoch)
+        for system in data:
+            with step(f"disk {system.name}"):
+                place = tree / system.mount.lstrip("/")
+                make(system, place, part / f"{system.name}.raw")
+        for system in data:
+            _hide(tree / system.mount.lstrip("/"), epoch)
+        with step(f"disk {root.name}"):
+            make(root, tree, part / f"{root.name}.raw")
+
+
+Work = Callable[[Workshop, Sequence[Path], Path], None]
+WORK: Mapping[str, Work] = {
+    "base": base,
+    "packages": functools.partial(provision, "packages"),
+    "configure": configure,
+    "seal": seal_tree,
+    "disks": disks,
+}
+
+
+@contextlib.contextmanager
+def _guest(shop: Workshop, layers: Sequence[Path], upper: Path) -> Iterator[SshEndpoint]:
+    """A booted guest for a playbook; what it writes lands in ``upper``."""
+    host_ca = shop.request.host_ca
+    machine = NspawnMachine(
+        layers,
+        upper,
+        binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
+        caches={shop.downloads: "/var/cache/apt/archives"},
+        console=shop.log.with_suffix(".console"),
+    )
+    with machine:
+        with step("boot the guest"):
+            endpoint = machine.start()
+        yield endpoint
+
+
+def _hide(place: Path, epoch: int) -> None:
+    """Cover a mount point of another disk, so that the root disk gets an empty directory."""
+    status = place.stat()
+    run(["mount", "-t", "tmpfs", "-o", f"mode={status.st_mode & 0o7777:o}", "tmpfs", str(place)])
+    os.utime(place, (epoch, epoch))

@@ -1,0 +1,34 @@
+"""Options that several verbs share."""
+
+from pathlib import Path
+
+import click
+
+from provision.build.plan import STAGES
+from provision.config import Config
+
+config = click.option(
+    "-c",
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="The configuration; ./appliance.yml if it is there, else the defaults.",
+)
+output = click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The OVA's path; NAME-VERSION.ova in the current directory by default.",
+)
+from_stage = click.option(
+    "--from",
+    "from_stage",
+    type=click.Choice(STAGES),
+    help="Run this stage and all after it, cached or not.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def default_output(config: Config) -> Path:
+    """Where the OVA goes unless told otherwise."""
+    return Path(f"{config.name}-{config.version}.ova")

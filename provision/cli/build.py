@@ -1,0 +1,61 @@
+"""appliance build: from the package mirror to the OVA."""
+
+import json
+from pathlib import Path
+
+import click
+
+from provision.cli import _options
+
+
+@click.command()
+@_options.config
+@_options.output
+@_options.from_stage
+@click.option("--offline", is_flag=True, help="Download nothing; build from the cache.")
+@click.option("--keep-on-failure", is_flag=True, help="Keep the directory of a failed stage.")
+@_options.as_json
+def command(
+    config_path: Path | None,
+    output: Path | None,
+    from_stage: str | None,
+    offline: bool,
+    keep_on_failure: bool,
+    as_json: bool,
+) -> None:
+    """Build the appliance and write its OVA.
+
+    Finished stages are cached: an interrupted or changed build goes on from the first stage
+    that is missing. `appliance plan` tells which.
+    """
+    from provision.build import build as builder
+    from provision.build.export import how_to_reach
+    from provision.config import load
+
+    config = load(config_path)
+    wanted = builder.request(config, offline=offline)
+    built = builder.build(
+        wanted,
+        output or _options.default_output(config),
+        from_stage=from_stage,
+        offline=offline,
+        keep_on_failure=keep_on_failure,
+    )
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "ova": str(built.ova.path),
+                    "size": built.ova.size,
+                    "sha256": built.ova.sha256,
+                    "disks": [str(path) for path in built.disks],
+                    "log": str(built.log),
+                }
+            )
+        )
+        return
+    click.echo(f"{built.ova.path}")
+    click.echo(f"size    {built.ova.size / 2**20:.0f} MiB")
+    click.echo(f"sha256  {built.ova.sha256}")
+    click.echo(f"import  VBoxManage import {built.ova.path}   (or: appliance up)")
+    click.echo(how_to_reach(wanted))
