@@ -1,0 +1,246 @@
+"""What root does around a session on a pool account, called by pam_exec.
+
+When a session opens: make sure that nothing of the last one is left, give the account an empty
+home, and put the student's files there. When it closes: end every process of the account.
+
+The student's files are one directory per student, owned by a number of that student's own; the
+directory's owner is the register of those numbers. An idmapped mount shows them to the account
+as its own. All mounts are made in the session's private mount namespace (pam_namespace made
+it) and end with it.
+
+Configuration: ``/etc/notebook/pool.conf``, ``key = value`` lines as in ``Settings``.
+"""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import signal
+import subprocess
+import sys
+import syslog
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.guest.pool.certificate import student_of
+
+CONFIGURATION = Path("/etc/notebook/pool.conf")
+FIRST_STUDENT = 50000
+LAST_STUDENT = 59999
+GRACE_SECONDS = 3.0
+REAP_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The pool's settings.
+
+    Args:
+        directory: holds one directory per student.
+        home_size: size of a session's own home, bytes.
+        quota: what one student's files may take, bytes; 0: no limit.
+    """
+
+    directory: Path
+    home_size: int
+    quota: int
+
+
+def read_settings(path: Path = CONFIGURATION) -> Settings:
+    """Read the pool's settings.
+
+    Raises:
+        KeyError: one is missing.
+    """
+    lines = path.read_text().splitlines()
+    values = {
+        key.strip(): value.strip()
+        for key, mark, value in (line.partition("=") for line in lines)
+        if mark and not key.startswith("#")
+    }
+    return Settings(
+        directory=Path(values["directory"]),
+        home_size=int(values["home_size"]),
+        quota=int(values["quota"]),
+    )
+
+
+def open_session(user: str, auth_info: str, settings: Settings) -> None:
+    """Prepare the account for one student's session.
+
+    Args:
+        user: the pool account.
+        auth_info: what sshd tells about the sign-in, see ``certificate``.
+        settings: the pool's settings.
+
+    Raises:
+        ValueError: the sign-in names no student.
+        OSError, CalledProcessError: the account cannot be made clean or the files not be mounted.
+    """
+    account = pwd.getpwnam(user)
+    student = student_of(auth_info)
+    reap(account.pw_uid, grace=0)
+    files = student_directory(settings.directory, student)
+    owner = files.stat().st_uid
+    if settings.quota:
+        _limit_disk(files, owner, settings.quota)
+    home = Path(account.pw_dir)
+    options = f"size={settings.home_size},mode=0700,uid={account.pw_uid},gid={account.pw_gid}"
+    _mount("-t", "tmpfs", "-o", f"nosuid,nodev,{options}", "tmpfs", str(home))
+    work = home / "work"
+    work.mkdir(mode=0o700)
+    # What is owned by the student's number appears as the account's, and the other way round.
+    identity = f"X-mount.idmap=u:{owner}:{account.pw_uid}:1 g:{owner}:{account.pw_gid}:1"
+    _mount("--bind", "-o", f"nosuid,nodev,{identity}", str(files), str(work))
+    syslog.syslog(f"{user} is open for {student}")
+
+
+def close_session(user: str) -> None:
+    """End everything that the account still runs.
+
+    Args:
+        user: the pool account.
+
+    Raises:
+        OSError: a process does not end.
+    """
+    reap(pwd.getpwnam(user).pw_uid, grace=GRACE_SECONDS)
+    syslog.syslog(f"{user} is closed")
+
+
+def student_directory(directory: Path, student: str) -> Path:
+    """Find a student's directory, or make it with the next free number as its owner.
+
+    Args:
+        directory: the directory of all students' directories, on a real file system.
+        student: the student's name, checked.
+
+    Raises:
+        OSError: no number is left, or the directory is not what we made.
+    """
+    path = directory / student
+    with contextlib.suppress(FileNotFoundError):
+        return _ours(path)
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            return _ours(path)
+        taken = {entry.stat(follow_symlinks=False).st_uid for entry in os.scandir(directory)}
+        number = max((n for n in taken if FIRST_STUDENT <= n <= LAST_STUDENT), default=0) + 1
+        number = max(number, FIRST_STUDENT)
+        if number > LAST_STUDENT:
+            raise OSError(f"all numbers up to {LAST_STUDENT} are taken")
+        fresh = directory / f".new-{student}"
+        fresh.mkdir(mode=0o700, exist_ok=True)
+        os.chown(fresh, number, number)
+        fresh.rename(path)
+    finally:
+        os.close(lock)
+    return path
+
+
+def reap(uid: int, *, grace: float) -> None:
+    """End all processes of a user and remove what they left in the kernel.
+
+    Args:
+        uid: the user; never 0.
+        grace: seconds between the request to end and the kill.
+
+    Raises:
+        OSError: a process is still there after 10 s.
+    """
+    if uid < 1000:
+        raise OSError(f"will not end the processes of the system's user {uid}")
+    begun = time.monotonic()
+    if grace and _signal_all(uid, signal.SIGTERM):
+        while any(_processes(uid)) and time.monotonic() < begun + grace:
+            time.sleep(0.02)
+    deadline = time.monotonic() + REAP_SECONDS
+    while _signal_all(uid, signal.SIGKILL):
+        if time.monotonic() > deadline:
+            raise OSError(f"processes of user {uid} do not end")
+        time.sleep(0.01)
+
+
+def main() -> None:
+    """Do what PAM asks; any failure refuses the session."""
+    syslog.openlog("notebook-account", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
+    user = os.environ["PAM_USER"]
+    try:
+        match os.environ["PAM_TYPE"]:
+            case "open_session":
+                open_session(user, os.environ.get("SSH_AUTH_INFO_0", ""), read_settings())
+            case "close_session":
+                close_session(user)
+    except (OSError, ValueError, KeyError, subprocess.CalledProcessError) as error:
+        syslog.syslog(syslog.LOG_ERR, f"{user}: {error}")
+        sys.exit(1)
+
+
+def _ours(path: Path) -> Path:
+    status = path.lstat()
+    if not path.is_dir() or path.is_symlink():
+        raise OSError(f"{path} is not a directory")
+    if not FIRST_STUDENT <= status.st_uid <= LAST_STUDENT:
+        raise OSError(f"{path} is owned by {status.st_uid}, not by a student's number")
+    return path
+
+
+def _limit_disk(files: Path, owner: int, quota: int) -> None:
+    """Set a student's disk quota; a file system without quotas is reported, not refused."""
+    blocks, inodes = str(quota // 1024), str(max(quota // 4096, 1000))
+    done = subprocess.run(
+        ["/usr/sbin/setquota", "-u", str(owner), "0", blocks, "0", inodes, _mount_point(files)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        syslog.syslog(syslog.LOG_WARNING, f"no quota for {files}: {done.stderr.strip()}")
+
+
+def _mount_point(path: Path) -> str:
+    while not path.is_mount():
+        path = path.parent
+    return str(path)
+
+
+def _mount(*arguments: str) -> None:
+    subprocess.run(["/usr/bin/mount", *arguments], check=True)
+
+
+def _processes(uid: int) -> Iterator[int]:
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if entry.stat().st_uid == uid and _alive(int(entry.name)):
+                    yield int(entry.name)
+
+
+def _alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def _signal_all(uid: int, number: signal.Signals) -> bool:
+    """Signal a user's processes, all at once; tell whether any was there.
+
+    A child with that user's identity sends it to -1, which no fork can outrun.
+    """
+    if not any(_processes(uid)):
+        return False
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(OSError):
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, number)
+        os._exit(0)
+    os.waitpid(child, 0)
+    return True
+
+
+if __name__ == "__main__":
+    main()

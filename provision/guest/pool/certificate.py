@@ -1,0 +1,57 @@
+"""The student's name in the SSH certificate that opens a session.
+
+The hub signs a certificate for every session; its key id is the student's name. sshd proves the
+signature and hands the certificate to PAM, so that root can trust the name without asking the
+hub. The format is OpenSSH's PROTOCOL.certkeys.
+"""
+
+import base64
+import re
+import struct
+
+# A file name, too: no slash, no leading dot.
+NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+ED25519 = b"ssh-ed25519-cert-v01@openssh.com"
+
+
+def student_of(auth_info: str) -> str:
+    """Read the student's name from what sshd tells PAM about the sign-in.
+
+    Args:
+        auth_info: the variable SSH_AUTH_INFO_0: ``publickey TYPE BASE64`` in its first line.
+
+    Raises:
+        ValueError: it holds no certificate of ours, or no usable name.
+    """
+    words = (auth_info.splitlines() or [""])[0].split()
+    if len(words) < 3 or words[0] != "publickey" or words[1].encode() != ED25519:
+        raise ValueError("the sign-in was not by a session's certificate")
+    blob = base64.b64decode(words[2], validate=True)
+    try:
+        kind, rest = _string(blob)
+        _nonce, rest = _string(rest)
+        _public, rest = _string(rest)
+        key_id, _ = _string(rest[12:])  # after the serial number (8 bytes) and the type (4)
+    except struct.error:
+        raise ValueError("the certificate is cut off") from None
+    if kind != ED25519:
+        raise ValueError("the sign-in was not by a session's certificate")
+    return checked(key_id.decode(errors="replace"))
+
+
+def checked(name: str) -> str:
+    """Return ``name`` if it can name a student and a directory.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"not a student's name: {name!r}")
+    return name
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    (length,) = struct.unpack_from(">I", data)
+    if len(data) < 4 + length:
+        raise struct.error
+    return data[4 : 4 + length], data[4 + length :]

@@ -1,0 +1,223 @@
+"""Start the notebook in the words of the classic ``notebook()``.
+
+``start-notebook`` calls this; the systemd units run it as ``start-notebook proxy`` and
+``start-notebook hub``. Without a word it is for an administrator's terminal (under dtach): it
+starts the proxy when none runs, then the hub.
+"""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.app import JupyterHub
+from traitlets.config import Config
+
+from provision.guest.pool.account import read_settings
+from provision.guest.pool.accounts import Accounts
+from provision.guest.pool.session import parse_ulimit
+
+HUB_PORT, PROXY_API_PORT, POOL_SSH_PORT = 8081, 8001, 2200
+PROXY = "/usr/bin/configurable-http-proxy"
+PATIENCE, READY = 300, 60
+
+
+def notebook(
+    *,
+    server_pool: Sequence[str],
+    directory: str = "/home/students",
+    port: int = 8000,
+    interface: str = "127.0.0.1",
+    secure: bool | None = None,
+    timeout: int = 3600,
+    ulimit: str = "",
+    accounts: bool = False,
+    session_expiry: int = 0,
+    title: str = "",
+    admin: str = "sageadm",
+    state: Path = Path("/var/lib/notebook"),
+) -> None:
+    """Run the hub, or the proxy when the command line says so. Does not return.
+
+    Args:
+        server_pool: accounts that sessions lease, as ``user@host``.
+        directory: the students' files; root's side must agree (``/etc/notebook/pool.conf``).
+        port: where browsers find us.
+        interface: the address to listen on; empty for all.
+        secure: HTTPS; None: unless the interface is loopback.
+        timeout: seconds after which an idle session is ended; 0: never.
+        ulimit: further limits of a session, as options of bash's ulimit.
+        accounts: a visitor may make an account by signing in.
+        session_expiry: seconds after which any session is ended; 0: never.
+        title: the school's name, shown at sign-in.
+        admin: the name that administers the hub.
+        state: directory of the hub's own files.
+
+    Raises:
+        SystemExit: the settings contradict each other.
+    """
+    parse_ulimit(ulimit)
+    if (other := read_settings().directory) != Path(directory):
+        sys.exit(
+            f"start-notebook: directory is {directory}, but /etc/notebook/pool.conf has {other}"
+        )
+    interface = interface or "0.0.0.0"  # noqa: S104 - asked for, as in the classic notebook()
+    secure = not ip_address(interface).is_loopback if secure is None else secure
+    proxy = [
+        *(PROXY, "--ip", interface, "--port", str(port)),
+        *("--api-ip", "127.0.0.1", "--api-port", str(PROXY_API_PORT)),
+        *("--default-target", f"http://127.0.0.1:{HUB_PORT}"),
+        *("--error-target", f"http://127.0.0.1:{HUB_PORT}/hub/error"),
+        *(_certificate(state / "tls") if secure else ()),
+    ]
+    os.environ["CONFIGPROXY_AUTH_TOKEN"] = _secret(state / "proxy-token")
+    match sys.argv[1:]:
+        case ["proxy"]:
+            os.execv(proxy[0], proxy)  # noqa: S606
+        case ["hub"]:
+            _make_admin(state, admin)
+        case []:
+            _make_admin(state, admin)
+            if not _listening(PROXY_API_PORT):
+                subprocess.Popen(proxy, start_new_session=True)
+        case _:
+            sys.exit("usage: start-notebook [hub|proxy]")
+    JupyterHub.instance(
+        config=hub_config(
+            server_pool=server_pool,
+            bind_url=f"http{'s' if secure else ''}://{interface}:{port}",
+            timeout=timeout,
+            session_expiry=session_expiry,
+            ulimit=ulimit,
+            accounts=accounts,
+            title=title,
+            admin=admin,
+            state=state,
+        )
+    )
+    JupyterHub.launch_instance([])
+
+
+def hub_config(
+    *,
+    server_pool: Sequence[str],
+    bind_url: str,
+    timeout: int,
+    session_expiry: int,
+    ulimit: str,
+    accounts: bool,
+    title: str,
+    admin: str,
+    state: Path,
+) -> Config:
+    """JupyterHub's configuration; the arguments are ``notebook``'s and the public URL."""
+    headers = {
+        "Content-Security-Policy": "frame-ancestors 'self'",
+        "Referrer-Policy": "same-origin",
+        "X-Content-Type-Options": "nosniff",
+    }
+    culler = [
+        # A killed hub must not leave it behind, with a token that no longer works.
+        *(
+            "/usr/bin/setpriv",
+            "--pdeathsig",
+            "KILL",
+            sys.executable,
+            "-m",
+            "jupyterhub_idle_culler",
+        ),
+        *(f"--timeout={timeout or 10**9}", f"--max-age={session_expiry}", "--cull-every=60"),
+    ]
+    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
+    culling = bool(timeout or session_expiry)
+    settings: dict[str, dict[str, Any]] = {
+        "JupyterHub": {
+            "bind_url": bind_url,
+            "hub_bind_url": f"http://127.0.0.1:{HUB_PORT}",
+            "db_url": f"sqlite:///{state}/jupyterhub.sqlite",
+            "cookie_secret_file": f"{state}/cookie-secret",
+            "authenticator_class": "provision.guest.pool.authenticator.PoolAuthenticator",
+            "spawner_class": "provision.guest.pool.spawner.PoolSpawner",
+            # Sessions and the proxy outlive the hub.
+            "cleanup_servers": False,
+            "cleanup_proxy": False,
+            "concurrent_spawn_limit": 0,  # students in line are pending spawns
+            "tornado_settings": {"headers": headers, "slow_spawn_timeout": 3},
+            "template_vars": {"announcement_login": title} if title else {},
+            "services": [{"name": "cull", "command": culler}] if culling else [],
+            "load_roles": [{"name": "cull", "scopes": scopes, "services": ["cull"]}]
+            if culling
+            else [],
+        },
+        "ConfigurableHTTPProxy": {
+            "should_start": False,
+            "api_url": f"http://127.0.0.1:{PROXY_API_PORT}",
+            "auth_token": os.environ.get("CONFIGPROXY_AUTH_TOKEN", ""),
+        },
+        "PoolAuthenticator": {
+            "accounts_file": f"{state}/accounts.json",
+            "open_accounts": accounts,
+            "admin_users": {admin},
+        },
+        "PoolSpawner": {
+            "server_pool": list(server_pool),
+            "state_directory": str(state),
+            "pool_key": str(Path("~/.ssh/id_ed25519").expanduser()),
+            "ssh_ports": {"localhost": POOL_SSH_PORT},
+            "ulimit": ulimit,
+            "cmd": [str(Path(sys.executable).with_name("jupyterhub-singleuser"))],
+            "default_url": "/lab",
+            "disable_user_config": True,  # a student's own settings cannot keep the server down
+            "env_keep": [],
+            "patience": PATIENCE,
+            "ready_timeout": READY,
+            "start_timeout": PATIENCE + READY + 10,
+            "poll_interval": 5,
+        },
+    }
+    return Config(settings)
+
+
+def _secret(path: Path) -> str:
+    """Read a secret, made when it is first needed."""
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(24))
+    return path.read_text().strip()
+
+
+def _make_admin(state: Path, admin: str) -> None:
+    """Give the administrator a first password, to be read in the machine."""
+    accounts = Accounts(state / "accounts.json")
+    if admin not in accounts.names():
+        accounts.add(admin, _secret(state / "first-password"))
+
+
+def _certificate(directory: Path) -> list[str]:
+    """The proxy's options for HTTPS: the certificate put there, or one that we make."""
+    key, certificate = directory / "key.pem", directory / "cert.pem"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    if not certificate.exists():
+        name = socket.gethostname()
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+                *("ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj", f"/CN={name}"),
+                *("-addext", f"subjectAltName=DNS:{name},DNS:localhost,IP:127.0.0.1"),
+                *("-keyout", str(key), "-out", str(certificate)),
+            ],
+            check=True,
+            capture_output=True,
+        )
+    return ["--ssl-key", str(key), "--ssl-cert", str(certificate)]
+
+
+def _listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

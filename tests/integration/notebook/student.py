@@ -1,0 +1,186 @@
+"""A student as the hub sees one: signs in by the form, starts a server, runs code in it."""
+
+import http.cookiejar
+import json
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import websocket
+
+PATIENCE = 60.0
+ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
+
+
+class RefusedError(Exception):
+    """The hub or the server answered with an error.
+
+    Args:
+        status: HTTP status.
+        body: what it said.
+    """
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"HTTP {status}: {body[:2000]}")
+        self.status = status
+        self.body = body
+
+
+@dataclass
+class Student:
+    """One browser's worth of state.
+
+    Args:
+        url: the notebook's address without a path.
+        name: account name.
+        password: its password.
+    """
+
+    url: str
+    name: str
+    password: str = "correct horse"  # noqa: S105 - a test's
+    cookies: http.cookiejar.CookieJar = field(default_factory=http.cookiejar.CookieJar)
+    token: str = ""
+
+    def __post_init__(self) -> None:
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPCookieProcessor(self.cookies),
+            urllib.request.HTTPSHandler(context=ANY_CERTIFICATE),
+        )
+
+    def request(
+        self, method: str, path: str, data: Any = None, *, form: bool = False, timeout: float = 90
+    ) -> str:
+        """Send one request, signed in by token or cookies."""
+        body = None
+        request = urllib.request.Request(self.url + path, method=method)  # noqa: S310
+        if self.token:
+            request.add_header("Authorization", f"token {self.token}")
+        if form:
+            body = urllib.parse.urlencode(data).encode()
+        elif data is not None:
+            body = json.dumps(data).encode()
+            request.add_header("Content-Type", "application/json")
+        for cookie in self.cookies:
+            if cookie.name == "_xsrf" and path.startswith(cookie.path) and cookie.value:
+                request.add_header("X-XSRFToken", urllib.parse.unquote(cookie.value))
+        try:
+            with self._opener.open(request, body, timeout=timeout) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            raise RefusedError(error.code, error.read().decode(errors="replace")) from None
+
+    def json(self, method: str, path: str, data: Any = None) -> Any:
+        """Send one request for JSON."""
+        text = self.request(method, path, data)
+        return json.loads(text) if text else None
+
+    def sign_in(self) -> Self:
+        """Sign in by the form, then take a token for what follows.
+
+        Raises:
+            RefusedError: the name or the password is wrong, or locked out.
+        """
+        self.request("GET", "/hub/login?next=%2Fhub%2Ftoken")
+        xsrf = next(c.value for c in self.cookies if c.name == "_xsrf")
+        form = {"username": self.name, "password": self.password, "_xsrf": xsrf}
+        page = self.request("POST", "/hub/login?next=%2Fhub%2Ftoken", form, form=True)
+        if "Invalid username or password" in page:
+            raise RefusedError(403, page)
+        self.token = self.json("POST", f"/hub/api/users/{self.name}/tokens", {})["token"]
+        return self
+
+    def start(self, patience: float = PATIENCE) -> Self:
+        """Start the server and wait until it is ready."""
+        with_start = time.monotonic()
+        try:
+            self.json("POST", f"/hub/api/users/{self.name}/server", {})
+        except RefusedError as error:
+            if "already running" not in error.body and "pending" not in error.body:
+                raise
+        while not self.ready():
+            if time.monotonic() > with_start + patience:
+                raise TimeoutError(f"no server for {self.name} after {patience:g} s")
+            time.sleep(0.1)
+        return self
+
+    def ready(self) -> bool:
+        """Whether the server answers."""
+        servers = self.json("GET", f"/hub/api/users/{self.name}").get("servers") or {}
+        return bool(servers.get("", {}).get("ready"))
+
+    def stop(self, patience: float = PATIENCE) -> None:
+        """Stop the server and wait until it is gone."""
+        self.json("DELETE", f"/hub/api/users/{self.name}/server")
+        deadline = time.monotonic() + patience
+        while self.json("GET", f"/hub/api/users/{self.name}").get("servers"):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the server of {self.name} does not stop")
+            time.sleep(0.1)
+
+    def server(self, method: str, path: str, data: Any = None) -> Any:
+        """Ask the student's own server."""
+        return self.json(method, f"/user/{self.name}/api/{path}", data)
+
+    def kernel(self, kind: str = "python3") -> "Kernel":
+        """Start a kernel."""
+        return Kernel(self, self.server("POST", "kernels", {"name": kind})["id"])
+
+
+class Kernel:
+    """One running kernel."""
+
+    def __init__(self, student: Student, identity: str) -> None:
+        self.id = identity
+        self.student = student
+        url = f"{student.url}/user/{student.name}/api/kernels/{identity}/channels"
+        self._socket = websocket.create_connection(
+            url.replace("http", "ws", 1),
+            header=[f"Authorization: token {student.token}"],
+            sslopt={"cert_reqs": ssl.CERT_NONE},
+            timeout=PATIENCE,
+        )
+
+    def run(self, code: str, patience: float = PATIENCE) -> str:
+        """Run a cell and return all that it showed, errors included."""
+        identity = uuid.uuid4().hex
+        header = {"msg_id": identity, "msg_type": "execute_request", "session": identity}
+        header |= {"username": "", "version": "5.3", "date": ""}
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
+        self._socket.send(json.dumps({**message, "channel": "shell", "buffers": []}))
+        shown: list[str] = []
+        deadline = time.monotonic() + patience
+        while True:
+            self._socket.settimeout(max(deadline - time.monotonic(), 0.01))
+            answer = json.loads(self._socket.recv())
+            if answer["parent_header"].get("msg_id") != identity:
+                continue
+            content = answer["content"]
+            match answer["msg_type"]:
+                case "stream":
+                    shown.append(content["text"])
+                case "execute_result" | "display_data":
+                    shown.append(" ".join(map(str, content["data"].values())))
+                case "error":
+                    shown.append(f"{content['ename']}: {content['evalue']}")
+                case "status" if content["execution_state"] == "idle":
+                    return "".join(shown)
+
+    def shell(self, command: str, patience: float = PATIENCE) -> str:
+        """Run a shell command in the session and return all that it printed."""
+        code = (
+            "import subprocess as s; r = s.run(['bash', '-c', "
+            f"{command!r}], stdout=s.PIPE, stderr=s.STDOUT, stdin=s.DEVNULL); "
+            "print(r.stdout.decode(errors='replace'), end='')"
+        )
+        return self.run(code, patience)
+
+    def close(self) -> None:
+        """Leave the kernel running, without us."""
+        self._socket.close()
