@@ -5,10 +5,11 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
+_ENDLESS = 1 << 63
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d{1,15})\s?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+_SIZE = re.compile(r"(\d{1,18})\s?([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
+_DURATION = re.compile(r"(\d{1,12})([smhd])", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)\s?%", re.ASCII)
 
 
@@ -19,8 +20,8 @@ def parse_size(value: Any) -> int:
         ValueError: it is none of these, or negative.
     """
     if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
-        return int(match[1]) * _UNITS[match[2].upper()]
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        value = int(match[1]) * _UNITS[match[2].upper()]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ENDLESS:
         return value
     raise ValueError("not a size; write a whole number and K, M, G or T, as in 512M or 4G")
 
@@ -40,8 +41,8 @@ def parse_duration(value: Any) -> int:
         ValueError: it is none of these, or negative.
     """
     if isinstance(value, str) and (match := _DURATION.fullmatch(value.strip())):
-        return int(match[1]) * _SECONDS[match[2]]
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        value = int(match[1]) * _SECONDS[match[2]]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ENDLESS:
         return value
     raise ValueError("not a duration; write a whole number and s, m, h or d, as in 30m or 2h")
 

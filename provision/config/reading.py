@@ -95,8 +95,7 @@ def read(
         read_assignment(source, tuple(name.split(".")), f"--set {name}", text)
     base = path.parent if path else Path()
     config, found = validate(source.data, base)
-    unread = {problem.key for problem in source.problems}
-    problems = source.problems + [_placed(p, source) for p in found if p.key not in unread]
+    problems = source.problems + [_placed(p, source) for p in found if p.key not in source.unread]
     if problems or config is None:
         raise InvalidConfigError(problems)
     origins = {dotted(key): spot for key, spot in source.spots.items() if key}

@@ -70,18 +70,22 @@ def schema() -> dict[str, Any]:
     The records that we know may be given in part, which the model alone does not say.
     """
     whole = Config.model_json_schema()
-    for owner, name, record in (
-        (whole, "disks", "Disk"),
-        (whole["$defs"]["Network"], "forwards", "Forward"),
+    defaults = Config().model_dump(mode="json")
+    for owner, name, known, removable in (
+        (whole, "disks", defaults["disks"], False),
+        (whole["$defs"]["Network"], "forwards", defaults["network"]["forwards"], True),
     ):
-        partial = {k: v for k, v in whole["$defs"][record].items() if k != "required"}
-        known = Config().model_dump(mode="json")
-        defaults = known["disks"] if name == "disks" else known["network"]["forwards"]
-        owner["properties"][name]["properties"] = {
-            key: {"anyOf": [partial, {"type": "null"}]} if name == "forwards" else partial
-            for key in defaults
+        records = owner["properties"][name]
+        ((pattern, complete),) = records.pop("patternProperties").items()
+        record = whole["$defs"][complete["$ref"].rpartition("/")[2]]
+        partial = {key: value for key, value in record.items() if key != "required"}
+        records |= {
+            "default": known,
+            "properties": dict.fromkeys(
+                known, {"anyOf": [partial, {"type": "null"}]} if removable else partial
+            ),
+            "patternProperties": {f"^(?!({'|'.join(known)})$){pattern[1:]}": complete},
         }
-        owner["properties"][name]["default"] = defaults
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole}
 
 

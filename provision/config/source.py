@@ -23,12 +23,13 @@ class Source:
     """Values as plain data, the place of each, and what could not be read.
 
     ``data`` holds dicts, tuples and scalars; ``spots`` points at values, ``names`` at the keys
-    themselves.
+    themselves; ``unread`` are the keys whose values could not be read and stand as None.
     """
 
     data: dict[str, Any] = field(default_factory=dict)
     spots: dict[Key, Spot] = field(default_factory=dict)
     names: dict[Key, Spot] = field(default_factory=dict)
+    unread: set[Key] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
 
     def find(self, key: Key) -> Spot | None:
@@ -185,9 +186,10 @@ class _Reader:
         """The value of a node: a dict, a tuple or a scalar; None where there is a problem."""
         spot = self.spot(node)
         if id(node) in self._seen:
-            return self._refuse(key, spot, "an alias", "write the value out")
+            return self._unread(key, spot, "an alias", "write the value out")
         self._seen.add(id(node))
-        self._source.spots[key] = spot
+        if node.start_mark.index != node.end_mark.index:
+            self._source.spots[key] = spot
         if isinstance(node, SequenceNode):
             return tuple(self.value(item, (*key, n)) for n, item in enumerate(node.value))
         if isinstance(node, MappingNode):
@@ -224,12 +226,16 @@ class _Reader:
     def _scalar(self, node: Node, key: Key, spot: Spot) -> Any:
         text, tag = str(node.value), str(node.tag).removeprefix("tag:yaml.org,2002:")
         if tag.startswith("!"):
-            return self._refuse(key, spot, f"the tag {tag} means nothing here", "leave it out")
+            return self._unread(key, spot, f"the tag {tag} means nothing here", "leave it out")
         invisible = next((c for c in text if not c.isprintable() and c not in "\n\t"), None)
         if invisible:
             message = f"holds the invisible character U+{ord(invisible):04X}"
-            return self._refuse(key, spot, message, "type the value again")
+            return self._unread(key, spot, message, "type the value again")
         return _plain(text, tag)
+
+    def _unread(self, key: Key, spot: Spot, message: str, mend: str) -> None:
+        self._source.unread.add(key)
+        self._refuse(key, spot, message, mend)
 
     def _refuse(self, key: Key, spot: Spot, message: str, mend: str) -> None:
         self._source.problems.append(Problem(key, message, mend, spot=spot))

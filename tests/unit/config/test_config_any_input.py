@@ -1,0 +1,163 @@
+"""Whatever is written: a configuration or a report, never a traceback."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from provision.config import Config, InvalidConfigError, capacity, read
+from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
+from provision.config.quantities import (
+    format_duration,
+    format_percent,
+    format_size,
+    parse_duration,
+    parse_percent,
+    parse_size,
+)
+from provision.config.reading import validate
+from provision.config.render import scalar
+from provision.config.source import Source, read_assignment, read_text
+
+KEYS = st.sampled_from(sorted({*Config.model_fields, "count", "limits", "root", "host", "size"}))
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(["4G", "0", "-1", "~", "/", "nb", "ssh-ed25519 AAAA", "1e9999", "~root"]),
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3).map(tuple) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=12,
+)
+FRAGMENTS = st.sampled_from(
+    [
+        "\n",
+        " ",
+        "\t",
+        ": ",
+        "- ",
+        "[",
+        "]",
+        "{",
+        "}",
+        ",",
+        "'",
+        '"',
+        "|",
+        ">",
+        "&a",
+        "*a",
+        "!t",
+        "%YAML 9.9",
+        "---",
+        "...",
+        "?",
+        "<<",
+        "name",
+        "pool",
+        "disks",
+        "1",
+        "\\x00",
+        "\x85",
+        "\u2028",
+    ]
+)
+GENTLE = settings(
+    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def loaded(text: bytes, path: Path) -> None:
+    path.write_bytes(text)
+    with contextlib.suppress(InvalidConfigError):
+        read(path, environ={})
+
+
+@GENTLE
+@given(st.binary(max_size=200))
+def test_bytes(tmp_path, text):
+    loaded(text, tmp_path / "appliance.yml")
+
+
+@GENTLE
+@given(st.lists(FRAGMENTS | st.text(max_size=3), max_size=25).map("".join))
+def test_text(tmp_path, text):
+    loaded(text.encode(errors="surrogatepass"), tmp_path / "appliance.yml")
+
+
+@GENTLE
+@given(st.dictionaries(KEYS, VALUES, max_size=6))
+def test_values(data):
+    config, problems = validate(data, Path("/nowhere"))
+    assert config is not None or problems
+    for problem in problems:
+        assert problem.draw()
+
+
+@GENTLE
+@given(st.text(max_size=30))
+def test_assignments(text):
+    source = Source()
+    read_assignment(source, ("pool", "count"), "--set pool.count", text)
+    assert source.problems or "pool" in source.data
+
+
+@GENTLE
+@given(
+    st.text(st.characters(exclude_categories=["C", "Z"]), max_size=20)
+    | st.integers()
+    | st.booleans()
+    | st.none()
+)
+def test_what_we_write_is_read_back(value):
+    assert read_text(f"key: {scalar(value)}", "x").data == {"key": value}
+
+
+@given(st.integers(0, 1 << 50))
+def test_sizes(size):
+    assert parse_size(format_size(size)) == size == parse_size(size)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4G", 4 << 30), ("512M", 512 << 20), ("1 GiB", 1 << 30), ("2g", 2 << 30), ("100KB", 102400)],
+)
+def test_ways_to_write_a_size(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "1.5G", "-1", "4 Gigs", "٤G", "0x10", None, True, 1.5])
+def test_what_is_not_a_size(text):
+    with pytest.raises(ValueError, match="not a size"):
+        parse_size(text)
+
+
+@given(st.integers(0, 10**9))
+def test_durations(seconds):
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+@given(st.floats(0, 100))
+def test_percents(percent):
+    assert parse_percent(format_percent(percent)) == pytest.approx(percent, abs=1e-6)
+
+
+@given(st.integers(0, 500), st.integers(64 << 20, 64 << 30))
+def test_the_memory_that_is_said_to_be_needed_is_enough(sessions, limit):
+    assert sessions_promised(memory_needed(sessions, limit), limit) >= sessions
+
+
+@given(st.integers(0, 1 << 42), st.integers(1, 1 << 36))
+def test_the_promise_never_exceeds_the_memory(memory, limit):
+    promised = sessions_promised(memory, limit)
+    assert promised == 0 or SYSTEM_MEMORY + promised * limit <= memory
+
+
+def test_capacity_of_the_default():
+    assert capacity(Config()) == 5
