@@ -1,0 +1,59 @@
+"""``appliance init``."""
+
+import sys
+
+import pytest
+
+from provision.config import Config, read
+
+
+def test_writes_the_defaults_open_to_this_host_only(appliance, tmp_path):
+    outcome = appliance("init")
+    assert (outcome.code, outcome.out) == (0, "appliance.yml\n")
+    assert read(tmp_path / "appliance.yml", environ={}).config == Config()
+    assert "this host only" in outcome.err
+
+
+def test_never_overwrites_without_force(appliance, tmp_path):
+    (tmp_path / "appliance.yml").write_text("name: mine\n")
+    outcome = appliance("init")
+    assert outcome.code == 2
+    assert "--force" in outcome.err
+    assert (tmp_path / "appliance.yml").read_text() == "name: mine\n"
+    assert appliance("init", "--force").code == 0
+    assert read(tmp_path / "appliance.yml", environ={}).config == Config()
+
+
+@pytest.mark.parametrize(("flag", "public"), [("--public", True), ("--local", False)])
+def test_flags_answer_the_question(appliance, tmp_path, flag, public):
+    assert appliance("init", flag, "class.yml").code == 0
+    config = read(tmp_path / "class.yml", environ={}).config
+    assert config.network.forwards["notebook"].public is public
+
+
+@pytest.mark.parametrize(("answer", "public"), [("y\n", True), ("\n", False)])
+def test_asks_on_a_terminal(appliance, tmp_path, monkeypatch, answer, public):
+    asked = []
+
+    def ask(text, default, err):
+        asked.append(text)
+        return answer == "y\n" or default
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("click.confirm", ask)
+    outcome = appliance("init")
+    assert outcome.out == "appliance.yml\n"
+    assert "computers in the room" in asked[0]
+    config = read(tmp_path / "appliance.yml", environ={}).config
+    assert config.network.forwards["notebook"].public is public
+
+
+def test_a_directory_gets_an_appliance_yml(appliance, tmp_path):
+    (tmp_path / "class").mkdir()
+    assert appliance("init", "class").out == "class/appliance.yml\n"
+
+
+def test_a_directory_that_is_not_there(appliance):
+    outcome = appliance("init", "no/appliance.yml")
+    assert outcome.code == 1
+    assert outcome.err == "error: cannot write no/appliance.yml: No such file or directory\n"
