@@ -1,0 +1,325 @@
+"""Each promise is judged on facts alone: broken facts give the problem that a user reads."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from provision.config import Config
+from provision.verify.checks.system import PROMISED
+from provision.verify.registry import judge
+
+CONFIG = Config()
+ADMIN, POOL = CONFIG.admin.user, CONFIG.pool_accounts
+
+
+def _account(uid: int, group: str, home: str, **more: Any) -> dict[str, Any]:
+    entry = {"owner": uid, "group": uid, "mode": 0o700, "directory": True, "size": 4096}
+    return {
+        "uid": uid, "group": group, "home": home, "shell": "/bin/bash", "password": "locked",
+        "home_entry": entry, "authorized_keys": [], **more,
+    }  # fmt: skip
+
+
+def _mount(disk: str, reserve: float) -> dict[str, Any]:
+    return {
+        "source": f"/dev/{disk}", "uuid": f"uuid-{disk}", "filesystem": "ext4",
+        "options": ["rw", "discard"], "reserve": reserve, "disk": disk,
+    }  # fmt: skip
+
+
+def _host_keys(mark: str) -> dict[str, Any]:
+    private = {"owner": 0, "group": 0, "mode": 0o600, "directory": False, "size": 400}
+    return {"ssh_host_ed25519_key.pub": {"fingerprint": f"SHA256:{mark}", "private": private}}
+
+
+def _good() -> dict[str, dict[str, Any]]:
+    """The facts of an appliance that keeps every promise."""
+    services = [
+        "ssh",
+        "nftables",
+        "systemd-journald",
+        "systemd-networkd",
+        "systemd-timesyncd",
+        "cron",
+    ]
+    timers = ["logrotate", "systemd-tmpfiles-clean", "apt-daily", "apt-daily-upgrade"]
+    inside = {
+        "state": "running", "failed_units": [],
+        "os_release": {"ID": "debian", "VERSION_CODENAME": "trixie"},
+        "hostname": "sage", "machine_id": "a" * 32, "host_keys": _host_keys("one"),
+        "ssh_started": 20.0, "home_mounted": True, "authorized_keys": True,
+        "packages": dict.fromkeys([*PROMISED], "1"),
+        "accounts": {
+            "root": _account(0, "root", "/root"),
+            "daemon": _account(1, "daemon", "/", shell="/usr/sbin/nologin"),  # noqa: S604 (a login shell)
+            ADMIN: _account(1000, ADMIN, f"/home/{ADMIN}",
+                            authorized_keys=["ssh-ed25519 AAAA host"]),
+            **{name: _account(2001 + n, "sageusers", f"/home/{name}")
+               for n, name in enumerate(POOL)},
+        },
+        "groups": {"adm": [ADMIN], "systemd-journal": [ADMIN], "sageusers": [ADMIN]},
+        "mounts": {"/": _mount("sda", 5.0), "/home": _mount("sdb", 1.0)},
+        "fstab": "# disks\nUUID=uuid-sda / ext4 discard 0 1\n"
+                 "UUID=uuid-sdb /home ext4 discard,nofail 0 2\n",
+        "units": {f"{n}.service": {"active": "active"} for n in services}
+                 | {f"{n}.timer": {"active": "active"} for n in timers},
+        "listeners": [{"address": "*", "port": 22, "program": "sshd"},
+                      {"address": "127.0.0.1", "port": 8081, "program": "node"}],
+        "locale": {"LANG": "en_US.UTF-8"}, "locales": ["C", "en_US.utf8"],
+        "timezone": "Etc/UTC", "keyboard": {"XKBLAYOUT": "us"},
+        "sshd": {"permitrootlogin": "no", "passwordauthentication": "no",
+                 "kbdinteractiveauthentication": "no", "permitemptypasswords": "no",
+                 "x11forwarding": "no"},
+        "journald": "#SystemMaxUse=\n[Journal]\nSystemMaxUse=200M\n", "journal_persistent": True,
+        "apt": 'APT::Periodic::Update-Package-Lists "1";\n'
+               'APT::Periodic::Unattended-Upgrade "1";\n'
+               'Unattended-Upgrade::Origins-Pattern:: "origin=Debian,label=Debian-Security";\n'
+               'Unattended-Upgrade::Mail "root";\n'
+               'Unattended-Upgrade::MailReport "only-on-error";\n'
+               'Unattended-Upgrade::Automatic-Reboot "true";\n'
+               'Unattended-Upgrade::Automatic-Reboot-Time "04:30";\n',
+        "unattended": {"status": 0, "told": ""},
+        "sudo": {ADMIN: {"status": 0, "told": "(ALL : ALL) NOPASSWD: ALL"},
+                 "nb1": {"status": 0, "told": "User nb1 is not allowed to run sudo on sage."}},
+        "pool_sign_ins": {name: name for name in POOL},
+        "mail": True,
+        "paths": {path: {"owner": 0, "group": 0, "mode": mode, "directory": True, "size": 0}
+                  for path, mode in (("/etc/shadow", 0o640), ("/etc/sudoers", 0o440),
+                                     ("/root", 0o700), ("/tmp", 0o1777),
+                                     ("/var/tmp", 0o1777), ("/home", 0o755))},
+    }  # fmt: skip
+    second = {
+        "machine_id": "b" * 32, "host_keys": _host_keys("two"), "ssh_started": 24.0,
+        "home_mounted": False, "authorized_keys": True,
+    }  # fmt: skip
+    return {
+        "inside": inside,
+        "mounts": inside,
+        "outside": {
+            "answers": {"22": True, "8000": False, "25": False}, "methods": ["publickey"],
+            "password": False, "root": False, "pool": {"nb1": False}, "notebook": False,
+        },
+        "image": {
+            "machine_ids": ["uninitialized", ""], "private_keys": 0,
+            "directories": {
+                "/etc/ssh": {"sshd_config": 10}, "/etc/ssh/sshd_config.d": {"50-appliance.conf": 1},
+                "/root": {".bashrc": 5}, "/root/.ssh": {}, "/var/lib/systemd": {"coredump": 0},
+                "/var/log": {"README": 39, "wtmp": 0}, "/var/log/journal": {},
+                "/var/cache/apt/archives": {"partial": 0}, "/tmp": {}, "/var/tmp": {},
+                "/var/mail": {}, f"/home/{ADMIN}": {".bashrc": 1},
+                f"/home/{ADMIN}/.ssh": {"authorized_keys": 90},
+            },
+        },
+        "copies": {"first": inside, "second": second},
+        "without_home": {"first": inside, "second": second},
+        "full": {
+            "separate": True, "left": 0, "root_left": 1 << 30, "journal": True,
+            "refused": "dd: error writing: No space left on device", "failed_units": [],
+            "active": {"ssh.service": "active"}, "sign_in": ADMIN, "seconds": 3.0,
+        },
+    }  # fmt: skip
+
+
+def test_an_appliance_that_keeps_its_promises_passes() -> None:
+    assert [
+        (row.name, row.detail) for row in judge(CONFIG, _good()) if row.result == "failed"
+    ] == []
+
+
+def test_every_row_says_what_was_promised_and_how_it_was_seen() -> None:
+    rows = judge(CONFIG, _good())
+    assert all(row.promise and row.how for row in rows)
+    assert len({row.name for row in rows}) == len(rows)
+
+
+def test_what_fast_cannot_see_is_told_apart_from_what_holds() -> None:
+    seen = {name: facts for name, facts in _good().items() if name in ("inside", "outside")}
+    results = {row.name: row.result for row in judge(CONFIG, seen)}
+    assert results["root-refused"] == "ok"
+    assert results["full-home-harmless"] == "not checked"
+
+
+def test_a_fact_that_is_missing_fails_the_promise_and_not_the_program() -> None:
+    facts = _good()
+    del facts["inside"]["sshd"]
+    rows = {row.name: row for row in judge(CONFIG, facts)}
+    assert rows["sshd-hardened"].result == "failed"
+    assert "sshd" in rows["sshd-hardened"].detail
+
+
+Break = Callable[[dict[str, Any]], object]
+BROKEN: list[tuple[str, str, Break]] = [
+    ("ssh-answers", "port 22", lambda f: f["outside"]["answers"].update({"22": False})),
+    ("forwards-answer", "8000", lambda f: f["outside"].update(notebook=True)),
+    ("root-refused", "root", lambda f: f["outside"].update(root=True)),
+    ("passwords-refused", "password", lambda f: f["outside"].update(methods=["password"])),
+    ("passwords-refused", "empty", lambda f: f["outside"].update(password=True)),
+    ("pool-refused-from-outside", "nb1", lambda f: f["outside"]["pool"].update(nb1=True)),
+    ("other-ports-shut", "25", lambda f: f["outside"]["answers"].update({"25": True})),
+    (
+        "only-promised-listeners",
+        "exim4 listens on port 25",
+        lambda f: f["inside"]["listeners"].append(
+            {"address": "*", "port": 25, "program": "exim4"}
+        ),
+    ),
+    ("admin-account", "sageusers", lambda f: f["inside"]["groups"].update(sageusers=[])),
+    ("admin-account", "no account", lambda f: f["inside"]["accounts"].pop(ADMIN)),
+    ("pool-accounts", "nb3", lambda f: f["inside"]["accounts"].pop("nb3")),
+    (
+        "pool-accounts",
+        "nb2's group is users",
+        lambda f: f["inside"]["accounts"]["nb2"].update(group="users"),
+    ),
+    ("pool-accounts", "adm too", lambda f: f["inside"]["groups"]["adm"].append("nb1")),
+    (
+        "no-other-accounts",
+        "ubuntu",
+        lambda f: f["inside"]["accounts"].update(ubuntu=_account(1001, "u", "/home/u")),
+    ),
+    (
+        "no-passwords",
+        "root's password is set",
+        lambda f: f["inside"]["accounts"]["root"].update({"password": "set"}),
+    ),
+    (
+        "homes-private",
+        "0755",
+        lambda f: f["inside"]["accounts"]["nb1"]["home_entry"].update(mode=0o755),
+    ),
+    ("pool-is-not-root", "nb1", lambda f: f["inside"]["sudo"].update(nb1={"told": "ALL"})),
+    (
+        "admin-reaches-pool",
+        "denied",
+        lambda f: f["inside"]["pool_sign_ins"].update(nb4="Permission denied"),
+    ),
+    (
+        "admin-keys",
+        "2 keys",
+        lambda f: f["inside"]["accounts"][ADMIN]["authorized_keys"].append("ssh-rsa B build"),
+    ),
+    ("separate-disks", "/home", lambda f: f["mounts"]["mounts"].pop("/home")),
+    (
+        "separate-disks",
+        "same disk",
+        lambda f: f["mounts"]["mounts"]["/home"].update(disk="sda"),
+    ),
+    (
+        "mounted-by-uuid",
+        "/dev/sdb",
+        lambda f: f["mounts"].update(
+            fstab=f["mounts"]["fstab"].replace("UUID=uuid-sdb", "/dev/sdb")
+        ),
+    ),
+    (
+        "mounted-by-uuid",
+        "boot stops",
+        lambda f: f["mounts"].update(fstab=f["mounts"]["fstab"].replace(",nofail", "")),
+    ),
+    ("reserve-kept", "/ keeps 0", lambda f: f["mounts"]["mounts"]["/"].update(reserve=0.0)),
+    ("discard", "/home", lambda f: f["mounts"]["mounts"]["/home"].update(options=["rw"])),
+    ("home-fills", "root disk", lambda f: f["full"].update(separate=False)),
+    ("home-fills", "fitted", lambda f: f["full"].update(refused="")),
+    ("home-fills", "left", lambda f: f["full"].update(root_left=4096)),
+    ("full-home-harmless", "cannot sign in", lambda f: f["full"].update(sign_in="")),
+    ("full-home-harmless", "journal", lambda f: f["full"].update(journal=False)),
+    (
+        "full-home-harmless",
+        "ssh.service is failed",
+        lambda f: f["full"]["active"].update({"ssh.service": "failed"}),
+    ),
+    (
+        "missing-home-harmless",
+        "120 s",
+        lambda f: f["without_home"]["second"].update(ssh_started=120.0),
+    ),
+    (
+        "missing-home-opens",
+        "missing disk",
+        lambda f: f["without_home"]["second"].update(authorized_keys=False),
+    ),
+    ("machine-id-unique", "both", lambda f: f["copies"]["second"].update(machine_id="a" * 32)),
+    (
+        "host-keys-unique",
+        "same",
+        lambda f: f["copies"]["second"].update(host_keys=_host_keys("one")),
+    ),
+    (
+        "host-keys-private",
+        "root's alone",
+        lambda f: f["inside"]["host_keys"]["ssh_host_ed25519_key.pub"]["private"].update(
+            mode=0o644
+        ),
+    ),
+    (
+        "image-has-no-identity",
+        "ssh_host_rsa_key",
+        lambda f: f["image"]["directories"]["/etc/ssh"].update(ssh_host_rsa_key=1),
+    ),
+    ("image-has-no-identity", "cccc", lambda f: f["image"].update(machine_ids=["c" * 32])),
+    ("image-has-no-private-key", "2", lambda f: f["image"].update(private_keys=2)),
+    (
+        "image-is-clean",
+        ".bash_history",
+        lambda f: f["image"]["directories"]["/root"].update({".bash_history": 9}),
+    ),
+    (
+        "image-is-clean",
+        "00-build",
+        lambda f: f["image"]["directories"]["/etc/ssh/sshd_config.d"].update(
+            {"00-build.conf": 9}
+        ),
+    ),
+    (
+        "image-is-clean",
+        "id_ed25519",
+        lambda f: f["image"]["directories"][f"/home/{ADMIN}/.ssh"].update(id_ed25519=9),
+    ),
+    (
+        "image-is-clean",
+        "dpkg.log",
+        lambda f: f["image"]["directories"]["/var/log"].update({"dpkg.log": 9}),
+    ),
+    ("packages", "dtach", lambda f: f["inside"]["packages"].pop("dtach")),
+    ("distribution", "bookworm", lambda f: f["inside"]["os_release"].update(
+        VERSION_CODENAME="bookworm")),
+    ("no-failed-unit", "x.service", lambda f: f["inside"].update(failed_units=["x.service"])),
+    ("no-failed-unit", "starting", lambda f: f["inside"].update(state="starting")),
+    ("services", "cron", lambda f: f["inside"]["units"].pop("cron.service")),
+    ("timers", "logrotate", lambda f: f["inside"]["units"].pop("logrotate.timer")),
+    ("locale", "generated", lambda f: f["inside"].update(locales=["C"])),
+    ("timezone", "Europe/Berlin", lambda f: f["inside"].update(timezone="Europe/Berlin")),
+    ("keyboard", "de", lambda f: f["inside"].update(keyboard={"XKBLAYOUT": "de"})),
+    ("host-name", "debian", lambda f: f["inside"].update(hostname="debian")),
+    ("journal-limits", "not set", lambda f: f["inside"].update(journald="#SystemMaxUse=\n")),
+    ("journal-limits", "4G", lambda f: f["inside"].update(journald="SystemMaxUse=4G\n")),
+    ("sshd-hardened", "x11", lambda f: f["inside"]["sshd"].update(x11forwarding="yes")),
+    ("mail", "letter", lambda f: f["inside"].update(mail=False)),
+    ("modes", "/root: 0755", lambda f: f["inside"]["paths"]["/root"].update(mode=0o755)),
+    ("updates-enabled", "is None", lambda f: f["inside"].update(apt="")),
+    ("update-timers", "apt-daily", lambda f: f["inside"]["units"].pop("apt-daily.timer")),
+    (
+        "update-policy",
+        "05:00",
+        lambda f: f["inside"].update(apt=f["inside"]["apt"].replace("04:30", "05:00")),
+    ),
+    ("updates-run", "boom", lambda f: f["inside"].update(unattended={"status": 1, "told": "boom"})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "broken"), BROKEN, ids=[f"{name}-{told}" for name, told, _ in BROKEN]
+)
+def test_a_broken_promise_is_named(name: str, told: str, broken: Break) -> None:
+    facts = copy.deepcopy(_good())
+    broken(facts)
+    row = next(row for row in judge(CONFIG, facts) if row.name == name)
+    assert row.result == "failed"
+    assert told in row.detail
+
+
+def test_every_promise_has_a_test_that_breaks_it() -> None:
+    judged = {row.name for row in judge(CONFIG, _good()) if row.result != "not checked"}
+    assert judged <= {name for name, _, _ in BROKEN}
