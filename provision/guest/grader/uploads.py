@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http import HttpProcessingError
 
 _FIELD_BYTES = 8192
 _BUFFER = 1 << 20
@@ -57,7 +58,7 @@ async def receive(request: web.Request, target: Path, most: int) -> Fields:
                 fields[part.name] = await _text(part)
             else:
                 await part.release()
-    except (ValueError, AssertionError, LookupError, web.HTTPException) as error:
+    except (ValueError, AssertionError, LookupError, HttpProcessingError) as error:
         raise BadUploadError(f"the form cannot be read: {error}") from None
     if not received:
         raise BadUploadError("no file")

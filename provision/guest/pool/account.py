@@ -20,13 +20,14 @@ import subprocess
 import sys
 import syslog
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision.guest.pool.certificate import student_of
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
+JOURNAL = "/run/systemd/journal"
 FIRST_STUDENT = 50000
 LAST_STUDENT = 59999
 GRACE_SECONDS = 3.0
@@ -94,6 +95,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     # What is owned by the student's number appears as the account's, and the other way round.
     identity = f"X-mount.idmap=u:{owner}:{account.pw_uid}:1 g:{owner}:{account.pw_gid}:1"
     _mount("--bind", "-o", f"nosuid,nodev,{identity}", str(files), str(work))
+    _hide_services()
     syslog.syslog(f"{user} is open for {student}")
 
 
@@ -168,6 +170,7 @@ def reap(uid: int, *, grace: float) -> None:
 def main() -> None:
     """Do what PAM asks; any failure refuses the session."""
     syslog.openlog("notebook-account", syslog.LOG_PID, syslog.LOG_AUTHPRIV)
+    os.umask(0o022)
     user = os.environ["PAM_USER"]
     try:
         match os.environ["PAM_TYPE"]:
@@ -189,6 +192,20 @@ def _ours(path: Path) -> Path:
     return path
 
 
+def _hide_services() -> None:
+    """Leave of /run only the journal's socket: the system's services are not a session's.
+
+    The system bus, for one, would tell every process's command line, whatever /proc hides.
+    """
+    kept = os.open(JOURNAL, os.O_PATH | os.O_DIRECTORY)
+    _mount("-t", "tmpfs", "-o", "nosuid,nodev,noexec,size=64k,mode=0755", "tmpfs", "/run")
+    place = Path(JOURNAL)
+    place.mkdir(parents=True)
+    _mount("--bind", f"/proc/self/fd/{kept}", str(place), pass_fds=(kept,))
+    os.close(kept)
+    _mount("-o", "remount,ro", "/run")
+
+
 def _limit_disk(files: Path, owner: int, quota: int) -> None:
     """Set a student's disk quota; a file system without quotas is reported, not refused."""
     blocks, inodes = str(quota // 1024), str(max(quota // 4096, 1000))
@@ -208,8 +225,8 @@ def _mount_point(path: Path) -> str:
     return str(path)
 
 
-def _mount(*arguments: str) -> None:
-    subprocess.run(["/usr/bin/mount", *arguments], check=True)
+def _mount(*arguments: str, pass_fds: Sequence[int] = ()) -> None:
+    subprocess.run(["/usr/bin/mount", *arguments], check=True, pass_fds=pass_fds)
 
 
 def _processes(uid: int) -> Iterator[int]:

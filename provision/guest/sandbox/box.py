@@ -31,7 +31,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _CHUNK = 1 << 16
 _TICK = 0.025  # seconds between looks at what the box uses
 _DRAIN = 16  # times the output limit that a box may print before it is stopped
-_INODES = 50_000  # files in /tmp: each costs the kernel memory that no size limit counts
+_INODES = 150_000  # files in /tmp: each costs the kernel memory that no size limit counts
 _PR_SET_CHILD_SUBREAPER = 36
 
 

@@ -1,0 +1,427 @@
+"""Tasks that want out, on every engine: what becomes of them, and that nobody else notices."""
+
+import contextlib
+import io
+import os
+import shutil
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.grader.conftest import Grader, python, script, task
+
+MIB = 1 << 20
+LIMITS = {
+    "clock": 3.0,
+    "cpu": 2.0,
+    "memory": 128 * MIB,
+    "disk": 32 * MIB,
+    "tasks": 40,
+    "file_size": 16 * MIB,
+    "output": 65536,
+}
+
+
+@dataclass
+class Host:
+    """What must be as it was before, after every attack."""
+
+    service: Grader
+    kept: tuple[str, ...]
+
+    @classmethod
+    def of(cls, service: Grader) -> "Host":
+        return cls(service, cls.state(service))
+
+    @staticmethod
+    def state(service: Grader) -> tuple[str, ...]:
+        assert service.process
+        pid = service.process.pid
+        mounts = Path(f"/proc/{pid}/mounts").read_text()
+        files = sorted(str(p) for p in (service.state / "uploads").iterdir())
+        descriptors = len(os.listdir(f"/proc/{pid}/fd"))
+        return (mounts, *files, f"{descriptors // 8} x 8 descriptors")
+
+    def unharmed(self) -> None:
+        deadline = time.monotonic() + 5
+        while self.service.processes() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.service.processes() == []
+        assert self.state(self.service)[:-1] == self.kept[:-1]
+        result = self.service.client.result(script("echo fine"))
+        assert (result["status"], result["stdout"]) == ("finished", "fine\n"), result
+
+
+@pytest.fixture(scope="module", params=["bubblewrap"])
+def host(request: pytest.FixtureRequest, images: Path) -> Iterator[Host]:
+    state = Path("/var/tmp") / f"appliance-grader-attacks-{os.getpid()}-{request.param}"
+    state.mkdir(mode=0o755)
+    with contextlib.suppress(PermissionError):
+        os.chown(state, 20_101, 20_101)
+    options: dict[str, Any] = {"instances": 2, "engine": request.param, "engines": [request.param]}
+    service = Grader(state, images, options, LIMITS).start()
+    yield Host.of(service)
+    service.stop(kill=True)
+    shutil.rmtree(state)
+
+
+@pytest.fixture
+def attack(host: Host) -> Iterator[Callable[[bytes], dict[str, Any]]]:
+    """Run one attack; afterwards the host is as before and the next task runs."""
+    yield host.service.client.result
+    host.unharmed()
+
+
+Attack = Callable[[bytes], dict[str, Any]]
+
+
+def test_fork_bomb(attack: Attack) -> None:
+    result = attack(script("bomb() { bomb | bomb & bomb; }; bomb 2>/dev/null; sleep 9"))
+    assert result["status"] in ("timeout", "failed")
+    assert result["seconds"] < 4
+
+
+def test_fork_bomb_in_python(attack: Attack) -> None:
+    result = attack(python("import os\nwhile True:\n  try: os.fork()\n  except OSError: pass"))
+    assert result["status"] == "timeout"
+
+
+def test_memory_bomb_in_one_process(attack: Attack) -> None:
+    result = attack(python("x = []\nwhile True: x.append(bytearray(1 << 20))"))
+    assert result["status"] == "failed"
+    assert "MemoryError" in result["stderr"] or result["reason"] == "memory limit"
+
+
+def test_memory_bomb_in_many_processes(attack: Attack) -> None:
+    before = available()
+    result = attack(
+        python(
+            "import os, time\n"
+            "for _ in range(20):\n"
+            "  if os.fork() == 0:\n"
+            "    x = bytearray(b'x' * (100 << 20)); time.sleep(9)\n"
+            "time.sleep(9)"
+        )
+    )
+    assert (result["status"], result["reason"]) == ("failed", "memory limit")
+    assert result["exit_code"] is None
+    assert available() > before - 512 * MIB
+
+
+def test_disk_fill(attack: Attack) -> None:
+    free = shutil.disk_usage("/var/tmp").free
+    result = attack(
+        script("i=0; while dd if=/dev/zero of=f$i bs=1M count=15 2>/dev/null; do i=$((i+1)); done")
+    )
+    assert result["status"] in ("finished", "failed")
+    assert shutil.disk_usage("/var/tmp").free > free - 200 * MIB
+
+
+def test_a_hundred_thousand_files(attack: Attack) -> None:
+    result = attack(
+        python(
+            "import os\nn = 0\nwhile True:\n"
+            "  os.close(os.open(f'/tmp/{n}', os.O_CREAT | os.O_WRONLY)); n += 1"
+        )
+    )
+    assert result["status"] in ("timeout", "failed")
+
+
+def test_endless_output_is_stopped_and_cut(attack: Attack) -> None:
+    result = attack(script("yes"))
+    assert (result["status"], result["reason"]) == ("failed", "output limit")
+    assert result["stdout"].startswith("y\ny\n")
+    assert len(result["stdout"]) <= LIMITS["output"]
+
+
+def test_much_output_is_cut_but_the_task_finishes(attack: Attack) -> None:
+    result = attack(script("head -c 500000 /dev/zero | tr '\\0' x; head -c 500000 /dev/zero >&2"))
+    assert result["status"] == "finished"
+    assert LIMITS["output"] - 1 <= len(result["stdout"]) <= LIMITS["output"]
+    assert len(result["stderr"]) <= LIMITS["output"]
+
+
+def test_output_that_is_no_text(attack: Attack) -> None:
+    result = attack(script("printf '\\377\\376ok' | tee output.txt"))
+    assert result["stdout"] == result["output"] == "��ok"
+
+
+def test_busy_loop(attack: Attack) -> None:
+    result = attack(script("while :; do :; done"))
+    assert (result["status"], result["exit_code"]) == ("timeout", None)
+    assert result["seconds"] < 3.5
+
+
+def test_processor_time_hidden_in_children(attack: Attack) -> None:
+    result = attack(
+        python(
+            "import os\n"
+            "while True:\n"
+            "  if os.fork() == 0:\n"
+            "    for _ in range(2_000_000): pass\n"
+            "    os._exit(0)\n"
+            "  os.wait()"
+        )
+    )
+    assert (result["status"], result["reason"]) == ("timeout", "processor time limit")
+
+
+def test_sleep_past_the_clock(attack: Attack) -> None:
+    result = attack(script("trap '' TERM INT HUP; sleep 60"))
+    assert (result["status"], result["reason"]) == ("timeout", "wall time limit")
+    assert 2.9 < result["seconds"] < 3.6
+
+
+def test_killing_everything(attack: Attack) -> None:
+    result = attack(script("kill -9 -1; sleep 9"))
+    assert result["status"] in ("failed", "timeout")
+
+
+def test_killing_the_first_process(attack: Attack) -> None:
+    result = attack(script("kill -9 1; kill -15 1; kill -11 1; echo alive"))
+    assert (result["status"], result["stdout"]) == ("finished", "alive\n")
+
+
+def test_a_background_process_cannot_spoof_the_exit_code(attack: Attack) -> None:
+    result = attack(
+        script(
+            "(while :; do echo 0 > exit_code.txt; echo 0 > /tmp/exit_code; echo passed > "
+            "output.txt; done) & sleep 0.3; exit 5"
+        )
+    )
+    assert (result["status"], result["exit_code"]) == ("failed", 5)
+
+
+def test_a_background_process_ends_with_the_task(attack: Attack) -> None:
+    begun = time.monotonic()
+    result = attack(script("setsid nohup sleep 60 & exit 0"))
+    assert result["status"] == "finished"
+    assert time.monotonic() - begun < 2.5
+
+
+def test_no_process_can_be_written_into(attack: Attack) -> None:
+    result = attack(
+        python(
+            "import ctypes, os\n"
+            "libc = ctypes.CDLL(None, use_errno=True)\n"
+            "for pid in (1, os.getppid()):\n"
+            "  try: open(f'/proc/{pid}/mem', 'r+b'); print('open')\n"
+            "  except OSError as e: print(e.strerror)\n"
+            "  print(libc.ptrace(16, pid, 0, 0), os.strerror(ctypes.get_errno()))"
+        )
+    )
+    assert "open" not in result["stdout"].replace("not permitted", "")
+    assert "-1 Operation not permitted" in result["stdout"]
+
+
+def test_the_hosts_files_are_out_of_sight(attack: Attack) -> None:
+    secret = Path("/var/tmp/appliance-grader-secret")
+    secret.write_text("secret")
+    paths = f"/etc/shadow {secret} /proc/1/environ /proc/1/root/{secret} /sys/fs/cgroup /root/x"
+    result = attack(script(f"cat {paths}; ls /var/tmp /home /proc/1/root/var/lib/grader; exit 0"))
+    secret.unlink()
+    assert result["stdout"].count("secret") == 0
+    assert "root:" not in result["stdout"]
+
+
+def test_only_its_own_processes_are_in_sight(attack: Attack) -> None:
+    result = attack(script("ls -d /proc/[0-9]* | wc -l"))
+    assert int(result["stdout"]) < 10
+
+
+def test_two_tasks_at_a_time_do_not_see_each_other(host: Host) -> None:
+    client = host.service.client
+    first = client.post(script("echo hidden > /tmp/secret; sleep 1.5")).json["id"]
+    time.sleep(0.5)
+    second = client.result(script("ls -R /tmp; ls -d /proc/[0-9]* | wc -l; kill -9 -1"))
+    assert "secret" not in second["stdout"]
+    assert client.wait(first)["status"] == "finished"
+    host.unharmed()
+
+
+def test_no_network(attack: Attack, host: Host) -> None:
+    result = attack(
+        python(
+            "import socket\n"
+            "def attempt(name, f):\n"
+            "  try: f(); print(name, 'WORKS')\n"
+            "  except OSError as e: print(name, e.strerror)\n"
+            f"attempt('service', lambda: socket.create_connection(('127.0.0.1', {host.service.port}), 1))\n"
+            "attempt('outside', lambda: socket.create_connection(('192.0.2.1', 80), 1))\n"
+            "attempt('dns', lambda: socket.getaddrinfo('example.org', 80))\n"
+            "attempt('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW))\n"
+            "attempt('packet', lambda: socket.socket(socket.AF_PACKET))\n"
+            "attempt('vsock', lambda: socket.socket(40, socket.SOCK_STREAM))\n"
+            "attempt('alg', lambda: socket.socket(38, socket.SOCK_SEQPACKET))\n"
+            "attempt('abstract', lambda: socket.socket(socket.AF_UNIX).connect('\\0/tmp/.X11-unix/X0'))\n"
+            "print(socket.if_nameindex())"
+        )
+    )
+    assert "WORKS" not in result["stdout"]
+    assert result["stdout"].endswith("[(1, 'lo')]\n"), result
+
+
+def test_no_privilege_to_gain(attack: Attack) -> None:
+    result = attack(
+        script(
+            "grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status; "
+            "find / -xdev -perm /6000 2>/dev/null; mknod sda b 8 0; mknod mem c 1 1; "
+            "unshare -Ur true; mount -t tmpfs none /tmp; chroot / true; "
+            "cp /bin/sh . && chmod 4755 sh; touch /etc/x; ls /dev; exit 0"
+        )
+    )
+    status = dict(line.split(":\t") for line in result["stdout"].splitlines() if ":\t" in line)
+    assert int(status["CapEff"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    assert "/usr/bin/" not in result["stdout"]
+    for refused in ("mknod: sda", "mknod: mem", "unshare", "mount", "chroot", "touch"):
+        assert refused in result["stderr"], (refused, result["stderr"])
+
+
+@pytest.mark.parametrize(
+    "number", [101, 310, 321, 425, 298, 323, 250, 272, 308, 165, 428, 304, 175, 246, 435, 319, 29]
+)
+def test_dangerous_system_calls_do_nothing(host: Host, number: int) -> None:
+    result = host.service.client.result(
+        python(
+            "import ctypes, errno\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+            f"r = libc.syscall({number}, 0, 0, 0, 0, 0)\n"
+            "print(r, errno.errorcode[ctypes.get_errno()])"
+        )
+    )
+    assert result["stdout"] in ("-1 EPERM\n", "-1 ENOSYS\n")
+
+
+def test_an_old_way_into_the_kernel_kills(host: Host) -> None:
+    source = 'int main(void){int r;__asm__("int $0x80":"=a"(r):"a"(20));return r>0?42:43;}'
+    result = host.service.client.result(
+        task({"tmc-run": "#!/bin/sh\ngcc -o a a.c && ./a\n", "a.c": source})
+    )
+    assert (result["status"], result["exit_code"]) == ("failed", 159)
+
+
+@pytest.mark.parametrize("name", ["output.txt", "test_output.txt"])
+@pytest.mark.parametrize(
+    "trick",
+    [
+        "ln -s /etc/passwd {}",
+        "ln -s /proc/1/environ {}",
+        "ln -s {} {}",
+        "ln /etc/passwd {} 2>/dev/null; true",
+        "mkfifo {}",
+        "mkdir {}",
+        "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{}')\"",
+        "ln -s /dev/zero {}",
+        "echo x > {0}; chmod 000 {0}",
+        "rm -rf /tmp/task; ln -s /etc /tmp/task",
+    ],
+)
+def test_an_output_that_is_no_file_is_no_output(host: Host, trick: str, name: str) -> None:
+    result = host.service.client.result(script(trick.replace("{0}", name).replace("{}", name)))
+    assert (result["output"], result["test_output"]) == ("", ""), result
+    assert result["status"] == "finished", result
+    assert result["seconds"] < 2
+
+
+def test_a_sparse_giant_as_output(attack: Attack) -> None:
+    result = attack(script("trap '' XFSZ; truncate -s 15M output.txt; truncate -s 50G big; exit 0"))
+    assert result["status"] == "finished"
+    assert result["output"] == "\0" * LIMITS["output"]
+
+
+def test_signals_to_itself(attack: Attack) -> None:
+    result = attack(script("kill -STOP $$; echo never"))
+    assert (result["status"], result["stdout"]) == ("timeout", "")
+
+
+def test_open_files_are_few(attack: Attack) -> None:
+    result = attack(python("x = [open('/dev/null') for _ in range(100000)]"))
+    assert "Too many open files" in result["stderr"]
+
+
+def test_system_v_and_posix_memory_is_counted(attack: Attack) -> None:
+    result = attack(
+        python(
+            "import os\n"
+            "for n in range(100):\n"
+            "  f = os.open(f'/dev/shm/{n}', os.O_CREAT | os.O_RDWR)\n"
+            "  os.write(f, b'x' * (8 << 20))\n"
+        )
+    )
+    assert result["status"] == "failed"
+    assert "No space left" in result["stderr"]
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, **values: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.mode = kind, 0o755
+    for key, value in values.items():
+        setattr(info, key, value)
+    return info
+
+
+def tar_of(*members: tarfile.TarInfo, run: str = "#!/bin/sh\necho ran\n") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        archive.addfile(member("tmc-run", size=len(run)), io.BytesIO(run.encode()))
+        for one in members:
+            archive.addfile(one, io.BytesIO(b"x" * one.size))
+    return buffer.getvalue()
+
+
+def many_members() -> bytes:
+    return tar_of(*(member(f"d/{number}", size=1) for number in range(100_000)))
+
+
+def sparse_giant() -> bytes:
+    # An old GNU sparse member: 50 GB of hole, in one block.
+    info = member("giant", tarfile.GNUTYPE_SPARSE, size=0)
+    block = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
+    block[386:398] = b"00000000000\0"
+    block[398:410] = b"00000000000\0"
+    block[483:495] = b"564000000000"
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    return tar_of()[:1024] + bytes(block) + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    ("name", "archive", "statuses"),
+    [
+        ("empty", b"", ["failed"]),
+        ("truncated", tar_of(member("big", size=100_000))[:5000], ["failed"]),
+        ("not a tar", b"GIF89a" * 1000, ["failed"]),
+        ("two zero blocks", bytes(1024), ["failed"]),
+        ("dots", tar_of(member("../../../../var/tmp/appliance-evil", size=1)), ["failed"]),
+        ("absolute", tar_of(member("/var/tmp/appliance-evil", size=1)), ["finished"]),
+        ("device", tar_of(member("sda", tarfile.BLKTYPE, devmajor=8)), ["failed"]),
+        ("fifo", tar_of(member("pipe", tarfile.FIFOTYPE)), ["finished"]),
+        ("hard link", tar_of(member("h", tarfile.LNKTYPE, linkname="/etc/passwd")), ["failed"]),
+        (
+            "symbolic link and a file through it",
+            tar_of(
+                member("s", tarfile.SYMTYPE, linkname="/var/tmp"),
+                member("s/appliance-evil", size=1),
+            ),
+            ["failed", "finished"],
+        ),
+        ("root's set-user-id", tar_of(member("su", size=1, mode=0o4755, uid=0)), ["finished"]),
+        ("sparse giant", sparse_giant(), ["failed"]),
+        ("a hundred thousand members", many_members(), ["finished", "failed", "timeout"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_hostile_tars(attack: Attack, name: str, archive: bytes, statuses: list[str]) -> None:
+    result = attack(archive)
+    assert result["status"] in statuses, result
+    assert not Path("/var/tmp/appliance-evil").exists()
+
+
+def available() -> int:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
