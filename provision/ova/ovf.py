@@ -1,0 +1,234 @@
+"""Read an OVF envelope, of OVF 1 or 2, by VirtualBox, VMware or us."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath, PureWindowsPath
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from provision.errors import VerificationError
+
+CPU, MEMORY, ETHERNET = "3", "4", "10"
+CONTROLLERS = {"5": "IDE", "6": "SCSI", "20": "SATA"}
+_OVF = re.compile(r"http://(schemas\.dmtf\.org|www\.vmware\.com/schema)/ovf(/1)?/envelope/[12]")
+_POWER = re.compile(r"byte(?: ?\* ?2 ?\^ ?(\d+))?")
+_OLD_UNITS = {"kilobytes": 10, "megabytes": 20, "gigabytes": 30}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that the envelope refers to; ``size`` in bytes, if it says."""
+
+    name: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Disk:
+    """A disk: its file (None: an empty disk), capacity in bytes and image format."""
+
+    file: str | None
+    capacity: int
+    format: str
+
+
+@dataclass(frozen=True)
+class Forward:
+    """A NAT rule as VirtualBox writes it."""
+
+    name: str
+    address: str
+    host: int
+    guest: int
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Something of the machine where the OVA was made, or of its network.
+
+    Args:
+        kind: ``path``, ``mac`` or ``forward``.
+        where: the XML element or the file.
+        value: what it says.
+    """
+
+    kind: str
+    where: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """What an envelope says; an empty string, 0 or None where it does not."""
+
+    version: str
+    name: str
+    product: str
+    vendor: str
+    product_version: str
+    full_version: str
+    url: str
+    description: str
+    system: str
+    family: str
+    cpus: int
+    memory: int
+    controllers: tuple[str, ...]
+    networks: tuple[str, ...]
+    forwards: tuple[Forward, ...]
+    files: tuple[File, ...]
+    disks: tuple[Disk, ...]
+    leaks: tuple[Leak, ...]
+
+
+def parse(name: str, data: bytes) -> Envelope:
+    """Read an envelope.
+
+    Args:
+        name: its file name, for errors.
+        data: its content.
+
+    Raises:
+        VerificationError: it is not well-formed, has a document type (entities could be bombs),
+            or is no envelope.
+    """
+    root = _tree(name, data)
+    namespace = root.tag.partition("}")[0].lstrip("{")
+    if not root.tag.endswith("}Envelope") or not _OVF.fullmatch(namespace):
+        raise VerificationError(f"{name}: no OVF envelope but {root.tag}")
+    systems = root.findall(".//{*}VirtualSystem")
+    if len(systems) != 1:
+        raise VerificationError(f"{name}: describes {len(systems)} virtual machines, expected one")
+    try:
+        return _envelope(root, systems[0], namespace[-1])
+    except (ValueError, KeyError) as error:
+        raise VerificationError(f"{name}: {error}") from error
+
+
+def _tree(name: str, data: bytes) -> ElementTree.Element:
+    def refuse(*_: object) -> None:
+        raise VerificationError(f"{name}: a document type has no place in an envelope")
+
+    guard = expat.ParserCreate()
+    guard.StartDoctypeDeclHandler = refuse
+    try:
+        guard.Parse(data, True)
+        return ElementTree.fromstring(data)  # noqa: S314 (no document type, so no entities)
+    except (expat.ExpatError, ElementTree.ParseError, LookupError, ValueError) as error:
+        raise VerificationError(f"{name}: not well-formed XML: {error}") from error
+
+
+def _envelope(root: ElementTree.Element, system: ElementTree.Element, version: str) -> Envelope:
+    files = {
+        _attribute(file, "id"): File(_attribute(file, "href"), _number(_attribute(file, "size")))
+        for file in root.iterfind("./{*}References/{*}File")
+    }
+    items = [_children(item) for item in system.iterfind("./{*}VirtualHardwareSection/*")]
+    by_type: dict[str, list[dict[str, str]]] = {}
+    for item in items:
+        by_type.setdefault(item.get("ResourceType", ""), []).append(item)
+    cpus = by_type.get(CPU, [{}])[0]
+    memory = by_type.get(MEMORY, [{}])[0]
+    return Envelope(
+        version=version,
+        name=_text(system, "./{*}Name") or _attribute(system, "id"),
+        product=_text(system, "./{*}ProductSection/{*}Product"),
+        vendor=_text(system, "./{*}ProductSection/{*}Vendor"),
+        product_version=_text(system, "./{*}ProductSection/{*}Version"),
+        full_version=_text(system, "./{*}ProductSection/{*}FullVersion"),
+        url=_text(system, "./{*}ProductSection/{*}ProductUrl"),
+        description=_text(system, "./{*}AnnotationSection/{*}Annotation"),
+        system=_text(system, "./{*}OperatingSystemSection/{*}OSType")
+        or _text(system, "./{*}OperatingSystemSection/{*}Description"),
+        family=_text(system, "./{*}VirtualHardwareSection/{*}System/{*}VirtualSystemType"),
+        cpus=int(cpus.get("VirtualQuantity", 0)),
+        memory=int(memory.get("VirtualQuantity", 0)) * _unit(memory.get("AllocationUnits", "")),
+        controllers=tuple(
+            f"{label} {item.get('ResourceSubType', '')}".strip()
+            for kind, label in CONTROLLERS.items()
+            for item in by_type.get(kind, [])
+        ),
+        networks=tuple(
+            f"{item.get('Connection', '')} {item.get('ResourceSubType', '')}".strip()
+            for item in by_type.get(ETHERNET, [])
+        ),
+        forwards=tuple(_forwards(system)),
+        files=tuple(files.values()),
+        disks=tuple(
+            Disk(
+                file=files[reference].name if (reference := _attribute(disk, "fileRef")) else None,
+                capacity=int(_attribute(disk, "capacity"))
+                * _unit(_attribute(disk, "capacityAllocationUnits")),
+                format=_attribute(disk, "format"),
+            )
+            for disk in root.iterfind("./{*}DiskSection/{*}Disk")
+        ),
+        leaks=tuple(_leaks(root)),
+    )
+
+
+def _forwards(system: ElementTree.Element) -> Iterator[Forward]:
+    for rule in system.iter():
+        if _local(rule.tag) == "Forwarding":
+            yield Forward(
+                rule.get("name", ""),
+                rule.get("hostip", ""),
+                int(rule.get("hostport", 0)),
+                int(rule.get("guestport", 0)),
+            )
+
+
+def _leaks(root: ElementTree.Element) -> Iterator[Leak]:
+    for element in root.iter():
+        where = _local(element.tag)
+        for key, value in [("", (element.text or "").strip()), *element.attrib.items()]:
+            place = f"{where} {_local(key)}".strip()
+            if _is_path(value) and where != "Annotation":
+                yield Leak("path", place, value)
+            elif _local(key) == "MACAddress" or (where == "Address" and _is_mac(value)):
+                yield Leak("mac", place, value)
+
+
+def _is_path(value: str) -> bool:
+    return "\n" not in value and (
+        PurePosixPath(value).is_absolute()
+        or PureWindowsPath(value).is_absolute()
+        or value.startswith(("~/", "file:"))
+    )
+
+
+def _is_mac(value: str) -> bool:
+    return bool(re.fullmatch(r"(?:[0-9A-Fa-f]{2}[:-]?){6}", value))
+
+
+def _unit(text: str) -> int:
+    """Return the factor of an allocation unit, as OVF 1 or 2 or old VMware write it."""
+    if not text:
+        return 1
+    if (power := _OLD_UNITS.get(text.lower())) is not None:
+        return 1 << power
+    match = _POWER.fullmatch(text.strip())
+    if not match:
+        raise ValueError(f"unknown unit {text!r}")
+    return 1 << min(int(match[1] or 0), 60)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
+
+
+def _text(element: ElementTree.Element, path: str) -> str:
+    return (element.findtext(path) or "").strip()
+
+
+def _children(element: ElementTree.Element) -> dict[str, str]:
+    return {_local(child.tag): (child.text or "").strip() for child in element}
+
+
+def _attribute(element: ElementTree.Element, name: str) -> str:
+    return next((value for key, value in element.attrib.items() if _local(key) == name), "")
