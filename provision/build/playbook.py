@@ -34,8 +34,6 @@ home = {private}/home
 roles_path = {roles}
 callback_plugins = {playbooks}/callback_plugins
 stdout_callback = events
-gathering = explicit
-inject_facts_as_vars = False
 interpreter_python = /usr/bin/python3
 remote_tmp = /tmp/.ansible
 host_key_checking = True
@@ -190,6 +188,36 @@ def run_playbook(
         seconds=time.monotonic() - begun,
         times=tuple(events.times),
     )
+
+
+def run_hooks(
+    playbooks: Sequence[Path],
+    roles: Sequence[Path],
+    endpoint: SshEndpoint,
+    variables: Mapping[str, Any],
+    *,
+    log: Path,
+) -> None:
+    """Run the user's own playbooks, then their roles; Ansible's defaults hold, no ansible.cfg.
+
+    Args:
+        playbooks: playbook files, for the host ``guest``; roles and collections beside them
+            are found.
+        roles: directories of one role each.
+        endpoint: the guest.
+        variables: as for `run_playbook`; those of our playbooks.
+        log: as for `run_playbook`.
+
+    Raises:
+        ProvisioningError: as `run_playbook`.
+        GuestError: as `run_playbook`.
+    """
+    beside = tuple(dict.fromkeys(role.parent for role in roles))
+    for playbook in playbooks:
+        run_playbook(playbook, endpoint, variables, log=log, roles=beside)
+    if roles:
+        named = {**variables, "hook_roles": [str(role) for role in roles]}
+        run_playbook("hooks", endpoint, named, log=log, roles=beside)
 
 
 @contextlib.contextmanager
