@@ -48,7 +48,7 @@ def _good() -> dict[str, dict[str, Any]]:
     inside = {
         "state": "running", "failed_units": [],
         "os_release": {"ID": "debian", "VERSION_CODENAME": "trixie"},
-        "hostname": "sage", "machine_id": "a" * 32, "host_keys": _host_keys("one"),
+        "hostname": "sage", "virtualization": "qemu", "machine_id": "a" * 32, "host_keys": _host_keys("one"),
         "ssh_started": 20.0, "home_mounted": True, "authorized_keys": True,
         "packages": dict.fromkeys([*PROMISED], "1"),
         "accounts": {
