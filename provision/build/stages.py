@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.build.inputs import BUILD_CA_BUNDLE, Request
-from provision.build.playbook import run_playbook
+from provision.build.playbook import run_hooks, run_playbook
 from provision.jeos import disk
 from provision.jeos.base import build_base
 from provision.jeos.layers import clamp_times, merged
@@ -71,8 +71,7 @@ def configure(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     with _guest(shop, layers, part / LAYER) as endpoint:
         variables = shop.request.variables_of("configure")
         run_playbook("configure", endpoint, variables, log=shop.log)
-        for playbook in hooks.playbooks:
-            run_playbook(playbook, endpoint, variables, log=shop.log, roles=hooks.roles)
+        run_hooks(hooks.playbooks, hooks.roles, endpoint, variables, log=shop.log)
     clamp_times(part / LAYER, shop.request.release.epoch)
 
 
