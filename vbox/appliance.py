@@ -21,6 +21,8 @@ def bring(
 ) -> Machine:
     """Import an OVA's one machine under ``name`` and mark it ours; interrupted, nothing is left.
 
+    Its disks become VDI, which can be grown, compacted and take discard.
+
     Args:
         manage: the VirtualBox.
         ova: the file.
@@ -44,7 +46,8 @@ def bring(
     home.mkdir(parents=True, exist_ok=True)
     try:
         manage.run(
-            "import", str(ova), "--vsys", "0", "--vmname", name, "--basefolder", str(folder),
+            "import", str(ova), "--options", "importtovdi",
+            "--vsys", "0", "--vmname", name, "--basefolder", str(folder),
             timeout=None, on_progress=on_progress,
         )  # fmt: skip
         made = next(each for each in machine.find(manage, name) if each.uuid not in before)

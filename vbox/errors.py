@@ -1,6 +1,7 @@
 """What can go wrong with VBoxManage, told apart by its own codes, never by localised text."""
 
 import re
+import shlex
 from collections.abc import Sequence
 
 
@@ -87,6 +88,7 @@ _KINDS: dict[str, type[VBoxError]] = {
 
 _CODE = re.compile(r"\b(?:Details: code|Code) ([A-Z][A-Z0-9_]+) \(0x[0-9a-f]+\)")
 _PREFIX = re.compile(r"^VBoxManage(?:\.exe)?: (?:fatal )?error: ", re.MULTILINE)
+_BANNER = re.compile(r"Oracle .*Command Line Management Interface Version")  # precedes its usage
 _USAGE_STATUS = 2
 
 
@@ -100,7 +102,7 @@ def from_output(argv: Sequence[str], status: int, stderr: str) -> VBoxError:
     """
     found = _CODE.search(stderr)
     code = found[1] if found else ""
-    usage = status == _USAGE_STATUS or (not code and re.search(r"^Usage", stderr, re.MULTILINE))
+    usage = status == _USAGE_STATUS or (not code and _BANNER.match(stderr))
     lines = [
         line
         for line in _PREFIX.split(stderr)[1:]
@@ -109,7 +111,9 @@ def from_output(argv: Sequence[str], status: int, stderr: str) -> VBoxError:
     if usage:
         lines = lines[:1]  # the rest is the manual
         lines = [text.partition("\nUsage")[0] for text in lines]
-    message = " ".join(" ".join(lines).split()) or code or stderr.strip()[-300:]
+    message = " ".join(" ".join(lines).split()) or code
+    if not message:  # of some bad values it says nothing at all
+        message = f"does not take: {shlex.join(argv[1:])}" if usage else stderr.strip()[-300:]
     kind = CommandError if usage else _KINDS.get(code, VBoxError)
     verb = argv[0] if argv else ""
     return kind(f"VBoxManage {verb}: {message or f'ended with status {status}'}", code=code)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vbox import parse
 from vbox.errors import FileFailedError, InvalidValueError, NotFoundError
-from vbox.machine import Machine, show
+from vbox.machine import Attachment, Machine, show
 from vbox.runner import Progress, VBoxManage
 
 MIB = 1 << 20
@@ -143,6 +143,14 @@ def attach(manage: VBoxManage, machine: Machine, controller: str, port: int, med
 
 
 _SOLID_STATE = ("--nonrotational", "on", "--discard", "on")
+
+
+def solid_state(manage: VBoxManage, machine: Machine, attached: Attachment) -> None:
+    """Tell the guest that an attached disk is solid-state and takes discard. Idempotent."""
+    key = f"{attached.controller}-discard-{attached.port}-{attached.device}"
+    if machine.properties.get(key) != "on":
+        slot = (attached.port, attached.device)
+        _slot(manage, machine.uuid, attached.controller, slot, str(attached.medium), *_SOLID_STATE)
 
 
 def detach(manage: VBoxManage, machine: Machine, controller: str, port: int) -> None:

@@ -1,6 +1,7 @@
 """The command line: one module per verb, found by its name, imported only when called."""
 
 import importlib
+import keyword
 import logging
 import pkgutil
 import sys
@@ -17,19 +18,24 @@ INTERRUPTED = 130
 class Verbs(click.Group):
     """A group whose subcommands are the sibling modules that define ``command``.
 
-    A module name with a leading underscore is a helper; ``_`` inside a name is shown as ``-``.
+    A module name with a leading underscore is a helper; ``_`` inside a name is shown as ``-``,
+    and one at its end, which a verb that is a word of Python needs, is left out.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Name every verb without importing one."""
         modules = pkgutil.iter_modules([str(Path(__file__).parent)])
-        return sorted(m.name.replace("_", "-") for m in modules if not m.name.startswith("_"))
+        names = (m.name.rstrip("_") for m in modules if not m.name.startswith("_"))
+        return sorted(name.replace("_", "-") for name in names)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of one verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        name = cmd_name.replace("-", "_")
+        if keyword.iskeyword(name):
+            name += "_"
+        module = importlib.import_module(f"{__name__}.{name}")
         command: click.Command = module.command
         return command
 

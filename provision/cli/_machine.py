@@ -1,0 +1,90 @@
+"""What the verbs about a running appliance share: its VM, found by its configuration."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provision.cli._config import with_config
+
+if TYPE_CHECKING:
+    from provision.config import Config, Loaded
+    from provision.machine.virtualbox import VirtualBoxMachine
+
+Verb = Callable[..., Any]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def with_machine(verb: Verb) -> Verb:
+    """Give a verb ``--config``, ``--set`` and ``--identity``, and the VM as argument ``vm``."""
+
+    @click.option(
+        "-i",
+        "--identity",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="The admin's private key. Default: the one that fits the configuration.",
+    )
+    @with_config
+    def called(*args: Any, loaded: "Loaded", identity: Path | None, **options: Any) -> Any:
+        return verb(*args, vm=open_machine(loaded.config, identity), **options)
+
+    called.__name__, called.__doc__ = verb.__name__, verb.__doc__
+    called.__click_params__ = [  # type: ignore[attr-defined]
+        *getattr(verb, "__click_params__", []),
+        *called.__click_params__,  # type: ignore[attr-defined]
+    ]
+    return called
+
+
+def open_machine(config: "Config", identity: Path | None = None) -> "VirtualBoxMachine":
+    """The VM of a configuration, defined or not."""
+    import platformdirs
+
+    from provision.build import places
+    from provision.machine.virtualbox import VirtualBoxMachine, manage
+
+    folder = Path(platformdirs.user_data_dir(places.APPLICATION)) / config.name
+    return VirtualBoxMachine(config, manage(), folder, identity or _identity(config))
+
+
+def _identity(config: "Config") -> Path:
+    """The private key to a configured public one among the user's own, else the appliance's."""
+    from provision.build import places
+
+    if not config.admin.keys:
+        return places.admin_key(config.name)
+    wanted = {tuple(key.split()[:2]) for key in config.admin.keys}
+    home = Path.home() / ".ssh"
+    for public in sorted(home.glob("*.pub")):
+        if tuple(public.read_text().split()[:2]) in wanted and public.with_suffix("").exists():
+            return public.with_suffix("")
+    return home / "id_ed25519"
+
+
+def addresses(vm: "VirtualBoxMachine") -> list[dict[str, Any]]:
+    """Every forward as it is now, for people and programs."""
+    return [
+        {
+            "name": forward.name,
+            "host": forward.host_port,
+            "guest": forward.guest_port,
+            "public": not forward.host_ip,
+        }
+        for forward in vm.forwards()
+    ]
+
+
+def show_addresses(vm: "VirtualBoxMachine") -> None:
+    """Print how to reach the appliance."""
+    config = vm.config
+    for each in addresses(vm):
+        room = ", open to the room" if each["public"] else ""
+        if each["guest"] == config.notebook.port:
+            how = f"{'https' if config.https else 'http'}://localhost:{each['host']}/"
+        elif each["name"] == "ssh":
+            how = f"appliance ssh   (port {each['host']}, user {config.admin.user})"
+        else:
+            how = f"port {each['host']}"
+        click.echo(f"{each['name']:<10} {how}{room}")

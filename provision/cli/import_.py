@@ -1,0 +1,26 @@
+"""`appliance import`: bring an OVA into VirtualBox."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.cli._machine import addresses, as_json, show_addresses, with_machine
+
+if TYPE_CHECKING:
+    from provision.machine.virtualbox import VirtualBoxMachine
+
+
+@click.command("import")
+@click.argument("ova", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@as_json
+@with_machine
+def command(vm: "VirtualBoxMachine", ova: Path, as_json: bool) -> None:
+    """Make the appliance's VM from an OVA, with the configuration's name, memory and ports."""
+    found = vm.bring(ova)
+    if as_json:
+        click.echo(json.dumps({"name": found.name, "uuid": found.uuid, "forwards": addresses(vm)}))
+        return
+    show_addresses(vm)
+    click.echo(f"{'start':<10} appliance up")

@@ -1,0 +1,35 @@
+"""`appliance ssh`: a shell in the appliance."""
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.cli._machine import with_machine
+
+if TYPE_CHECKING:
+    from provision.machine.virtualbox import VirtualBoxMachine
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
+@with_machine
+def command(vm: "VirtualBoxMachine", words: tuple[str, ...]) -> None:
+    """Sign in to the running appliance as its admin, or run COMMAND there.
+
+    This becomes the ssh program, with the admin's key and the pinned host key.
+    """
+    from provision.process import require
+
+    endpoint = vm.endpoint()
+    argv = [
+        require("ssh", "openssh-client"),
+        "-p", str(endpoint.port),
+        "-i", str(endpoint.key),
+        "-o", "IdentitiesOnly=yes",
+        "-o", f'UserKnownHostsFile="{endpoint.known_hosts}"',
+        "-o", "StrictHostKeyChecking=accept-new",
+        f"{endpoint.user}@{endpoint.host}",
+        *words,
+    ]  # fmt: skip
+    os.execv(argv[0], argv)  # noqa: S606 (an argv list, no shell)
