@@ -7,13 +7,6 @@ import click
 from provision.build.plan import STAGES
 from provision.config import Config
 
-config = click.option(
-    "-c",
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path),
-    help="The configuration; ./appliance.yml if it is there, else the defaults.",
-)
 output = click.option(
     "-o",
     "--output",

@@ -6,17 +6,19 @@ from pathlib import Path
 import click
 
 from provision.cli import _options
+from provision.cli._config import with_config
+from provision.config import Loaded
 
 
 @click.command()
-@_options.config
+@with_config
 @_options.output
 @_options.from_stage
 @click.option("--offline", is_flag=True, help="Download nothing; build from the cache.")
 @click.option("--keep-on-failure", is_flag=True, help="Keep the directory of a failed stage.")
 @_options.as_json
 def command(
-    config_path: Path | None,
+    loaded: Loaded,
     output: Path | None,
     from_stage: str | None,
     offline: bool,
@@ -30,9 +32,8 @@ def command(
     """
     from provision.build import build as builder
     from provision.build.export import how_to_reach
-    from provision.config import load
 
-    config = load(config_path)
+    config = loaded.config
     wanted = builder.request(config, offline=offline)
     built = builder.build(
         wanted,

@@ -6,17 +6,19 @@ from pathlib import Path
 import click
 
 from provision.cli import _options
+from provision.cli._config import with_config
+from provision.config import Loaded
 
 
 @click.command()
-@_options.config
+@with_config
 @_options.output
 @_options.from_stage
 @click.option("--offline", is_flag=True, help="Take the mirror's state from the last build.")
 @click.option("--explain", is_flag=True, help="Show the inputs of each stage too.")
 @_options.as_json
 def command(
-    config_path: Path | None,
+    loaded: Loaded,
     output: Path | None,
     from_stage: str | None,
     offline: bool,
@@ -25,9 +27,9 @@ def command(
 ) -> None:
     """Show the stages of a build, which are cached, and why the others must run."""
     from provision.build import build as builder
-    from provision.config import capacity, load
+    from provision.config import capacity
 
-    config = load(config_path)
+    config = loaded.config
     wanted = builder.request(config, offline=offline)
     target = output or _options.default_output(config)
     planned = builder.steps(wanted, target, from_stage=from_stage)

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from provision.cli._config import with_config
+from provision.config import Loaded
+
 
 @click.command()
+@with_config
 @click.argument("source", required=False, type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "-c", "--config", "config_file", type=click.Path(path_type=Path), help="The appliance.yml."
-)
 @click.option(
     "--disk",
     "disk_images",
@@ -23,7 +24,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def command(
     source: Path | None,
-    config_file: Path | None,
+    loaded: Loaded,
     disk_images: tuple[Path, ...],
     fast: bool,
     as_json: bool,
@@ -37,11 +38,10 @@ def command(
     from rich.table import Table
     from rich.text import Text
 
-    from provision.config import find, load
     from provision.errors import UsageError, VerificationError
     from provision.verify.run import verify
 
-    config = load(find(config_file))
+    config = loaded.config
     if source is None and not disk_images:
         raise UsageError("name the OVA to verify", hint="appliance verify FILE.ova")
     report = verify(config, source or disk_images, fast=fast)
