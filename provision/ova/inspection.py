@@ -35,7 +35,7 @@ class Inspection:
     """A verified OVA.
 
     Args:
-        members: name and bytes of each member, in order.
+        members: bytes of each member, in the archive's order.
         envelope: what the .ovf says.
         disks: its disk images.
         manifest: the manifest's algorithm; None without a manifest.
@@ -43,7 +43,7 @@ class Inspection:
         leaks: what it tells of the place where it was made.
     """
 
-    members: tuple[tuple[str, int], ...]
+    members: dict[str, int]
     envelope: Envelope
     disks: tuple[DiskContent, ...]
     manifest: str | None
@@ -110,7 +110,7 @@ class _Reading:
             if member not in known:
                 raise VerificationError(f"{self._name}: the envelope does not know {member}")
         return Inspection(
-            members=tuple(self._sizes.items()),
+            members=self._sizes,
             envelope=envelope,
             disks=tuple(
                 self._disk(disk, disk.file) for disk in envelope.disks if disk.file is not None

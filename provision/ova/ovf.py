@@ -48,7 +48,7 @@ class Leak:
     """Something of the machine where the OVA was made, or of its network.
 
     Args:
-        kind: ``path``, ``mac`` or ``forward``.
+        kind: ``path`` or ``mac``.
         where: the XML element or the file.
         value: what it says.
     """

@@ -1,0 +1,157 @@
+"""Sign and verify files as minisign does: Ed25519 over BLAKE2b, with a trusted comment.
+
+The formats are those of https://jedisct1.github.io/minisign/: prehashed signatures (``ED``) and
+secret keys without a password, as ``minisign -G -W`` makes them. Both programs read each other's
+files.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from provision.errors import ApplianceError, VerificationError
+
+_KEY, _PREHASHED, _BLAKE2B, _NO_PASSWORD = b"Ed", b"ED", b"B2", b"\0\0"
+_PUBLIC_SIZE, _SECRET_SIZE, _SIGNATURE_SIZE = 42, 158, 74
+_SALT = bytes(32 + 8 + 8)  # key derivation's salt and limits, unused without a password
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """What verifies: the number that names the key pair, and the key."""
+
+    number: bytes
+    key: Ed25519PublicKey
+
+    def text(self) -> str:
+        """Return the content of a .pub file."""
+        raw = self.key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return (
+            f"untrusted comment: minisign public key {self.number[::-1].hex().upper()}\n"
+            f"{base64.b64encode(_KEY + self.number + raw).decode()}\n"
+        )
+
+
+def generate(secret: Path) -> PublicKey:
+    """Make a key pair; the secret key goes to a new file that only its owner may read.
+
+    Args:
+        secret: the file to make.
+
+    Raises:
+        ApplianceError: the file exists.
+    """
+    key, number = Ed25519PrivateKey.generate(), os.urandom(8)
+    public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    pair = key.private_bytes_raw() + public
+    check = hashlib.blake2b(_KEY + number + pair, digest_size=32).digest()
+    blob = _KEY + _NO_PASSWORD + _BLAKE2B + _SALT + number + pair + check
+    try:
+        descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ApplianceError(f"{secret} exists, and a key is never overwritten") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(b"untrusted comment: minisign secret key\n" + base64.b64encode(blob) + b"\n")
+    return PublicKey(number, key.public_key())
+
+
+def sign(path: Path, secret: Path, trusted_comment: str) -> Path:
+    """Sign a file; the signature stands beside it, with ``.minisig`` at the end of its name.
+
+    Args:
+        path: what to sign.
+        secret: the secret key's file.
+        trusted_comment: one line that the signature covers too.
+
+    Raises:
+        ApplianceError: the key's file is not of the expected form, or has a password.
+    """
+    blob = _decoded(secret, _SECRET_SIZE, ApplianceError, "secret key")
+    if blob[:2] != _KEY or blob[4:6] != _BLAKE2B:
+        raise ApplianceError(f"{secret} is no minisign secret key")
+    if blob[2:4] != _NO_PASSWORD:
+        raise ApplianceError(
+            f"{secret} is locked with a password",
+            hint="minisign -C -W -s FILE removes it; or make a key with minisign -G -W",
+        )
+    number, seed, check = blob[54:62], blob[62:94], blob[126:]
+    if hashlib.blake2b(_KEY + blob[54:126], digest_size=32).digest() != check:
+        raise ApplianceError(f"{secret} is damaged: its checksum is wrong")
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    signature = key.sign(_hash(path))
+    comment = " ".join(trusted_comment.split())
+    lines = (
+        "untrusted comment: signature of the appliance",
+        base64.b64encode(_PREHASHED + number + signature).decode(),
+        f"trusted comment: {comment}",
+        base64.b64encode(key.sign(signature + comment.encode())).decode(),
+    )
+    beside = path.with_name(path.name + ".minisig")
+    beside.write_text("\n".join(lines) + "\n")
+    return beside
+
+
+def public_key(path: Path) -> PublicKey:
+    """Read a .pub file.
+
+    Raises:
+        VerificationError: it is none.
+    """
+    blob = _decoded(path, _PUBLIC_SIZE, VerificationError, "public key")
+    if blob[:2] != _KEY:
+        raise VerificationError(f"{path} is no minisign public key")
+    return PublicKey(blob[2:10], Ed25519PublicKey.from_public_bytes(blob[10:]))
+
+
+def verify(path: Path, signature: Path, key: PublicKey) -> str:
+    """Check the signature of a file and return its trusted comment.
+
+    Args:
+        path: the signed file.
+        signature: its .minisig file.
+        key: who should have signed it.
+
+    Raises:
+        VerificationError: signed by another key, changed, or no such signature.
+    """
+    blob = _decoded(signature, _SIGNATURE_SIZE, VerificationError, "signature")
+    lines = signature.read_text(errors="replace").splitlines()
+    prefix = "trusted comment: "
+    if blob[:2] != _PREHASHED or len(lines) != 4 or not lines[2].startswith(prefix):
+        raise VerificationError(f"{signature} is no prehashed minisign signature")
+    if blob[2:10] != key.number:
+        raise VerificationError(
+            f"{path} was signed with key {blob[2:10][::-1].hex().upper()},"
+            f" not with {key.number[::-1].hex().upper()}"
+        )
+    comment = lines[2].removeprefix(prefix)
+    try:
+        key.key.verify(blob[10:], _hash(path))
+        key.key.verify(base64.b64decode(lines[3], validate=True), blob[10:] + comment.encode())
+    except (InvalidSignature, binascii.Error) as error:
+        raise VerificationError(f"{path} or {signature} was changed: the signature is wrong") from (
+            error
+        )
+    return comment
+
+
+def _decoded(path: Path, size: int, failure: type[ApplianceError], what: str) -> bytes:
+    try:
+        blob = base64.b64decode(path.read_text().splitlines()[1], validate=True)
+    except (OSError, IndexError, ValueError) as error:
+        raise failure(f"{path} is no minisign {what}: {error}") from error
+    if len(blob) != size:
+        raise failure(f"{path} is no minisign {what}: {len(blob)} bytes, expected {size}")
+    return blob
+
+
+def _hash(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()
