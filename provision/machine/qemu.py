@@ -252,7 +252,7 @@ class QemuMachine:
                 "-drive",
                 f"file={_escaped(image)},format={form},if=none,id=disk{number},"
                 f"cache={cache},discard=unmap",
-                *("-device", f"{device},drive=disk{number}"),
+                *("-device", f"{device},drive=disk{number},serial=disk{number}"),
             ]
         if self._seed:
             file = _escaped(self._seed)
@@ -317,6 +317,12 @@ class QemuMachine:
         if monitor is not None:
             monitor.close()
         self._forwards = {}
+
+
+def disk_path(number: int, bus: Literal["sata", "virtio"] = "sata") -> str:
+    """Where the guest finds one of its disks, whatever order the kernel met them in."""
+    prefix = "virtio-" if bus == "virtio" else "ata-QEMU_HARDDISK_"
+    return f"/dev/disk/by-id/{prefix}disk{number}"
 
 
 def _forwards(told: str) -> dict[int, int]:
