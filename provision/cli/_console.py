@@ -85,6 +85,8 @@ def session(*, verbose: bool) -> Iterator[None]:
         logging.basicConfig(level=logging.DEBUG, format="%(message)s")
         for noisy in ("paramiko", "markdown_it"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
+    else:  # the reporter shows what matters; without a handler Python prints warnings itself
+        logging.getLogger().addHandler(logging.NullHandler())
     plain = verbose or not console.is_terminal
     reporter = PlainReporter(console) if plain else TerminalReporter(console)
     with progress.reporting(reporter):

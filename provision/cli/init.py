@@ -29,12 +29,12 @@ def command(path: Path, public: bool | None, force: bool) -> None:
         public = sys.stdin.isatty() and click.confirm(
             "Shall other computers in the room reach the notebook?", default=False, err=True
         )
+    text, new = render.commented(public=public), path.with_name(f"{path.name}.new")
     try:
-        with path.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(render.commented(public=public))
-    except FileExistsError:
-        raise UsageError(f"{path} is there already", hint="overwrite it with --force") from None
+        new.write_text(text, encoding="utf-8")
+        new.replace(path)
     except OSError as error:
+        new.unlink(missing_ok=True)
         raise ApplianceError(f"cannot write {path}: {error.strerror}") from error
     click.echo(path)
     reach = "every computer that reaches this one" if public else "this host only"

@@ -1,6 +1,9 @@
 """``appliance init``."""
 
+import errno
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,9 @@ def test_writes_the_defaults_open_to_this_host_only(appliance, tmp_path):
     outcome = appliance("init")
     assert (outcome.code, outcome.out) == (0, "appliance.yml\n")
     assert read(tmp_path / "appliance.yml", environ={}).config == Config()
-    assert "this host only" in outcome.err
+    assert outcome.err == (
+        "! The notebook will be open to this host only. Edit appliance.yml, then: appliance build\n"
+    )
 
 
 def test_never_overwrites_without_force(appliance, tmp_path):
@@ -57,3 +62,18 @@ def test_a_directory_that_is_not_there(appliance):
     outcome = appliance("init", "no/appliance.yml")
     assert outcome.code == 1
     assert outcome.err == "error: cannot write no/appliance.yml: No such file or directory\n"
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(appliance, tmp_path, monkeypatch):
+    (tmp_path / "appliance.yml").write_text("name: mine\n")
+
+    def full(path, *arguments, **options):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    outcome = appliance("init", "--force")
+    assert outcome.code == 1
+    assert "No space left on device" in outcome.err
+    assert [file.name for file in tmp_path.iterdir()] == ["appliance.yml"]
+    assert (tmp_path / "appliance.yml").read_text() == "name: mine\n"
