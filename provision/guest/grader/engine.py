@@ -93,6 +93,7 @@ class Bubblewrap:
     def __init__(self, roots: Path, delegated: Delegation | None = None) -> None:
         self.roots = roots
         self.delegated = delegated or delegation()
+        box.sweep(roots)
 
     def run(self, archive: Path, image: str, limits: Limits, *, name: str) -> Result:
         """Run a task in a box; see `Engine.run`."""

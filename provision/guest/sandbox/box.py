@@ -180,13 +180,15 @@ class _Run:
         bwrap: str,
     ) -> None:
         self.limits, self.channels, self.group, self.stack = box.limits, channels, group, stack
+        self.root, self.writable = box.root.stat(), box.writable
         self.begun = time.monotonic()
         self.verdict: Verdict | None = None
         self.cpu = 0.0
         self.kept: dict[int, bytearray] = {}
         self.seen: dict[int, int] = {}
         self.pending = b""
-        self.ready = False
+        # Nothing is fed before the box says that it is complete, if it is to say so.
+        self.ready = channels.on_first_output is None
         self._spawn(box, bwrap)
 
     def _spawn(self, box: Box, bwrap: str) -> None:
@@ -264,10 +266,13 @@ class _Run:
             self.kept[stream.fileno()], self.seen[stream.fileno()] = bytearray(), 0
         if self.outer.stdin:
             os.set_blocking(self.outer.stdin.fileno(), False)
-            poller.register(self.outer.stdin, select.POLLOUT)
+        feeding = False
         next_look = self.begun + _TICK
         try:
             while True:
+                if self.outer.stdin and self.ready and not feeding:
+                    poller.register(self.outer.stdin, select.POLLOUT)
+                    feeding = True
                 now = time.monotonic()
                 deadline = min(next_look, self.begun + self.limits.clock)
                 events = poller.poll(max(0.0, deadline - now) * 1000)
@@ -312,7 +317,7 @@ class _Run:
         data = os.read(descriptor, _CHUNK)
         if not data:
             return False
-        if self.channels.on_first_output and descriptor == self._stdout() and not self.ready:
+        if not self.ready and self.channels.on_first_output and descriptor == self._stdout():
             self.channels.on_first_output(self.first)
             self.ready = True
             data = data[1:]
@@ -335,18 +340,23 @@ class _Run:
         else:
             memory, cpu = processes.usage(self.first)
             self.cpu = max(self.cpu, cpu)
-            try:
-                room = os.statvfs(f"/proc/{self.first}/root/tmp")
-            except OSError:
-                pass
-            else:
-                memory += (room.f_blocks - room.f_bfree) * room.f_frsize
-                if room.f_files - room.f_ffree > _INODES and room.f_fsid:
-                    self._stop(Verdict.DISK)
-            if memory > self.limits.memory + self.limits.disk:
+            files, held = self._written()
+            if files > _INODES:
+                self._stop(Verdict.DISK)
+            if memory + held > self.limits.memory + self.limits.disk:
                 self._stop(Verdict.MEMORY)
         if self.cpu > self.limits.cpu:
             self._stop(Verdict.CPU)
+
+    def _written(self) -> tuple[int, int]:
+        """Files and bytes in the box's memory file system."""
+        inside = f"/proc/{self.first}/root"
+        with contextlib.suppress(OSError):
+            # Until the box has changed its root, this is still the host's.
+            if self.writable and os.path.samestat(os.stat(inside), self.root):  # noqa: PTH116
+                room = os.statvfs(f"{inside}/tmp")  # noqa: S108
+                return room.f_files - room.f_ffree, (room.f_blocks - room.f_bfree) * room.f_frsize
+        return 0, 0
 
     def _stop(self, verdict: Verdict) -> None:
         self.verdict = self.verdict or verdict
@@ -397,6 +407,34 @@ class _Run:
             user=user,
             memory=memory,
         )
+
+
+def sweep(root: Path) -> int:
+    """Kill boxes below a root directory whose supervisor was killed while it started them.
+
+    bubblewrap's first process does not yet die with its parent then. Where systemd ends the
+    whole control group there are none; call this before the first box of a dedicated account.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            command = (entry / "cmdline").read_bytes().split(b"\0")
+            parent = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
+            ours = entry.stat().st_uid == os.getuid() and command[0].endswith(b"/bwrap")
+            below = any(part.startswith(bytes(root) + b"/") for part in command)
+            if ours and below and parent != os.getpid() and not _is_bwrap(parent):
+                os.kill(int(entry.name), signal.SIGKILL)
+                count += 1
+    return count
+
+
+def _is_bwrap(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_bytes() == b"bwrap\n"
 
 
 def _become_reaper() -> None:

@@ -4,7 +4,9 @@ import contextlib
 import io
 import os
 import shutil
+import subprocess
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from tests.integration.grader.conftest import Grader, python, script, task
 MIB = 1 << 20
 LIMITS = {
     "clock": 3.0,
-    "cpu": 2.0,
+    "cpu": 1.0,
     "memory": 128 * MIB,
     "disk": 32 * MIB,
     "tasks": 40,
@@ -375,19 +377,17 @@ def tar_of(*members: tarfile.TarInfo, run: str = "#!/bin/sh\necho ran\n") -> byt
 
 
 def many_members() -> bytes:
-    return tar_of(*(member(f"d/{number}", size=1) for number in range(100_000)))
+    return tar_of(*(member(f"d/{number}") for number in range(100_000)))
 
 
 def sparse_giant() -> bytes:
-    # An old GNU sparse member: 50 GB of hole, in one block.
-    info = member("giant", tarfile.GNUTYPE_SPARSE, size=0)
-    block = bytearray(info.tobuf(tarfile.GNU_FORMAT)[:512])
-    block[386:398] = b"00000000000\0"
-    block[398:410] = b"00000000000\0"
-    block[483:495] = b"564000000000"
-    block[148:156] = b"        "
-    block[148:156] = b"%06o\0 " % sum(block)
-    return tar_of()[:1024] + bytes(block) + bytes(1024)
+    """A tar of a few kB with a member of 50 GB that is one hole."""
+    with tempfile.TemporaryDirectory() as directory:
+        (Path(directory) / "tmc-run").write_text("#!/bin/sh\n")
+        with (Path(directory) / "giant").open("wb") as hole:
+            hole.truncate(50 << 30)
+        argv = ["tar", "--sparse", "-C", directory, "-cf", "-", "giant", "tmc-run"]
+        return subprocess.run(argv, check=True, capture_output=True).stdout
 
 
 @pytest.mark.parametrize(
