@@ -9,6 +9,7 @@ from typing import Literal
 
 from provision.config import Config
 from provision.doctor.facts import Facts
+from provision.doctor.tools import KEYRINGS
 
 GIB = 1 << 30
 Status = Literal["ok", "note", "warning", "failed"]
@@ -298,8 +299,8 @@ def _namespaces(facts: Facts, _: Config) -> Iterator[Check]:
         )
 
 
-def _mirror(facts: Facts, _: Config) -> Iterator[Check]:
-    mirror = facts.mirror
+def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
+    mirror, keyring = facts.mirror, KEYRINGS[config.distribution].package
     if mirror is None:
         return
     if mirror.trouble:
@@ -315,7 +316,7 @@ def _mirror(facts: Facts, _: Config) -> Iterator[Check]:
             "package mirror",
             "failed",
             f"{mirror.url}: bad signature: {mirror.signature}",
-            _sudo(facts, "apt-get install --yes --only-upgrade debian-archive-keyring"),
+            _sudo(facts, f"apt-get install --yes --only-upgrade {keyring}"),
         )
     elif mirror.valid_until is not None and mirror.valid_until < facts.time:
         days = (facts.time - mirror.valid_until) / 86400

@@ -48,7 +48,7 @@ KEYRINGS = {
     "ubuntu": Tool(
         "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
         "ubuntu-keyring",
-        "check Ubuntu's packages",
+        "check Ubuntu's packages (Debian 12 has it in bookworm-backports)",
     ),
 }
 
