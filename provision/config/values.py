@@ -55,9 +55,13 @@ def _account(value: str) -> str:
 
 
 def _timezone(value: str) -> str:
-    known = zoneinfo.available_timezones()
-    if value not in known and (known or not re.fullmatch(r"[A-Za-z0-9_+/-]+", value)):
-        raise ValueError(f"not a time zone{nearest(value, known)}; see timedatectl list-timezones")
+    try:
+        zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        known = zoneinfo.available_timezones()
+        if known or not re.fullmatch(r"[A-Za-z0-9_+/-]+", value):
+            hint = nearest(value, known)
+            raise ValueError(f"not a time zone{hint}; see timedatectl list-timezones") from None
     return value
 
 

@@ -222,6 +222,19 @@ COMBINATIONS = {
         "a tarball needs a path or a url",
     ),
     "url without tarball": ("sage: {url: 'https://a/b'}\n", "means nothing with source"),
+    "tarball without checksum": (
+        "sage: {source: tarball, version: '9.5', url: 'https://a/b'}\n",
+        "sage.sha256: a download needs its checksum",
+    ),
+    "tarball without version": (
+        "sage: {source: tarball, url: 'https://a/b'}\n",
+        "sage.version: a tarball needs its version",
+    ),
+    "notebook on the SSH server's port": (
+        "notebook: {port: 22}\nnetwork: {forwards: {notebook: null}}\n",
+        "port 22 is the SSH server's",
+    ),
+    "group named as an account": ("pool: {group: nb2}\n", "nb2 is an account of the pool"),
     "admin in the pool": ("admin: {user: nb3}\n", "nb3 is an account of the pool"),
     "admin named as the group": ("admin: {user: sageusers}\n", "sageusers is the pool's group"),
 }
@@ -337,6 +350,21 @@ def test_keys_come_as_text_or_from_files_beside_the_configuration(tmp_path):
     path = tmp_path / "appliance.yml"
     path.write_text(f"admin:\n  keys:\n    - {first}\n    - team.pub\n")
     assert read(path, environ={}).config.admin.keys == (first, second)
+
+
+def test_two_sources_of_one_name(refused, tmp_path):
+    (tmp_path / "key.gpg").touch()
+    source = "{name: extra, uri: 'https://a/b', suites: [stable], key: key.gpg}"
+    report = refused(f"apt_sources:\n  - {source}\n  - {source}\n")
+    assert "appliance.yml:3:12: apt_sources[1].name: extra is there already" in report
+
+
+def test_windows_line_ends(refused, tmp_path):
+    assert "appliance.yml:2:7: cpus: too small\n  2 | cpus: 0\n" in refused(
+        "name: a\r\ncpus: 0\r\n"
+    )
+    (tmp_path / "appliance.yml").write_bytes(b"pool:\r\n  count: 3\r\n")
+    assert read(tmp_path / "appliance.yml", environ={}).config.pool.count == 3
 
 
 def test_a_private_key_file_is_refused(refused, tmp_path):
