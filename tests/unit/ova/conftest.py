@@ -1,0 +1,63 @@
+"""A small appliance and raw disks to write it with."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from provision.ova import Forward, OvaAppliance, OvaDisk, write_ova
+
+GRAIN = 65536
+RawDisk = Callable[..., Path]
+
+
+@pytest.fixture
+def raw_disk(tmp_path: Path) -> RawDisk:
+    """Make a sparse raw image from its size and the data at some offsets."""
+
+    def make(name: str, size: int, content: Mapping[int, bytes]) -> Path:
+        path = tmp_path / name
+        with path.open("wb") as file:
+            file.truncate(size)
+            for offset, data in content.items():
+                file.seek(offset)
+                file.write(data)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def appliance() -> OvaAppliance:
+    return OvaAppliance(
+        name="sage",
+        product="Sage <appliance>",
+        vendor="Dept. of Mathematics & Co",
+        version="1.0",
+        full_version="1.0+trixie.abc",
+        product_url="https://example.org/?a=1&b=2",
+        description='Browse to http://localhost:8000/\nor "ssh -p 2222"; é',
+        epoch=1_700_000_000,
+        cpus=2,
+        memory=4 * 2**30,
+        forwards=[
+            Forward(name="ssh", host=2222, guest=22),
+            Forward(name="notebook", host_address="", host=8000, guest=8000),
+        ],
+    )
+
+
+@pytest.fixture
+def disks(raw_disk: RawDisk) -> list[OvaDisk]:
+    """Two disks of three and one grain tables with a little in them."""
+    noise = os.urandom(3 * GRAIN)
+    root = raw_disk("root.raw", 70 * 2**20, {0: b"boot", 5 * GRAIN + 7: noise, 40 * 2**20: b"x"})
+    home = raw_disk("home.raw", 2**20, {2**20 - 3: b"end"})
+    return [OvaDisk(name="root", raw_path=root), OvaDisk(name="home", raw_path=home)]
+
+
+@pytest.fixture
+def ova(tmp_path: Path, appliance: OvaAppliance, disks: list[OvaDisk]) -> Path:
+    """A finished OVA."""
+    return write_ova(tmp_path / "sage.ova", appliance, disks).path
