@@ -3,6 +3,8 @@
 Each line begins with the record separator of RFC 7464, which nothing else prints.
 """
 
+# ruff: noqa: D102 (Ansible names the methods and says what they are for)
+
 import json
 import sys
 import time
@@ -28,14 +30,20 @@ def _count(block):
 
 def _message(result):
     """Say why a task failed, in the module's own words; the parts that it has, once each."""
+    failed = [
+        item
+        for item in result.get("results", ())
+        if isinstance(item, dict) and (item.get("failed") or item.get("unreachable"))
+    ]
+    if failed:
+        label = "_ansible_item_label"
+        return "\n".join(
+            f"({item.get(label, item.get('item'))}) {_message(item)}" for item in failed
+        )
     parts = [result.get("msg"), result.get("module_stderr"), result.get("stderr")]
     if not result.get("stderr"):
         parts.append(result.get("stdout"))
-    for item in result.get("results", []):
-        if item.get("failed"):
-            parts.append(f"({item.get('_ansible_item_label', item.get('item'))}) {_message(item)}")
-    texts = [str(part).strip() for part in parts if part]
-    return "\n".join(dict.fromkeys(texts))
+    return "\n".join(dict.fromkeys(str(part).strip() for part in parts if part))
 
 
 class CallbackModule(CallbackBase):

@@ -20,6 +20,7 @@ from typing import IO, Any
 from provision import resources
 from provision.errors import GuestError, ProvisioningError
 from provision.machine import SshEndpoint
+from provision.machine.ssh import connect
 from provision.process import CommandFailedError, require, run
 from provision.progress import advance, step
 
@@ -38,13 +39,14 @@ interpreter_python = /usr/bin/python3
 remote_tmp = /tmp/.ansible
 host_key_checking = True
 retry_files_enabled = False
+deprecation_warnings = False
 forks = 1
 timeout = {timeout}
 {strategy}
 [ssh_connection]
 pipelining = {pipelining}
 ssh_args = {ssh_args}
-control_path = {private}/%%C
+control_path = {private}/ssh
 transfer_method = piped
 """
 
@@ -145,7 +147,7 @@ def run_playbook(
 
     Args:
         playbook: the name of one of ours, without ``.yml``, or the path of any other.
-        endpoint: the guest; its host key must be pinned in ``known_hosts`` already.
+        endpoint: the guest.
         variables: for the playbook, as JSON can carry them. They go through a file that only
             we can read, never through a command line.
         log: file to which each task, its outcome and its messages are appended.
@@ -167,6 +169,7 @@ def run_playbook(
     begun = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with step(f"playbook {name}"), _private_directory() as private, log.open("a") as file:
+        connect(endpoint).close()  # says better than Ansible why there is no way in
         events = _Events(name, file)
         argv = _prepare(private, path, endpoint, variables, roles=roles, transport=transport)
         if check:
@@ -174,7 +177,12 @@ def run_playbook(
         context = contextvars.copy_context()  # on_line is called from a thread without ours
         failed = None
         try:
-            run(argv, on_line=lambda line: context.run(events.line, line), cwd=path.parent)
+            run(
+                argv,
+                env={"TMPDIR": str(private)},
+                cwd=path.parent,
+                on_line=lambda line: context.run(events.line, line),
+            )
         except CommandFailedError as error:
             failed = error
         finally:

@@ -1,0 +1,125 @@
+"""Real guests: one on the bare base, one that was built and sealed by the stages of a build."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.build.inputs import Request
+from provision.build.playbook import PlaySummary, run_playbook
+from provision.build.stages import LAYER, WORK, Workshop
+from provision.config import Config
+from provision.config.model import Sage
+from provision.jeos import archive
+from provision.jeos.layers import private_mounts
+from provision.machine import SshEndpoint, keys
+from provision.machine.nspawn import NspawnMachine
+from provision.machine.ssh import Result, connect, execute
+
+ADMIN = "sageadm"
+Boot = Callable[..., "Guest"]
+
+
+@dataclass
+class Guest:
+    """A booted guest and the variables of its playbooks."""
+
+    machine: NspawnMachine
+    endpoint: SshEndpoint
+    variables: dict[str, Any]
+    log: Path
+
+    def play(self, playbook: str | Path, **options: Any) -> PlaySummary:
+        return run_playbook(playbook, self.endpoint, self.variables, log=self.log, **options)
+
+    def run(self, command: str) -> Result:
+        client = connect(self.endpoint)
+        try:
+            return execute(client, command, timeout=60)
+        finally:
+            client.close()
+
+    def ask(self, command: str) -> str:
+        """What a command printed; it must succeed."""
+        result = self.run(command)
+        assert result.status == 0, f"{command}: {result.stdout}{result.stderr}"
+        return result.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    where = tmp_path_factory.mktemp("workshop")
+    config = Config(name="sage", sage=Sage(source="none"))
+    sources = archive.sources(config.distribution, config.suite, config.mirror)
+    public = keys.generate(where / "admin", comment="admin")
+    request = Request(config, sources, archive.read_release(sources), (public,), host_ca=None)
+    private_mounts()
+    return Workshop(request, _cache() / "downloads", where / "build.log")
+
+
+@pytest.fixture(scope="session")
+def base(workshop: Workshop) -> Path:
+    """The lowest layer; kept on this host for as long as the mirror's state is the same."""
+    kept = _cache() / f"base-{workshop.request.release.packages[:16]}"
+    if not kept.exists():
+        part = kept.with_suffix(f".{os.getpid()}")
+        part.mkdir(parents=True)
+        WORK["base"](workshop, (), part)
+        part.rename(kept)
+    return kept / LAYER
+
+
+@pytest.fixture(scope="session")
+def build(
+    workshop: Workshop, base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[], list[Path]]:
+    """Build an appliance on the base with all stages up to the seal; gives its layers."""
+
+    def build() -> list[Path]:
+        where = tmp_path_factory.mktemp("build")
+        layers = [base]
+        for name, work in WORK.items():
+            if name not in ("base", "disks"):
+                part = where / name
+                part.mkdir()
+                work(workshop, layers, part)
+                layers.append(part / LAYER)
+        return layers
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def sealed(build: Callable[[], list[Path]]) -> list[Path]:
+    return build()
+
+
+@pytest.fixture(scope="module")
+def boot(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Boot]:
+    """Boot layers; all guests end with the module."""
+    machines: list[NspawnMachine] = []
+
+    def boot(layers: list[Path], user: str = "root", **variables: Any) -> Guest:
+        where = tmp_path_factory.mktemp("guest")
+        machine = NspawnMachine(
+            layers,
+            where / "upper",
+            user=user,
+            caches={workshop.downloads: "/var/cache/apt/archives"},
+            console=where / "console",
+        )
+        machines.append(machine)
+        told = {**workshop.request.variables(), **variables}
+        return Guest(machine, machine.start(), told, where / "log")
+
+    yield boot
+    for machine in machines:
+        machine.stop()
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "appliance-tests" / "playbooks"
