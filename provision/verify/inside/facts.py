@@ -193,11 +193,15 @@ def identity(admin: str) -> Facts:
     names = sshd(admin).get("authorizedkeysfile", "").split()
     paths = [name.replace("%h", home).replace("%u", admin) for name in names]
     files = [text(path if path.startswith("/") else f"{home}/{path}") for path in paths]
-    started = told("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", "ssh.service")
+    started, ready = (
+        int(told("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", unit) or 0) / 1e6
+        for unit in ("ssh.service", "basic.target")
+    )
     return {
         "machine_id": (text("/etc/machine-id") or "").strip(),
         "host_keys": host_keys(),
-        "ssh_started": int(started or 0) / 1e6,
+        "ssh_started": started,
+        "ssh_waited": started - ready,
         "home_mounted": os.path.ismount("/home"),
         "authorized_keys": any(file and "ssh-" in file for file in files),
     }

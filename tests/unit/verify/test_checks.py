@@ -48,8 +48,9 @@ def _good() -> dict[str, dict[str, Any]]:
     inside = {
         "state": "running", "failed_units": [],
         "os_release": {"ID": "debian", "VERSION_CODENAME": "trixie"},
-        "hostname": "sage", "virtualization": "qemu", "machine_id": "a" * 32, "host_keys": _host_keys("one"),
-        "ssh_started": 20.0, "home_mounted": True, "authorized_keys": True,
+        "hostname": "sage", "virtualization": "qemu",
+        "machine_id": "a" * 32, "host_keys": _host_keys("one"),
+        "ssh_started": 20.0, "ssh_waited": 5.0, "home_mounted": True, "authorized_keys": True,
         "packages": dict.fromkeys([*PROMISED], "1"),
         "accounts": {
             "root": _account(0, "root", "/root"),
@@ -92,6 +93,7 @@ def _good() -> dict[str, dict[str, Any]]:
     }  # fmt: skip
     second = {
         "machine_id": "b" * 32, "host_keys": _host_keys("two"), "ssh_started": 24.0,
+        "ssh_waited": 7.0,
         "home_mounted": False, "authorized_keys": True,
     }  # fmt: skip
     return {
@@ -233,7 +235,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     (
         "missing-home-harmless",
         "120 s",
-        lambda f: f["without_home"]["second"].update(ssh_started=120.0),
+        lambda f: f["without_home"]["second"].update(ssh_waited=120.0),
     ),
     (
         "missing-home-opens",

@@ -1,0 +1,95 @@
+"""`appliance verify` on a real appliance, whole and damaged."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from provision.build import places
+from provision.build.build import Built
+from provision.cli import appliance
+from provision.errors import VerificationError
+
+
+def verify(*arguments: str) -> tuple[dict[str, dict[str, Any]], VerificationError | None]:
+    """Rows by name, and the failure that becomes exit code 8."""
+    done = CliRunner().invoke(appliance, ["verify", "--json", *arguments])
+    if done.exception is not None and not isinstance(done.exception, VerificationError):
+        raise done.exception
+    return {row["name"]: row for row in json.loads(done.stdout)}, done.exception
+
+
+def broken(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {name: row["detail"] for name, row in rows.items() if row["result"] == "failed"}
+
+
+def test_the_built_appliance_keeps_every_promise_that_nspawn_can_see(
+    built: Built, arguments: list[str]
+) -> None:
+    rows, error = verify("--fast", *arguments, str(built.ova.path))
+    assert broken(rows) == {}
+    assert error is None
+    assert rows["root-refused"]["result"] == "ok"
+    assert rows["full-home-harmless"]["result"] == "not checked"
+    assert list((places.cache() / "verify").iterdir()) == []
+
+
+def test_a_damaged_appliance_is_found_out(
+    built: Built, arguments: list[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "root.raw"
+    subprocess.run(["cp", "--sparse=always", built.disks[0], root], check=True)
+    (tmp_path / "sshd").write_text(
+        "PermitRootLogin yes\nPasswordAuthentication yes\nAuthenticationMethods any\n"
+        "AllowUsers root\n"
+    )
+    (tmp_path / "id").write_text("a" * 32 + "\n")
+    subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    commands = f"""\
+rm /etc/machine-id
+write {tmp_path}/id /etc/machine-id
+write {tmp_path}/sshd /etc/ssh/sshd_config.d/00-build.conf
+write {tmp_path}/key /root/.bash_history
+rm /etc/default/keyboard
+"""
+    subprocess.run(
+        ["debugfs", "-w", "-f", "-", f"{root}?offset={1 << 20}"],
+        input=commands, text=True, check=True, capture_output=True,
+    )  # fmt: skip
+    rows, error = verify("--fast", *arguments, "--disk", str(root), "--disk", str(built.disks[1]))
+    assert error is not None
+    assert error.exit_code == 8
+    assert set(broken(rows)) == {
+        "image-has-no-identity",
+        "image-has-no-private-key",
+        "image-is-clean",
+        "keyboard",
+        "machine-id-unique",
+        "passwords-refused",
+        "root-refused",
+        "sshd-hardened",
+    }
+    assert all(name in str(error) for name in broken(rows))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_built_appliance_keeps_every_promise(built: Built, arguments: list[str]) -> None:
+    before = [(disk.stat().st_mtime_ns, disk.stat().st_blocks) for disk in built.disks]
+    rows, error = verify(*arguments, str(built.ova.path))
+    assert broken(rows) == {}
+    assert error is None
+    assert {row["result"] for row in rows.values()} == {"ok"}
+    assert [(disk.stat().st_mtime_ns, disk.stat().st_blocks) for disk in built.disks] == before
+
+
+def test_what_is_no_ova_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.ova").write_bytes(b"\0" * 10240)
+    done = CliRunner().invoke(appliance, ["verify", str(tmp_path / "a.ova")])
+    assert getattr(done.exception, "exit_code", None) == 2
+    assert "no VMDK" in str(done.exception)
+    done = CliRunner().invoke(appliance, ["verify", str(tmp_path / "missing.ova")])
+    assert "there is no" in str(done.exception)
