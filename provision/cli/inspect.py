@@ -44,9 +44,12 @@ def command(file: Path, public_key: Path | None, as_json: bool) -> None:
     if signed is not None:
         rows.append(("signature", signed))
     for title, text in rows:
-        # An OVA comes from anywhere: what it says must not steer the terminal.
-        shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-        click.echo(f"{title:12} {shown}")
+        click.echo(f"{title:12} {shown(text)}")
+
+
+def shown(text: str) -> str:
+    """Make text from an OVA safe to print: it comes from anywhere, and must steer no terminal."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":

@@ -21,6 +21,7 @@ from provision.errors import ApplianceError, VerificationError
 _KEY, _PREHASHED, _BLAKE2B, _NO_PASSWORD = b"Ed", b"ED", b"B2", b"\0\0"
 _PUBLIC_SIZE, _SECRET_SIZE, _SIGNATURE_SIZE = 42, 158, 74
 _SALT = bytes(32 + 8 + 8)  # key derivation's salt and limits, unused without a password
+_CHECKSUM = bytes(32)  # minisign fills it in only where a password could be wrong
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,7 @@ def generate(secret: Path) -> PublicKey:
     key, number = Ed25519PrivateKey.generate(), os.urandom(8)
     public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     pair = key.private_bytes_raw() + public
-    check = hashlib.blake2b(_KEY + number + pair, digest_size=32).digest()
-    blob = _KEY + _NO_PASSWORD + _BLAKE2B + _SALT + number + pair + check
+    blob = _KEY + _NO_PASSWORD + _BLAKE2B + _SALT + number + pair + _CHECKSUM
     try:
         descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
@@ -81,10 +81,10 @@ def sign(path: Path, secret: Path, trusted_comment: str) -> Path:
             f"{secret} is locked with a password",
             hint="minisign -C -W -s FILE removes it; or make a key with minisign -G -W",
         )
-    number, seed, check = blob[54:62], blob[62:94], blob[126:]
-    if hashlib.blake2b(_KEY + blob[54:126], digest_size=32).digest() != check:
-        raise ApplianceError(f"{secret} is damaged: its checksum is wrong")
+    number, seed, public = blob[54:62], blob[62:94], blob[94:126]
     key = Ed25519PrivateKey.from_private_bytes(seed)
+    if key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) != public:
+        raise ApplianceError(f"{secret} is damaged: its two halves do not belong together")
     signature = key.sign(_hash(path))
     comment = " ".join(trusted_comment.split())
     lines = (

@@ -1,0 +1,213 @@
+"""Whatever happened to an OVA on its way, the verifier says what and where."""
+
+import hashlib
+import io
+import random
+import tarfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from provision.errors import VerificationError
+from provision.ova import Inspection, inspect
+
+Members = dict[str, bytes]
+
+
+def read(data: bytes) -> Inspection:
+    return inspect(io.BytesIO(data), "x.ova", len(data))
+
+
+def unpacked(ova: Path) -> Members:
+    with tarfile.open(ova) as archive:
+        return {m.name: archive.extractfile(m).read() for m in archive}  # type: ignore[union-attr]
+
+
+def packed(members: Mapping[str, bytes], change: Callable[[tarfile.TarInfo], None] = id) -> bytes:  # type: ignore[assignment]
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            change(info)
+            archive.addfile(info, io.BytesIO(data))
+    return out.getvalue()
+
+
+def relisted(members: Members, algorithm: str = "SHA256", form: str = "{}({})= {}\n") -> Members:
+    """Make the manifest anew, so that only what a test broke is broken."""
+    lines = [
+        form.format(algorithm, name, hashlib.new(algorithm, data).hexdigest())
+        for name, data in members.items()
+        if not name.endswith((".mf", ".cert"))
+    ]
+    return {**members, "sage.mf": "".join(lines).encode()}
+
+
+def test_the_whole_file_is_accepted(ova: Path) -> None:
+    found = read(ova.read_bytes())
+    assert list(found.members) == ["sage.ovf", "sage.mf", "sage-root.vmdk", "sage-home.vmdk"]
+    assert found.disks[0].stored == 6 * 65536
+
+
+def test_the_stream_is_never_sought(ova: Path) -> None:
+    class Pipe(io.BytesIO):
+        def seek(self, *_: int) -> int:
+            raise OSError("a pipe")
+
+        def read(self, size: int | None = -1) -> bytes:
+            return super().read(min(size or 0, 10_000))
+
+    assert inspect(Pipe(ova.read_bytes()), "pipe").manifest == "SHA256"
+
+
+def test_one_flipped_bit_anywhere_is_found(ova: Path) -> None:
+    data = bytearray(ova.read_bytes())
+    chance = random.Random(7)  # noqa: S311 (places to damage)
+    front = list(range(0, 9216, 3))  # envelope, manifest and their headers
+    places = front + chance.sample(range(9216, len(data)), 400)
+    for place in places:
+        bit = 1 << chance.randrange(8)
+        data[place] ^= bit
+        with pytest.raises(VerificationError):
+            read(bytes(data))
+        data[place] ^= bit
+    read(bytes(data))
+
+
+def test_every_bit_of_a_tar_header_counts(ova: Path) -> None:
+    data = bytearray(ova.read_bytes())
+    for bit in range(8 * 512):
+        data[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(VerificationError):
+            read(bytes(data))
+        data[bit // 8] ^= 1 << bit % 8
+
+
+def test_truncation_anywhere_is_found(ova: Path) -> None:
+    data = ova.read_bytes()
+    chance = random.Random(7)  # noqa: S311 (places to cut)
+    cuts = [*range(0, 9216, 64), *chance.sample(range(len(data) - 1024), 200), len(data) - 1]
+    for size in cuts:
+        with pytest.raises(VerificationError):
+            read(data[:size])
+
+
+def test_an_archive_without_its_end_is_whole_as_virtualbox_writes_it(ova: Path) -> None:
+    assert read(ova.read_bytes()[:-1024]).manifest == "SHA256"
+
+
+@pytest.mark.parametrize("form", ["{} ({}) = {}\n", "{}({})= {}\r\n", "{} ({})= {}\n"])
+@pytest.mark.parametrize("algorithm", ["SHA1", "SHA256", "SHA512"])
+def test_manifests_of_every_maker_at_the_front_or_at_the_end(
+    ova: Path, algorithm: str, form: str
+) -> None:
+    members = relisted(unpacked(ova), algorithm, form)
+    assert read(packed(members)).manifest == algorithm
+    manifest = members.pop("sage.mf")
+    last = {**members, "sage.mf": manifest}
+    assert read(packed(last)).manifest == algorithm
+    last["sage-home.vmdk"] += bytes(512)
+    with pytest.raises(VerificationError, match=r"sage-home.vmdk (has|is damaged)"):
+        read(packed(last))
+
+
+def test_a_wrong_digest_names_the_file_and_both_digests(ova: Path) -> None:
+    members = unpacked(ova)
+    members["sage.mf"] = members["sage.mf"].replace(b"(sage-home.vmdk)= ", b"(sage-home.vmdk)= 0")
+    members["sage.mf"] = members["sage.mf"][:-2] + b"\n"
+    with pytest.raises(
+        VerificationError, match=r"sage-home.vmdk is damaged .* SHA256 is \w+, sage.mf says 0"
+    ):
+        read(packed(members))
+
+
+def drop(name: str) -> Callable[[Members], Members]:
+    return lambda members: {k: v for k, v in members.items() if k != name}
+
+
+def add(name: str, data: bytes) -> Callable[[Members], Members]:
+    return lambda members: {**members, name: data}
+
+
+def in_envelope(old: str, new: str) -> Callable[[Members], Members]:
+    def change(members: Members) -> Members:
+        assert old.encode() in members["sage.ovf"], old
+        text = members["sage.ovf"].replace(old.encode(), new.encode())
+        return relisted({**members, "sage.ovf": text})
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (drop("sage-home.vmdk"), r"sage-home.vmdk is missing"),
+        (drop("sage.ovf"), r"first member is no .ovf: sage.mf"),
+        (add("extra.sh", b"#!"), r"does not know extra.sh"),
+        (add("SAGE-home.vmdk", b""), r"holds SAGE-home.vmdk twice"),
+        (add("../../etc/cron.d/x", b""), r"'../../etc/cron.d/x' is no plain file name"),
+        (add("/etc/passwd", b""), r"'/etc/passwd' is no plain file name"),
+        (add("a\\b", b""), r"no plain file name"),
+        (add("c:x", b""), r"no plain file name"),
+        (add("..", b""), r"no plain file name"),
+        (add("a\x1b[2J", b""), r"no plain file name"),
+        (add("x.mf", b""), r"x.mf is a second one"),
+        (add("sage.cert", b"none"), r"no signature of sage.mf"),
+        (add("sage.mf", b"MD5(sage.ovf)= 00\n"), r"sage.mf, line 1: not a digest"),
+        (add("sage.mf", b""), r"sage.ovf is not listed in sage.mf"),
+        (in_envelope('ovf:size="', 'ovf:size="9'), r"has \d+ bytes, the envelope says 9"),
+        (in_envelope('capacity="1048576"', 'capacity="2097152"'), r"a disk of 1048576 bytes"),
+        (in_envelope("</Envelope>", ""), r"not well-formed XML"),
+        (in_envelope('href="sage-home', 'href="other'), r"other.vmdk is missing"),
+        (in_envelope("fileRef=\"file2", "fileRef=\"file7"), r"sage.ovf: 'file7'"),
+        (in_envelope("byte * 2^20", "stone"), r"unknown unit 'stone'"),
+        (in_envelope("<Envelope", "<!DOCTYPE x><Envelope"), r"document type has no place"),
+        (in_envelope("envelope/1", "envelope/7"), r"no OVF envelope"),
+    ],
+)  # fmt: skip
+def test_what_does_not_belong_is_refused(
+    ova: Path, change: Callable[[Members], Members], problem: str
+) -> None:
+    with pytest.raises(VerificationError, match=problem):
+        read(packed(change(unpacked(ova))))
+
+
+@pytest.mark.parametrize(
+    "kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.DIRTYPE]
+)
+def test_anything_but_an_ordinary_file_is_refused(ova: Path, kind: bytes) -> None:
+    def change(info: tarfile.TarInfo) -> None:
+        if info.name == "sage-home.vmdk":
+            info.type, info.linkname = kind, "/etc/passwd"
+
+    with pytest.raises(VerificationError, match="is no ordinary file"):
+        read(packed(unpacked(ova), change))
+
+
+def test_entities_are_no_bomb(ova: Path) -> None:
+    bomb = '<!DOCTYPE l [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>'
+    change = in_envelope("<Envelope", bomb + "<Envelope")
+    with pytest.raises(VerificationError, match="document type"):
+        read(packed(change(unpacked(ova))))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 1024, b"PK\3\4" * 500, b"x"])
+def test_no_ova_at_all_is_said_so(data: bytes) -> None:
+    with pytest.raises(VerificationError, match=r"empty|no OVA|truncated"):
+        read(data)
+
+
+def test_paths_and_addresses_of_the_maker_are_told(ova: Path) -> None:
+    change = in_envelope(
+        '<Adapter slot="0"',
+        '<UART><Port path="/home/alice/serial.log"/></UART>'
+        '<SharedFolder hostPath="C:\\Users\\alice"/><Adapter MACAddress="080027ABCDEF" slot="0"',
+    )
+    found = read(packed(change(unpacked(ova))))
+    assert {(leak.kind, leak.where, leak.value) for leak in found.leaks} == {
+        ("path", "Port path", "/home/alice/serial.log"),
+        ("path", "SharedFolder hostPath", "C:\\Users\\alice"),
+        ("mac", "Adapter MACAddress", "080027ABCDEF"),
+    }
