@@ -27,5 +27,5 @@ pasta --config-net --foreground --quiet --runas 0 --dns-forward "$name_server" \
 
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1
 exec systemd-nspawn --quiet --directory=/run/guest --machine=guest --boot --console=pipe \
-    --register=no --keep-unit --link-journal=no --resolv-conf=off --capability=CAP_NET_ADMIN \
+    --register=no --keep-unit --link-journal=no --resolv-conf=off --timezone=off --capability=CAP_NET_ADMIN \
     --network-namespace-path=/run/netns/guest --bind-ro=/dev/null:/etc/fstab "$@"
