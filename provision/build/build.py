@@ -3,22 +3,21 @@
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from provision.build import places
 from provision.build.cache import Cache
-from provision.build.export import export
+from provision.build.delivery import Product, define_vm, export
 from provision.build.inputs import Request, stage_inputs
 from provision.build.plan import Step, plan
-from provision.build.stages import LAYER, WORK, Workshop
+from provision.build.stages import LAYER, SBOM, WORK, Work, Workshop
 from provision.config import Config
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos import archive
 from provision.jeos.layers import private_mounts
-from provision.ova.model import OvaResult
 from provision.progress import step
 
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -31,11 +30,15 @@ class Built:
 
     Args:
         ova: the appliance's file.
+        size: its bytes.
+        sha256: its digest.
         disks: the raw image of each disk, root first.
         log: the build's log file.
     """
 
-    ova: OvaResult
+    ova: Path
+    size: int
+    sha256: str
     disks: tuple[Path, ...]
     log: Path
 
@@ -92,6 +95,7 @@ def build(
     from_stage: str | None = None,
     offline: bool = False,
     keep_on_failure: bool = False,
+    with_vm: bool = True,
 ) -> Built:
     """Build what is not cached yet and leave the OVA at ``output``.
 
@@ -101,6 +105,7 @@ def build(
         from_stage: run this stage and all after it even if they are cached.
         offline: fail rather than download.
         keep_on_failure: keep the directory of a stage that failed.
+        with_vm: define the VM in this host's VirtualBox too.
 
     Raises:
         ApplianceError: a stage failed; all finished stages stay for the next build.
@@ -116,32 +121,33 @@ def build(
     shop = Workshop(wanted, places.cache() / "packages", places.new_log(wanted.config.name))
     shop.downloads.mkdir(parents=True, exist_ok=True)
     last = places.state(wanted.config.name) / "last.json"
+    by_name = {planned_step.name: planned_step for planned_step in planned}
     layers: list[Path] = []
-    disks: tuple[Path, ...] = ()
     with _logging_to(shop.log), step(f"build {wanted.config.name} {wanted.config.version}"):
-        if not all(s.cached for s in planned):
+        if not all(by_name[name].cached for name in WORK):
             private_mounts()
-        for planned_step in planned:
-            entry = cache.entry(planned_step.key)
-            if planned_step.name == "export":
-                break
-            _run_stage(cache, shop, planned_step, layers, keep=keep_on_failure)
-            _remember(last, {planned_step.name: dict(planned_step.inputs)})
-            if planned_step.name == "disks":
-                disks = tuple(entry / f"{system.name}.raw" for system in wanted.file_systems)
-            else:
-                layers.append(entry / LAYER)
-        result = _run_export(cache, wanted, planned[-1], disks, output, keep=keep_on_failure)
-        _remember(last, {"export": dict(planned[-1].inputs)})
+        for name, work in WORK.items():
+            _run_stage(cache, shop, by_name[name], work, layers, keep=keep_on_failure)
+            _remember(last, {name: dict(by_name[name].inputs)})
+            layers.append(cache.entry(by_name[name].key) / LAYER)
+        finished = cache.entry(by_name["disks"].key)
+        disks = tuple(finished / f"{system.name}.raw" for system in wanted.file_systems)
+        if with_vm:
+            _deliver(cache, by_name["vm"], lambda: define_vm(wanted.config, disks))
+            _remember(last, {"vm": dict(by_name["vm"].inputs)})
+        product = _deliver(
+            cache, by_name["export"], lambda: export(wanted, disks, finished / SBOM, output)
+        )
+        _remember(last, {"export": dict(by_name["export"].inputs)})
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
-    return Built(result, disks, shop.log)
+    return Built(output, product["size"], product["sha256"], disks, shop.log)
 
 
 def _run_stage(
-    cache: Cache, shop: Workshop, planned: Step, layers: list[Path], *, keep: bool
+    cache: Cache, shop: Workshop, planned: Step, work: Work, layers: list[Path], *, keep: bool
 ) -> None:
     with cache.claimed(planned.key) as unbuilt:
-        if planned.cached or (not unbuilt and not planned.reason.startswith("asked")):
+        if planned.cached or (not unbuilt and not planned.forced):
             cache.touch(planned.key)
             return
         record = {"stage": planned.name, "inputs": planned.inputs}
@@ -150,59 +156,40 @@ def _run_stage(
             _explained(planned.name, cache.root, shop.log),
             cache.building(planned.key, record, keep=keep) as part,
         ):
-            WORK[planned.name](shop, tuple(layers), part)
+            work(shop, tuple(layers), part)
 
 
-def _run_export(
-    cache: Cache,
-    wanted: Request,
-    planned: Step,
-    disks: tuple[Path, ...],
-    output: Path,
-    *,
-    keep: bool,
-) -> OvaResult:
+def _deliver(cache: Cache, planned: Step, make: Callable[[], Product | None]) -> Product:
+    """Make what is not kept in the cache but handed to the user, and write down what it was."""
     with cache.claimed(planned.key):
         if planned.cached:
             cache.touch(planned.key)
-            stored = cache.record(planned.key)["ova"]
-            return OvaResult(
-                path=Path(stored["path"]),
-                size=stored["size"],
-                sha256=stored["sha256"],
-                disks=stored["disks"],
-            )
-        with step("export"), _explained("export", output.parent, None):
-            result = export(wanted, disks, output)
-            status = output.stat()
-            record = {
-                "stage": "export",
-                "inputs": planned.inputs,
-                "ova": {
-                    "path": str(output.resolve()),
-                    "size": result.size,
-                    "sha256": result.sha256,
-                    "disks": result.disks,
-                    "mtime_ns": status.st_mtime_ns,
-                },
-            }
-            with cache.building(planned.key, record, keep=keep):
-                pass
-    return result
+            stored: Product = cache.record(planned.key)["product"]
+            return stored
+        with step(planned.name), _explained(planned.name, places.cache(), None):
+            product = make()
+        if product is None:
+            return {}
+        record = {"stage": planned.name, "inputs": planned.inputs, "product": product}
+        with cache.building(planned.key, record):
+            pass
+    return product
 
 
 def _still_there(record: Mapping[str, Any], output: Path) -> bool:
-    """Whether an exported file is at the place asked for and is the one that we wrote."""
-    if "ova" not in record:
+    """Whether what a stage handed to the user is where it was put, untouched."""
+    if "product" not in record:
         return True
-    ova = record["ova"]
+    product = record["product"]
+    if record["stage"] == "export" and product["path"] != str(output.resolve()):
+        return False
     try:
-        status = output.stat()
+        status = Path(product["path"]).stat()
     except FileNotFoundError:
         return False
-    return bool(
-        ova["path"] == str(output.resolve())
-        and (ova["size"], ova["mtime_ns"]) == (status.st_size, status.st_mtime_ns)
+    return "size" not in product or (product["size"], product["mtime_ns"]) == (
+        status.st_size,
+        status.st_mtime_ns,
     )
 
 

@@ -109,6 +109,16 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             {
                 "file_systems": [_plain(system) for system in systems],
                 "code": code(jeos, "disk.py", "layers.py"),
+                "version": config.version,
+            },
+        ),
+        StageInputs(
+            "vm",
+            {
+                "name": config.name,
+                "cpus": config.cpus,
+                "memory": config.memory,
+                "network": config.network.model_dump(mode="json"),
             },
         ),
         StageInputs(

@@ -6,7 +6,7 @@ from typing import Any
 
 from provision.build.cache import digest
 
-STAGES = ("base", "packages", "configure", "seal", "disks", "export")
+STAGES = ("base", "packages", "configure", "seal", "disks", "vm", "export")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Step:
         inputs: what went into the hash.
         cached: whether its result is there already.
         reason: why it must run, for people; empty when it is cached.
+        forced: run it even if another build has finished it meanwhile.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Step:
     inputs: Mapping[str, Any]
     cached: bool
     reason: str
+    forced: bool
 
 
 def plan(
@@ -66,7 +68,7 @@ def plan(
         if not cached:
             reason = _reason(stage, last.get(stage.name), forced=forced, because=because)
             because = because or stage.name
-        steps.append(Step(stage.name, key, stage.inputs, cached, reason))
+        steps.append(Step(stage.name, key, stage.inputs, cached, reason, forced))
         parent = key
     return tuple(steps)
 

@@ -15,9 +15,11 @@ from provision.jeos.layers import clamp_times, merged
 from provision.jeos.seal import seal
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
+from provision.ova.sbom import sbom
 from provision.process import run
 from provision.progress import step
 
+SBOM = "sbom.cdx.json"
 LAYER = "root"  # the directory of a stage's entry that holds its layer of the root file system
 
 
@@ -91,11 +93,13 @@ def seal_tree(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
 
 
 def disks(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
-    """Make one raw, sparse image for each disk."""
+    """Make one raw, sparse image for each disk, and the bill of materials of what is on them."""
     request = shop.request
     epoch = request.release.epoch
     root, *data = request.file_systems
     with merged(layers) as tree:
+        names = {"name": request.config.name, "version": request.config.version}
+        (part / SBOM).write_text(sbom(tree, **names, epoch=epoch))
         make = functools.partial(disk.make_disk, tools=tree, epoch=epoch)
         for system in data:
             with step(f"disk {system.name}"):

@@ -16,6 +16,7 @@ from provision.config import Loaded
 @_options.from_stage
 @click.option("--offline", is_flag=True, help="Download nothing; build from the cache.")
 @click.option("--keep-on-failure", is_flag=True, help="Keep the directory of a failed stage.")
+@click.option("--vm/--no-vm", default=True, help="Define the VM in VirtualBox too.")
 @_options.as_json
 def command(
     loaded: Loaded,
@@ -23,6 +24,7 @@ def command(
     from_stage: str | None,
     offline: bool,
     keep_on_failure: bool,
+    vm: bool,
     as_json: bool,
 ) -> None:
     """Build the appliance and write its OVA.
@@ -31,7 +33,7 @@ def command(
     that is missing. `appliance plan` tells which.
     """
     from provision.build import build as builder
-    from provision.build.export import how_to_reach
+    from provision.build.delivery import how_to_reach
 
     config = loaded.config
     wanted = builder.request(config, offline=offline)
@@ -41,22 +43,23 @@ def command(
         from_stage=from_stage,
         offline=offline,
         keep_on_failure=keep_on_failure,
+        with_vm=vm,
     )
     if as_json:
         click.echo(
             json.dumps(
                 {
-                    "ova": str(built.ova.path),
-                    "size": built.ova.size,
-                    "sha256": built.ova.sha256,
+                    "ova": str(built.ova),
+                    "size": built.size,
+                    "sha256": built.sha256,
                     "disks": [str(path) for path in built.disks],
                     "log": str(built.log),
                 }
             )
         )
         return
-    click.echo(f"{built.ova.path}")
-    click.echo(f"size    {built.ova.size / 2**20:.0f} MiB")
-    click.echo(f"sha256  {built.ova.sha256}")
-    click.echo(f"import  VBoxManage import {built.ova.path}   (or: appliance up)")
+    click.echo(f"{built.ova}")
+    click.echo(f"size    {built.size / 2**20:.0f} MiB")
+    click.echo(f"sha256  {built.sha256}")
+    click.echo(f"import  VBoxManage import {built.ova}   (or: appliance up)")
     click.echo(how_to_reach(wanted))

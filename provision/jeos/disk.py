@@ -84,7 +84,7 @@ def fstab(file_systems: Iterable[FileSystem]) -> str:
         check = 1
         if not system.is_root:
             options = (
-                "defaults,discard,nosuid,nodev,usrquota,nofail,x-systemd.device-timeout=10s,"
+                "defaults,discard,nosuid,nodev,usrquota,nofail,x-systemd.device-timeout=60s,"
                 "x-systemd.growfs"
             )
             check = 2

@@ -1,22 +1,60 @@
-"""The last stage: the OVA with what stands beside it."""
+"""What a build hands to the user: the VM in VirtualBox, and the OVA with what stands beside it."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
+import platformdirs
+
+from provision.build import places
 from provision.build.inputs import Request
-from provision.ova.model import Forward, OvaAppliance, OvaDisk, OvaResult
+from provision.config import Config
+from provision.errors import HostNotReadyError
+from provision.machine.virtualbox import VirtualBoxMachine, manage
+from provision.ova.model import Forward, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
+from provision.progress import note
+
+Product = dict[str, Any]
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = ""
 
 
-def export(request: Request, disks: tuple[Path, ...], output: Path) -> OvaResult:
-    """Write the OVA and its checksum file.
+def define_vm(config: Config, disks: tuple[Path, ...]) -> Product | None:
+    """Define the VM in VirtualBox from copies of the disks.
+
+    A VM that an earlier build defined may hold a class's work: it is left as it is.
+
+    Returns:
+        Where its settings are; None when nothing was defined.
+    """
+    folder = Path(platformdirs.user_data_dir(places.APPLICATION)) / config.name
+    try:
+        machine = VirtualBoxMachine(config, manage(), folder, places.admin_key(config.name))
+    except HostNotReadyError as error:
+        note(f"no VM is defined: {error}")
+        return None
+    if machine.find() is not None:
+        note(
+            f"the VM {config.name!r} is of an earlier build and was left alone:"
+            " `appliance destroy`, then build again, to replace it with its disks"
+        )
+        return None
+    return {"path": str(machine.define(disks).settings)}
+
+
+def export(request: Request, disks: tuple[Path, ...], sbom: Path, output: Path) -> Product:
+    """Write the OVA, and beside it its checksum and its bill of materials.
 
     Args:
         request: what was built.
         disks: raw images, root first.
+        sbom: the CycloneDX document of the root file system.
         output: the OVA's path.
+
+    Returns:
+        The OVA's path, size, digest and time.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     result = write_ova(
@@ -27,9 +65,14 @@ def export(request: Request, disks: tuple[Path, ...], output: Path) -> OvaResult
             for system, raw in zip(request.file_systems, disks, strict=True)
         ],
     )
-    checksum = output.with_name(output.name + ".sha256")
-    checksum.write_text(f"{result.sha256}  {output.name}\n")
-    return result
+    output.with_name(output.name + ".sha256").write_text(f"{result.sha256}  {output.name}\n")
+    shutil.copyfile(sbom, output.with_name(output.stem + ".cdx.json"))
+    return {
+        "path": str(output.resolve()),
+        "size": result.size,
+        "sha256": result.sha256,
+        "mtime_ns": output.stat().st_mtime_ns,
+    }
 
 
 def appliance(request: Request) -> OvaAppliance:
