@@ -17,6 +17,7 @@ PROBE_SECONDS = 10
 # mov dx, 0x501; mov al, 42; out dx, al; hlt: QEMU's isa-debug-exit then ends with 2 * 42 + 1.
 BOOT_SECTOR = (bytes.fromhex("ba0105b02aeef4").ljust(510, b"\0")) + b"\x55\xaa"
 REACHED = 2 * 42 + 1
+DISK_BYTES = 1 << 20  # the BIOS does not read a disk of one sector
 
 
 def works() -> bool:
@@ -48,7 +49,7 @@ def _boots() -> bool:
     """Boot a sector of seven bytes of code through the BIOS, and see whether it gets to say so."""
     with tempfile.NamedTemporaryFile(suffix=".raw") as disk:
         disk.write(BOOT_SECTOR)
-        disk.flush()
+        disk.truncate(DISK_BYTES)
         argv = [
             require("qemu-system-x86_64", "qemu-system-x86"),
             *("-accel", "kvm", "-cpu", "host", "-machine", "q35", "-m", "64M"),
