@@ -17,7 +17,7 @@ def disks() -> tuple[Path, ...]:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     place = Path(base) / "appliance-tests" / "verify"
     place.mkdir(parents=True, exist_ok=True)
-    return build(request(CONFIG), place / "verify.ova").disks
+    return build(request(CONFIG), place / "verify.ova", with_vm=False).disks
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,59 @@
+# Thin wrappers, so that a fresh Debian needs one command each. Arguments for `appliance build`
+# go in ARGS: make appliance ARGS="--set sage.source=none"
+VENV := .venv
+BIN := $(VENV)/bin
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+APT_INSTALL := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
+PYTEST := $(SUDO) $(BIN)/pytest
+
+.PHONY: appliance test test-slow bench lint lock clean
+
+appliance: $(VENV)/.tools
+	$(SUDO) $(BIN)/appliance build $(ARGS)
+
+test: $(VENV)/.test-tools lint
+	$(PYTEST) $(ARGS)
+
+test-slow: $(VENV)/.test-tools
+	$(PYTEST) -m slow $(ARGS)
+
+bench: $(VENV)/.test-tools
+	$(PYTEST) tests/bench -m "" -s $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint --offline --strict playbooks
+
+# Both locks hold for every Python from 3.11 on; uv makes them, pip alone installs them.
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) dist
+
+$(VENV)/bin/python:
+	$(SUDO) apt-get update -q
+	$(APT_INSTALL) python3 python3-venv
+	python3 -m venv $(VENV)
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q --require-hashes -r requirements.lock
+	$(BIN)/pip install -q --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.installed
+	$(BIN)/pip install -q --require-hashes -r requirements-dev.lock
+	touch $@
+
+$(VENV)/.tools: $(VENV)/.installed
+	$(APT_INSTALL) $$($(BIN)/appliance doctor --packages)
+	touch $@
+
+$(VENV)/.test-tools: tests/packages.txt $(VENV)/.tools $(VENV)/.dev
+	$(APT_INSTALL) $$(grep -v '^#' tests/packages.txt)
+	touch $@
