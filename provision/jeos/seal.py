@@ -86,8 +86,9 @@ def seal(tree: Path, epoch: int) -> None:
     for pattern in DELETED:
         for path in _matches(tree, pattern):
             _delete(path)
-    _delete_logs(tree / "var/log")
-    (tree / "etc/machine-id").write_bytes(b"")
+    for directory in _matches(tree, "var/log"):
+        _delete_logs(directory)
+    _forget_identity(tree / "etc/machine-id")
     _date_passwords(tree / "etc/shadow", epoch // DAY_SECONDS)
     _point_resolver(tree)
     _clamp_times(tree, epoch)
@@ -109,11 +110,20 @@ def _delete(path: Path) -> None:
 
 def _delete_logs(directory: Path) -> None:
     """Delete every log; the directories stay, which belong to packages and accounts."""
+    if directory.is_symlink():
+        return
     for parent, _, names in os.walk(directory):
         for name in names:
             path = Path(parent, name)
             if not path.is_symlink():
                 path.unlink()
+
+
+def _forget_identity(machine_id: Path) -> None:
+    """Leave the file empty: filled on first boot, without the presets of machine-id(5)."""
+    machine_id.unlink(missing_ok=True)
+    machine_id.touch()
+    machine_id.chmod(0o644)
 
 
 def _date_passwords(shadow: Path, day: int) -> None:

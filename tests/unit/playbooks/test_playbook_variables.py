@@ -1,0 +1,88 @@
+"""The configuration in the terms of our roles."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from provision import resources
+from provision.build.variables import playbook_variables
+from provision.config import Config
+from provision.jeos.archive import KEYRINGS, Source
+
+RING = Path(KEYRINGS["debian"][0])
+SOURCES = (
+    Source("http://mirror.test/debian", "trixie", ("main",), RING),
+    Source("http://mirror.test/debian", "trixie-updates", ("main",), RING),
+    Source("http://mirror.test/security", "trixie-security", ("main",), RING),
+)
+
+
+def variables(sources=SOURCES, *, admin_keys=(), ca_bundle=None, **config):
+    config = Config.model_validate(config)
+    return playbook_variables(
+        config, sources, epoch=1700000000, admin_keys=admin_keys, ca_bundle=ca_bundle
+    )
+
+
+def test_the_default_is_plain_data():
+    told = variables()
+    assert json.loads(json.dumps(told)) == told
+    assert told["pool_accounts"] == ["nb1", "nb2", "nb3", "nb4", "nb5"]
+    assert told["base_open_ports"] == [8000]
+    assert told["build_environment"]["SOURCE_DATE_EPOCH"] == "1700000000"
+
+
+def test_suites_of_one_archive_share_a_record():
+    assert variables()["packages_sources"] == [
+        {
+            "name": "debian",
+            "uris": ["http://mirror.test/debian"],
+            "suites": ["trixie", "trixie-updates"],
+            "components": ["main"],
+            "signed_by": str(RING),
+        },
+        {
+            "name": "debian-security",
+            "uris": ["http://mirror.test/security"],
+            "suites": ["trixie-security"],
+            "components": ["main"],
+            "signed_by": str(RING),
+        },
+    ]
+
+
+def test_a_keyring_of_ones_own_is_brought_into_the_guest():
+    source = Source("http://mirror.test/debian", "trixie", ("main",), Path("/keys/own.gpg"))
+    (record,) = variables([source])["packages_sources"]
+    assert record["key"] == "/keys/own.gpg"
+    assert "signed_by" not in record
+
+
+def test_proxy_and_authorities_of_the_build_are_in_the_environment_only():
+    told = variables(proxy="http://proxy.test:3128", ca_bundle="/run/ca.crt")
+    environment = told.pop("build_environment")
+    assert environment["https_proxy"] == "http://proxy.test:3128"
+    assert environment["SSL_CERT_FILE"] == "/run/ca.crt"
+    assert "proxy.test" not in json.dumps(told)
+    assert "/run/ca.crt" not in json.dumps(told)
+
+
+def test_keys_are_named_once():
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f you"
+    told = variables(admin={"keys": (key,)}, admin_keys=[key, "ssh-ed25519 BBBB other"])
+    assert told["keys_admin"] == [key, "ssh-ed25519 BBBB other"]
+
+
+@pytest.mark.parametrize("role", ["packages", "base", "users", "keys", "mail", "unattended"])
+def test_every_variable_is_known_to_its_role(role):
+    specs = resources.playbooks() / "roles" / role / "meta" / "argument_specs.yml"
+    options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
+    told = variables()
+    assert {name for name in told if name.startswith(f"{role}_")} <= options.keys()
+    defaults = resources.playbooks() / "roles" / role / "defaults" / "main.yml"
+    for name, option in options.items():
+        if option.get("required") and name != "templates_dir":
+            assert name in told
+    assert yaml.safe_load(defaults.read_text()).keys() <= options.keys()
