@@ -20,14 +20,14 @@ import subprocess
 import sys
 import syslog
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from provision.guest.pool.certificate import student_of
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
-JOURNAL = "/run/systemd/journal"
+JOURNAL = Path("/run/systemd/journal")
 FIRST_STUDENT = 50000
 LAST_STUDENT = 59999
 GRACE_SECONDS = 3.0
@@ -82,7 +82,9 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     """
     account = pwd.getpwnam(user)
     student = student_of(auth_info)
-    reap(account.pw_uid, grace=0)
+    with _turn(user, settings) as turn:
+        reap(account.pw_uid, grace=0)
+        turn.write_text(str(os.getppid()))
     files = student_directory(settings.directory, student)
     owner = files.stat().st_uid
     if settings.quota:
@@ -95,21 +97,24 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     # What is owned by the student's number appears as the account's, and the other way round.
     identity = f"X-mount.idmap=u:{owner}:{account.pw_uid}:1 g:{owner}:{account.pw_gid}:1"
     _mount("--bind", "-o", f"nosuid,nodev,{identity}", str(files), str(work))
-    _hide_services()
+    _hide_services(home)
     syslog.syslog(f"{user} is open for {student}")
 
 
-def close_session(user: str) -> None:
-    """End everything that the account still runs.
+def close_session(user: str, settings: Settings) -> None:
+    """End everything that the account still runs, unless it is the next session's already.
 
     Args:
         user: the pool account.
+        settings: the pool's settings.
 
     Raises:
         OSError: a process does not end.
     """
-    reap(pwd.getpwnam(user).pw_uid, grace=GRACE_SECONDS)
-    syslog.syslog(f"{user} is closed")
+    with _turn(user, settings) as turn:
+        if turn.read_text() == str(os.getppid()):
+            reap(pwd.getpwnam(user).pw_uid, grace=GRACE_SECONDS)
+            syslog.syslog(f"{user} is closed")
 
 
 def student_directory(directory: Path, student: str) -> Path:
@@ -177,10 +182,26 @@ def main() -> None:
             case "open_session":
                 open_session(user, os.environ.get("SSH_AUTH_INFO_0", ""), read_settings())
             case "close_session":
-                close_session(user)
+                close_session(user, read_settings())
     except (OSError, ValueError, KeyError, subprocess.CalledProcessError) as error:
         syslog.syslog(syslog.LOG_ERR, f"{user}: {error}")
         sys.exit(1)
+
+
+@contextlib.contextmanager
+def _turn(user: str, settings: Settings) -> Iterator[Path]:
+    """Let one session of an account open or close at a time.
+
+    The file says which one has the account, by its sshd's number, which calls us for both. It is
+    beside the students' files because a session's own /run is not the system's.
+    """
+    path = settings.directory / f".{user}"
+    descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield path
+    finally:
+        os.close(descriptor)
 
 
 def _ours(path: Path) -> Path:
@@ -192,18 +213,22 @@ def _ours(path: Path) -> Path:
     return path
 
 
-def _hide_services() -> None:
+def _hide_services(home: Path) -> None:
     """Leave of /run only the journal's socket: the system's services are not a session's.
 
     The system bus, for one, would tell every process's command line, whatever /proc hides.
     """
-    kept = os.open(JOURNAL, os.O_PATH | os.O_DIRECTORY)
-    _mount("-t", "tmpfs", "-o", "nosuid,nodev,noexec,size=64k,mode=0755", "tmpfs", "/run")
-    place = Path(JOURNAL)
+    fresh = home / ".run"
+    fresh.mkdir()
+    options = "nosuid,nodev,noexec,size=64k,mode=0755"
+    _mount("-t", "tmpfs", "-o", options, "tmpfs", str(fresh))
+    place = fresh / JOURNAL.relative_to("/run")
     place.mkdir(parents=True)
-    _mount("--bind", f"/proc/self/fd/{kept}", str(place), pass_fds=(kept,))
-    os.close(kept)
-    _mount("-o", "remount,ro", "/run")
+    _mount("--bind", str(JOURNAL), str(place))
+    _mount("-o", f"remount,ro,{options}", str(fresh))
+    _mount("--rbind", str(fresh), "/run")
+    subprocess.run(["/usr/bin/umount", "-R", str(fresh)], check=True)
+    fresh.rmdir()
 
 
 def _limit_disk(files: Path, owner: int, quota: int) -> None:
@@ -225,8 +250,8 @@ def _mount_point(path: Path) -> str:
     return str(path)
 
 
-def _mount(*arguments: str, pass_fds: Sequence[int] = ()) -> None:
-    subprocess.run(["/usr/bin/mount", *arguments], check=True, pass_fds=pass_fds)
+def _mount(*arguments: str) -> None:
+    subprocess.run(["/usr/bin/mount", *arguments], check=True)
 
 
 def _processes(uid: int) -> Iterator[int]:

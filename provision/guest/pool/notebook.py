@@ -24,7 +24,7 @@ from provision.guest.pool.session import parse_ulimit
 
 HUB_PORT, PROXY_API_PORT, POOL_SSH_PORT = 8081, 8001, 2200
 PROXY = "/usr/bin/configurable-http-proxy"
-PATIENCE, READY = 300, 60
+READY_SECONDS = 60
 
 
 def notebook(
@@ -38,6 +38,7 @@ def notebook(
     ulimit: str = "",
     accounts: bool = False,
     session_expiry: int = 0,
+    patience: float = 300,
     title: str = "",
     admin: str = "sageadm",
     state: Path = Path("/var/lib/notebook"),
@@ -54,6 +55,7 @@ def notebook(
         ulimit: further limits of a session, as options of bash's ulimit.
         accounts: a visitor may make an account by signing in.
         session_expiry: seconds after which any session is ended; 0: never.
+        patience: seconds that a student may wait in line for a place.
         title: the school's name, shown at sign-in.
         admin: the name that administers the hub.
         state: directory of the hub's own files.
@@ -93,6 +95,7 @@ def notebook(
             bind_url=f"http{'s' if secure else ''}://{interface}:{port}",
             timeout=timeout,
             session_expiry=session_expiry,
+            patience=patience,
             ulimit=ulimit,
             accounts=accounts,
             title=title,
@@ -109,6 +112,7 @@ def hub_config(
     bind_url: str,
     timeout: int,
     session_expiry: int,
+    patience: float,
     ulimit: str,
     accounts: bool,
     title: str,
@@ -174,9 +178,9 @@ def hub_config(
             "default_url": "/lab",
             "disable_user_config": True,  # a student's own settings cannot keep the server down
             "env_keep": [],
-            "patience": PATIENCE,
-            "ready_timeout": READY,
-            "start_timeout": PATIENCE + READY + 10,
+            "patience": patience,
+            "ready_timeout": READY_SECONDS,
+            "start_timeout": patience + READY_SECONDS + 10,
             "poll_interval": 5,
         },
     }

@@ -1,0 +1,135 @@
+"""A guest with the notebook, booted from cached layers by nspawn."""
+
+import hashlib
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from provision import resources
+from provision.build import places
+from provision.build.build import HOST_CA, request
+from provision.build.inputs import BUILD_CA_BUNDLE
+from provision.build.playbook import run_playbook
+from provision.build.stages import LAYER, WORK, Workshop
+from provision.config import Config
+from provision.jeos.archive import identity
+from provision.machine import SshEndpoint
+from provision.machine.nspawn import NspawnMachine
+from provision.machine.ports import free_port
+from provision.machine.ssh import connect, execute
+
+HERE = Path(__file__).parent
+PORT = 8000
+BOOT_SECONDS = 60
+
+
+@dataclass
+class Guest:
+    """A running guest.
+
+    Args:
+        url: where its notebook answers.
+        root: a connection as root.
+    """
+
+    url: str
+    root: paramiko.SSHClient
+
+    def run(self, command: str, timeout: float = 120) -> str:
+        """Run a command as root; it must succeed."""
+        result = execute(self.root, command, timeout=timeout)
+        assert result.status == 0, f"{command}: {result}"
+        return result.stdout
+
+    def wait(self) -> None:
+        """Wait until the hub answers."""
+        deadline = time.monotonic() + BOOT_SECONDS
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/hub/login", timeout=5).close()  # noqa: S310
+                return
+            except (OSError, urllib.error.URLError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+
+@contextmanager
+def booted(
+    layers: Sequence[Path], upper: Path, *, forwards: Mapping[int, int], log: Path
+) -> Iterator[tuple[SshEndpoint, paramiko.SSHClient]]:
+    """A guest on layers, with this host's certificate authorities."""
+    machine = NspawnMachine(
+        layers,
+        upper,
+        forwards=forwards,
+        binds={HOST_CA: BUILD_CA_BUNDLE} if HOST_CA.exists() else None,
+        console=log.with_suffix(".console"),
+    )
+    with machine:
+        endpoint = machine.start()
+        with connect(endpoint) as client:
+            yield endpoint, client
+
+
+def installed_layers(scratch: Path) -> list[Path]:
+    """The base and a layer with the notebook's packages, from the cache or made now."""
+    wanted = request(Config())
+    base_key = hashlib.sha256(identity(wanted.sources).encode()).hexdigest()[:12]
+    roles = resources.playbooks() / "roles"
+    inputs = [
+        *(roles / "notebook" / "tasks" / "install.yml",),
+        *(roles / "notebook" / "files" / "requirements.lock",),
+    ]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
+    cache = places.cache() / "tests"
+    base, install = cache / f"base-{base_key}", cache / f"notebook-{base_key}-{key}"
+    shop = Workshop(wanted, places.cache() / "packages", scratch / "install.log")
+    shop.downloads.mkdir(parents=True, exist_ok=True)
+    if not base.exists():
+        part = base.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        WORK["base"](shop, [], part)
+        part.rename(base)
+    if not install.exists():
+        part = install.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        variables = {**wanted.variables(), "building": True}
+        with booted([base / LAYER], part, forwards={}, log=shop.log) as (endpoint, _):
+            run_playbook(HERE / "install.yml", endpoint, variables, log=shop.log)
+        part.rename(install)
+    return [base / LAYER, install]
+
+
+@contextmanager
+def notebook_guest(
+    layers: Sequence[Path], scratch: Path, variables: Mapping[str, Any]
+) -> Iterator[Guest]:
+    """A guest whose notebook runs, configured by the roles.
+
+    Args:
+        layers: from ``installed_layers``.
+        scratch: directory for what it writes.
+        variables: of the roles, besides those of a default configuration.
+    """
+    log = scratch / "configure.log"
+    port = free_port()
+    told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
+    told |= variables
+    with booted(layers, scratch / "upper", forwards={PORT: port}, log=log) as (endpoint, client):
+        run_playbook(HERE / "configure.yml", endpoint, told, log=log)
+        guest = Guest(f"http{'s' if told['notebook_secure'] else ''}://127.0.0.1:{port}", client)
+        # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
+        guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
+        guest.run("systemctl daemon-reload && systemctl start appliance-keys sshd-pool notebook")
+        guest.wait()
+        yield guest
