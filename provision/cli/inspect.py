@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from provision.ova import Inspection
+    from provision.ova.ovf import System
 
 
 @click.command()
@@ -53,21 +54,8 @@ def shown(text: str) -> str:
 
 
 def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
-    envelope = found.envelope
-    yield "machine", f"{envelope.name} ({envelope.system}, OVF {envelope.version})"
-    version = envelope.full_version or envelope.product_version
-    yield "product", " ".join(filter(None, (envelope.product, version, envelope.vendor)))
-    if envelope.url:
-        yield "url", envelope.url
-    for number, line in enumerate(envelope.description.splitlines()):
-        yield ("" if number else "description"), line
-    yield "hardware", f"{envelope.cpus} CPUs, {envelope.memory / 2**20:.0f} MiB of memory"
-    for controller in envelope.controllers:
-        yield "controller", controller
-    for network in envelope.networks:
-        yield "network", network
-    for rule in envelope.forwards:
-        yield "forward", f"{rule.name}: {rule.address or '*'}:{rule.host} to {rule.guest}"
+    for system in found.envelope.systems:
+        yield from _system_rows(system)
     for disk in found.disks:
         stored = "" if disk.stored is None else f", {disk.stored / 1e9:.2f} GB of data"
         size = f"{disk.size / 1e9:.2f} GB in the OVA"
@@ -79,3 +67,20 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
         yield "leak", f"{leak.kind} in {leak.where}: {leak.value}"
     if not found.leaks:
         yield "leaks", "no host path and no MAC address"
+
+
+def _system_rows(system: "System") -> "Iterator[tuple[str, str]]":
+    yield "machine", f"{system.name} ({system.system})"
+    version = system.full_version or system.product_version
+    yield "product", " ".join(filter(None, (system.product, version, system.vendor)))
+    if system.url:
+        yield "url", system.url
+    for number, line in enumerate(system.description.splitlines()):
+        yield ("" if number else "description"), line
+    yield "hardware", f"{system.cpus} CPUs, {system.memory / 2**20:.0f} MiB of memory"
+    for controller in system.controllers:
+        yield "controller", controller
+    for network in system.networks:
+        yield "network", network
+    for rule in system.forwards:
+        yield "forward", f"{rule.name}: {rule.address or '*'}:{rule.host} to {rule.guest}"

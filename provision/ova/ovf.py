@@ -11,7 +11,7 @@ from provision.errors import VerificationError
 
 CPU, MEMORY, ETHERNET = "3", "4", "10"
 CONTROLLERS = {"5": "IDE", "6": "SCSI", "20": "SATA"}
-_OVF = re.compile(r"http://(schemas\.dmtf\.org|www\.vmware\.com/schema)/ovf(/1)?/envelope/[12]")
+_OVF = re.compile(r"\{http://schemas\.dmtf\.org/ovf/envelope/([12])\}Envelope")
 _POWER = re.compile(r"byte(?: ?\* ?2 ?\^ ?(\d+))?")
 _OLD_UNITS = {"kilobytes": 10, "megabytes": 20, "gigabytes": 30}
 
@@ -59,10 +59,22 @@ class Leak:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Envelope:
-    """What an envelope says; an empty string, 0 or None where it does not."""
+class System:
+    """A virtual machine as described; an empty string or 0 for what is not said.
 
-    version: str
+    Args:
+        name: the machine's name.
+        product: what is installed; with its vendor, versions and url.
+        description: the annotation.
+        system: the guest system.
+        family: the virtual hardware's family.
+        cpus: virtual CPUs.
+        memory: bytes.
+        controllers: disk controllers.
+        networks: the network of each adapter, and the adapter's type.
+        forwards: NAT rules, VirtualBox only.
+    """
+
     name: str
     product: str
     vendor: str
@@ -77,6 +89,22 @@ class Envelope:
     controllers: tuple[str, ...]
     networks: tuple[str, ...]
     forwards: tuple[Forward, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Envelope:
+    """What an envelope says.
+
+    Args:
+        version: of OVF: 1 or 2.
+        systems: its virtual machines.
+        files: every file that should come with it.
+        disks: the disks of all its machines.
+        leaks: what it tells of the place where it was made.
+    """
+
+    version: str
+    systems: tuple[System, ...]
     files: tuple[File, ...]
     disks: tuple[Disk, ...]
     leaks: tuple[Leak, ...]
@@ -94,14 +122,11 @@ def parse(name: str, data: bytes) -> Envelope:
             or is no envelope.
     """
     root = _tree(name, data)
-    namespace = root.tag.partition("}")[0].lstrip("{")
-    if not root.tag.endswith("}Envelope") or not _OVF.fullmatch(namespace):
+    known = _OVF.fullmatch(root.tag)
+    if not known:
         raise VerificationError(f"{name}: no OVF envelope but {root.tag}")
-    systems = root.findall(".//{*}VirtualSystem")
-    if len(systems) != 1:
-        raise VerificationError(f"{name}: describes {len(systems)} virtual machines, expected one")
     try:
-        return _envelope(root, systems[0], namespace[-1])
+        return _envelope(root, known[1])
     except (ValueError, KeyError) as error:
         raise VerificationError(f"{name}: {error}") from error
 
@@ -119,19 +144,35 @@ def _tree(name: str, data: bytes) -> ElementTree.Element:
         raise VerificationError(f"{name}: not well-formed XML: {error}") from error
 
 
-def _envelope(root: ElementTree.Element, system: ElementTree.Element, version: str) -> Envelope:
+def _envelope(root: ElementTree.Element, version: str) -> Envelope:
     files = {
         _attribute(file, "id"): File(_attribute(file, "href"), _number(_attribute(file, "size")))
         for file in root.iterfind("./{*}References/{*}File")
     }
-    items = [_children(item) for item in system.iterfind("./{*}VirtualHardwareSection/*")]
-    by_type: dict[str, list[dict[str, str]]] = {}
-    for item in items:
-        by_type.setdefault(item.get("ResourceType", ""), []).append(item)
-    cpus = by_type.get(CPU, [{}])[0]
-    memory = by_type.get(MEMORY, [{}])[0]
     return Envelope(
         version=version,
+        systems=tuple(_system(system) for system in root.iterfind(".//{*}VirtualSystem")),
+        files=tuple(files.values()),
+        disks=tuple(
+            Disk(
+                file=files[reference].name if (reference := _attribute(disk, "fileRef")) else None,
+                capacity=int(_attribute(disk, "capacity"))
+                * _unit(_attribute(disk, "capacityAllocationUnits")),
+                format=_attribute(disk, "format"),
+            )
+            for disk in root.iterfind("./{*}DiskSection/{*}Disk")
+        ),
+        leaks=tuple(_leaks(root)),
+    )
+
+
+def _system(system: ElementTree.Element) -> System:
+    items: dict[str, list[dict[str, str]]] = {}
+    for element in system.iterfind("./{*}VirtualHardwareSection/*"):
+        item = _children(element)
+        items.setdefault(item.get("ResourceType", ""), []).append(item)
+    cpus, memory = (items.get(kind, [{}])[0] for kind in (CPU, MEMORY))
+    return System(
         name=_text(system, "./{*}Name") or _attribute(system, "id"),
         product=_text(system, "./{*}ProductSection/{*}Product"),
         vendor=_text(system, "./{*}ProductSection/{*}Vendor"),
@@ -147,24 +188,13 @@ def _envelope(root: ElementTree.Element, system: ElementTree.Element, version: s
         controllers=tuple(
             f"{label} {item.get('ResourceSubType', '')}".strip()
             for kind, label in CONTROLLERS.items()
-            for item in by_type.get(kind, [])
+            for item in items.get(kind, [])
         ),
         networks=tuple(
             f"{item.get('Connection', '')} {item.get('ResourceSubType', '')}".strip()
-            for item in by_type.get(ETHERNET, [])
+            for item in items.get(ETHERNET, [])
         ),
         forwards=tuple(_forwards(system)),
-        files=tuple(files.values()),
-        disks=tuple(
-            Disk(
-                file=files[reference].name if (reference := _attribute(disk, "fileRef")) else None,
-                capacity=int(_attribute(disk, "capacity"))
-                * _unit(_attribute(disk, "capacityAllocationUnits")),
-                format=_attribute(disk, "format"),
-            )
-            for disk in root.iterfind("./{*}DiskSection/{*}Disk")
-        ),
-        leaks=tuple(_leaks(root)),
     )
 
 

@@ -99,7 +99,7 @@ def test_virtualboxs_own_export_passes_our_verifier(
         found = inspect(stream, theirs.name)
     assert found.envelope.version == version
     assert found.manifest == algorithm
-    assert found.envelope.memory == 1536 * 2**20
+    assert found.envelope.systems[0].memory == 1536 * 2**20
     assert [disk.capacity for disk in found.disks] == [d.raw_path.stat().st_size for d in disks]
     kinds = {leak.kind: leak.value for leak in found.leaks}
     assert kinds["path"] == str(serial)

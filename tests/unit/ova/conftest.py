@@ -2,9 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.x509.oid import NameOID
 
 from provision.ova import Forward, OvaAppliance, OvaDisk, write_ova
 
@@ -61,3 +66,28 @@ def disks(raw_disk: RawDisk) -> list[OvaDisk]:
 def ova(tmp_path: Path, appliance: OvaAppliance, disks: list[OvaDisk]) -> Path:
     """A finished OVA."""
     return write_ova(tmp_path / "sage.ova", appliance, disks).path
+
+
+@pytest.fixture(scope="session")
+def certify() -> Callable[[str, bytes], bytes]:
+    """Sign a manifest as ovftool --privateKey does: signature line, then the certificate."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Publisher")])
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+
+    def sign(manifest: str, content: bytes) -> bytes:
+        signature = key.sign(content, padding.PKCS1v15(), hashes.SHA256()).hex()
+        return f"SHA256({manifest})= {signature}\n".encode() + certificate
+
+    return sign

@@ -34,7 +34,7 @@ def test_shows_what_the_ova_holds(ova: Path, capsys: pytest.CaptureFixture[str])
 def test_json_is_for_programs(ova: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--json", ova) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["envelope"]["memory"] == 4 * 2**30
+    assert found["envelope"]["systems"][0]["memory"] == 4 * 2**30
     assert [disk["capacity"] for disk in found["disks"]] == [70 * 2**20, 2**20]
     assert found["manifest"] == "SHA256"
     assert found["leaks"] == []

@@ -1,37 +1,20 @@
 """A certificate vouches for a manifest only with the key that made it."""
 
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.x509.oid import NameOID
 
 from provision.errors import VerificationError
 from provision.ova import manifest
 
+Certify = Callable[[str, bytes], bytes]
 CONTENT = b"SHA256(x.ovf)= " + b"0" * 64 + b"\n"
 
 
-@pytest.fixture(scope="module")
-def certificate() -> bytes:
-    """A .cert as ovftool --privateKey writes it: signature line, then the certificate."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Publisher")])
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    signature = key.sign(CONTENT, padding.PKCS1v15(), hashes.SHA256()).hex()
-    return f"SHA256(x.mf)= {signature}\n".encode() + made.public_bytes(serialization.Encoding.PEM)
+@pytest.fixture
+def certificate(certify: Certify) -> bytes:
+    """A .cert for CONTENT."""
+    return certify("x.mf", CONTENT)
 
 
 def test_a_good_signature_gives_the_signer(certificate: bytes) -> None:

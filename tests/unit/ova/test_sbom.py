@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from provision.errors import ApplianceError
 from provision.ova.sbom import sbom
@@ -63,6 +65,11 @@ def test_lists_what_is_installed_by_package_url(root: Path) -> None:
     assert document["components"][2]["licenses"] == [{"expression": "BSD-3-Clause"}]
     assert document["metadata"]["timestamp"] == "1970-01-01T00:00:00Z"
     assert document["metadata"]["component"]["version"] == "1.0"
+
+
+def test_follows_the_schema_of_cyclonedx(root: Path) -> None:
+    text = sbom(root, name="sage", version="1.0", epoch=0)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
 def test_same_tree_same_text(root: Path) -> None:

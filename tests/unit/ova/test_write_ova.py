@@ -65,12 +65,12 @@ def test_same_inputs_give_the_same_bytes(
 def test_envelope_says_what_was_given(ova: Path, appliance: OvaAppliance) -> None:
     with ova.open("rb") as stream:
         found = inspect(stream, "sage.ova")
-    envelope = found.envelope
-    assert (envelope.product, envelope.vendor) == (appliance.product, appliance.vendor)
-    assert (envelope.product_version, envelope.full_version) == ("1.0", "1.0+trixie.abc")
-    assert (envelope.url, envelope.description) == (appliance.product_url, appliance.description)
-    assert (envelope.cpus, envelope.memory) == (2, 4 * 2**30)
-    assert [(f.name, f.address, f.host, f.guest) for f in envelope.forwards] == [
+    (system,) = found.envelope.systems
+    assert (system.product, system.vendor) == (appliance.product, appliance.vendor)
+    assert (system.product_version, system.full_version) == ("1.0", "1.0+trixie.abc")
+    assert (system.url, system.description) == (appliance.product_url, appliance.description)
+    assert (system.cpus, system.memory) == (2, 4 * 2**30)
+    assert [(f.name, f.address, f.host, f.guest) for f in system.forwards] == [
         ("ssh", "127.0.0.1", 2222, 22),
         ("notebook", "", 8000, 8000),
     ]
@@ -89,7 +89,7 @@ def test_a_name_of_any_characters_gives_plain_member_names(
     path = write_ova(tmp_path / "x.ova", named, disks).path
     with path.open("rb") as stream:
         found = inspect(stream, "x.ova")
-    assert found.envelope.name == named.name
+    assert found.envelope.systems[0].name == named.name
     assert next(iter(found.members)) == "bung-2-..-etc-Co.ovf"
 
 
