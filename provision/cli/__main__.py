@@ -1,0 +1,5 @@
+"""`python -m provision.cli` is `appliance`."""
+
+from provision.cli import main
+
+main()
