@@ -1,0 +1,66 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from provision.guest.pool import accounts as module
+from provision.guest.pool.accounts import Accounts
+
+
+@pytest.fixture
+def accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Accounts:
+    monkeypatch.setattr(module, "COST", 2)
+    return Accounts(tmp_path / "state" / "accounts.json")
+
+
+def test_a_password_opens_its_own_account_only(accounts: Accounts) -> None:
+    accounts.add("alice", "correct horse")
+    accounts.add("bob", "battery staple")
+    assert accounts.check("alice", "correct horse", may_make=False)
+    assert not accounts.check("alice", "battery staple", may_make=False)
+    assert not accounts.check("alice", "", may_make=True)
+
+
+def test_the_first_password_counts_where_the_teacher_gave_none(accounts: Accounts) -> None:
+    accounts.add("carol")
+    assert not accounts.check("carol", "short", may_make=False)
+    assert accounts.check("carol", "long enough", may_make=False)
+    assert not accounts.check("carol", "another one", may_make=False)
+
+
+def test_unknown_names_are_let_in_only_where_visitors_make_accounts(accounts: Accounts) -> None:
+    assert not accounts.check("dave", "long enough", may_make=False)
+    assert accounts.names() == []
+    assert accounts.check("dave", "long enough", may_make=True)
+    assert accounts.names() == ["dave"]
+
+
+def test_a_locked_name_stays_out(accounts: Accounts) -> None:
+    accounts.add("erin", "correct horse")
+    accounts.lock("erin")
+    assert not accounts.check("erin", "correct horse", may_make=True)
+    assert not accounts.check("erin", "!", may_make=True)
+
+
+def test_a_class_is_imported_as_a_whole_or_not_at_all(accounts: Accounts) -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        accounts.load(iter(["frank,correct horse\n", "../etc,correct horse\n"]))
+    assert accounts.names() == []
+    assert accounts.load(iter(["frank, correct horse\n", "\n", "grace\n"])) == ["frank", "grace"]
+    assert accounts.check("frank", "correct horse", may_make=False)
+
+
+def test_passwords_are_kept_hashed_and_private(accounts: Accounts, tmp_path: Path) -> None:
+    accounts.add("alice", "correct horse")
+    accounts.add("bob", "correct horse")
+    file = tmp_path / "state" / "accounts.json"
+    text = file.read_text()
+    assert "correct horse" not in text
+    hashes = [line.split(":", 1)[1] for line in text.splitlines() if ":" in line]
+    assert hashes[0] != hashes[1]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_short_password_is_refused(accounts: Accounts) -> None:
+    with pytest.raises(ValueError, match="8 characters"):
+        accounts.add("alice", "short")

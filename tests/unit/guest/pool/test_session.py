@@ -1,0 +1,38 @@
+import resource
+
+import pytest
+
+from provision.guest.pool.session import environment, parse_ulimit, port_of
+
+
+def test_ulimit_is_written_as_in_the_classic_notebook() -> None:
+    assert parse_ulimit("-v 500000 -u 100") == [
+        (resource.RLIMIT_AS, 500000 * 1024),
+        (resource.RLIMIT_NPROC, 100),
+    ]
+    assert parse_ulimit("") == []
+
+
+@pytest.mark.parametrize("text", ["-v", "-q 1", "-v lots", "100"])
+def test_an_ulimit_that_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_ulimit(text)
+
+
+def test_each_account_has_its_port() -> None:
+    assert port_of(2001) != port_of(2002)
+
+
+def test_the_environment_is_the_students_and_the_port_the_accounts() -> None:
+    requested = {
+        "JUPYTERHUB_SERVICE_URL": "http://127.0.0.1:0/user/alice/",
+        "JUPYTERHUB_USER": "alice",
+        "HOME": "/root",
+        "PATH": "/evil",
+    }
+    env = environment(requested, user="nb3", home="/home/nb3", port=12003)
+    assert env["JUPYTERHUB_SERVICE_URL"] == "http://127.0.0.1:12003/user/alice/"
+    assert env["HOME"] == "/home/nb3/work"
+    assert env["USER"] == "nb3"
+    assert "/evil" not in env["PATH"]
+    assert not env["JUPYTER_RUNTIME_DIR"].startswith(env["HOME"])
