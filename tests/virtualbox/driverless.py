@@ -6,8 +6,11 @@ must be tiny: ours is up in half a second.
 
 import os
 import shutil
+import socket
 import subprocess
 from pathlib import Path
+
+from vbox import VBoxManage, extradata, machine
 
 HERE = Path(__file__).parent
 CC = ("gcc", "-Wall", "-Wextra", "-Werror")
@@ -27,6 +30,19 @@ def make(portable: Path, into: Path) -> Path:
     headless.unlink()
     _run(*CC, "-O1", "-o", str(headless), str(HERE / "launcher.c"), "-ldl")
     return into / "VBoxManage"
+
+
+def interpreted(manage: VBoxManage, made: machine.Machine) -> None:
+    """Let VirtualBox run it without a driver, with the card that the tiny guest drives."""
+    machine.modify(manage, made, vm_execution_engine="interpreter", nictype1="82540EM")
+    extradata.write(manage, made.uuid, "VBoxInternal/Devices/e1000/0/Config/LinkUpDelay", "50")
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def tiny_guest(image: Path) -> Path:

@@ -152,7 +152,8 @@ class TestOwnership:
 
     def test_ensure_is_idempotent(self, manage: VBoxManage, tmp_path: Path) -> None:
         first = machine.ensure(manage, "vm", "me", folder=tmp_path)
-        assert machine.ensure(manage, "vm", "me", folder=tmp_path) == first
+        assert machine.ensure(manage, "vm", "me", folder=tmp_path).uuid == first.uuid
+        assert len(machine.find(manage, "vm")) == 1
 
     def test_one_that_was_killed_half_made_is_taken_over(
         self, manage: VBoxManage, tmp_path: Path
