@@ -11,9 +11,10 @@ from typing import Any
 from provision.build import places
 from provision.build.cache import Cache
 from provision.build.delivery import Product, define_vm, export
+from provision.build.guest import LAYER, Runtime, whole
 from provision.build.inputs import Request, stage_inputs
 from provision.build.plan import Step, plan
-from provision.build.stages import LAYER, SBOM, WORK, Work, Workshop
+from provision.build.stages import SBOM, WORK, Work, Workshop
 from provision.config import Config
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos import archive
@@ -96,6 +97,7 @@ def build(
     offline: bool = False,
     keep_on_failure: bool = False,
     with_vm: bool = True,
+    runtime: Runtime = "nspawn",
 ) -> Built:
     """Build what is not cached yet and leave the OVA at ``output``.
 
@@ -106,6 +108,7 @@ def build(
         offline: fail rather than download.
         keep_on_failure: keep the directory of a stage that failed.
         with_vm: define the VM in this host's VirtualBox too.
+        runtime: what boots the guest for the playbooks; it does not change the result.
 
     Raises:
         ApplianceError: a stage failed; all finished stages stay for the next build.
@@ -118,7 +121,9 @@ def build(
             hint="`appliance plan` says why; build without --offline",
         )
     cache = Cache(places.cache() / "stages")
-    shop = Workshop(wanted, places.cache() / "packages", places.new_log(wanted.config.name))
+    shop = Workshop(
+        wanted, places.cache() / "packages", places.new_log(wanted.config.name), runtime
+    )
     shop.downloads.mkdir(parents=True, exist_ok=True)
     last = places.state(wanted.config.name) / "last.json"
     by_name = {planned_step.name: planned_step for planned_step in planned}
@@ -129,7 +134,8 @@ def build(
         for name, work in WORK.items():
             _run_stage(cache, shop, by_name[name], work, layers, keep=keep_on_failure)
             _remember(last, {name: dict(by_name[name].inputs)})
-            layers.append(cache.entry(by_name[name].key) / LAYER)
+            entry = cache.entry(by_name[name].key)
+            layers = [*([] if whole(entry) else layers), entry / LAYER]
         finished = cache.entry(by_name["disks"].key)
         disks = tuple(finished / f"{system.name}.raw" for system in wanted.file_systems)
         if with_vm:

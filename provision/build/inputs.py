@@ -82,11 +82,12 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
         StageInputs(
             "base",
             {
+                "image": _image(config),
                 "archive": request.release.packages,
                 "epoch": request.release.epoch,
                 "sources": [source.line("-") for source in request.sources],
                 "packages": list(request.base.packages),
-                "code": code(jeos, "base.py", "skeleton"),
+                "code": code(jeos, "base.py", "cloud.py", "skeleton"),
             },
         ),
         StageInputs("packages", _playbook_inputs(request, "packages")),
@@ -174,6 +175,16 @@ def _playbook_inputs(request: Request, name: str) -> Mapping[str, Any]:
         "variables": request.variables_of(name),
         "files": files(Path(path) for path in named),
     }
+
+
+def _image(config: Config) -> str | None:
+    """What tells one cloud image from another: its checksum, or that of the file."""
+    if config.image is None:
+        return None
+    if config.image.sha256:
+        return config.image.sha256
+    with Path(config.image.source).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(system: FileSystem) -> dict[str, Any]:

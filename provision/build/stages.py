@@ -3,24 +3,23 @@
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.build.inputs import BUILD_CA_BUNDLE, Request
+from provision.build.guest import LAYER, Runtime, image_tree, nspawn_guest, qemu_guest
+from provision.build.inputs import Request
 from provision.build.playbook import run_hooks, run_playbook
 from provision.jeos import disk
 from provision.jeos.base import build_base
 from provision.jeos.layers import clamp_times, merged
 from provision.jeos.seal import seal
 from provision.machine import SshEndpoint
-from provision.machine.nspawn import NspawnMachine
 from provision.ova.sbom import sbom
 from provision.process import run
 from provision.progress import step
 
 SBOM = "sbom.cdx.json"
-LAYER = "root"  # the directory of a stage's entry that holds its layer of the root file system
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,21 @@ class Workshop:
         request: what is built.
         downloads: directory of packages that were downloaded before.
         log: the build's log file.
+        runtime: what boots the guest for the playbooks.
     """
 
     request: Request
     downloads: Path
     log: Path
+    runtime: Runtime = "nspawn"
 
 
 def base(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:
-    """Make the minimal distribution and unpack it as the lowest layer."""
+    """Make the minimal distribution and unpack it as the lowest layer; or take an image's."""
+    if shop.request.config.image:
+        image_tree(shop.request, part, downloads=shop.downloads)
+        clamp_times(part / LAYER, shop.request.release.epoch)
+        return
     archive = part / "base.tar"
     with step("bootstrap the distribution"):
         build_base(
@@ -62,7 +67,7 @@ def base(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:
 
 def provision(name: str, shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     """Boot the guest on the layers so far and run a playbook in it."""
-    with _guest(shop, layers, part / LAYER) as endpoint:
+    with _guest(shop, layers, part) as endpoint:
         run_playbook(name, endpoint, shop.request.variables_of(name), log=shop.log)
     clamp_times(part / LAYER, shop.request.release.epoch)
 
@@ -70,7 +75,7 @@ def provision(name: str, shop: Workshop, layers: Sequence[Path], part: Path) -> 
 def configure(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     """Run our configuration and the user's own playbooks and roles."""
     hooks = shop.request.config.hooks
-    with _guest(shop, layers, part / LAYER) as endpoint:
+    with _guest(shop, layers, part) as endpoint:
         variables = shop.request.variables_of("configure")
         run_playbook("configure", endpoint, variables, log=shop.log)
         run_hooks(hooks.playbooks, hooks.roles, endpoint, variables, log=shop.log)
@@ -121,21 +126,19 @@ WORK: Mapping[str, Work] = {
 }
 
 
-@contextlib.contextmanager
-def _guest(shop: Workshop, layers: Sequence[Path], upper: Path) -> Iterator[SshEndpoint]:
-    """A booted guest for a playbook; what it writes lands in ``upper``."""
-    host_ca = shop.request.host_ca
-    machine = NspawnMachine(
+def _guest(
+    shop: Workshop, layers: Sequence[Path], part: Path
+) -> contextlib.AbstractContextManager[SshEndpoint]:
+    """A booted guest for a playbook; what it writes becomes the layer in ``part``."""
+    if shop.runtime == "qemu":
+        return qemu_guest(shop.request, layers, part)
+    return nspawn_guest(
+        shop.request,
         layers,
-        upper,
-        binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
-        caches={shop.downloads: "/var/cache/apt/archives"},
+        part,
+        downloads=shop.downloads,
         console=shop.log.with_suffix(".console"),
     )
-    with machine:
-        with step("boot the guest"):
-            endpoint = machine.start()
-        yield endpoint
 
 
 def _hide(place: Path, epoch: int) -> None:

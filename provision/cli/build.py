@@ -2,12 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli import _options
 from provision.cli._config import with_config
 from provision.config import Loaded
+
+if TYPE_CHECKING:
+    from provision.build.guest import Runtime
 
 
 @click.command()
@@ -17,6 +21,13 @@ from provision.config import Loaded
 @click.option("--offline", is_flag=True, help="Download nothing; build from the cache.")
 @click.option("--keep-on-failure", is_flag=True, help="Keep the directory of a failed stage.")
 @click.option("--vm/--no-vm", default=True, help="Define the VM in VirtualBox too.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["nspawn", "qemu"]),
+    default="nspawn",
+    show_default=True,
+    help="What boots the guest while it is provisioned; qemu is slow, and works in containers.",
+)
 @_options.as_json
 def command(
     loaded: Loaded,
@@ -25,6 +36,7 @@ def command(
     offline: bool,
     keep_on_failure: bool,
     vm: bool,
+    runtime: "Runtime",
     as_json: bool,
 ) -> None:
     """Build the appliance and write its OVA.
@@ -44,6 +56,7 @@ def command(
         offline=offline,
         keep_on_failure=keep_on_failure,
         with_vm=vm,
+        runtime=runtime,
     )
     if as_json:
         click.echo(

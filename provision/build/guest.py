@@ -1,0 +1,168 @@
+"""A booted guest to provision, under either runtime, and what remains of it as a layer."""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import paramiko
+
+from provision.build.inputs import BUILD_CA_BUNDLE, Request
+from provision.errors import GuestError, HostNotReadyError
+from provision.jeos import cloud
+from provision.jeos.disk import FileSystem, make_disk
+from provision.jeos.layers import merged
+from provision.machine import SshEndpoint, keys
+from provision.machine.nspawn import NspawnMachine
+from provision.machine.qemu import DirectBoot, QemuMachine
+from provision.machine.ssh import connect
+from provision.progress import step
+
+Runtime = Literal["nspawn", "qemu"]
+LAYER = "root"  # the directory of a stage's entry that holds its layer of the root file system
+WHOLE = "whole"  # marks a stage whose layer is a whole root file system: none below it counts
+SCRATCH_BYTES = 40 << 30  # sparse: as large as a root file system can get while it is built
+MEMORY = 2 << 30
+QEMU_NAME_SERVER = "10.0.2.3"
+BUILD_NETWORK = "etc/systemd/network/99-build.network"
+# What a running system has that no root file system should keep.
+LEFT_OUT = (f"./{BUILD_NETWORK}", "./root/.ssh", "./var/cache/apt/archives/*.deb", "./lost+found")
+
+
+@contextlib.contextmanager
+def nspawn_guest(
+    request: Request, layers: Sequence[Path], part: Path, *, downloads: Path, console: Path
+) -> Iterator[SshEndpoint]:
+    """Boot at native speed; what the guest writes is the new layer."""
+    host_ca = request.host_ca
+    with NspawnMachine(
+        layers,
+        part / LAYER,
+        binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
+        caches={downloads: "/var/cache/apt/archives"},
+        console=console,
+    ) as machine:
+        with step("boot the guest"):
+            endpoint = machine.start()
+        yield endpoint
+
+
+@contextlib.contextmanager
+def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator[SshEndpoint]:
+    """Boot a scratch disk made of the layers; at the end its files are the new, whole layer."""
+    epoch = request.release.epoch
+    system = FileSystem("scratch", "/", SCRATCH_BYTES, 0, "ext4", request.config.name)
+    disk, extra = part / "scratch.raw", part / "extra"
+    with merged(layers, extra) as tree, step("make a scratch disk"):
+        (tree / "etc/fstab").write_text(f"UUID={system.identity} / ext4 defaults 0 1\n")
+        network = tree / BUILD_NETWORK
+        network.parent.mkdir(parents=True, exist_ok=True)
+        network.write_text("[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n")
+        resolver = tree / "etc/resolv.conf"
+        resolver.unlink(missing_ok=True)
+        resolver.write_text(f"nameserver {QEMU_NAME_SERVER}\n")
+        make_disk(system, tree, disk, tools=tree, epoch=epoch)
+        kernel, initrd = part / "kernel", part / "initrd"
+        kernel.write_bytes((tree / "vmlinuz").read_bytes())
+        initrd.write_bytes((tree / "initrd.img").read_bytes())
+    arguments = (
+        f"root=UUID={system.identity} rw quiet console=ttyS0"
+        " systemd.wants=systemd-networkd.service systemd.firstboot=off"
+    )
+    machine = QemuMachine(
+        [disk], write=True, memory=MEMORY, boot=DirectBoot(kernel, initrd, arguments), bus="virtio"
+    )
+    with machine:
+        with step("boot the guest"):
+            endpoint = machine.start()
+        if request.host_ca:
+            _put(endpoint, request.host_ca, BUILD_CA_BUNDLE)
+        yield endpoint
+        with step("fetch its root file system"):
+            pull_tree(endpoint, part / LAYER)
+        machine.cut()
+    for left in (disk, kernel, initrd):
+        left.unlink()
+    shutil.rmtree(extra)
+    (part / WHOLE).touch()
+
+
+def image_tree(request: Request, part: Path, *, downloads: Path) -> None:
+    """Take the root file system out of a cloud image: boot it once and fetch its files.
+
+    Raises:
+        ApplianceError: the image cannot be had, is another than asked for, or does not boot.
+    """
+    config = request.config
+    assert config.image is not None  # noqa: S101 (the caller's condition)
+    image = cloud.fetch(config.image.source, config.image.sha256, downloads, proxy=config.proxy)
+    disk, seed, key = part / "image.raw", part / "seed.iso", part / "key"
+    with step("convert the image"):
+        cloud.to_raw(image, disk, SCRATCH_BYTES)
+    public = keys.generate(key, comment="build")
+    cloud.write_seed(seed, name=config.name, keys=[public])
+    with QemuMachine([disk], write=True, seed=seed, key=key, memory=MEMORY) as machine:
+        with step("boot the image"):
+            endpoint = machine.start()
+        with step("fetch its root file system"):
+            pull_tree(endpoint, part / LAYER)
+        machine.cut()
+    for left in (disk, seed, key, key.with_name("key.pub")):
+        left.unlink()
+    (part / WHOLE).touch()
+
+
+def pull_tree(endpoint: SshEndpoint, target: Path) -> None:
+    """Copy the guest's root file system into a directory, with owners, modes and attributes.
+
+    Raises:
+        GuestError: the guest's tar failed, or the connection broke.
+        HostNotReadyError: there is no room.
+    """
+    target.mkdir()
+    left_out = " ".join(f"--exclude='{pattern}'" for pattern in LEFT_OUT)
+    attributes = "--numeric-owner --xattrs --xattrs-include='*'"
+    packing = f"tar -C / --one-file-system --sort=name {attributes} {left_out} -cf - ."
+    unpacking = subprocess.Popen(
+        ["tar", "-C", str(target), "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xf", "-"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert unpacking.stdin is not None and unpacking.stderr is not None  # noqa: S101 (pipes)
+    client = connect(endpoint)
+    try:
+        _, out, _ = client.exec_command(packing)
+        with contextlib.suppress(BrokenPipeError):
+            while block := out.read(1 << 20):
+                unpacking.stdin.write(block)
+        unpacking.stdin.close()
+        told = unpacking.stderr.read().decode(errors="replace")
+        if unpacking.wait():
+            raise HostNotReadyError(f"cannot unpack the guest's files in {target}: {told[-500:]}")
+        # 1: a file changed while it was read, which logs of a running system do
+        if out.channel.recv_exit_status() not in (0, 1):
+            raise GuestError("tar failed in the guest")
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise GuestError(f"the connection broke while fetching files: {error}") from error
+    finally:
+        client.close()
+        unpacking.kill()
+        unpacking.wait()
+
+
+def whole(entry: Path) -> bool:
+    """Whether a stage's layer stands alone."""
+    return (entry / WHOLE).exists()
+
+
+def _put(endpoint: SshEndpoint, source: Path, target: str) -> None:
+    client = connect(endpoint)
+    try:
+        with client.open_sftp() as sftp:
+            sftp.put(str(source), target)
+    except (OSError, paramiko.SSHException) as error:
+        raise GuestError(f"cannot copy {source} into the guest: {error}") from error
+    finally:
+        client.close()
