@@ -57,9 +57,9 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
     for system in found.envelope.systems:
         yield from _system_rows(system)
     for disk in found.disks:
-        stored = "" if disk.stored is None else f", {disk.stored / 1e9:.2f} GB of data"
-        size = f"{disk.size / 1e9:.2f} GB in the OVA"
-        yield "disk", f"{disk.file}: {disk.capacity / 2**30:.1f} GiB{stored}, {size}"
+        stored = "" if disk.stored is None else f", {disk.stored / 2**20:.0f} MiB of data"
+        packed = f"{disk.size / 2**20:.0f} MiB in the OVA"
+        yield "disk", f"{disk.file}: {disk.capacity / 2**20:.0f} MiB{stored}, {packed}"
     yield "manifest", f"{found.manifest} of every member" if found.manifest else "none"
     if found.signer:
         yield "certificate", f"{found.signer} (whether to trust it is yours to judge)"

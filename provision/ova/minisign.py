@@ -73,18 +73,7 @@ def sign(path: Path, secret: Path, trusted_comment: str) -> Path:
     Raises:
         ApplianceError: the key's file is not of the expected form, or has a password.
     """
-    blob = _decoded(secret, _SECRET_SIZE, ApplianceError, "secret key")
-    if blob[:2] != _KEY or blob[4:6] != _BLAKE2B:
-        raise ApplianceError(f"{secret} is no minisign secret key")
-    if blob[2:4] != _NO_PASSWORD:
-        raise ApplianceError(
-            f"{secret} is locked with a password",
-            hint="minisign -C -W -s FILE removes it; or make a key with minisign -G -W",
-        )
-    number, seed, public = blob[54:62], blob[62:94], blob[94:126]
-    key = Ed25519PrivateKey.from_private_bytes(seed)
-    if key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) != public:
-        raise ApplianceError(f"{secret} is damaged: its two halves do not belong together")
+    number, key = _secret(secret)
     signature = key.sign(_hash(path))
     comment = " ".join(trusted_comment.split())
     lines = (
@@ -96,6 +85,16 @@ def sign(path: Path, secret: Path, trusted_comment: str) -> Path:
     beside = path.with_name(path.name + ".minisig")
     beside.write_text("\n".join(lines) + "\n")
     return beside
+
+
+def public_of(secret: Path) -> PublicKey:
+    """The public half of a secret key.
+
+    Raises:
+        ApplianceError: the key's file is not of the expected form, or has a password.
+    """
+    number, key = _secret(secret)
+    return PublicKey(number, key.public_key())
 
 
 def public_key(path: Path) -> PublicKey:
@@ -140,6 +139,22 @@ def verify(path: Path, signature: Path, key: PublicKey) -> str:
             error
         )
     return comment
+
+
+def _secret(secret: Path) -> tuple[bytes, Ed25519PrivateKey]:
+    blob = _decoded(secret, _SECRET_SIZE, ApplianceError, "secret key")
+    if blob[:2] != _KEY or blob[4:6] != _BLAKE2B:
+        raise ApplianceError(f"{secret} is no minisign secret key")
+    if blob[2:4] != _NO_PASSWORD:
+        raise ApplianceError(
+            f"{secret} is locked with a password",
+            hint="minisign -C -W -s FILE removes it; or make a key with minisign -G -W",
+        )
+    number, seed, public = blob[54:62], blob[62:94], blob[94:126]
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    if key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) != public:
+        raise ApplianceError(f"{secret} is damaged: its two halves do not belong together")
+    return number, key
 
 
 def _decoded(path: Path, size: int, failure: type[ApplianceError], what: str) -> bytes:

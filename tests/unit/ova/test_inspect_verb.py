@@ -24,7 +24,7 @@ def test_shows_what_the_ova_holds(ova: Path, capsys: pytest.CaptureFixture[str])
         "2 CPUs, 4096 MiB",
         "ssh: 127.0.0.1:2222 to 22",
         "notebook: *:8000 to 8000",
-        "sage-root.vmdk: 0.1 GiB",
+        "sage-root.vmdk: 70 MiB",
         "SHA256 of every member",
         "no host path and no MAC address",
     ):
