@@ -91,6 +91,9 @@ def seal_tree(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
         grub = tree / "boot/grub"
         grub.mkdir(parents=True, exist_ok=True)
         (grub / "grub.cfg").write_text(disk.grub_config(request.file_systems[0]))
+        for link in ("vmlinuz", "initrd.img"):  # Ubuntu keeps them in /boot only
+            if not (tree / link).exists() and (tree / "boot" / link).exists():
+                (tree / link).symlink_to(f"boot/{link}")
         for system in request.file_systems:
             (tree / system.mount.lstrip("/")).mkdir(parents=True, exist_ok=True)
         seal(tree, epoch)
