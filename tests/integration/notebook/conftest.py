@@ -22,6 +22,10 @@ def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
         "pool_accounts": ["nb1", "nb2", "nb3"],
         "notebook_accounts": True,
         "notebook_patience": 6,
+        "notebook_limits": {
+            **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
+            **{"file_size": 100 << 20, "tmp": 32 << 20, "disk": 0},
+        },
     }
     with notebook_guest(layers, tmp_path_factory.mktemp("guest"), variables) as guest:
         yield guest

@@ -43,7 +43,11 @@ def test_files_stay_and_nothing_else(guest: Guest) -> None:
 
 def test_who_comes_next_on_an_account_sees_nothing(guest: Guest) -> None:
     carol = Student(guest.url, "carol").sign_in().start()
-    account = carol.kernel().shell("id -un; echo secret > diary; (sleep 1000 &)").split()[0]
+    account = (
+        carol.kernel()
+        .shell("id -un; echo secret > diary; (sleep 1000 > /dev/null 2>&1 &)")
+        .split()[0]
+    )
     carol.stop()
     dave = Student(guest.url, "dave").sign_in().start()
     kernel = dave.kernel()
@@ -111,7 +115,7 @@ def test_a_killed_proxy_loses_no_session(guest: Guest) -> None:
 
 def test_a_session_that_dies_frees_its_place(guest: Guest) -> None:
     heidi = Student(guest.url, "heidi").sign_in().start()
-    heidi.kernel().shell("(setsid sleep 1000 &)")
+    heidi.kernel().shell("(setsid sleep 1000 > /dev/null 2>&1 &)")
     guest.run("pkill -x ssh")
     _until(lambda: not heidi.ready())
     _until(lambda: guest.run("ps -u nb1,nb2,nb3 -o pid= || true").strip() == "")
