@@ -101,13 +101,13 @@ class Scheduler:
         for leftover in self.uploads.iterdir():
             if leftover.name not in known:
                 leftover.unlink(missing_ok=True)
+        for task in self._store.untold():
+            self._later(self._tell(task))
         for task in unfinished:
             if task.attempts >= ATTEMPTS:
                 self._finish(task, Result(FAILED, None, reason="the service stopped during it"))
             else:
                 self._line.put(task)
-        for task in self._store.untold():
-            self._later(self._tell(task))
         self._later(self._sweep())
         self._dispatch()
 

@@ -231,6 +231,8 @@ class Grader:
                 with contextlib.suppress(OSError):
                     mine = entry.stat().st_uid == (USER if os.getuid() == 0 else os.getuid())
                     command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    if (entry / "stat").read_text().rpartition(") ")[2].startswith("Z"):
+                        continue
                     boxed = "bwrap" in command or "tmc-run" in command or "/tmp/task" in command
                     if mine and (boxed or (os.getuid() == 0 and "guest.grader" not in command)):
                         found.append(f"{entry.name} {command}")
