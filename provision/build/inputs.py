@@ -82,12 +82,12 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
         StageInputs(
             "base",
             {
-                "image": _image(config),
                 "archive": request.release.packages,
                 "epoch": request.release.epoch,
                 "sources": [source.line("-") for source in request.sources],
                 "packages": list(request.base.packages),
-                "code": code(jeos, "base.py", "cloud.py", "skeleton"),
+                "code": code(jeos, "base.py", "skeleton"),
+                **_image(config),
             },
         ),
         StageInputs("packages", _playbook_inputs(request, "packages")),
@@ -131,7 +131,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
                 "memory": config.memory,
                 "network": config.network.model_dump(mode="json"),
                 "admin": config.admin.user,
-                "code": code(ova, "."),
+                "code": code(ova, "model.py", "vmdk.py", "writer.py"),
                 "templates": files([resources.templates() / "host" / "appliance.ovf.j2"]),
             },
         ),
@@ -177,14 +177,15 @@ def _playbook_inputs(request: Request, name: str) -> Mapping[str, Any]:
     }
 
 
-def _image(config: Config) -> str | None:
+def _image(config: Config) -> Mapping[str, Any]:
     """What tells one cloud image from another: its checksum, or that of the file."""
     if config.image is None:
-        return None
-    if config.image.sha256:
-        return config.image.sha256
-    with Path(config.image.source).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return {}
+    digest = config.image.sha256
+    if digest is None:
+        with Path(config.image.source).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"image": digest, "image_code": code(jeos, "cloud.py")}
 
 
 def _plain(system: FileSystem) -> dict[str, Any]:

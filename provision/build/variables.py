@@ -6,6 +6,8 @@ from typing import Any
 from provision.config import Config
 from provision.jeos.archive import KEYRINGS, Source
 
+SWAP_PACKAGES: Mapping[str, Sequence[str]] = {"none": (), "zram": ("systemd-zram-generator",)}
+
 
 def playbook_variables(
     config: Config,
@@ -40,13 +42,14 @@ def playbook_variables(
         "pool_accounts": list(config.pool_accounts),
         "packages_sources": [*_distribution(config, sources), *_further(config)],
         "packages_ca_certificates": [str(path) for path in config.ca_certificates],
-        "packages_extra": list(config.packages),
+        "packages_extra": [*config.packages, *SWAP_PACKAGES[config.swap]],
         "packages_upgrade": config.image is not None,
         "base_hostname": config.name,
         "base_version": config.version,
         "base_locale": config.locale,
         "base_timezone": config.timezone,
         "base_keyboard": config.keyboard,
+        "base_swap": config.swap,
         "base_open_ports": sorted({forward.guest for forward in forwards.values()} - {22}),
         "base_forwards": {name: forward.model_dump() for name, forward in forwards.items()},
         "keys_admin": list(dict.fromkeys((*config.admin.keys, *admin_keys))),
