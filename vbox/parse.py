@@ -16,7 +16,7 @@ def pairs(text: str) -> Iterator[tuple[str, str]]:
     escapes ``"`` and ``\`` in most values, and forgets it in some (paths of serial ports), which
     this rule survives. Lines without ``=`` (one: ``rec_screen0``) are headings and left out.
     """
-    lines = iter(text.splitlines())
+    lines = iter(text.split("\n"))  # splitlines() would also end a line at other characters
     for line in lines:
         if not (key := _KEY.match(line)):
             continue
@@ -55,7 +55,7 @@ def fields(text: str) -> Mapping[str, str]:
     """
     result: dict[str, str] = {}
     last = ""
-    for line in text.splitlines():
+    for line in text.rstrip("\n").split("\n"):
         if found := _FIELD.match(line):
             last = found[1]
             result[last] = found[2].strip()

@@ -124,8 +124,12 @@ def test_a_port_taken_between_check_and_start(
         with pytest.raises(HostNotReadyError, match=rf"\(pid {os.getpid()}\)"):
             strict.power_on()
         assert strict.get().state == "poweroff", "a VM that nobody can reach is not left running"
-        looks = [nat.corrected, tuple]  # at first it sees nothing in the way
-        monkeypatch.setattr(nat, "corrected", lambda wanted: looks.pop()(wanted))
+        corrected, looks = nat.corrected, iter([1, 2])
+
+        def blind_at_first(wanted: tuple[nat.Forward, ...]) -> tuple[nat.Forward, ...]:
+            return wanted if next(looks) == 1 else corrected(wanted)
+
+        monkeypatch.setattr(nat, "corrected", blind_at_first)
         tiny.power_on()
         assert tiny.forwarded(22) > port
 
