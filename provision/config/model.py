@@ -300,6 +300,8 @@ class Config(Section):
     """processors of the VM"""
     memory: Size = 6 * GIB
     """memory of the VM"""
+    swap: Literal["none", "zram"] = "none"
+    """swap space; zram: in compressed memory"""
     disks: dict[values.RecordName, Disk] = Field(
         default_factory=lambda: {name: Disk(**record) for name, record in _DISKS.items()}
     )

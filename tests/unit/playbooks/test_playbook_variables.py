@@ -75,6 +75,12 @@ def test_keys_are_named_once():
     assert told["keys_admin"] == [key, "ssh-ed25519 BBBB other"]
 
 
+def test_compressed_swap_brings_its_package():
+    told = variables(swap="zram", packages=("sl",))
+    assert told["base_swap"] == "zram"
+    assert told["packages_extra"] == ["sl", "systemd-zram-generator"]
+
+
 @pytest.mark.parametrize("role", ["packages", "base", "users", "keys", "mail", "unattended"])
 def test_every_variable_is_known_to_its_role(role):
     specs = resources.playbooks() / "roles" / role / "meta" / "argument_specs.yml"
