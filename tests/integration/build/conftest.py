@@ -1,5 +1,6 @@
 """The command line as a process of its own, with a cache that a test may spoil."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -33,25 +34,27 @@ class Outcome:
 
 
 class Shell:
-    """`appliance` with its own directories; the configuration is the small one of the tests."""
+    """`appliance` with its own cache and state; the configuration is the small one of the tests."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.cache = home / "cache/appliance"
+        self.output = home / "verify.ova"
         self.env = {
             **os.environ,
             "XDG_CACHE_HOME": str(home / "cache"),
             "XDG_STATE_HOME": str(home / "state"),
-            "XDG_DATA_HOME": str(home / "data"),
         }
 
     @property
     def stages(self) -> Path:
-        return self.home / "cache/appliance/stages"
+        return self.cache / "stages"
 
     def argv(self, verb: str, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "provision.cli", verb, *SMALL, *arguments]
+        output = ("-o", str(self.output)) if verb in ("build", "plan") else ()
+        return [sys.executable, "-m", "provision.cli", verb, *SMALL, *output, *arguments]
 
-    def run(self, verb: str, *arguments: str, timeout: float = 600, **env: str) -> Outcome:
+    def run(self, verb: str, *arguments: str, timeout: float = 800, **env: str) -> Outcome:
         done = subprocess.run(
             self.argv(verb, *arguments),
             capture_output=True,
@@ -63,27 +66,59 @@ class Shell:
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def interrupted(self, number: int, at: Callable[[], bool], *arguments: str) -> int:
-        """Start a build and send it a signal as soon as ``at`` says so; gives its status."""
-        with (self.home / "interrupted.log").open("ab") as log:
+    def build(self, *arguments: str, **env: str) -> Outcome:
+        return self.run("build", "--no-vm", "--json", *arguments, **env)
+
+    def plan(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        told = self.run("plan", "--json", *arguments)
+        assert told.code == 0, told.err
+        return {stage["stage"]: stage for stage in told.json["stages"]}
+
+    def cached(self) -> list[str]:
+        return [name for name, stage in self.plan().items() if stage["cached"]]
+
+    def interrupt(self, number: int, when: Callable[[], bool]) -> int:
+        """Start a build, send it a signal as soon as ``when`` says so, and give its status."""
+        told = self.home / "interrupted.log"
+        with told.open("ab") as log:
             process = subprocess.Popen(
-                self.argv("build", "--no-vm", *arguments),
+                self.argv("build", "--no-vm"),
                 stdout=log,
                 stderr=log,
                 env=self.env,
                 cwd=self.home,
                 start_new_session=True,
             )
-            deadline = time.monotonic() + 300
-            while not at():
-                assert process.poll() is None, (self.home / "interrupted.log").read_text()[-2000:]
-                assert time.monotonic() < deadline, "the stage was never reached"
-                time.sleep(0.02)
-            time.sleep(0.7)
-            os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(
-                number
-            )
+        deadline = time.monotonic() + 600
+        while not when():
+            assert process.poll() is None, told.read_text()[-2000:]
+            assert time.monotonic() < deadline, "the moment never came"
+            time.sleep(0.02)
+        process.send_signal(number)
+        try:
             return process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+
+    def take(self, names: list[str]) -> None:
+        """Copy finished stages of the same appliance from the user's own cache."""
+        plan = self.plan()
+        self.stages.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            entry = places.cache() / "stages" / plan[name]["key"][:32]
+            subprocess.run(["cp", "-a", "--sparse=always", entry, self.stages], check=True)
+
+    def leftovers(self) -> list[str]:
+        """Processes and mounts that still belong to a build of ours."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                if str(self.home) in command and entry.name != str(os.getpid()):
+                    found.append(command)
+        mounts = Path("/proc/self/mounts").read_text().splitlines()
+        return found + [line for line in mounts if f"{self.home}/cache/appliance" in line]
 
 
 @pytest.fixture
@@ -92,10 +127,34 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
     made = Shell(tmp_path)
     downloads = places.cache() / "packages"
     if downloads.is_dir():
-        target = tmp_path / "cache/appliance/packages"
-        shutil.copytree(downloads, target, copy_function=_linked, ignore=_partial)
+        made.cache.mkdir(parents=True)
+        shutil.copytree(
+            downloads, made.cache / "packages", copy_function=_linked, ignore=_unfinished
+        )
     yield made
     shutil.rmtree(tmp_path, ignore_errors=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
+    """Mount a file system of so many bytes."""
+    mounted: list[Path] = []
+
+    def mount(size: int, place: Path | None = None) -> Path:
+        place = place or tmp_path / f"small{len(mounted)}"
+        place.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
+        mounted.append(place)
+        return place
+
+    yield mount
+    for place in reversed(mounted):
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.fixture
+def stop_signals() -> tuple[int, ...]:
+    return (signal.SIGINT, signal.SIGKILL)
 
 
 def _linked(source: str, target: str) -> None:
@@ -105,19 +164,5 @@ def _linked(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _partial(directory: str, names: list[str]) -> list[str]:
+def _unfinished(directory: str, names: list[str]) -> list[str]:
     return [name for name in names if name in ("partial", "lock")]
-
-
-def leftovers(home: Path) -> list[str]:
-    """Processes and mounts that still belong to a build below ``home``."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if str(home) in command and entry.name != str(os.getpid()):
-            found.append(command)
-    mounts = Path("/proc/self/mounts").read_text().splitlines()
-    return found + [line for line in mounts if str(home) in line or "appliance-tree-" in line]
