@@ -213,14 +213,14 @@ def appliance_command(
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
     monkeypatch.chdir(tmp_path)
     ssh, web = driverless.free_port(), driverless.free_port()
-    options = (
+    configured = (
         "--set", f"network.forwards.ssh.host={ssh}",
         "--set", f"network.forwards.notebook.host={web}",
     )  # fmt: skip
 
-    def call(*words: str) -> tuple[int, str, str]:
+    def call(*words: str, options: bool = True) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as ended:
-            main([*words, *options])
+            main([*words, *(configured if options else ())])
         out, err = capsys.readouterr()
         return int(ended.value.code or 0), out, err
 
@@ -280,3 +280,26 @@ def test_the_verbs_from_import_to_destroy(
     assert call("destroy", "--yes")[0] == 0
     assert machine.find(running_manage, "sage") == ()
     assert call("destroy", "--yes")[0] == 0
+
+
+def test_forwards_of_2008_are_offered_for_migration(
+    appliance_command: Callable[..., tuple[int, str, str]],
+    running_manage: VBoxManage,
+    tmp_path: Path,
+) -> None:
+    old = machine.create(running_manage, "sage 2008", "somebody", folder=tmp_path / "machines")
+    machine.modify(running_manage, old, nic1="nat")
+    base = "VBoxInternal/Devices/pcnet/0/LUN#0/Config/notebook"
+    for key, value in (("HostPort", "8000"), ("GuestPort", "80"), ("Protocol", "TCP")):
+        running_manage.run("setextradata", old.uuid, f"{base}/{key}", value)
+    code, out, err = appliance_command("migrate", "sage 2008", options=False)
+    assert (code, out) == (0, "notebook,tcp,,8000,,80\n")
+    assert "nothing changed" in err
+    assert nat.listed(machine.show(running_manage, old.uuid)) == ()
+    code, out, _ = appliance_command("migrate", "sage 2008", "--yes", "--json", options=False)
+    assert json.loads(out)["migrated"]
+    (forward,) = nat.listed(machine.show(running_manage, old.uuid))
+    assert (forward.host_port, forward.guest_port) == (8000, 80)
+    code, out, err = appliance_command("migrate", "sage 2008", options=False)
+    assert (code, out) == (0, "")
+    assert appliance_command("migrate", "none", options=False)[0] == 5
