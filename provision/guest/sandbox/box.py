@@ -45,7 +45,7 @@ class Box:
         limits: what it may use.
         environment: its whole environment.
         directory: where it starts.
-        user: its user and group number inside.
+        user, group: its user and group number inside.
         binds: host paths to show inside, read-only, by their path inside.
         writable: whether /tmp is a memory file system; False leaves the root's own, read-only.
         shares_network: leave it in our network namespace. Only for boxes that we trust.
@@ -58,10 +58,15 @@ class Box:
     environment: Mapping[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
     directory: str = "/"
     user: int = 1000
+    group: int = 1000
     binds: Mapping[str, Path] = field(default_factory=dict)
     writable: bool = True
     shares_network: bool = False
     filtered: bool = True
+
+    def has(self, name: str) -> bool:
+        """Whether the root has a directory to mount something on; a foreign one may not."""
+        return (self.root / name).is_dir()
 
 
 @dataclass(frozen=True)
@@ -87,17 +92,13 @@ def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int | Non
     argv += ["--unshare-cgroup-try", "--hostname", "sandbox", "--new-session", "--die-with-parent"]
     if not box.shares_network:
         argv += ["--unshare-net"]
-    argv += ["--uid", str(box.user), "--gid", str(box.user)]
+    argv += ["--uid", str(box.user), "--gid", str(box.group)]
     argv += ["--ro-bind", str(box.root), "/"]
-    argv += ["--proc", "/proc", "--remount-ro", "/proc"]
-    argv += ["--size", "65536", "--tmpfs", "/dev"]
-    for device in _DEVICES:
-        argv += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        argv += ["--symlink", f"/proc/self/fd/{number}", f"/dev/{name}"]
-    argv += ["--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "/tmp", "/dev/shm"]  # noqa: S108
-    argv += ["--remount-ro", "/dev"]
-    if box.writable:
+    if box.has("proc"):
+        argv += ["--proc", "/proc", "--remount-ro", "/proc"]
+    if box.has("dev"):
+        argv += _devices()
+    if box.writable and box.has("tmp"):
         argv += ["--size", str(box.limits.disk), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
         if box.directory.startswith("/tmp/"):  # noqa: S108
             argv += ["--perms", "0700", "--dir", box.directory]
@@ -107,6 +108,16 @@ def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int | Non
     if filter_ is not None:
         argv += ["--seccomp", str(filter_)]
     return [*argv, "--", *box.command]
+
+
+def _devices() -> list[str]:
+    argv = ["--size", "65536", "--tmpfs", "/dev"]
+    for device in _DEVICES:
+        argv += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        argv += ["--symlink", f"/proc/self/fd/{number}", f"/dev/{name}"]
+    argv += ["--symlink", "/proc/self/fd", "/dev/fd", "--symlink", "/tmp", "/dev/shm"]  # noqa: S108
+    return [*argv, "--remount-ro", "/dev"]
 
 
 def resource_limits(limits: Limits, *, grouped: bool) -> dict[int, int]:
@@ -132,7 +143,7 @@ def resource_limits(limits: Limits, *, grouped: bool) -> dict[int, int]:
     if limits.address_space is not None:
         table[resource.RLIMIT_AS] = limits.address_space
     if not grouped:
-        table[resource.RLIMIT_DATA] = limits.memory
+        table[resource.RLIMIT_DATA] = limits.data or limits.memory
     return table
 
 
@@ -183,7 +194,7 @@ class _Run:
         self.root, self.writable = box.root.stat(), box.writable
         self.begun = time.monotonic()
         self.verdict: Verdict | None = None
-        self.cpu = 0.0
+        self.cpu, self.peak = 0.0, 0
         self.kept: dict[int, bytearray] = {}
         self.seen: dict[int, int] = {}
         self.pending = b""
@@ -339,7 +350,7 @@ class _Run:
             self.cpu = self.group.cpu()[0]
         else:
             memory, cpu = processes.usage(self.first)
-            self.cpu = max(self.cpu, cpu)
+            self.cpu, self.peak = max(self.cpu, cpu), max(self.peak, memory)
             files, held = self._written()
             if files > _INODES:
                 self._stop(Verdict.DISK)
@@ -378,6 +389,7 @@ class _Run:
             with contextlib.suppress(ChildProcessError):
                 _, _, used = os.wait4(self.first, 0)
                 user, system, memory = used.ru_utime, used.ru_stime, used.ru_maxrss * 1024
+        memory = max(memory, self.peak)
         seconds = time.monotonic() - self.begun
         cpu = max(self.cpu, user + system)
         for stream in streams:

@@ -27,6 +27,7 @@ _PRUNED = (
 )
 _EMPTIED = ("dev", "proc", "sys", "run", "tmp")
 # A box has one writable place, /tmp; the names by which programs look for others lead there.
+_MERGED = {name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")}
 _LINKS = {"var/tmp": "/tmp", "tmc": WORK}  # noqa: S108 (paths inside the box)
 _FILES = {
     "etc/hostname": "sandbox\n",
@@ -38,9 +39,10 @@ _ACCOUNT = {
     "etc/passwd": f"{USER}:x:{UID}:{UID}::{WORK}:/bin/sh\n",
     "etc/group": f"{USER}:x:{UID}:\n",
 }
+COMPILE = "-m compileall -q --invalidation-mode unchecked-hash"
 _COMPILE = (
     "if [ -x usr/bin/python3 ]; then find . -xdev -name '*.pyc' -delete; chroot . "
-    "python3 -I -m compileall -q -j0 --invalidation-mode unchecked-hash "
+    f"python3 -I {COMPILE} -j0 "
     "/usr/lib/python3* /usr/local/lib || true; fi"
 )
 _JAVA_SHARED_CLASSES = (
@@ -197,6 +199,7 @@ def clean(tar: Path, sink: IO[bytes], epoch: int) -> None:
     Gone are device nodes, set-user-id bits, logs, caches, host keys and password hashes;
     added are the account of the box and links from every writable place to its one.
     """
+    accounts, links = dict(_ACCOUNT), {**_MERGED, **_LINKS}
     with tarfile.open(tar) as source, tarfile.open(fileobj=sink, mode="w|") as copy:
         for member in source:
             name = member.name.removeprefix("./").rstrip("/")
@@ -204,17 +207,18 @@ def clean(tar: Path, sink: IO[bytes], epoch: int) -> None:
                 continue
             if any(name.startswith(f"{place}/") for place in _EMPTIED):
                 continue
+            links.pop(name, None)
             member.mode &= 0o1777
             member.mtime = min(int(member.mtime), epoch)
             member.pax_headers = {}
             content = source.extractfile(member) if member.isreg() else None
-            if content and name in _ACCOUNT:
-                _add(copy, name, content.read().decode() + _ACCOUNT[name], epoch)
+            if content and name in accounts:
+                _add(copy, name, content.read().decode() + accounts.pop(name), epoch)
             else:
                 copy.addfile(member, content)
-        for name, text in _FILES.items():
+        for name, text in {**_FILES, **accounts}.items():
             _add(copy, name, text, epoch)
-        for name, destination in _LINKS.items():
+        for name, destination in links.items():
             link = tarfile.TarInfo(name)
             link.type, link.linkname, link.mtime = tarfile.SYMTYPE, destination, epoch
             copy.addfile(link)

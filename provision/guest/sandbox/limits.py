@@ -22,6 +22,8 @@ class Limits:
         stack: bytes of each process's stack; None: the system's.
         address_space: bytes of each process's address space; None: unlimited, for the JVM
             reserves much more than it uses.
+        data: bytes of private memory that one process may ask for where no cgroup counts what
+            it uses; None: as ``memory``.
         core: bytes of a core dump.
         nice: scheduling priority, 0 to 19.
     """
@@ -36,6 +38,7 @@ class Limits:
     output: int = MIB
     stack: int | None = None
     address_space: int | None = None
+    data: int | None = None
     core: int = 0
     nice: int = 5
 
