@@ -284,8 +284,8 @@ class VirtualBoxMachine:
     def _settle(self, made: Machine) -> None:
         """Give the VM its hardware; the last key says that it is complete.
 
-        The network card is virtio: every Linux kernel has its driver, the cloud kernels have no
-        other, and VirtualBox plugs the cable of its e1000 in only 5 s after the start.
+        The network card is virtio: every Linux kernel has its driver, and the cloud kernels
+        have no other that VirtualBox offers.
         """
         config = self.config
         machine.modify(
