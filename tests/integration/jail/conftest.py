@@ -1,0 +1,54 @@
+"""A real jail, built once for each host, used by an ordinary user."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from provision.guest.jail import rootfs
+
+USER = 20_102
+ROOT = Path(__file__).parents[3]
+
+Safeexec = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def jail() -> Path:
+    """A directory with Python and nothing else."""
+    place = Path("/var/tmp") / f"appliance-test-jail-{os.getuid()}"
+    if not (place / rootfs.MARK).exists():
+        shutil.rmtree(place, ignore_errors=True)
+        rootfs.build(place)
+    return place
+
+
+@pytest.fixture
+def safeexec(jail: Path) -> Safeexec:
+    """Run the command line; its report is on stderr."""
+
+    def run(
+        *words: str, code: str | None = None, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        argv = [] if os.getuid() else ["setpriv", f"--reuid={USER}", f"--regid={USER}"]
+        argv += ["--clear-groups"] if argv else []
+        argv += [sys.executable, "-m", "provision.guest.jail.safeexec", *words]
+        if code is not None:
+            argv += ["--chroot_dir", str(jail), "--env_vars", "PY", "--exec_dir", "/"]
+            argv += ["--exec", "/bin/python3", "-u", "-S", "-c", code]
+        return subprocess.run(
+            argv,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OUTER": "seen"},
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,220 @@
+"""The jail as a site that used python3jail and safeexec sees it, and as an attacker does."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from provision.errors import ApplianceError
+from provision.guest import jail as api
+from provision.guest.jail import rootfs
+from tests.integration.jail.conftest import Safeexec
+
+REPORT = (
+    r"\A{verdict}\nelapsed time: \d+ seconds\nmemory usage: \d+ kbytes\n"
+    r"cpu usage: \d+\.\d{{3}} seconds\n\Z"
+)
+
+
+def verdict(text: str) -> str:
+    """The first line of a report that has its form to the byte; what came before is dropped."""
+    lines = text.splitlines(keepends=True)
+    first = lines[-4].rstrip("\n")
+    assert re.match(REPORT.format(verdict=re.escape(first)), "".join(lines[-4:])), text
+    return first
+
+
+def test_the_example_of_python3jail(safeexec: Safeexec) -> None:
+    done = safeexec(code="print(1+1)")
+    assert done.stdout == "2\n"
+    assert re.match(REPORT.format(verdict="OK"), done.stderr), done.stderr
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        ([], "raise SystemExit(3)", "Command exited with non-zero status (3)"),
+        ([], "1/0", "Command exited with non-zero status (1)"),
+        (
+            [],
+            "import os; os.kill(os.getpid(), 11)",
+            "Command terminated by signal (11: SIGSEGV)",
+        ),
+        # The original called this a time limit.
+        ([], "import os; os.kill(os.getpid(), 9)", "Command terminated by signal (9: SIGKILL)"),
+        (["--clock", "1"], "import time; time.sleep(30)", "Time Limit Exceeded"),
+        (["--cpu", "1"], "while True: pass", "Time Limit Exceeded"),
+        ([], "x = b'x' * 10**9", "Memory Limit Exceeded"),
+        (["--mem", "100000"], "x = [b'x' * 10**6 for _ in range(10**6)]", "Memory Limit Exceeded"),
+        (
+            ["--fsize", "100"],
+            "import signal; signal.signal(25, 0); open('/tmp/x', 'wb').write(bytes(10**6))",
+            "Output Limit Exceeded",
+        ),
+        (["--fsize", "100"], "open('/tmp/x', 'wb').write(bytes(10**5))", "OK"),
+        ([], "import os; os.fork()", "Command exited with non-zero status (1)"),
+        (["--nproc", "1"], "import os; os.fork() or os._exit(0); os.wait()", "OK"),
+        (
+            ["--nfile", "10"],
+            "x = [open('/dev/null') for _ in range(20)]",
+            "Command exited with non-zero status (1)",
+        ),
+    ],
+)
+def test_limits_and_their_words(
+    safeexec: Safeexec, words: list[str], code: str, expected: str
+) -> None:
+    begun = time.monotonic()
+    done = safeexec(*words, code=code)
+    assert verdict(done.stderr) == expected
+    assert (done.returncode == 0) == (expected == "OK")
+    assert time.monotonic() - begun < 20
+
+
+def test_a_time_limit_shows_the_limit_itself(safeexec: Safeexec) -> None:
+    assert safeexec("--cpu", "1", code="while True: pass").stderr.endswith(
+        "cpu usage: 1.000 seconds\n"
+    )
+
+
+def test_where_the_report_goes(safeexec: Safeexec) -> None:
+    target = Path("/var/tmp") / f"appliance-report-{os.getpid()}"
+    done = safeexec("--report_file", str(target), code="print(2)")
+    assert (done.stdout, done.stderr) == ("2\n", "")
+    assert verdict(target.read_text()) == "OK"
+    target.unlink()
+    done = safeexec("--report_fd", "1", code="print(3)")
+    assert done.stdout.startswith("3\nOK\n")
+    done = safeexec("--silent", code="print(4)")
+    assert (done.stdout, done.stderr) == ("4\n", "")
+
+
+def test_environment_directory_and_input(safeexec: Safeexec, jail: Path) -> None:
+    show = "import os; print(sorted(os.environ), os.getcwd(), input())"
+    done = safeexec(code=show, stdin="typed\n")
+    assert "'PYTHONHOME', 'PYTHONIOENCODING', 'PYTHONPATH'" in done.stdout
+    assert "OUTER" not in done.stdout
+    assert done.stdout.endswith("/ typed\n")
+    words = ["--chroot_dir", str(jail), "--exec_dir", "/static"]
+    command = ["--exec", "/bin/python3", "-S", "-c", show]
+    done = safeexec(*words, "--env_vars", "A=B\nC=D=E", *command, stdin="x\n")
+    assert "'A', 'C'" in done.stdout
+    assert "/static x" in done.stdout
+    assert "'OUTER'" in safeexec(*words, *command, stdin="x\n").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "usage:"),
+        (["--cpu"], "usage:"),
+        (["--cpu", "x", "--exec", "/bin/true"], "Failed to match the numeric argument for --cpu"),
+        (["--nonsense", "--exec", "/bin/true"], "Invalid option: --nonsense"),
+        (["--cpu", "0", "--exec", "/bin/true"], "Cpu time must be greater than zero"),
+        (["--niceness", "1", "--exec", "/bin/true"], "Niceness must be between 10 and 19"),
+    ],
+)
+def test_wrong_options_are_refused_in_the_originals_words(
+    safeexec: Safeexec, words: list[str], says: str
+) -> None:
+    done = safeexec(*words)
+    assert done.returncode == 1
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open('/etc/shadow')",
+        "open('/work')",
+        "open('/x', 'w')",
+        "open('/proc/1/mem', 'r+b')",
+        "open('/static/x', 'w')",
+        "import os; os.setuid(0)",
+        "import os; os.chroot('/')",
+        "import os; os.mknod('/tmp/x', 0o20666, os.makedev(1, 1))",
+        "import os; os.kill(1, 0) or os.kill(2**22 - 5, 0)",
+        "import _socket; _socket.socket().connect(('127.0.0.1', 22))",
+        "import _socket; _socket.socket(_socket.AF_PACKET)",
+        "import ctypes; assert ctypes.CDLL(None).ptrace(0, 0, 0, 0) == 0",
+        "import os; [os.fork() for _ in range(50)]",
+    ],
+)
+def test_what_a_jailed_program_cannot_do(safeexec: Safeexec, code: str) -> None:
+    done = safeexec("--fsize", "100", code=code)
+    assert verdict(done.stderr) == "Command exited with non-zero status (1)", done
+    assert "Error" in done.stderr
+
+
+def test_nothing_stays_behind(safeexec: Safeexec) -> None:
+    done = safeexec(
+        *("--nproc", "20", "--clock", "3"),
+        code="import os\nfor _ in range(10):\n  if os.fork() == 0:\n"
+        "    os.setsid(); import time; time.sleep(60)\nprint('left')",
+    )
+    assert done.stdout == "left\n"
+    assert verdict(done.stderr) == "OK"
+    sleepers = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
+    assert "time.sleep(60)" not in sleepers.stdout
+
+
+def test_the_jail_is_small_precompiled_and_without_privilege(jail: Path) -> None:
+    size = sum(p.lstat().st_size for p in jail.rglob("*") if not p.is_symlink())
+    assert size < 80_000_000
+    assert not [p for p in jail.rglob("*") if not p.is_symlink() and p.stat().st_mode & 0o6000]
+    assert list((jail / "usr/lib").glob("python3.*/__pycache__/json*.pyc")) or list(
+        (jail / "usr/lib").glob("python3.*/json/__pycache__/*.pyc")
+    )
+    assert not (jail / "etc/shadow").exists()
+
+
+def test_the_python_interface(jail: Path) -> None:
+    report = api.run_python(
+        "import sys; print(sys.argv[1], input())", jail, stdin=b"in\n", arguments=("arg",), cpu=2
+    )
+    assert (report.ok, report.stdout) == (True, b"arg in\n")
+    assert report.memory > 1000
+    assert api.run_python("x = b'x' * 10**9", jail).verdict == "Memory Limit Exceeded"
+    with pytest.raises(ValueError, match="Niceness"):
+        api.run_python("1", jail, niceness=1)
+    with pytest.raises(ValueError, match="Invalid option"):
+        api.run_python("1", jail, nonsense=1)
+
+
+def test_maintenance_sets_owners_and_modes(tmp_path: Path) -> None:
+    assert os.getuid() == 0, "run as root: the test changes owners"
+    place = tmp_path / "jail"
+    (place / "scratch").mkdir(parents=True)
+    (place / "scratch" / "left").write_text("x")
+    (place / "lib").mkdir(mode=0o700)
+    program = place / "lib" / "program"
+    program.write_text("x")
+    program.chmod(0o777)
+    with pytest.raises(ApplianceError, match="no jail"):
+        rootfs.maintain(place, owner="daemon", web="www-data")
+    (place / rootfs.MARK).touch(mode=0o666)
+    assert rootfs.maintain(place, owner="daemon", web="www-data")
+    assert list((place / "scratch").iterdir()) == []
+    assert ((place / "scratch").stat().st_mode & 0o777, (place / "scratch").group()) == (
+        0o770,
+        "www-data",
+    )
+    assert (program.stat().st_mode & 0o777, program.owner()) == (0o755, "daemon")
+    assert (place / "lib").stat().st_mode & 0o777 == 0o755
+    assert rootfs.maintain(place, owner="daemon", web="www-data") == []
+
+
+def test_it_starts_fast_enough_for_a_web_page(jail: Path) -> None:
+    argv = [sys.executable, "-m", "provision.guest.jail.safeexec", "--chroot_dir", str(jail)]
+    argv += ["--env_vars", "PY", "--exec", "/bin/python3", "-S", "-c", "1"]
+    times = []
+    for _ in range(5):
+        begun = time.monotonic()
+        subprocess.run(argv, check=True, capture_output=True)
+        times.append(time.monotonic() - begun)
+    assert min(times) < 0.5
