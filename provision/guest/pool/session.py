@@ -12,6 +12,8 @@ import socket
 import sys
 from urllib.parse import urlsplit, urlunsplit
 
+from provision.guest.pool.namespaces import forbid
+
 JOURNAL = "/run/systemd/journal/stdout"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 FIRST_PORT = 10000
@@ -91,6 +93,7 @@ def main() -> None:
     env = environment(request["env"], user=user, home=home, port=port)
     os.chdir(env["HOME"])
     print(json.dumps({"port": port}), flush=True)  # noqa: T201 - the protocol, not a message
+    forbid()
     _detach(f"notebook-{env['JUPYTERHUB_USER']}")
     os.execve(request["argv"][0], request["argv"], env)  # noqa: S606
 

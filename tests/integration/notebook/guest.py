@@ -54,7 +54,7 @@ class Guest:
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
             try:
-                urllib.request.urlopen(f"{self.url}/hub/login", timeout=5).close()  # noqa: S310
+                urllib.request.urlopen(f"{self.url}/hub/login", timeout=5).close()
                 return
             except (OSError, urllib.error.URLError):
                 if time.monotonic() > deadline:
@@ -108,6 +108,23 @@ def installed_layers(scratch: Path) -> list[Path]:
             run_playbook(HERE / "install.yml", endpoint, variables, log=shop.log)
         part.rename(install)
     return [base / LAYER, install]
+
+
+def sage_layer(layers: Sequence[Path], scratch: Path) -> Path:
+    """A layer with Sage on top of the notebook's, from the cache or made now."""
+    role = resources.playbooks() / "roles" / "sage"
+    inputs = [*sorted((role / "tasks").iterdir()), role / "files" / "passagemath-10.8.lock"]
+    key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
+    layer = layers[-1].with_name(f"sage-{layers[-1].name.split('-', 1)[1]}-{key}")
+    if not layer.exists():
+        part = layer.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        log = scratch / "sage.log"
+        told = {**request(Config()).variables(), "sage_source": "passagemath"}
+        with booted(layers, part, forwards={}, log=log) as (endpoint, _):
+            run_playbook(HERE / "sage.yml", endpoint, told, log=log)
+        part.rename(layer)
+    return layer
 
 
 @contextmanager

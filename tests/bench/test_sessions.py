@@ -1,0 +1,108 @@
+"""How fast sessions start, and what they cost, beside JupyterHub's own SimpleLocalProcessSpawner.
+
+`pytest -s -m slow tests/bench/test_sessions.py` prints the figures.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
+
+from guest import Guest, installed_layers, notebook_guest
+from student import Student
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+ROUNDS = 5
+SIMPLE_PORT = 8010
+SIMPLE = """
+c.JupyterHub.bind_url = 'http://127.0.0.1:9000'
+c.JupyterHub.hub_port = 9081
+c.ConfigurableHTTPProxy.api_url = 'http://127.0.0.1:9001'
+c.ConfigurableHTTPProxy.command = ['/usr/bin/configurable-http-proxy']
+c.JupyterHub.authenticator_class = 'dummy'
+c.JupyterHub.spawner_class = 'simple'
+c.Authenticator.allow_all = True
+c.Spawner.cmd = ['/opt/notebook/bin/jupyterhub-singleuser']
+c.Spawner.default_url = '/lab'
+"""
+# Runs in the guest, so that both hubs are measured without the way from the host.
+CLIENT = """
+import http.cookiejar, json, sys, time, urllib.parse, urllib.request
+url, name, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
+jar = http.cookiejar.CookieJar()
+opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+def ask(method, path, data=None, token=None):
+    request = urllib.request.Request(url + path, data, method=method)
+    if token: request.add_header('Authorization', 'token ' + token)
+    for c in jar:
+        if c.name == '_xsrf': request.add_header('X-XSRFToken', urllib.parse.unquote(c.value))
+    return opener.open(request, timeout=120).read().decode()
+ask('GET', '/hub/login')
+xsrf = [c.value for c in jar if c.name == '_xsrf'][0]
+form = urllib.parse.urlencode({'username': name, 'password': 'correct horse', '_xsrf': xsrf})
+ask('POST', '/hub/login?next=%2Fhub%2Ftoken', form.encode())
+token = json.loads(ask('POST', f'/hub/api/users/{name}/tokens', b'{}'))['token']
+me = f'/hub/api/users/{name}'
+def servers(): return json.loads(ask('GET', me, token=token)).get('servers') or {}
+for _ in range(rounds):
+    begun = time.monotonic()
+    ask('POST', me + '/server', b'{}', token)
+    while not servers().get('', {}).get('ready'): time.sleep(0.02)
+    print(time.monotonic() - begun, flush=True)
+    ask('DELETE', me + '/server', None, token)
+    while servers(): time.sleep(0.1)
+    time.sleep(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    scratch = tmp_path_factory.mktemp("bench")
+    variables = {"pool_accounts": ["nb1", "nb2"], "notebook_accounts": True}
+    with notebook_guest(installed_layers(scratch), scratch, variables) as guest:
+        guest.run(f"cat > /tmp/client.py <<'E'\n{CLIENT}\nE")
+        guest.run(f"install -d -o sageadm /tmp/simple; cat > /tmp/simple/c.py <<'E'\n{SIMPLE}\nE")
+        guest.run(
+            "systemd-run --unit simple --uid sageadm --working-directory /tmp/simple "
+            "/opt/notebook/bin/jupyterhub -f c.py && "
+            "until bash -c ': < /dev/tcp/127.0.0.1/9000'; do sleep 0.2; done; sleep 3"
+        )
+        yield guest
+
+
+def _times(guest: Guest, port: int, rounds: int) -> list[float]:
+    told = guest.run(
+        f"/opt/notebook/bin/python /tmp/client.py http://127.0.0.1:{port} bench {rounds}", 600
+    )
+    return [float(line) for line in told.split()]
+
+
+def test_a_session_starts_no_slower_than_a_local_process(guest: Guest) -> None:
+    _times(guest, 8000, 1), _times(guest, 9000, 1)  # warm
+    ours, simple = [], []
+    for _ in range(ROUNDS):  # in turn, so that a busy host is the same to both
+        ours += _times(guest, 8000, 1)
+        simple += _times(guest, 9000, 1)
+    print(f"\nready after: pool {ours}, simple {simple}")  # noqa: T201
+    print(f"median: pool {statistics.median(ours):.2f} s, simple {statistics.median(simple):.2f} s")  # noqa: T201
+    assert statistics.median(ours) <= statistics.median(simple)
+
+
+def test_what_a_session_costs_in_memory(guest: Guest) -> None:
+    student = Student(guest.url, "idle").sign_in().start()
+    student.kernel().run("1 + 1")
+    time.sleep(3)
+    shown = guest.run(
+        "for p in $(pgrep -u nb1,nb2); do "
+        "awk -v c=\"$(tr '\\0' ' ' < /proc/$p/cmdline | cut -c-50)\" "
+        "'/^Pss:/ {print $2, c}' /proc/$p/smaps_rollup; done"
+    )
+    total = sum(int(line.split()[0]) for line in shown.splitlines())
+    print(f"\nPSS of an idle session: {total // 1024} MiB\n{shown}")  # noqa: T201
+    assert total < 400 * 1024
+    student.stop()

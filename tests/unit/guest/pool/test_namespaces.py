@@ -1,0 +1,51 @@
+import errno
+import struct
+
+import pytest
+
+from provision.guest.pool import namespaces as ns
+from provision.guest.pool.namespaces import ALLOW, ERRNO, program
+
+NEWUSER, NEWNET, SIGCHLD, THREAD = 0x10000000, 0x40000000, 17, 0x003D0F00
+
+
+def verdict(call: int, argument: int = 0) -> int:
+    """Interpret the filter as the kernel does."""
+    data = struct.pack("=IIQQ", call, 0xC000003E, 0, argument)
+    accumulator = position = 0
+    while True:
+        operation, yes, no, operand = program()[position]
+        match operation:
+            case ns.LOAD:
+                (accumulator,) = struct.unpack_from("=I", data, operand)
+            case ns.EQUAL:
+                position += yes if accumulator == operand else no
+            case ns.ANY_BIT:
+                position += yes if accumulator & operand else no
+            case ns.RETURN:
+                return operand
+        position += 1
+
+
+@pytest.mark.parametrize("flags", [NEWUSER, NEWNET | SIGCHLD, NEWUSER | NEWNET])
+def test_namespaces_are_refused(flags: int) -> None:
+    assert verdict(ns.UNSHARE, flags) == ERRNO | errno.EPERM
+    assert verdict(ns.CLONE, flags) == ERRNO | errno.EPERM
+
+
+def test_entering_one_is_refused() -> None:
+    assert verdict(ns.SETNS, 3) == ERRNO | errno.EPERM
+
+
+def test_clone3_is_said_not_to_exist() -> None:
+    assert verdict(ns.CLONE3) == ERRNO | errno.ENOSYS
+
+
+@pytest.mark.parametrize("flags", [SIGCHLD, THREAD])
+def test_processes_and_threads_are_made_as_ever(flags: int) -> None:
+    assert verdict(ns.CLONE, flags) == ALLOW
+
+
+@pytest.mark.parametrize("call", [0, 1, 57, 58, 59, 231, 257])
+def test_all_else_is_allowed(call: int) -> None:
+    assert verdict(call, 2**32 - 1) == ALLOW
