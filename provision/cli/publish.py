@@ -1,0 +1,102 @@
+"""`appliance publish`: put a build into a folder that a classroom can pull from."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from provision.cli import _options
+from provision.cli._config import with_config
+from provision.config import Loaded
+
+if TYPE_CHECKING:
+    from provision.distribution.publication import Publication
+
+
+@click.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The minisign secret key. Default: one made on first use and kept with your data.",
+)
+@click.option("--channel", default="stable", show_default=True, help="The channel to move.")
+@click.option("--promote", metavar="VERSION", help="Point the channel to a published version.")
+@click.option("--ova", is_flag=True, help="Offer the whole OVA too, for import by hand.")
+@click.option(
+    "--prune",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Afterwards keep the newest N versions, and those that a channel points to.",
+)
+@_options.as_json
+@with_config
+def command(
+    loaded: Loaded,
+    directory: Path,
+    key: Path | None,
+    channel: str,
+    promote: str | None,
+    ova: bool,
+    prune: int | None,
+    as_json: bool,
+) -> None:
+    """Publish the built appliance in DIRECTORY, which any web server or file share can serve.
+
+    Builds what is not cached, adds only chunks that the folder lacks, signs, then moves the
+    channel in one step. Seats need the public key once: it is shown at the end.
+    """
+    from provision.distribution.places import signing_key
+    from provision.distribution.publication import Publication
+    from provision.ova import minisign
+
+    secret = key or signing_key()
+    publication = Publication(directory)
+    result = (
+        asdict(publication.promote(promote, channel, secret))
+        if promote
+        else _publish(loaded, publication, secret, channel, ova=ova)
+    )
+    if prune:
+        result["pruned_versions"], result["pruned_bytes"] = publication.prune(prune)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    click.echo(f"version  {result['version']}  channel {channel}  serial {result['serial']}")
+    if "size" in result:
+        click.echo(f"whole    {result['size'] / 1e6:.1f} MB in {result['chunks']} chunks")
+        click.echo(f"new      {result['new_size'] / 1e6:.1f} MB in {result['new_chunks']} chunks")
+    if prune:
+        freed = result["pruned_bytes"] / 1e6
+        click.echo(f"pruned   {result['pruned_versions']} versions, {freed:.1f} MB")
+    click.echo(f"key      {minisign.public_of(secret).text().splitlines()[1]}")
+    click.echo(f"pull     appliance pull {directory} --key {directory / 'minisign.pub'}")
+
+
+def _publish(
+    loaded: Loaded, publication: "Publication", secret: Path, channel: str, *, ova: bool
+) -> dict[str, Any]:
+    from provision.build import build as builder
+    from provision.build.stages import SBOM
+    from provision.distribution.manifest import definition
+    from provision.distribution.publication import Image
+
+    config = loaded.config
+    wanted = builder.request(config)
+    built = builder.build(wanted, _options.default_output(config), with_vm=False)
+    images = [
+        Image(system.name, raw, keep=not system.is_root)
+        for system, raw in zip(wanted.file_systems, built.disks, strict=True)
+    ]
+    return asdict(
+        publication.publish(
+            images,
+            definition=definition(config),
+            sbom=built.disks[0].with_name(SBOM).read_text(),
+            secret=secret,
+            channel_name=channel,
+            extra=built.ova if ova else None,
+        )
+    )

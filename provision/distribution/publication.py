@@ -1,0 +1,329 @@
+"""The published folder: versions, chunks and channels, all of them static files.
+
+::
+
+    chunks/ab/abcd….zst           content, shared by all versions
+    versions/1.0-0123456789ab/    manifest, lists of chunks, SBOM, packages, changelog, SHA256SUMS
+    channels/stable.minisig       which version is current, and the signature over it
+    minisign.pub                  for people; a seat has its own copy
+
+Files are added first and named by their content; the channel's one file comes last. A reader never
+meets a version that is not whole, and a killed publish leaves only files that nothing points to.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision import progress
+from provision.distribution import channel, chunks, manifest, packages
+from provision.distribution.channel import Channel
+from provision.distribution.chunks import Piece, Store
+from provision.distribution.manifest import MANIFEST, SUMS, Disk, Manifest
+from provision.errors import ApplianceError, UsageError
+from provision.ova import minisign
+
+SBOM = "sbom.cdx.json"
+PACKAGES = "packages.txt"
+CHANGELOG = "changelog.txt"
+OVA = "ova"
+WORKERS = min(8, os.cpu_count() or 1)
+_AHEAD = 4 * WORKERS  # chunks in memory
+_LEFTOVER_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True)
+class Image:
+    """A disk to publish.
+
+    Args:
+        name: as in appliance.yml.
+        raw: its raw image.
+        keep: it holds the users' files: a seat's own is never replaced.
+    """
+
+    name: str
+    raw: Path
+    keep: bool
+
+
+@dataclass(frozen=True)
+class Published:
+    """A version that went out.
+
+    Args:
+        version: its directory's name.
+        channel: the channel that points to it now.
+        serial: that channel's serial.
+        chunks: how many chunks its disks have.
+        size: bytes of all of them, compressed: what a new seat downloads.
+        new_chunks: how many of them were not in the folder before.
+        new_size: bytes of those: what a seat with the last version downloads.
+    """
+
+    version: str
+    channel: str
+    serial: int
+    chunks: int
+    size: int
+    new_chunks: int
+    new_size: int
+
+
+@dataclass(frozen=True)
+class Publication:
+    """A published folder.
+
+    Args:
+        root: the folder.
+    """
+
+    root: Path
+
+    @property
+    def store(self) -> Store:
+        """Its chunks."""
+        return Store(self.root / "chunks")
+
+    def versions(self) -> tuple[tuple[str, Manifest], ...]:
+        """Name of the directory and manifest of each version, oldest first."""
+        found = [
+            (path.parent.name, manifest.read(path.read_bytes()))
+            for path in self.root.glob(f"versions/[!.]*/{MANIFEST}")
+        ]
+        return tuple(sorted(found, key=lambda each: each[1].sequence))
+
+    def channels(self) -> tuple[Channel, ...]:
+        """All channels, as their files claim."""
+        files = sorted(self.root.glob("channels/[!.]*.minisig"))
+        return tuple(channel.claim(path.read_bytes()) for path in files)
+
+    def publish(
+        self,
+        images: list[Image],
+        *,
+        definition: Mapping[str, Any],
+        sbom: str,
+        secret: Path,
+        channel_name: str = "stable",
+        extra: Path | None = None,
+    ) -> Published:
+        """Add a version and point a channel to it. A version that is there already is not redone.
+
+        Args:
+            images: the disks, root first.
+            definition: see `manifest.definition`.
+            sbom: the CycloneDX document of what the disks hold.
+            secret: the minisign secret key.
+            channel_name: the channel.
+            extra: a whole OVA to offer beside the chunks.
+
+        Raises:
+            ApplianceError: the key cannot be used, or another publish is at work.
+        """
+        with self._locked():
+            channel.sign(Channel("test", 1, "test"), b"", secret)  # a bad key fails before the work
+            before = self.versions()
+            disks, lists, report = [], {}, {"chunks": 0, "size": 0, "new_chunks": 0, "new_size": 0}
+            for image in images:
+                with progress.step(f"publish the {image.name} disk"):
+                    pieces = self._add(image.raw, report)
+                disk = Disk(
+                    image.name,
+                    image.raw.stat().st_size,
+                    chunks.digest((piece.offset, piece.name) for piece in pieces),
+                    image.keep,
+                )
+                disks.append(disk)
+                lists[disk.pieces_file] = manifest.write_pieces(pieces)
+            described = Manifest(
+                name=str(definition["name"]),
+                version=str(definition["version"]),
+                sequence=before[-1][1].sequence + 1 if before else 1,
+                definition=definition,
+                disks=tuple(disks),
+            )
+            listed = packages.listed(sbom)
+            files = {
+                **lists,
+                SBOM: sbom.encode(),
+                PACKAGES: packages.text(listed).encode(),
+                CHANGELOG: self._changelog(before, listed).encode(),
+            }
+            name = self._place(described, files, before, extra)
+            pointed = self._point(channel_name, name, secret)
+        return Published(name, channel_name, pointed.serial, **report)
+
+    def promote(self, version: str, channel_name: str, secret: Path) -> Channel:
+        """Point a channel to a version that is published already.
+
+        Raises:
+            UsageError: there is no such version.
+        """
+        with self._locked():
+            if version not in (name for name, _ in self.versions()):
+                raise UsageError(f"no version {version!r} is published in {self.root}")
+            return self._point(channel_name, version, secret)
+
+    def prune(self, keep: int) -> tuple[int, int]:
+        """Remove old versions, and chunks that no version needs.
+
+        Args:
+            keep: versions to keep; those that a channel points to stay in any case.
+
+        Returns:
+            How many versions and how many bytes of chunks went.
+        """
+        with self._locked():
+            named = [name for name, _ in self.versions()]
+            stay = {each.version for each in self.channels()} | set(named[-keep:])
+            gone = [name for name in named if name not in stay]
+            for name in gone:
+                aside = self.root / "versions" / f".gone-{name}"
+                (self.root / "versions" / name).rename(aside)
+            for aside in self.root.glob("versions/.*"):
+                shutil.rmtree(aside)
+            needed = {
+                piece.name
+                for name, described in self.versions()
+                for disk in described.disks
+                for piece in self.pieces(name, disk)
+            }
+            freed = 0
+            for path in self.store.root.glob("??/*"):
+                if path.name.removesuffix(".zst") in needed:
+                    continue
+                status = path.stat()
+                if path.suffix == ".zst" or time.time() - status.st_mtime > _LEFTOVER_SECONDS:
+                    freed += status.st_size
+                    path.unlink()
+        return len(gone), freed
+
+    def pieces(self, version: str, disk: Disk) -> tuple[Piece, ...]:
+        """The chunks of a published disk."""
+        return manifest.read_pieces(
+            (self.root / "versions" / version / disk.pieces_file).read_bytes()
+        )
+
+    def _add(self, raw: Path, report: dict[str, int]) -> tuple[Piece, ...]:
+        pieces: list[Piece] = []
+        total, taken = raw.stat().st_blocks * 512, 0
+        waiting: list[Future[tuple[Piece, bool]]] = []
+
+        def take() -> None:
+            nonlocal taken
+            piece, new = waiting.pop(0).result()
+            pieces.append(piece)
+            report["chunks"] += 1
+            report["size"] += piece.size
+            report["new_chunks"] += new
+            report["new_size"] += piece.size * new
+            taken += piece.length
+            progress.advance(taken, total)
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for offset, content in chunks.cut(chunks.read(raw)):
+                waiting.append(pool.submit(self._keep, offset, content))
+                if len(waiting) > _AHEAD:
+                    take()
+            while waiting:
+                take()
+        return tuple(pieces)
+
+    def _keep(self, offset: int, content: bytes) -> tuple[Piece, bool]:
+        name = chunks.name(content)
+        path = self.store.path(name)
+        with contextlib.suppress(FileNotFoundError):
+            if size := path.stat().st_size:
+                return Piece(offset, len(content), name, size), False
+        data = chunks.compress(content)
+        self.store.put(name, data)
+        return Piece(offset, len(content), name, len(data)), True
+
+    def _changelog(
+        self, before: tuple[tuple[str, Manifest], ...], listed: Mapping[str, str]
+    ) -> str:
+        if not before:
+            return "The first version.\n"
+        name, last = before[-1]
+        path = self.root / "versions" / name / SBOM
+        changed = packages.changes(packages.listed(path.read_text()), listed)
+        return f"Since {last.version} ({name}):\n{changed or '  no package changed'}\n"
+
+    def _place(
+        self,
+        described: Manifest,
+        files: Mapping[str, bytes],
+        before: tuple[tuple[str, Manifest], ...],
+        extra: Path | None,
+    ) -> str:
+        """Write a version's directory, unless the same one is there; return its name."""
+        identity = hashlib.sha256(
+            "".join(f"{disk.name} {disk.digest} {disk.size}\n" for disk in described.disks).encode()
+            + repr(sorted(described.definition.items())).encode()
+        ).hexdigest()[:12]
+        name = manifest.checked_name(f"{described.version}-{identity}")
+        target = self.root / "versions" / name
+        if target.exists() and (extra is None or (target / OVA).exists()):
+            return name
+        if target.exists():  # only the OVA is new: the same version, with one more file
+            described = next(known for there, known in before if there == name)
+        part = self.root / "versions" / f".part-{name}"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        for file, content in {**files, MANIFEST: described.text().encode()}.items():
+            (part / file).write_bytes(content)
+        sums = [
+            f"{hashlib.sha256((part / file).read_bytes()).hexdigest()}  {file}\n"
+            for file in sorted({*files, MANIFEST})
+        ]
+        if extra:
+            (part / OVA).mkdir()
+            copy = part / OVA / extra.name
+            shutil.copyfile(extra, copy)
+            with copy.open("rb") as opened:
+                whole = hashlib.file_digest(opened, "sha256").hexdigest()
+            sums.append(f"{whole}  {OVA}/{extra.name}\n")
+        (part / SUMS).write_text("".join(sums))
+        if target.exists():
+            target.rename(self.root / "versions" / f".gone-{name}")
+        part.rename(target)
+        shutil.rmtree(self.root / "versions" / f".gone-{name}", ignore_errors=True)
+        return name
+
+    def _point(self, name: str, version: str, secret: Path) -> Channel:
+        """Have a channel name a version, unless it does already; everything else is on disk."""
+        sums = (self.root / "versions" / version / SUMS).read_bytes()
+        file = self.root / channel.path(name)
+        serial = 1
+        if file.exists():
+            now = channel.claim(file.read_bytes())
+            serial = now.serial + 1
+            if now == Channel(name, now.serial, version):
+                with contextlib.suppress(ApplianceError):
+                    return channel.verify(file.read_bytes(), sums, minisign.public_of(secret), name)
+        pointed = Channel(name, serial, version)
+        signature = channel.sign(pointed, sums, secret)
+        (self.root / "minisign.pub").write_text(minisign.public_of(secret).text())
+        with progress.step("write all to the disk"):
+            os.sync()
+        chunks.write_whole(file, signature)
+        return pointed
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ApplianceError(f"another publish is at work in {self.root}") from error
+            yield
