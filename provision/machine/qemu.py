@@ -27,7 +27,7 @@ from provision.process import require, run
 from provision.progress import note
 
 KVM_BOOT_SECONDS = 90
-EMULATED_BOOT_SECONDS = 420
+EMULATED_BOOT_SECONDS = 600
 SHUTDOWN_SECONDS = 90
 SSH = 22
 SAVED = "booted"  # the name of the saved state inside the overlays

@@ -8,7 +8,7 @@ from typing import Any
 import paramiko
 
 from provision.config import Config
-from provision.machine import SshEndpoint
+from provision.machine import Machine, SshEndpoint
 from provision.machine.ssh import execute
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
@@ -24,7 +24,7 @@ def gather(guest: Guest) -> dict[str, Any]:
     """Knock at every port from this host, and try the ways in that must be shut."""
     endpoint, ports = guest.endpoint, wanted_ports(guest.config)
     with ThreadPoolExecutor(len(ports)) as threads:  # a firewall's silence takes all the patience
-        answers = threads.map(lambda port: _answers(guest.machine.forwarded(port)), ports)
+        answers = threads.map(lambda port: _answers(guest.machine, port), ports)
         answered = {str(port): answer for port, answer in zip(ports, answers, strict=True)}
     return {
         "answers": answered,
@@ -44,11 +44,13 @@ def wanted_ports(config: Config) -> list[int]:
     return sorted({SSH, *promised, *UNPROMISED})
 
 
-def _answers(port: int) -> bool:
+def _answers(machine: Machine, port: int) -> bool:
     """Whether anything says a word; QEMU and pasta accept every connection themselves."""
+    address = ("127.0.0.1", machine.forwarded(port))
     try:
-        with socket.create_connection(("127.0.0.1", port), PATIENCE_SECONDS) as connection:
-            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        with socket.create_connection(address, PATIENCE_SECONDS) as connection:
+            if port != SSH:  # whose server speaks first, and hangs up on what it does not know
+                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             return bool(connection.recv(1))
     except OSError:
         return False

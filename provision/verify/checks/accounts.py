@@ -92,8 +92,7 @@ def admin_reaches_pool(config: Config, facts: Facts) -> Problems:
 @check("inside", how="compare the authorized keys with the configuration")
 def admin_keys(config: Config, facts: Facts) -> Problems:
     """The administrator's configured keys, and no others, open the account."""
-    lines = facts["accounts"][config.admin.user]["authorized_keys"]
-    present = [" ".join(line.split()[:2]) for line in lines if line and line[0] != "#"]
+    present = [" ".join(line.split()[:2]) for line in facts["authorized_keys"]]
     for key in config.admin.keys:
         if " ".join(key.split()[:2]) not in present:
             yield f"the key {key.split()[-1]} is missing"

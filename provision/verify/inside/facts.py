@@ -89,7 +89,6 @@ def accounts() -> Facts:
             "uid": entry.pw_uid, "group": grp.getgrgid(entry.pw_gid).gr_name,
             "home": entry.pw_dir, "shell": entry.pw_shell,
             "password": kinds.get(entry.pw_name, "none"), "home_entry": found(entry.pw_dir),
-            "authorized_keys": (text(f"{entry.pw_dir}/.ssh/authorized_keys") or "").splitlines(),
         }
         for entry in pwd.getpwall()
     }  # fmt: skip
@@ -187,12 +186,17 @@ def sshd(admin: str) -> dict[str, str]:
     return pairs(options, " ")
 
 
-def identity(admin: str) -> Facts:
-    """What every copy of the image makes for itself, and how soon one could sign in."""
+def authorized_keys(admin: str) -> list[str]:
+    """Every key that opens the administrator's account, from all files that sshd reads for it."""
     home = pwd.getpwnam(admin).pw_dir
     names = sshd(admin).get("authorizedkeysfile", "").split()
-    paths = [name.replace("%h", home).replace("%u", admin) for name in names]
-    files = [text(path if path.startswith("/") else f"{home}/{path}") for path in paths]
+    paths = [Path(home, name.replace("%h", home).replace("%u", admin)) for name in names]
+    lines = [line.strip() for path in paths for line in (text(path) or "").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def identity(admin: str) -> Facts:
+    """What every copy of the image makes for itself, and how soon one could sign in."""
     started, ready = (
         int(told("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", unit) or 0) / 1e6
         for unit in ("ssh.service", "basic.target")
@@ -203,7 +207,7 @@ def identity(admin: str) -> Facts:
         "ssh_started": started,
         "ssh_waited": started - ready,
         "home_mounted": os.path.ismount("/home"),
-        "authorized_keys": any(file and "ssh-" in file for file in files),
+        "authorized_keys": authorized_keys(admin),
     }
 
 

@@ -29,7 +29,7 @@ def broken(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
 def test_the_built_appliance_keeps_every_promise_that_nspawn_can_see(
     built: Built, arguments: list[str]
 ) -> None:
-    rows, error = verify("--fast", *arguments, str(built.ova.path))
+    rows, error = verify("--fast", *arguments, str(built.ova))
     assert broken(rows) == {}
     assert error is None
     assert rows["root-refused"]["result"] == "ok"
@@ -79,7 +79,7 @@ rm /etc/default/keyboard
 @pytest.mark.timeout(1800)
 def test_the_built_appliance_keeps_every_promise(built: Built, arguments: list[str]) -> None:
     before = [(disk.stat().st_mtime_ns, disk.stat().st_blocks) for disk in built.disks]
-    rows, error = verify(*arguments, str(built.ova.path))
+    rows, error = verify(*arguments, str(built.ova))
     assert broken(rows) == {}
     assert error is None
     assert {row["result"] for row in rows.values()} == {"ok"}

@@ -18,7 +18,7 @@ def _account(uid: int, group: str, home: str, **more: Any) -> dict[str, Any]:
     entry = {"owner": uid, "group": uid, "mode": 0o700, "directory": True, "size": 4096}
     return {
         "uid": uid, "group": group, "home": home, "shell": "/bin/bash", "password": "locked",
-        "home_entry": entry, "authorized_keys": [], **more,
+        "home_entry": entry, **more,
     }  # fmt: skip
 
 
@@ -50,13 +50,13 @@ def _good() -> dict[str, dict[str, Any]]:
         "os_release": {"ID": "debian", "VERSION_CODENAME": "trixie"},
         "hostname": "sage", "virtualization": "qemu",
         "machine_id": "a" * 32, "host_keys": _host_keys("one"),
-        "ssh_started": 20.0, "ssh_waited": 5.0, "home_mounted": True, "authorized_keys": True,
+        "ssh_started": 20.0, "ssh_waited": 5.0, "home_mounted": True,
+        "authorized_keys": ["ssh-ed25519 AAAA host"],
         "packages": dict.fromkeys([*PROMISED], "1"),
         "accounts": {
             "root": _account(0, "root", "/root"),
             "daemon": _account(1, "daemon", "/", shell="/usr/sbin/nologin"),  # noqa: S604 (a login shell)
-            ADMIN: _account(1000, ADMIN, f"/home/{ADMIN}",
-                            authorized_keys=["ssh-ed25519 AAAA host"]),
+            ADMIN: _account(1000, ADMIN, f"/home/{ADMIN}"),
             **{name: _account(2001 + n, "sageusers", f"/home/{name}")
                for n, name in enumerate(POOL)},
         },
@@ -94,7 +94,7 @@ def _good() -> dict[str, dict[str, Any]]:
     second = {
         "machine_id": "b" * 32, "host_keys": _host_keys("two"), "ssh_started": 24.0,
         "ssh_waited": 7.0,
-        "home_mounted": False, "authorized_keys": True,
+        "home_mounted": False, "authorized_keys": ["ssh-ed25519 AAAA host"],
     }  # fmt: skip
     return {
         "inside": inside,
@@ -200,7 +200,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     (
         "admin-keys",
         "2 keys",
-        lambda f: f["inside"]["accounts"][ADMIN]["authorized_keys"].append("ssh-rsa B build"),
+        lambda f: f["inside"]["authorized_keys"].append("ssh-rsa B build"),
     ),
     ("separate-disks", "/home", lambda f: f["mounts"]["mounts"].pop("/home")),
     (
@@ -240,7 +240,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     (
         "missing-home-opens",
         "missing disk",
-        lambda f: f["without_home"]["second"].update(authorized_keys=False),
+        lambda f: f["without_home"]["second"].update(authorized_keys=[]),
     ),
     ("machine-id-unique", "both", lambda f: f["copies"]["second"].update(machine_id="a" * 32)),
     (
