@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from provision.config.model import Forward, Network
 from provision.errors import GuestError, HostNotReadyError, HypervisorError
 from provision.machine import keys, virtualbox
 from provision.machine.virtualbox import VirtualBoxMachine
+from provision.ova.model import OvaAppliance, OvaDisk
+from provision.ova.writer import write_ova
 from vbox import VBoxManage, appliance, machine, nat, ports, snapshot
 
 MIB = 1 << 20
@@ -244,9 +247,9 @@ def test_the_verbs_from_import_to_destroy(
     assert (code, "there is no VM 'sage'" in err, "appliance import" in err) == (5, True, True)
     code, out, err = call("import", str(ova), "--json")
     assert code == 0, err
-    uuid = json.loads(out)["uuid"]
+    identity = json.loads(out)["uuid"]
     assert call("import", str(ova))[0] == 5
-    machine_ = machine.show(running_manage, uuid)
+    machine_ = machine.show(running_manage, identity)
     assert machine_.properties["memory"] == "6144"
     driverless.interpreted(running_manage, machine_)
     machine.modify(running_manage, machine_, memory=32)
@@ -303,3 +306,25 @@ def test_forwards_of_2008_are_offered_for_migration(
     code, out, err = appliance_command("migrate", "sage 2008", options=False)
     assert (code, out) == (0, "")
     assert appliance_command("migrate", "none", options=False)[0] == 5
+
+
+def test_an_ova_of_ours_comes_in_with_both_disks(
+    vm: Callable[..., VirtualBoxMachine], tiny_image: Path, tmp_path: Path, eventually: Wait
+) -> None:
+    tiny, ova = vm(), tmp_path / "tiny.ova"
+    about = OvaAppliance(name="any", product="p", version="1", epoch=0, cpus=1, memory=64 * MIB)
+    disks = [
+        OvaDisk(name=name, raw_path=tiny_image, uuid=uuid.uuid4()) for name in ("root", "home")
+    ]
+    write_ova(ova, about, disks)
+    brought = tiny.bring(ova)
+    assert [(a.controller, a.port, a.medium.suffix) for a in brought.attachments] == [
+        ("SATA", 0, ".vdi"),
+        ("SATA", 1, ".vdi"),
+    ]
+    values = brought.properties
+    assert values["SATA-discard-0-0"] == values["SATA-discard-1-0"] == "on"
+    assert values["nictype1"] == "virtio"
+    driverless.interpreted(tiny.manage, brought)
+    tiny.power_on()
+    eventually(up(tiny))
