@@ -44,6 +44,7 @@ class NspawnMachine:
         caches: host directory -> place in the guest that may fill it.
         user: account to sign in as; other than root on throw-away layers only (see
             `provision.machine.credentials`).
+        masked: units that must not run at this boot.
         console: file that takes the guest's console output.
     """
 
@@ -56,6 +57,7 @@ class NspawnMachine:
         binds: Mapping[Path, str] | None = None,
         caches: Mapping[Path, str] | None = None,
         user: str = "root",
+        masked: Sequence[str] = (),
         console: Path | None = None,
     ) -> None:
         self._lowers = tuple(lowers)
@@ -64,6 +66,7 @@ class NspawnMachine:
         self._binds = dict(binds or {})
         self._caches = dict(caches or {})
         self._user = user
+        self._masked = tuple(masked)
         self._console = console
         self._id = f"appliance-{uuid.uuid4().hex[:12]}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -182,6 +185,7 @@ class NspawnMachine:
             *(NAME_SERVER, *forwards, "--"),
             *(f"--set-credential={n}:{v}" for n, v in sign_in(self._user, public_key).items()),
             *binds,
+            *(f"systemd.mask={unit}" for unit in self._masked),
         ]
 
 
