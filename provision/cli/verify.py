@@ -12,6 +12,8 @@ from provision.config import Loaded
 
 MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "not checked": ("–", "yellow")}
 
+WIDTH = 160  # columns of the table in a file or pipe
+
 
 @click.command()
 @click.argument("ova", required=False, type=click.Path(path_type=Path, dir_okay=False))
@@ -50,10 +52,11 @@ def command(
     else:
         table = Table(box=None, pad_edge=False)
         for title in ("", "name", "promise", "how", "detail"):
-            table.add_column(title, overflow="fold")
+            table.add_column(title, overflow="fold", no_wrap=title == "name")
         for row in report.rows:
             table.add_row(Text(*MARKS[row.result]), row.name, row.promise, row.how, row.detail)
-        Console().print(table)
+        console = Console()
+        console.print(table, width=None if console.is_terminal else WIDTH)
     if report.failed:
         raise VerificationError(
             f"{len(report.failed)} of {len(report.rows)} promises do not hold: "

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import paramiko
 
@@ -117,9 +117,10 @@ class Collector:
     section: str
     when: When
     fast: bool
-    gather: Callable[[Guest], Facts]
+    gather: Callable[[Guest], Facts | None]
 
 
+Gather = TypeVar("Gather", bound=Callable[[Guest], Facts | None])
 _checks: list[Check] = []
 _collectors: list[Collector] = []
 
@@ -147,8 +148,10 @@ def check(
 
 def collector(
     section: str, *, when: When = "booted", fast: bool = True
-) -> Callable[[Callable[[Guest], Facts]], Callable[[Guest], Facts]]:
-    """Register a function that gathers one section of facts from a booted guest.
+) -> Callable[[Gather], Gather]:
+    """Register a function that gathers one section of facts from a booted guest, or None.
+
+    Checks of a section that is None are told as not checked.
 
     Args:
         section: the name by which checks ask for it.
@@ -156,7 +159,7 @@ def collector(
         fast: whether it works, and harms nobody, in nspawn.
     """
 
-    def register(gather: Callable[[Guest], Facts]) -> Callable[[Guest], Facts]:
+    def register(gather: Gather) -> Gather:
         _collectors.append(Collector(section, when, fast, gather))
         return gather
 

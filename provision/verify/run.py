@@ -123,7 +123,8 @@ def _gather(
     with _guest(config, machine, endpoint) as guest:
         for collector in collectors(fast=fast):
             with step(f"gather facts: {collector.section}"):
-                sections[collector.section] = collector.gather(guest)
+                if (facts := collector.gather(guest)) is not None:
+                    sections[collector.section] = facts
     return sections
 
 

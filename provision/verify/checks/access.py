@@ -3,10 +3,14 @@
 import contextlib
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import paramiko
+from platformdirs import user_data_dir
 
+from provision.build import places
 from provision.config import Config
 from provision.machine import Machine, SshEndpoint
 from provision.machine.ssh import execute
@@ -36,6 +40,22 @@ def gather(guest: Guest) -> dict[str, Any]:
             execute(guest.client, "systemctl list-unit-files 'jupyterhub*' --no-legend").stdout
         ),
     }
+
+
+@collector("own_key")
+def try_own_key(guest: Guest) -> Facts | None:
+    """Sign in with the key that the build made on this host; nothing when this is another host."""
+    key = Path(user_data_dir(places.APPLICATION), guest.config.name, "id_ed25519")
+    if guest.config.admin.keys or not key.exists():
+        return None
+    return {"opens": _opens(replace(guest.endpoint, key=key), guest.config.admin.user)}
+
+
+@check("own_key", how="sign in through the forwarded port with this host's own key")
+def own_key_opens(config: Config, facts: Facts) -> Problems:
+    """The administrator's key that the build made on this host opens the account."""
+    if not facts["opens"]:
+        yield f"{config.admin.user} is refused"
 
 
 def wanted_ports(config: Config) -> list[int]:
@@ -86,7 +106,7 @@ def _password_opens(endpoint: SshEndpoint) -> bool:
 
 
 def _opens(endpoint: SshEndpoint, user: str) -> bool:
-    """Whether our key, which opens the administrator's account, opens this one too."""
+    """Whether the endpoint's key opens an account."""
     with _transport(endpoint) as transport:
         try:
             transport.auth_publickey(user, paramiko.PKey.from_path(endpoint.key))

@@ -103,6 +103,7 @@ def _good() -> dict[str, dict[str, Any]]:
             "answers": {"22": True, "8000": False, "25": False}, "methods": ["publickey"],
             "password": False, "root": False, "pool": {"nb1": False}, "notebook": False,
         },
+        "own_key": {"opens": True},
         "image": {
             "machine_ids": ["uninitialized", ""], "private_keys": 0,
             "directories": {
@@ -155,6 +156,7 @@ Break = Callable[[dict[str, Any]], object]
 BROKEN: list[tuple[str, str, Break]] = [
     ("ssh-answers", "port 22", lambda f: f["outside"]["answers"].update({"22": False})),
     ("forwards-answer", "8000", lambda f: f["outside"].update(notebook=True)),
+    ("own-key-opens", "refused", lambda f: f["own_key"].update(opens=False)),
     ("root-refused", "root", lambda f: f["outside"].update(root=True)),
     ("passwords-refused", "password", lambda f: f["outside"].update(methods=["password"])),
     ("passwords-refused", "empty", lambda f: f["outside"].update(password=True)),
