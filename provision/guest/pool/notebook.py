@@ -150,6 +150,8 @@ def hub_config(
             # Sessions and the proxy outlive the hub.
             "cleanup_servers": False,
             "cleanup_proxy": False,
+            # Also how soon a restarted proxy learns its routes again.
+            "last_activity_interval": 10,
             "concurrent_spawn_limit": 0,  # students in line are pending spawns
             "tornado_settings": {"headers": headers, "slow_spawn_timeout": 3},
             "template_vars": {"announcement_login": title} if title else {},

@@ -49,12 +49,12 @@ class Guest:
         assert result.status == 0, f"{command}: {result}"
         return result.stdout
 
-    def wait(self) -> None:
+    def wait(self, patience: float = BOOT_SECONDS) -> None:
         """Wait until the hub answers."""
-        deadline = time.monotonic() + BOOT_SECONDS
+        deadline = time.monotonic() + patience
         while True:
             try:
-                urllib.request.urlopen(f"{self.url}/hub/login", timeout=5).close()
+                urllib.request.urlopen(f"{self.url}/hub/login", timeout=30).close()
                 return
             except (OSError, urllib.error.URLError):
                 if time.monotonic() > deadline:

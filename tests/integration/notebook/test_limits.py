@@ -1,0 +1,119 @@
+"""What only a virtual machine's own kernel enforces: cgroup limits, disk quota, bound ports.
+
+Slow: the appliance's disks are made and booted in QEMU, mostly without KVM.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guest import HERE, PORT, Guest, booted
+from student import Kernel, Student
+
+from provision.build.build import request
+from provision.build.playbook import run_playbook
+from provision.build.stages import LAYER, WORK, Workshop
+from provision.config import Config
+from provision.jeos.layers import private_mounts
+from provision.machine.qemu import QemuMachine
+from provision.machine.ssh import connect
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+MIB = 1 << 20
+LIMITS = {"memory": 512 * MIB, "swap": 0, "cpu": 50, "tasks": 100, "files": 1024}
+LIMITS |= {"file_size": 1024 * MIB, "tmp": 64 * MIB, "disk": 100 * MIB}
+
+
+def _disks(layers: list[Path], scratch: Path) -> list[Path]:
+    """The appliance's disks, as its build makes them."""
+    config = Config.model_validate({"pool": {"count": 2}, "sage": {"source": "none"}})
+    wanted = request(config)
+    shop = Workshop(wanted, scratch / "packages", scratch / "build.log")
+    configured = scratch / "configured"
+    variables = {
+        **wanted.variables(),
+        "notebook_secure": False,
+        "notebook_accounts": True,
+        "notebook_limits": LIMITS,
+    }
+    with booted(layers, configured / LAYER, forwards={}, log=shop.log) as (endpoint, _):
+        run_playbook(HERE / "configure.yml", endpoint, variables, log=shop.log)
+    all_layers = [*layers, configured / LAYER]
+    for stage in ("seal", "disks"):
+        (scratch / stage).mkdir()
+        WORK[stage](shop, all_layers, scratch / stage)
+        all_layers.append(scratch / stage / LAYER)
+    return [scratch / "disks" / "root.raw", scratch / "disks" / "home.raw"]
+
+
+@pytest.fixture(scope="module")
+def machine(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    private_mounts()
+    disks = _disks(layers, tmp_path_factory.mktemp("disks"))
+    with QemuMachine(disks, forwards={PORT: 0}, memory=3072 * MIB) as machine:
+        endpoint = machine.start()
+        with connect(endpoint) as client:
+            guest = Guest(f"http://127.0.0.1:{machine.forwarded(PORT)}", client)
+            guest.wait(600)
+            yield guest
+
+
+@pytest.fixture(scope="module")
+def bystander(machine: Guest) -> Kernel:
+    """Somebody who works on while the other misbehaves."""
+    kernel = Student(machine.url, "bystander").sign_in().start(600).kernel()
+    kernel.run("x = 41", 300)
+    return kernel
+
+
+@pytest.fixture(scope="module")
+def bomber(machine: Guest, bystander: Kernel) -> Kernel:
+    return Student(machine.url, "bomber").sign_in().start(600).kernel()
+
+
+def test_too_much_memory_ends_what_takes_it(bomber: Kernel, bystander: Kernel) -> None:
+    told = bomber.shell("python3 -c 'bytearray(700 << 20)'; echo status $?", 300)
+    assert "status 137" in told
+    assert bomber.run("1 + 1", 300) == "2"
+    assert bystander.run("x + 1", 300) == "42"
+
+
+def test_a_fork_bomb_stops_at_the_tasks_limit(
+    machine: Guest, bomber: Kernel, bystander: Kernel
+) -> None:
+    bomber.shell("timeout 10 bash -c ':(){ :|:& };:' > /dev/null 2>&1; true", 300)
+    assert bystander.run("x + 1", 300) == "42"
+    uid = machine.run("id -u nb2").strip()
+    shown = machine.run(f"systemctl show user-{uid}.slice -p TasksMax --value")
+    assert int(shown) == LIMITS["tasks"]
+    peak = machine.run(f"cat /sys/fs/cgroup/user.slice/user-{uid}.slice/pids.peak")
+    assert int(peak) <= LIMITS["tasks"]
+
+
+def test_the_processor_is_shared(machine: Guest, bomber: Kernel) -> None:
+    uid = machine.run("id -u nb2").strip()
+    usage = f"awk '/usage_usec/ {{print $2}}' /sys/fs/cgroup/user.slice/user-{uid}.slice/cpu.stat"
+    before = int(machine.run(usage))
+    bomber.shell("timeout 10 sh -c 'while :; do :; done & while :; do :; done'; true", 300)
+    assert int(machine.run(usage)) - before < 8_000_000  # 50 % of 10 s, and what is around it
+
+
+def test_a_students_files_have_a_quota(bomber: Kernel, bystander: Kernel) -> None:
+    told = bomber.shell("dd if=/dev/zero of=big bs=1M count=300; rm -f big; true", 300)
+    assert "Disk quota exceeded" in told
+    assert bystander.shell("echo fine > small && cat small", 300) == "fine\n"
+
+
+def test_nobody_takes_anothers_port(machine: Guest, bomber: Kernel) -> None:
+    uid = int(machine.run("id -u nb1"))
+    told = bomber.run(f"import socket; socket.socket().bind(('127.0.0.1', {10000 + uid}))", 300)
+    assert "PermissionError" in told
+
+
+def test_there_are_no_user_namespaces(bomber: Kernel) -> None:
+    assert "done" not in bomber.shell("unshare -Ur true && echo done", 300)
+
+
+def test_the_machine_is_well(machine: Guest) -> None:
+    assert machine.run("systemctl --failed --plain --no-legend").strip() == ""
