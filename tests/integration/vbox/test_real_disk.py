@@ -1,5 +1,6 @@
 """The appliance's own root disk in real VirtualBox: BIOS, GRUB and kernel from the SATA disk."""
 
+import mmap
 import time
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def test_grub_and_the_kernel_start_from_the_sata_disk(
     vm = VirtualBoxMachine(config, running_manage, tmp_path / "data/real", tmp_path / "key")
     try:
         made = vm.define([built[-1], built[-1].with_name("home.raw")])
+        _make_the_kernel_talk(made.attachments[0].medium)
         machine.modify(running_manage, made, vm_execution_engine="interpreter")
         vm.power_on()
         deadline = time.monotonic() + DEADLINE_SECONDS
@@ -43,6 +45,14 @@ def test_grub_and_the_kernel_start_from_the_sata_disk(
                 time.sleep(2)
     finally:
         vm.destroy()
+
+
+def _make_the_kernel_talk(disk: Path) -> None:
+    """Change ``quiet`` to ``debug`` in the copy's GRUB configuration, in place."""
+    with disk.open("r+b") as file, mmap.mmap(file.fileno(), 0) as image:
+        at = image.find(b" ro quiet console=ttyS0")
+        assert at > 0, "no kernel arguments on the root disk"
+        image[at : at + 9] = b" ro debug"
 
 
 def _said(vm: VirtualBoxMachine) -> str:

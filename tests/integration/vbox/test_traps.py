@@ -259,19 +259,21 @@ class TestMedia:
         assert not (tmp_path / "c.vdi").exists()
 
 
-class TestInterruption:
-    """A clone of 1 GiB takes long enough to be caught in the act."""
+@pytest.fixture(scope="module")
+def source(fetched: VBoxManage, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("source")
+    raw, disk = directory / "raw", directory / "source.vdi"
+    with raw.open("wb") as file:
+        chunk = os.urandom(MIB)
+        for _ in range(512):
+            file.write(chunk)
+    fetched.run("convertfromraw", str(raw), str(disk))  # asks no service
+    raw.unlink()
+    return disk
 
-    @pytest.fixture
-    def source(self, manage: VBoxManage, tmp_path: Path) -> Path:
-        raw = tmp_path / "raw"
-        with raw.open("wb") as file:
-            chunk = os.urandom(MIB)
-            for _ in range(512):
-                file.write(chunk)
-        manage.run("convertfromraw", str(raw), str(tmp_path / "source.vdi"))
-        raw.unlink()
-        return tmp_path / "source.vdi"
+
+class TestInterruption:
+    """A clone of 512 MiB takes long enough to be caught in the act."""
 
     def test_out_of_time_it_cleans_up(
         self, manage: VBoxManage, source: Path, tmp_path: Path
