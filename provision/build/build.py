@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from provision import temporary
 from provision.build import places
 from provision.build.cache import Cache
 from provision.build.delivery import Product, define_vm, export
@@ -18,6 +19,7 @@ from provision.build.stages import SBOM, WORK, Work, Workshop
 from provision.config import Config
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos import archive
+from provision.jeos.base import TMPFS
 from provision.jeos.layers import private_mounts
 from provision.progress import step
 
@@ -131,6 +133,7 @@ def build(
     with _logging_to(shop.log), step(f"build {wanted.config.name} {wanted.config.version}"):
         if not all(by_name[name].cached for name in WORK):
             private_mounts()
+            temporary.sweep(TMPFS)
         for name, work in WORK.items():
             _run_stage(cache, shop, by_name[name], work, layers, keep=keep_on_failure)
             _remember(last, {name: dict(by_name[name].inputs)})

@@ -1,23 +1,20 @@
 """Run one playbook against one guest over SSH, with nothing of the user's own Ansible in it."""
 
-import contextlib
 import contextvars
 import importlib.util
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import IO, Any
 
-from provision import resources
+from provision import resources, temporary
 from provision.errors import GuestError, ProvisioningError
 from provision.machine import SshEndpoint
 from provision.machine.ssh import connect
@@ -168,7 +165,7 @@ def run_playbook(
     name = path.stem
     begun = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with step(f"playbook {name}"), _private_directory() as private, log.open("a") as file:
+    with step(f"playbook {name}"), temporary.directory() as private, log.open("a") as file:
         connect(endpoint).close()  # says better than Ansible why there is no way in
         events = _Events(name, file)
         argv = _prepare(private, path, endpoint, variables, roles=roles, transport=transport)
@@ -226,16 +223,6 @@ def run_hooks(
     if roles:
         named = {**variables, "hook_roles": [str(role) for role in roles]}
         run_playbook("hooks", endpoint, named, log=log, roles=beside)
-
-
-@contextlib.contextmanager
-def _private_directory() -> Iterator[Path]:
-    """A directory that only we can enter, with a name short enough for a socket in it."""
-    private = Path(tempfile.mkdtemp(prefix="appliance-"))
-    try:
-        yield private
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def _prepare(

@@ -4,6 +4,7 @@ import importlib
 import keyword
 import logging
 import pkgutil
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ def appliance(ctx: click.Context, verbose: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; handled errors end in one line and their own exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):  # end as by Ctrl-C: cleaning up
+        signal.signal(number, signal.default_int_handler)
     try:
         code = appliance.main(args=argv, standalone_mode=False)
     except click.exceptions.Exit as error:

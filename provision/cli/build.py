@@ -46,7 +46,9 @@ def command(
     """
     from provision.build import build as builder
     from provision.build.delivery import how_to_reach
+    from provision.machine.containment import contain
 
+    contain()
     config = loaded.config
     wanted = builder.request(config, offline=offline)
     built = builder.build(

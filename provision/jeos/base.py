@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision import temporary
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos.archive import Source
 from provision.process import CommandFailedError, require, run
@@ -104,6 +105,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     ]
     lines = "".join(source.line() + "\n" for source in spec.sources)
     complaints: list[str] = []
+    scratch = temporary.make(_scratch(target.parent))
 
     def keep(line: str) -> None:
         if line.startswith(("E: ", "Err:", "tar: ", "dpkg: error")):
@@ -113,7 +115,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         run(
             argv,
             stdin=lines.encode(),
-            env={"SOURCE_DATE_EPOCH": str(spec.epoch), "TMPDIR": str(_scratch(target.parent))},
+            env={"SOURCE_DATE_EPOCH": str(spec.epoch), "TMPDIR": str(scratch)},
             on_line=keep,
         )
     except CommandFailedError as error:
@@ -123,6 +125,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         ) from error
     finally:
         skeleton.unlink(missing_ok=True)
+        temporary.remove(scratch)
 
 
 def explain(told: str, sources: Sequence[Source]) -> ApplianceError | None:

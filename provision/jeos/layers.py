@@ -4,10 +4,10 @@ import contextlib
 import ctypes
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from provision import temporary
 from provision.errors import HostNotReadyError
 from provision.process import run
 
@@ -39,7 +39,7 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
         lowers: the layers, the lowest first.
         upper: takes changes; None: the tree is read-only.
     """
-    place = Path(tempfile.mkdtemp(prefix="appliance-tree-"))
+    place = temporary.make()
     options = "lowerdir=" + ":".join(escaped(path) for path in reversed(lowers))
     work: Path | None = None
     if upper is not None:
@@ -55,8 +55,8 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
             yield place
         finally:
             run(["umount", "--recursive", str(place)])
+        temporary.remove(place)
     finally:
-        place.rmdir()
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
 

@@ -9,13 +9,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from provision import temporary
 from provision.errors import HostNotReadyError, HypervisorError
 from provision.jeos.layers import escaped
 from provision.machine import SshEndpoint, keys
@@ -108,7 +108,7 @@ class NspawnMachine:
         ):
             require(tool, package)
         self._upper.mkdir(parents=True, exist_ok=True)
-        self._private = Path(tempfile.mkdtemp(prefix=f"{self._id}-"))
+        self._private = temporary.make()
         work = self._upper.with_name(self._upper.name + ".work")
         work.mkdir(exist_ok=True)
         public = keys.generate(self._private / "key", comment="build")
@@ -157,7 +157,7 @@ class NspawnMachine:
                 process.kill()
                 process.wait()
         if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
+            temporary.remove(self._private)
             self._private = None
             work = self._upper.with_name(self._upper.name + ".work")
             shutil.rmtree(work, ignore_errors=True)

@@ -8,16 +8,15 @@ import contextlib
 import functools
 import json
 import re
-import shutil
 import socket
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from provision import temporary
 from provision.errors import HypervisorError
 from provision.machine import SshEndpoint, keys, kvm
 from provision.machine.credentials import sign_in, smbios
@@ -160,7 +159,7 @@ class QemuMachine:
         """Cut the power; a temporary directory and its overlays go with it. Idempotent."""
         self._end()
         if self._directory is not None and self._kept is None:
-            shutil.rmtree(self._directory, ignore_errors=True)
+            temporary.remove(self._directory)
         self._directory = None
 
     def forwarded(self, guest_port: int) -> int:
@@ -287,7 +286,7 @@ class QemuMachine:
         if self._directory is None:
             if self._kept is not None:
                 self._kept.mkdir(parents=True, exist_ok=True)
-            self._directory = self._kept or Path(tempfile.mkdtemp(prefix="appliance-qemu-"))
+            self._directory = self._kept or temporary.make()
         return self._directory
 
     def _running(self) -> Monitor:

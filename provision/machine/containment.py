@@ -1,0 +1,46 @@
+"""A process tree that ends as one: whoever kills its first process ends all that it started."""
+
+import ctypes
+import os
+import signal
+import sys
+from types import FrameType
+
+from provision.process import run
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWPID = 0x20000000
+PR_SET_PDEATHSIG = 1
+
+
+def contain() -> None:
+    """Go on in a child with PID and mount namespaces of its own; needs root.
+
+    The caller's process stays behind, hands signals on, and ends with the child's status; it
+    never returns from here. When it is killed the child is killed, and with the child, being
+    PID 1, everything in the namespace. Where the kernel refuses, nothing happens.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if os.geteuid() != 0 or libc.unshare(CLONE_NEWNS | CLONE_NEWPID) != 0:
+        return
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Out of the terminal's foreground group: its Ctrl-C reaches us once, through the parent.
+        os.setpgid(0, 0)
+        if os.getppid() not in (0, parent):
+            os._exit(1)
+        run(["mount", "--make-rprivate", "/"])
+        run(["mount", "-t", "proc", "proc", "/proc"])
+        return
+
+    def hand_on(number: int, _frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, hand_on)
+    _, status = os.waitpid(child, 0)
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
