@@ -23,6 +23,7 @@ class Medium:
         state: created, inaccessible, locked read, ...
         capacity: the size that the guest sees, in bytes; 0 when inaccessible.
         users: UUIDs of the machines in which it is attached.
+        parent: UUID of the image that a differencing one is based on; ``base`` for any other.
     """
 
     uuid: str
@@ -30,6 +31,7 @@ class Medium:
     state: str
     capacity: int
     users: tuple[str, ...]
+    parent: str = "base"
 
     @property
     def usable(self) -> bool:
@@ -51,6 +53,7 @@ def inspect(manage: VBoxManage, medium: Path | str) -> Medium:
         values["State"],
         int(number) * (MIB if unit == "MBytes" else 1),
         tuple(re.findall(r"\(UUID: ([0-9a-f-]{36})\)", values.get("In use by VMs", ""))),
+        values.get("Parent UUID", "base"),
     )
 
 
@@ -130,6 +133,23 @@ def clone(
         if known is None:
             forget(manage, source)
     return inspect(manage, target)
+
+
+def derive(manage: VBoxManage, base: Path, target: Path) -> Medium:
+    """Make a differencing image: it takes all writes, and ``base`` is never changed again.
+
+    Any number may be based on one. Where the machine starts, the image keeps what it has, see
+    `reset_at_start`.
+    """
+    manage.run("modifymedium", "disk", str(base), "--type", "immutable")
+    manage.run("createmedium", "disk", "--filename", str(target), "--diffparent", str(base))
+    reset_at_start(manage, target, wanted=False)
+    return inspect(manage, target)
+
+
+def reset_at_start(manage: VBoxManage, image: Path, *, wanted: bool) -> None:
+    """Have a differencing image emptied, or not, whenever its machine is powered on."""
+    manage.run("modifymedium", "disk", str(image), "--autoreset", "on" if wanted else "off")
 
 
 def attach(manage: VBoxManage, machine: Machine, controller: str, port: int, medium: Path) -> None:

@@ -20,7 +20,7 @@ _SIGNATURE, _VERSION, _HEADER_SIZE, _DYNAMIC = 0xBEDA107F, 0x00010001, 400, 1
 _MAP_OFFSET = 512
 _FREE = 0xFFFFFFFF
 _NOWHERE = 0xFFFFFFFE  # and above: no place in the file
-_HEADER = struct.Struct("<64s4I I 256s 2I 4I I Q 4I 16s16s16s16s 16s")
+_HEADER = struct.Struct("<64s4I I 256s 2I 4I I Q 4I 16s16s16s16s 4I")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Layout:
             _TEXT, _SIGNATURE, _VERSION, _HEADER_SIZE, _DYNAMIC, 0, b"", _MAP_OFFSET, self.data,
             0, 0, 0, 512, 0, self.size, BLOCK, 0, count, len(self.places),
             identity.bytes_le, uuid.uuid5(identity, "made").bytes_le, bytes(16), bytes(16),
-            bytes(16),
+            0, 0, 0, 512,
         )  # fmt: skip
         return (head.ljust(_MAP_OFFSET, b"\0") + struct.pack(f"<{count}I", *numbers)).ljust(
             self.data, b"\0"

@@ -43,6 +43,16 @@ def translated() -> Iterator[None]:
         raise HypervisorError(str(error), hint=error.hint or None) from error
 
 
+def found() -> VBoxManage:
+    """Find VirtualBox.
+
+    Raises:
+        HostNotReadyError: there is none.
+    """
+    with translated():
+        return vbox.find()
+
+
 def manage() -> VBoxManage:
     """Find VirtualBox, or fetch one from Debian and say so.
 
@@ -126,16 +136,32 @@ class VirtualBoxMachine:
         Raises:
             HypervisorError: the VM exists already, or the name belongs to another's.
         """
-        with self._making():
-            made = machine.ensure(
-                self.manage, self.config.name, self.mark, folder=self._machines, ostype=self._ostype
-            )
-            machine.ensure_controller(self.manage, made, CONTROLLER, ports=len(disks))
+
+        def copy(made: Machine) -> None:
             for port, source in enumerate(disks):
                 target = made.settings.parent / f"{source.stem}.vdi"
                 with step(f"copy {source.name}"):
                     self._copy(source, target)
                 medium.attach(self.manage, made, CONTROLLER, port, target)
+
+        return self.make(copy, ports=len(disks))
+
+    def make(self, attach: Callable[[Machine], None], *, ports: int) -> Machine:
+        """Make the VM around disks that ``attach`` puts into the slots of its controller.
+
+        Args:
+            attach: called once with the VM; killed in it, the next call begins anew.
+            ports: how many slots there are.
+
+        Raises:
+            HypervisorError: the VM exists already, or the name belongs to another's.
+        """
+        with self._making():
+            made = machine.ensure(
+                self.manage, self.config.name, self.mark, folder=self._machines, ostype=self._ostype
+            )
+            machine.ensure_controller(self.manage, made, CONTROLLER, ports=ports)
+            attach(made)
             self._settle(made)
         return self.get()
 

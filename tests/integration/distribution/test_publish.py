@@ -6,7 +6,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from conftest import Publisher
+from publishing import Publisher
 
 from provision.distribution import vdi
 from provision.distribution.assemble import Seed, assemble, present

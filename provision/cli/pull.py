@@ -1,0 +1,89 @@
+"""`appliance pull`: bring the published version to this seat."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from provision.cli._options import as_json
+
+
+@click.command()
+@click.argument("source", required=False)
+@click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The publisher's minisign.pub; needed the first time, pinned from then on.",
+)
+@click.option("--channel", default="stable", show_default=True, help="The channel to follow.")
+@click.option(
+    "--name",
+    default="{name}",
+    show_default=True,
+    help="The VM's name; {name} is the published one, {seat:02d} this seat's number.",
+)
+@click.option("--seat", type=click.IntRange(min=1), help="The number of this seat.")
+@click.option(
+    "--seats",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The seat file (CSV), for this seat's name, address, ports and memory.",
+)
+@click.option(
+    "--wait",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="How long to wait for a running VM to be shut down.",
+)
+@click.option("--rollback", is_flag=True, help="Put the version before back, as it was left.")
+@as_json
+def command(
+    source: str | None,
+    key: Path | None,
+    channel: str,
+    name: str,
+    seat: int | None,
+    seats: Path | None,
+    wait: int,
+    rollback: bool,
+    as_json: bool,
+) -> None:
+    """Install or update the appliance from SOURCE, a URL or a directory that was published.
+
+    The signature comes first; then only chunks that this host lacks are fetched. The root disk
+    is replaced, /home stays, and the old version is kept for --rollback. Interrupted, the next
+    pull goes on where it was.
+    """
+    from provision.distribution import places
+    from provision.distribution.pull import pull, roll_back
+    from provision.distribution.seats import find
+    from provision.distribution.source import opened
+    from provision.machine.virtualbox import found
+
+    ours = find(seats, seat)
+    if rollback:
+        version = roll_back(places.data(), found(), ours.name or name, patience=wait)
+        click.echo(json.dumps({"version": version}) if as_json else f"version  {version}")
+        return
+    if source is None:
+        raise click.UsageError("give the URL or directory to pull from")
+    result = pull(
+        opened(source),
+        places.data(),
+        found(),
+        key=key,
+        name=name,
+        seat=ours,
+        channel_name=channel,
+        patience=wait,
+    )
+    if as_json:
+        click.echo(json.dumps({**asdict(result), "settings": str(result.settings)}))
+        return
+    click.echo(f"{result.name}  {result.version}{'' if result.changed else '  (no change)'}")
+    if result.changed:
+        size = f"{result.fetched_size / 1e6:.1f} MB"
+        click.echo(f"fetched  {result.fetched} chunks ({size}), {result.local} were here")
+        click.echo(f"before   {result.previous or 'none'}")
+    click.echo(f"start    appliance up -c {result.settings}")

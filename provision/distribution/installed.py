@@ -1,0 +1,271 @@
+"""A published appliance as a VM: untouched images below, differencing images that take all writes.
+
+Each version has a directory with its untouched images and the differencing ones on top of them. So
+an update, a rollback and a reset are each one exchange of the medium in a slot, which VirtualBox
+does in one step; the untouched image is where the next version takes most of its chunks from; and
+any number of linked clones share it. What is installed is kept in the VM's own extra data.
+"""
+
+import contextlib
+import shutil
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.distribution.manifest import Disk, Manifest
+from provision.errors import HypervisorError
+from provision.machine.virtualbox import CONTROLLER, VirtualBoxMachine, translated
+from provision.progress import step
+from vbox import VBoxError, extradata, machine, medium
+from vbox.machine import Machine
+
+PUBLISHED, PREVIOUS, RESETS = "appliance/published", "appliance/previous", "appliance/resets"
+ROOT_PORT = 0
+_POLL_SECONDS = 1.0
+_NAMESPACE = uuid.UUID("0d4cbb2e-2f5e-5a3c-8c0d-3f6a2f9f4c11")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """The appliance of one seat.
+
+    Args:
+        machine: its VM, defined or not.
+    """
+
+    machine: VirtualBoxMachine
+
+    @property
+    def versions(self) -> Path:
+        """A directory for each version that is here."""
+        return self.machine.folder / "versions"
+
+    def image(self, version: str, disk: str) -> Path:
+        """The untouched image of a disk."""
+        return self.versions / version / f"{disk}.vdi"
+
+    def identity(self, version: str, disk: str) -> uuid.UUID:
+        """The UUID of an untouched image; the same each time it is made here."""
+        return uuid.uuid5(_NAMESPACE, f"{self.machine.folder}/{version}/{disk}")
+
+    def version(self) -> str | None:
+        """The version that is installed; None: no VM, or not one that was pulled."""
+        found = self.machine.find()
+        live = self._data(found).get(PUBLISHED) if found else None
+        return Path(live).parent.name if live else None
+
+    def has(self, port: int) -> bool:
+        """Whether the VM has a disk in a slot."""
+        found = self.machine.find()
+        return found is not None and any(each.port == port for each in found.attachments)
+
+    def require_off(self, *, patience: float = 0) -> None:
+        """Make sure that disks may be exchanged.
+
+        Args:
+            patience: seconds to wait for the VM to be shut down.
+
+        Raises:
+            HypervisorError: it runs, is saved, or has snapshots.
+        """
+        found = self.machine.find()
+        if found is None:
+            return
+        name = self.machine.config.name
+        if found.state in machine.RUNNING and patience > 0:
+            with step(f"wait until {name} is shut down"), translated():
+                deadline = time.monotonic() + patience
+                while found.state in machine.RUNNING and time.monotonic() < deadline:
+                    time.sleep(_POLL_SECONDS)
+                    found = machine.show(self.machine.manage, found.uuid)
+        if found.state not in machine.OFF:
+            raise HypervisorError(
+                f"the VM {name!r} is {found.state}, so its disks stay as they are",
+                hint="shut it down and call this again: nothing that is here is fetched twice;"
+                " or let it wait with --wait SECONDS",
+            )
+        if found.state in {"saved", "aborted-saved"}:
+            raise HypervisorError(
+                f"the VM {name!r} is saved in mid-work, so its disks stay as they are",
+                hint="start it and shut it down",
+            )
+        if "CurrentSnapshotUUID" in found.properties:
+            raise HypervisorError(
+                f"the VM {name!r} has snapshots, which hold on to its disks",
+                hint="`appliance snapshot list`, then `appliance snapshot delete NAME`",
+            )
+
+    def install(self, version: str, disks: Mapping[int, str], *, mac: str) -> None:
+        """Make the VM from the untouched images of a version.
+
+        Args:
+            version: the version's directory.
+            disks: the name of the disk in each slot.
+            mac: of its network card, 12 hexadecimal digits.
+        """
+        self.make({port: self.image(version, disk) for port, disk in disks.items()}, version, mac)
+
+    def make(self, bases: Mapping[int, Path], version: str, mac: str) -> None:
+        """Make the VM with a differencing image on each of ``bases``; for a linked clone too."""
+        manage = self.machine.manage
+
+        def attach(made: Machine) -> None:
+            for port, base in bases.items():
+                live = self._derive(base, version)
+                medium.attach(manage, made, CONTROLLER, port, live)
+                if port == ROOT_PORT:
+                    extradata.write(manage, made.uuid, PUBLISHED, str(live))
+            machine.modify(manage, made, macaddress1=mac)
+
+        with step(f"define the VM {self.machine.config.name}"):
+            self.machine.make(attach, ports=len(bases))
+        self.tidy()
+
+    def switch(self, version: str, disks: Mapping[int, str]) -> None:
+        """Exchange the root disk for another version's; every other disk that is there stays.
+
+        Killed anywhere, the VM has either the old root disk or the new one, and the next call
+        finishes.
+
+        Args:
+            version: the version's directory.
+            disks: the name of the disk in each slot.
+        """
+        manage, found = self.machine.manage, self.machine.get()
+        config = self.machine.config
+        with translated(), step(f"switch {config.name} to {version}"):
+            there = {each.port: each.medium for each in found.attachments}
+            for port, disk in disks.items():
+                if port != ROOT_PORT and port not in there:
+                    live = self._derive(self.image(version, disk), version)
+                    medium.attach(manage, found, CONTROLLER, port, live)
+            live = there.get(ROOT_PORT, Path())
+            if live.parent != self.versions / version:  # else we were killed right after this step
+                data = self._data(found)
+                if PUBLISHED in data and data[PUBLISHED] == str(live):
+                    extradata.write(manage, found.uuid, PREVIOUS, data[PUBLISHED])
+                live = self._derive(
+                    self.image(version, disks[ROOT_PORT]), version, resets=data.get(RESETS) == "on"
+                )
+                medium.attach(manage, found, CONTROLLER, ROOT_PORT, live)
+            extradata.write(manage, found.uuid, PUBLISHED, str(live))
+            machine.modify(
+                manage,
+                found,
+                memory=config.memory >> 20,
+                cpus=config.cpus,
+                description=f"{config.name} {config.version}, made by `appliance`",
+            )
+        self.tidy()
+
+    def rollback(self) -> str:
+        """Put the last version's root disk back, as it was left; return that version.
+
+        Raises:
+            HypervisorError: there is none.
+        """
+        manage, found = self.machine.manage, self.machine.get()
+        with translated():
+            data = self._data(found)
+            last = data.get(PREVIOUS, "")
+            if not last or last == data.get(PUBLISHED) or not Path(last).exists():
+                raise HypervisorError(f"no earlier version of {found.name!r} is kept here")
+            with step(f"roll {found.name} back to {Path(last).parent.name}"):
+                medium.attach(manage, found, CONTROLLER, ROOT_PORT, Path(last))
+                extradata.write(manage, found.uuid, PREVIOUS, data[PUBLISHED])
+                extradata.write(manage, found.uuid, PUBLISHED, last)
+        return Path(last).parent.name
+
+    def reset(self, *, clear_home: bool = False) -> None:
+        """Bring the root disk, and the users' files if asked, back to what was published.
+
+        Raises:
+            HypervisorError: the VM was not pulled.
+        """
+        manage, found = self.machine.manage, self.machine.get()
+        with translated(), step(f"reset {found.name}"):
+            data = self._published(found)
+            version = Path(data[PUBLISHED]).parent.name
+            for each in found.attachments:
+                if each.port != ROOT_PORT and not clear_home:
+                    continue
+                resets = each.port == ROOT_PORT and data.get(RESETS) == "on"
+                live = self._derive(self._base(each.medium), version, resets=resets)
+                medium.attach(manage, found, CONTROLLER, each.port, live)
+                if each.port == ROOT_PORT:
+                    extradata.write(manage, found.uuid, PUBLISHED, str(live))
+        self.tidy()
+
+    def reset_at_start(self, *, wanted: bool) -> None:
+        """Have the root disk go back to what was published at each start of the VM, or not."""
+        manage, found = self.machine.manage, self.machine.get()
+        with translated():
+            data = self._published(found)
+            medium.reset_at_start(manage, Path(data[PUBLISHED]), wanted=wanted)
+            extradata.write(manage, found.uuid, RESETS, "on" if wanted else None)
+
+    def bases(self) -> dict[int, Path]:
+        """The untouched image under the disk in each slot.
+
+        Raises:
+            HypervisorError: the VM was not pulled.
+        """
+        found = self.machine.get()
+        with translated():
+            self._published(found)
+            return {each.port: self._base(each.medium) for each in found.attachments}
+
+    def tidy(self) -> None:
+        """Delete images that neither the VM, its last version nor a linked clone needs."""
+        manage, found = self.machine.manage, self.machine.get()
+        with translated():
+            data = self._data(found)
+            kept = {each.medium for each in found.attachments}
+            kept |= {Path(data[key]) for key in (PUBLISHED, PREVIOUS) if key in data}
+            needed = set()
+            for live in kept:
+                with contextlib.suppress(VBoxError):
+                    needed.add(self._base(live))
+            for image in sorted(self.versions.glob("*/*.live.*.vdi")):
+                if image not in kept:
+                    medium.delete(manage, image)
+            for image in sorted(self.versions.glob("*/*.vdi")):
+                if image not in kept | needed:
+                    with contextlib.suppress(VBoxError):  # a linked clone stands on it
+                        medium.delete(manage, image)
+            for directory in self.versions.iterdir():
+                if not any(directory.glob("*.vdi")):
+                    shutil.rmtree(directory)
+
+    def _derive(self, base: Path, version: str, *, resets: bool = False) -> Path:
+        directory = self.versions / version
+        directory.mkdir(parents=True, exist_ok=True)
+        live = directory / f"{base.stem}.live.{uuid.uuid4().hex[:8]}.vdi"
+        medium.derive(self.machine.manage, base, live)
+        if resets:
+            medium.reset_at_start(self.machine.manage, live, wanted=True)
+        return live
+
+    def _base(self, live: Path) -> Path:
+        manage = self.machine.manage
+        return medium.inspect(manage, medium.inspect(manage, live).parent).location
+
+    def _data(self, found: Machine) -> Mapping[str, str]:
+        with translated():
+            return extradata.read(self.machine.manage, found.uuid)
+
+    def _published(self, found: Machine) -> Mapping[str, str]:
+        data = self._data(found)
+        if PUBLISHED not in data:
+            raise HypervisorError(
+                f"the VM {found.name!r} was not pulled from a published folder",
+                hint="`appliance pull` makes one that can be reset and cloned",
+            )
+        return data
+
+
+def slots(described: Manifest) -> dict[int, Disk]:
+    """Which disk goes into which slot."""
+    return dict(enumerate(described.disks))

@@ -1,0 +1,332 @@
+"""Bring a channel's version to a seat: trust, fetch what is missing, switch.
+
+The order is what makes it safe. Nothing is believed before the signature; nothing is attached to
+the VM before its image was read back and found to be the published one; and the exchange of the
+root disk is one step of VirtualBox's.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision import progress
+from provision.config import Config, load
+from provision.distribution import channel, chunks, manifest, seats
+from provision.distribution.assemble import Fetch, Report, Seed, assemble, present
+from provision.distribution.channel import Channel
+from provision.distribution.chunks import Piece, write_whole
+from provision.distribution.installed import Installed, slots
+from provision.distribution.manifest import MANIFEST, SUMS, Manifest
+from provision.distribution.seats import Seat
+from provision.distribution.source import MissingError, Source
+from provision.errors import ApplianceError, HypervisorError, UsageError, VerificationError
+from provision.machine.virtualbox import VirtualBoxMachine
+from provision.ova import minisign
+from vbox import VBoxManage
+
+KEY = "minisign.pub"
+SERIALS = "serials.json"
+SETTINGS = "appliance.yml"
+ADMIN_KEY = "id_ed25519"
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What a pull came to.
+
+    Args:
+        name: the VM.
+        version: the version that is installed now.
+        previous: the one before; None: there was none.
+        changed: whether anything was done.
+        local: chunks that this host had already.
+        fetched: chunks that were fetched.
+        fetched_size: bytes of these.
+        settings: the seat's own appliance.yml, for the other verbs.
+    """
+
+    name: str
+    version: str
+    previous: str | None
+    changed: bool
+    local: int
+    fetched: int
+    fetched_size: int
+    settings: Path
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A version that a channel offers, its signature verified.
+
+    Args:
+        channel: the channel and its serial.
+        key: who signed it.
+        sums: digest of each of the version's files.
+    """
+
+    channel: Channel
+    key: minisign.PublicKey
+    sums: Mapping[str, str]
+
+    def get(self, source: Source, file: str) -> bytes:
+        """Fetch one of the version's files.
+
+        Raises:
+            VerificationError: it is not the file that was signed.
+        """
+        data = source.get(f"versions/{self.channel.version}/{file}")
+        if hashlib.sha256(data).hexdigest() != self.sums.get(file):
+            raise VerificationError(f"{file} of {self.channel.version} is not the signed one")
+        return data
+
+
+def verified(source: Source, name: str, keys: Sequence[minisign.PublicKey]) -> Offer:
+    """Fetch what a channel offers and check its signature.
+
+    Args:
+        source: the published folder.
+        name: the channel.
+        keys: whom to trust.
+
+    Raises:
+        VerificationError: the signature is wrong, missing, or of another key.
+        SourceError: it cannot be fetched.
+    """
+    try:
+        signature = source.get(channel.path(name))
+    except MissingError as error:
+        raise VerificationError(f"there is no signed channel {name!r}: {error}") from error
+    claimed = channel.claim(signature)
+    sums = source.get(f"versions/{claimed.version}/{SUMS}")
+    for number, key in enumerate(keys, 1):
+        try:
+            found = channel.verify(signature, sums, key, name)
+        except VerificationError:
+            if number == len(keys):
+                raise
+            continue
+        lines = (line.split("  ", 1) for line in sums.decode().splitlines())
+        return Offer(found, key, {file: digest for digest, file in lines})
+    raise UsageError(
+        "no publisher's key is known on this seat, so nothing can be trusted",
+        hint="get the publisher's minisign.pub by hand and give it once: --key minisign.pub",
+    )
+
+
+def pull(
+    source: Source,
+    folders: Path,
+    manage: VBoxManage,
+    *,
+    key: Path | None = None,
+    name: str = "{name}",
+    seat: Seat | None = None,
+    channel_name: str = "stable",
+    patience: float = 0,
+    neighbours: Callable[[Fetch], contextlib.AbstractContextManager[Fetch]] | None = None,
+) -> Pulled:
+    """Install or update the appliance of this seat.
+
+    Args:
+        source: the published folder.
+        folders: has, or gets, a folder for each appliance of this host.
+        manage: the VirtualBox.
+        key: the publisher's public key; needed the first time, pinned from then on.
+        name: the VM's name, in which ``{name}`` is the published one and ``{seat}`` the number.
+        seat: the line of the seat file that is ours.
+        channel_name: the channel to follow.
+        patience: seconds to wait for a running VM to be shut down.
+        neighbours: turns the fetch from ``source`` into one that asks other seats first.
+
+    Raises:
+        VerificationError: signature, serial or content is wrong; nothing was changed.
+        HostNotReadyError: no room, or the source does not answer; the next pull goes on.
+        HypervisorError: the VM runs, or VirtualBox failed; the old version is as it was.
+    """
+    seat = seat or Seat(0)
+    keys = [path for path in (key, *sorted(folders.glob(f"*/{KEY}"))) if path]
+    offer = verified(source, channel_name, [minisign.public_key(path) for path in keys])
+    described = manifest.read(offer.get(source, MANIFEST))
+    own = manifest.checked_name(seat.name or seats.named(name, described.name, seat.number))
+    config = seats.configured(described.definition, seat, own)
+    here = Installed(VirtualBoxMachine(config, manage, folders / own, folders / own / ADMIN_KEY))
+    here.machine.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    settings = here.machine.folder / SETTINGS
+    with _alone(here.machine.folder):
+        _check_pin(here.machine.folder, offer)
+        version, before = offer.channel.version, here.version()
+        if before == version:
+            return Pulled(own, version, before, False, 0, 0, 0, settings)
+        _check_free(here, before)
+        report = _download(source, offer, described, here, neighbours)
+        here.require_off(patience=patience)
+        _pin(here.machine.folder, offer)
+        write_whole(settings, _settings(config).encode())
+        names = {port: disk.name for port, disk in slots(described).items()}
+        if before is None:
+            here.install(version, names, mac=seat.mac or seats.mac(own))
+        else:
+            here.switch(version, names)
+    return Pulled(
+        own, version, before, True,
+        report.local + report.resumed, report.fetched, report.fetched_size, settings,
+    )  # fmt: skip
+
+
+def roll_back(folders: Path, manage: VBoxManage, name: str, *, patience: float = 0) -> str:
+    """Put the version before back, as it was left; return it.
+
+    Raises:
+        HypervisorError: there is none, or the VM runs.
+    """
+    here = opened(folders, manage, name)
+    with _alone(here.machine.folder):
+        here.require_off(patience=patience)
+        return here.rollback()
+
+
+def opened(folders: Path, manage: VBoxManage, name: str) -> Installed:
+    """The appliance of this name that was pulled to this host.
+
+    Args:
+        folders: as for `pull`.
+        manage: the VirtualBox.
+        name: its name; ``{name}``: the only one that there is.
+
+    Raises:
+        UsageError: there is none, or more than one.
+    """
+    there = sorted(path.parent.name for path in folders.glob(f"*/{SETTINGS}"))
+    if name == "{name}" and len(there) == 1:
+        name = there[0]
+    if name not in there:
+        raise UsageError(
+            f"which appliance? Pulled to this host: {', '.join(there) or 'none'}",
+            hint="name it: --name NAME" if there else "appliance pull SOURCE --key minisign.pub",
+        )
+    config = load(folders / name / SETTINGS)
+    return Installed(VirtualBoxMachine(config, manage, folders / name, folders / name / ADMIN_KEY))
+
+
+def _download(
+    source: Source,
+    offer: Offer,
+    described: Manifest,
+    here: Installed,
+    neighbours: Callable[[Fetch], contextlib.AbstractContextManager[Fetch]] | None,
+) -> Report:
+    """Have the untouched image of every disk that will be attached."""
+    directory = here.versions / offer.channel.version
+    directory.mkdir(parents=True, exist_ok=True)
+    seeds = list(_seeds(here.machine.folder.parent))
+    total = Report()
+
+    def plain(piece: Piece) -> bytes:
+        path = f"chunks/{chunks.relative(piece.name)}"
+        try:
+            return chunks.decompress(source.get(path), piece.name)
+        except VerificationError:  # spoilt on the way? what is spoilt at the source stays so
+            return chunks.decompress(source.get(path), piece.name)
+
+    with neighbours(plain) if neighbours else contextlib.nullcontext(plain) as fetch:
+        for port, disk in slots(described).items():
+            if disk.keep and here.has(port):
+                continue
+            listed = offer.get(source, disk.pieces_file)
+            target = here.image(offer.channel.version, disk.name)
+            with progress.step(f"the {disk.name} disk of version {described.version}"):
+                if target.exists() and present(target, disk):
+                    continue
+                report = assemble(
+                    disk,
+                    manifest.read_pieces(listed),
+                    target,
+                    identity=here.identity(offer.channel.version, disk.name),
+                    fetch=fetch,
+                    seeds=seeds,
+                )
+            write_whole(directory / disk.pieces_file, listed)
+            total.resumed += report.resumed
+            total.local += report.local
+            total.fetched += report.fetched
+            total.fetched_size += report.fetched_size
+    return total
+
+
+def _seeds(folders: Path) -> Iterator[Seed]:
+    """Every untouched image on this host, the newest first."""
+    lists = folders.glob("*/versions/*/*.chunks.zst")
+    for path in sorted(lists, key=lambda path: path.stat().st_mtime, reverse=True):
+        image = path.with_name(path.name.replace(".chunks.zst", ".vdi"))
+        if image.exists():
+            with contextlib.suppress(VerificationError):
+                yield Seed(image, manifest.read_pieces(path.read_bytes()))
+
+
+def _check_pin(folder: Path, offer: Offer) -> None:
+    """Compare with what this appliance saw before: its publisher, and how far the channel was."""
+    if (folder / KEY).exists() and minisign.public_key(folder / KEY) != offer.key:
+        raise VerificationError(
+            f"{folder.name} is from another publisher than the one of {offer.channel.version}",
+            hint=f"if the publisher really has a new key, remove {folder / KEY} and give --key",
+        )
+    seen = _serials(folder).get(offer.channel.name)
+    now = [offer.channel.serial, offer.channel.version]
+    if seen and (now[0] < seen[0] or (now[0] == seen[0] and now != seen)):
+        raise VerificationError(
+            f"the channel {offer.channel.name!r} went back: this seat has seen number {seen[0]}"
+            f" ({seen[1]}), the source offers number {now[0]} ({now[1]})",
+            hint="is it an old copy of the folder? To go back on purpose: appliance pull --rollback"
+            " here, or publish the old version anew",
+        )
+
+
+def _pin(folder: Path, offer: Offer) -> None:
+    write_whole(folder / KEY, offer.key.text().encode())
+    now = {offer.channel.name: [offer.channel.serial, offer.channel.version]}
+    write_whole(folder / SERIALS, json.dumps({**_serials(folder), **now}).encode())
+
+
+def _serials(folder: Path) -> dict[str, list[Any]]:
+    try:
+        found: dict[str, list[Any]] = json.loads((folder / SERIALS).read_text())
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _check_free(here: Installed, before: str | None) -> None:
+    """A VM of the same name that was not pulled is somebody's work."""
+    if before is None and here.machine.find():
+        raise HypervisorError(
+            f"the VM {here.machine.config.name!r} was made in another way and is left alone",
+            hint="pull under another name: --name NAME; or `appliance destroy` it first",
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "pull.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ApplianceError(
+                f"another pull of {folder.name} is at work on this host",
+                hint="let it finish; the second has nothing to do then",
+            ) from error
+        yield
+
+
+def _settings(config: Config) -> str:
+    """An appliance.yml (JSON is YAML) for the verbs that start and reach the VM."""
+    return (
+        "# Written by `appliance pull`; it is written anew with each version.\n"
+        + json.dumps(manifest.definition(config), indent=1)
+        + "\n"
+    )

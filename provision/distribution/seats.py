@@ -1,0 +1,152 @@
+"""Who is who in a room: a number, and a name, an address and ports of its own for each seat.
+
+The seat file is CSV with a header; only ``seat`` is required::
+
+    seat,name,address,mac,memory,ssh,notebook
+    1,sage-01,10.0.0.11,,4G,2222,8000
+    2,sage-02,10.0.0.12,,,,
+
+``ssh`` and ``notebook``, or any other name of a forward, are ports of the seat's host.
+"""
+
+import csv
+import hashlib
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from provision.config import Config
+from provision.errors import UsageError
+
+PATTERN = "{name}-{seat:02d}"
+_KNOWN = ("seat", "name", "address", "mac", "memory", "cpus")
+_MAC = re.compile(r"[0-9A-F]{12}")
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One seat of the room, as the seat file has it.
+
+    Args:
+        number: from 1.
+        name: its VM's name; empty: by pattern.
+        address: of its host in the room; empty: unknown.
+        mac: of its VM's network card, 12 digits; empty: made from the name.
+        settings: keys of appliance.yml that differ here.
+        ports: host ports by the name of the forward.
+    """
+
+    number: int
+    name: str = ""
+    address: str = ""
+    mac: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    ports: Mapping[str, int] = field(default_factory=dict)
+
+
+def read(path: Path) -> dict[int, Seat]:
+    """Read a seat file.
+
+    Raises:
+        UsageError: a line of it is wrong; the message says which and why.
+    """
+    found: dict[int, Seat] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            for row in csv.DictReader(file):
+                seat = _seat({key: (row[key] or "").strip() for key in row if key})
+                if seat.number in found:
+                    raise ValueError(f"seat {seat.number} comes twice")
+                if seat.name and seat.name in (other.name for other in found.values()):
+                    raise ValueError(f"the name {seat.name!r} comes twice")
+                found[seat.number] = seat
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, csv.Error) as error:
+        raise UsageError(f"{path}, after {len(found)} good lines: {error}") from error
+    return found
+
+
+def find(path: Path | None, number: int | None) -> Seat:
+    """One seat of a seat file; without a file a seat that has only its number.
+
+    Raises:
+        UsageError: it is not in the file.
+    """
+    if path is None:
+        return Seat(number or 0)
+    if number is None:
+        raise UsageError("which line of the seat file is ours?", hint="give --seat NUMBER")
+    known = read(path)
+    if number not in known:
+        raise UsageError(f"there is no seat {number} in {path}")
+    return known[number]
+
+
+def named(pattern: str, name: str, number: int) -> str:
+    """A seat's name by a pattern such as ``sage-{seat:02d}``.
+
+    Raises:
+        UsageError: it is no such pattern.
+    """
+    try:
+        return pattern.format(name=name, seat=number)
+    except (KeyError, IndexError, ValueError) as error:
+        raise UsageError(f"{pattern!r} is no pattern like {PATTERN!r}") from error
+
+
+def mac(name: str) -> str:
+    """A stable network address from a VM's name, in the range of VirtualBox's own."""
+    return "080027" + hashlib.sha256(name.encode()).hexdigest()[:6].upper()
+
+
+def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> Config:
+    """The configuration of the VM of one seat.
+
+    Raises:
+        UsageError: the seat asks for a forward that the appliance does not have.
+    """
+    forwards = dict(definition["network"]["forwards"])
+    for forward, port in seat.ports.items():
+        if forward not in forwards:
+            raise UsageError(
+                f"seat {seat.number} has a port for {forward!r}; the appliance has"
+                f" {', '.join(sorted(forwards)) or 'no forwards'}"
+            )
+        forwards[forward] = {**forwards[forward], "host": port}
+    values = {
+        **definition,
+        **seat.settings,
+        "name": name,
+        "network": {**definition["network"], "forwards": forwards},
+    }
+    return Config.model_validate(_frozen(values))
+
+
+def _seat(row: Mapping[str, str]) -> Seat:
+    number = int(row["seat"])
+    if number < 1:
+        raise ValueError(f"seat {number} is less than 1")
+    address = row.get("address", "")
+    if address:
+        ipaddress.ip_address(address)
+    hardware = row.get("mac", "").replace(":", "").replace("-", "").upper()
+    if hardware and not _MAC.fullmatch(hardware):
+        raise ValueError(f"{row['mac']!r} is no MAC address")
+    settings: dict[str, Any] = {}
+    if row.get("memory"):
+        settings["memory"] = row["memory"]
+    if row.get("cpus"):
+        settings["cpus"] = int(row["cpus"])
+    ports = {key: int(value) for key, value in row.items() if key not in _KNOWN and value}
+    return Seat(number, row.get("name", ""), address, hardware, settings, ports)
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples that the model has."""
+    if isinstance(value, dict):
+        return {key: _frozen(each) for key, each in value.items()}
+    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value

@@ -1,0 +1,158 @@
+"""Small real ext4 disks in several versions, a publisher, a folder behind HTTP."""
+
+import filecmp
+import functools
+import http.server
+import json
+import os
+import random
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision.config import Config
+from provision.distribution.installed import Installed
+from provision.distribution.manifest import definition
+from provision.distribution.publication import Image, Publication, Published
+from provision.distribution.pull import Pulled, pull
+from provision.distribution.pull import opened as find_installed
+from provision.distribution.source import opened
+from provision.process import require
+from vbox import VBoxManage
+
+
+def tree(place: Path, *, version: int, files: int = 60) -> Path:
+    """Files of half compressible content; each further version renews one in thirty."""
+    for number in range(files):
+        renewed = version if number % 30 == 0 else 1
+        source = random.Random(f"{number}-{renewed}")  # noqa: S311 (content for a test)
+        half = source.randbytes(source.randint(20_000, 200_000))
+        path = place / f"usr/lib/{number % 7}" / f"file{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(half + b"text " * (len(half) // 5))
+    (place / "version").write_text(f"{version}\n")
+    return place
+
+
+def disk(place: Path, image: Path, *, size: str = "96M") -> Path:
+    """An ext4 image of a tree; the same tree gives the same bytes."""
+    command = [
+        require("mke2fs", "e2fsprogs"), "-q", "-t", "ext4", "-b", "4096", "-d", str(place),
+        "-U", "6d3b1c8a-0d4e-4b5a-9d0b-3a0f9a1d2b11",
+        "-E", "hash_seed=6d3b1c8a-0d4e-4b5a-9d0b-3a0f9a1d2b11,root_owner=0:0",
+        str(image), size,
+    ]  # fmt: skip
+    for path in (place, *place.rglob("*")):
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+    subprocess.run(command, check=True, env={"E2FSPROGS_FAKE_TIME": "1700000000"})
+    return image
+
+
+def sbom(**versions: str) -> str:
+    """A bill of materials with these Debian packages."""
+    parts = [
+        {"name": name, "version": version, "purl": f"pkg:deb/debian/{name}@{version}"}
+        for name, version in versions.items()
+    ]
+    return json.dumps({"components": parts})
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A published folder with the key that signs it."""
+
+    publication: Publication
+    secret: Path
+    public: Path
+    images: dict[int, list[Image]]
+
+    @property
+    def root(self) -> Path:
+        return self.publication.root
+
+    def publish(self, version: int, channel: str = "stable") -> Published:
+        config = Config(name="sage", version=f"1.{version}")
+        return self.publication.publish(
+            self.images[version],
+            definition=definition(config),
+            sbom=sbom(bash=f"5.{version}", **({"nano": "8"} if version > 1 else {})),
+            secret=self.secret,
+            channel_name=channel,
+        )
+
+
+@dataclass(frozen=True)
+class Room:
+    """One seat: its folder and its VirtualBox."""
+
+    publisher: Publisher
+    manage: VBoxManage
+    folders: Path
+
+    def pull(self, place: str | None = None, **options: Any) -> Pulled:
+        self.folders.mkdir(exist_ok=True)
+        options.setdefault("key", self.publisher.public)
+        return pull(opened(place or str(self.publisher.root)), self.folders, self.manage, **options)
+
+    @property
+    def here(self) -> Installed:
+        return find_installed(self.folders, self.manage, "sage")
+
+    def root(self) -> Path:
+        """The untouched image below the VM's root disk."""
+        return self.here.bases()[0]
+
+    def assert_version(self, version: int) -> None:
+        """The VM's root disk is exactly the published one, and VirtualBox can read it."""
+        raw = self.folders / "check.raw"
+        raw.unlink(missing_ok=True)
+        live = self.here.machine.get().attachments[0].medium
+        self.manage.run("clonemedium", "disk", str(live), str(raw), "--format", "RAW")
+        self.manage.run("closemedium", "disk", str(raw))
+        same = filecmp.cmp(raw, self.publisher.images[version][0].raw, shallow=False)
+        raw.unlink()
+        assert same, f"the VM's root disk is not version {version}"
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A web server that counts, and that a test may break."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, root: Path, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), functools.partial(_Handler, directory=str(root)))
+        self.bytes = 0
+        self.requests: list[str] = []
+        self.die_after: int | None = None
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
+
+
+class _Handler(http.server.SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
+
+    def do_GET(self) -> None:
+        with self.server.lock:
+            self.server.requests.append(self.path)
+            limit = self.server.die_after
+            if limit is not None and self.server.bytes > limit:
+                self.close_connection = True
+                return
+        super().do_GET()
+
+    def copyfile(self, source: object, outputfile: object) -> None:
+        data = source.read()  # type: ignore[attr-defined]
+        with self.server.lock:
+            self.server.bytes += len(data)
+        outputfile.write(data)  # type: ignore[attr-defined]
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass

@@ -1,0 +1,310 @@
+"""Whatever goes wrong, the old appliance stays, and nothing unverified ever starts."""
+
+import errno
+import os
+import resource
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from publishing import Room, Server
+
+from provision.distribution import pull as pulling
+from provision.distribution.assemble import present
+from provision.distribution.manifest import read as read_manifest
+from provision.errors import (
+    ApplianceError,
+    HostNotReadyError,
+    HypervisorError,
+    UsageError,
+    VerificationError,
+)
+from provision.ova import minisign
+from vbox import VBoxManage, machine
+
+
+@pytest.fixture
+def updated(room: Room) -> Room:
+    """A seat with version 1; version 2 is published."""
+    room.publisher.publish(1)
+    room.pull()
+    room.publisher.publish(2)
+    return room
+
+
+def _assert_old(room: Room) -> None:
+    """Version 1 is attached, and every byte of its untouched image is right."""
+    name, described = room.publisher.publication.versions()[0]
+    assert room.here.version() == name
+    assert present(room.root(), described.disks[0])
+
+
+def _chunks(room: Room) -> list[Path]:
+    """Chunk files that the update needs and the seat lacks."""
+    publication = room.publisher.publication
+    (old, first), (new, second) = publication.versions()[:2]
+    known = {piece.name for piece in publication.pieces(old, first.disks[0])}
+    return [
+        publication.store.path(piece.name)
+        for piece in publication.pieces(new, second.disks[0])
+        if piece.name not in known
+    ]
+
+
+def test_no_key_is_known(room: Room) -> None:
+    room.publisher.publish(1)
+    with pytest.raises(UsageError, match="nothing can be trusted"):
+        room.pull(key=None)
+    assert machine.find(room.manage, "sage") == ()
+
+
+def test_signature_of_another_key(updated: Room, tmp_path: Path) -> None:
+    other = tmp_path / "other.key"
+    minisign.generate(other)
+    channel = updated.publisher.root / "channels/stable.minisig"
+    version = updated.publisher.publication.versions()[-1][0]
+    from provision.distribution.channel import Channel, sign
+
+    sums = (updated.publisher.root / "versions" / version / "SHA256SUMS").read_bytes()
+    channel.write_bytes(sign(Channel("stable", 9, version), sums, other))
+    with pytest.raises(VerificationError, match="was signed with key"):
+        updated.pull()
+    _assert_old(updated)
+
+
+def test_missing_signature(updated: Room) -> None:
+    (updated.publisher.root / "channels/stable.minisig").unlink()
+    with pytest.raises(VerificationError, match="no signed channel"):
+        updated.pull()
+    _assert_old(updated)
+
+
+def test_another_publisher_with_a_key_of_its_own(updated: Room, tmp_path: Path) -> None:
+    secret, public = tmp_path / "thief.key", tmp_path / "thief.pub"
+    public.write_text(minisign.generate(secret).text())
+    version = updated.publisher.publication.versions()[-1][0]
+    shutil.rmtree(updated.publisher.root / "channels")
+    updated.publisher.publication.promote(version, "stable", secret)
+    with pytest.raises(VerificationError, match="another publisher"):
+        updated.pull(key=public)
+    _assert_old(updated)
+
+
+def test_downgraded_channel(updated: Room, tmp_path: Path) -> None:
+    channel = updated.publisher.root / "channels/stable.minisig"
+    current = channel.read_bytes()
+    updated.pull()
+    updated.publisher.publish(3)
+    updated.pull()
+    channel.write_bytes(current)  # an old folder, correctly signed at its time
+    with pytest.raises(VerificationError, match="went back"):
+        updated.pull()
+    assert updated.here.version() == updated.publisher.publication.versions()[-1][0]
+
+
+@pytest.mark.parametrize(
+    "victim", ["manifest.json", "root.chunks.zst", "SHA256SUMS", "channel", "chunk"]
+)
+def test_one_flipped_bit(updated: Room, victim: str) -> None:
+    version = updated.publisher.publication.versions()[-1][0]
+    path = {
+        "channel": updated.publisher.root / "channels/stable.minisig",
+        "chunk": _chunks(updated)[0],
+    }.get(victim, updated.publisher.root / "versions" / version / victim)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(VerificationError):
+        updated.pull()
+    _assert_old(updated)
+
+
+def test_flipped_bit_in_what_the_seat_has(updated: Room) -> None:
+    """A spoilt untouched image is no source: its bad chunk is fetched."""
+    image = updated.root()
+    whole = image.read_bytes()
+    middle = len(whole) // 2
+    with image.open("r+b") as file:
+        file.seek(middle)
+        file.write(bytes([whole[middle] ^ 1]))
+    updated.pull()
+    name, described = updated.publisher.publication.versions()[-1]
+    assert updated.here.version() == name
+    assert present(updated.root(), described.disks[0])
+
+
+def test_server_gone_half_way(
+    updated: Room, serve: Callable[[Path], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provision.distribution.source.PAUSE_SECONDS", 0.01)
+    server = serve(updated.publisher.root)
+    sizes = [path.stat().st_size for path in _chunks(updated)]
+    server.die_after = sum(sizes) // 2 + 20_000
+    with pytest.raises(HostNotReadyError, match="does not answer") as caught:
+        updated.pull(server.url)
+    assert "not fetched again" in str(caught.value.hint)
+    _assert_old(updated)
+    server.die_after, before = None, len(server.requests)
+    pulled = updated.pull(server.url)
+    assert 0 < pulled.fetched < len(sizes)
+    assert len(server.requests) - before < len(sizes) + 8
+    updated.assert_version(2)
+
+
+def test_full_disk(updated: Room) -> None:
+    """As a write beyond a limit on file size fails, so does one on a full file system."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, limits[1]))
+    try:
+        with pytest.raises(HostNotReadyError, match="no room") as caught:
+            updated.pull()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "pull again" in str(caught.value.hint)
+    _assert_old(updated)
+    updated.pull()
+    updated.assert_version(2)
+
+
+def test_disk_that_fills_up_while_writing(updated: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(HostNotReadyError, match="no room"):
+            updated.pull()
+    _assert_old(updated)
+
+
+class Mortal(VBoxManage):
+    """A VBoxManage whose caller is killed (no handler runs) before its n-th change."""
+
+    left = 0
+    READ = ("showvminfo", "list", "getextradata", "showmediuminfo")
+
+    def run(self, *args: str, **options: object) -> str:  # type: ignore[override]
+        if args[0] not in self.READ:
+            Mortal.left -= 1
+            if Mortal.left < 0:
+                os._exit(137)
+        return super().run(*args, **options)  # type: ignore[arg-type]
+
+
+def _killed(room: Room, changes: int) -> bool:
+    """Pull in a process that dies before its change number ``changes``; False: it got through."""
+    child = os.fork()
+    if child == 0:
+        Mortal.left = changes
+        try:
+            Room(room.publisher, Mortal(room.manage.path, room.manage.env), room.folders).pull()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 137), "the pull failed where it should have gone on"
+    return status == 137
+
+
+def test_killed_at_every_step_of_an_update(updated: Room) -> None:
+    changes = 0
+    while _killed(updated, changes):
+        attached = updated.here.machine.get().attachments[0].medium
+        version = attached.parent.name
+        described = dict(updated.publisher.publication.versions())[version]
+        assert attached.exists()
+        assert present(attached.with_name("root.vdi"), described.disks[0])
+        changes += 1
+    assert changes > 5
+    updated.assert_version(2)
+    updated.here.rollback()
+    updated.assert_version(1)
+
+
+def test_killed_at_every_step_of_the_first_install(room: Room) -> None:
+    room.publisher.publish(1)
+    changes = 0
+    while _killed(room, changes):
+        changes += 1 if changes < 8 else 4
+    room.assert_version(1)
+    assert len(machine.find(room.manage, "sage")) == 1
+
+
+def test_killed_while_fetching(updated: Room, serve: Callable[[Path], Server]) -> None:
+    server = serve(updated.publisher.root)
+    child = os.fork()
+    if child == 0:
+        os.setpgid(0, 0)
+        updated.pull(server.url)
+        os._exit(0)
+    deadline = time.monotonic() + 20
+    while len(server.requests) < 8 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    _assert_old(updated)
+    updated.pull(server.url)
+    updated.assert_version(2)
+
+
+def test_two_pulls_at_once(updated: Room) -> None:
+    with (
+        pulling._alone(updated.here.machine.folder),
+        pytest.raises(ApplianceError, match="another pull"),
+    ):
+        updated.pull()
+    _assert_old(updated)
+
+
+@pytest.mark.parametrize("offset", [-20 * 365 * 86400, 20 * 365 * 86400])
+def test_clock_off_by_years(updated: Room, monkeypatch: pytest.MonkeyPatch, offset: float) -> None:
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + offset)
+    updated.pull()
+    updated.assert_version(2)
+
+
+def test_virtualbox_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from provision.machine.virtualbox import found
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(HostNotReadyError, match="VirtualBox is not installed") as caught:
+        found()
+    assert "install VirtualBox" in str(caught.value.hint)
+
+
+@pytest.fixture
+def running(updated: Room, running_manage: VBoxManage) -> Iterator[tuple[Room, Callable[[], None]]]:
+    """The seat with its VM powered on, and what powers it off."""
+    room = Room(updated.publisher, running_manage, updated.folders)
+    found = room.here.machine.get()
+    room.manage.run("modifyvm", found.uuid, "--vm-execution-engine=interpreter")
+    machine.start(room.manage, found)
+    yield room, lambda: machine.power_off(room.manage, found)
+    machine.power_off(room.manage, found)
+
+
+def test_running_vm_is_left_alone(running: tuple[Room, Callable[[], None]]) -> None:
+    room, power_off = running
+    with pytest.raises(HypervisorError, match="is running") as caught:
+        room.pull()
+    assert "--wait" in str(caught.value.hint)
+    assert room.here.machine.get().state == "running"
+    timer = threading.Timer(2, power_off)
+    timer.start()
+    pulled = room.pull(patience=60)
+    timer.join()
+    assert pulled.fetched == 0  # all of it came while the VM ran
+    assert room.here.version() == pulled.version
+
+
+def test_manifest_of_a_newer_program() -> None:
+    with pytest.raises(VerificationError, match="newer program"):
+        read_manifest(b'{"format": 2}')

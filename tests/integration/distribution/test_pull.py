@@ -1,0 +1,107 @@
+"""A seat with the real VBoxManage pulls what was published."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from publishing import Publisher, Room, Server
+
+from provision.distribution.seats import Seat, mac
+from provision.errors import HypervisorError
+from vbox import machine, nat
+
+
+def test_first_install_makes_the_vm(room: Room) -> None:
+    room.publisher.publish(1)
+    pulled = room.pull()
+    assert (pulled.changed, pulled.previous) == (True, None)
+    found = room.here.machine.get()
+    assert [each.port for each in found.attachments] == [0, 1]
+    assert found.properties["macaddress1"] == mac("sage")
+    assert {each.name for each in nat.listed(found)} == {"ssh", "notebook"}
+    room.assert_version(1)
+
+
+def test_update_fetches_only_what_changed_and_keeps_home(
+    room: Room, serve: Callable[[Path], Server]
+) -> None:
+    room.publisher.publish(1)
+    server = serve(room.publisher.root)
+    first = room.pull(server.url)
+    home = room.here.machine.get().attachments[1].medium
+    marked = home.read_bytes()
+    server.bytes = 0
+    expected = room.publisher.publish(2)
+    second = room.pull(server.url)
+    assert second.previous == first.version
+    assert second.fetched_size <= expected.new_size
+    assert server.bytes < 0.3 * expected.size
+    assert room.here.machine.get().attachments[1].medium == home
+    assert home.read_bytes() == marked
+    room.assert_version(2)
+
+
+def test_nothing_new_is_quick_and_changes_nothing(
+    room: Room, serve: Callable[[Path], Server]
+) -> None:
+    room.publisher.publish(1)
+    server = serve(room.publisher.root)
+    room.pull(server.url)
+    server.requests.clear()
+    begun = time.monotonic()
+    again = room.pull(server.url, key=None)
+    seconds = time.monotonic() - begun
+    assert not again.changed
+    assert len(server.requests) == 3
+    assert seconds < 1
+
+
+def test_rollback_returns_the_old_root_as_it_was_left(room: Room) -> None:
+    room.publisher.publish(1)
+    first = room.pull()
+    left = room.here.machine.get().attachments[0].medium
+    room.publisher.publish(2)
+    room.pull()
+    assert room.here.rollback() == first.version
+    assert room.here.machine.get().attachments[0].medium == left
+    room.assert_version(1)
+    room.here.rollback()  # and forth again
+    room.assert_version(2)
+
+
+def test_only_the_last_version_is_kept(room: Room) -> None:
+    versions = []
+    for number in (1, 2, 3):
+        room.publisher.publish(number)
+        versions.append(room.pull().version)
+    there = {path.name for path in room.here.versions.iterdir()}
+    assert there == set(versions)  # the first one's home disk is still in use
+    assert not (room.here.versions / versions[0] / "root.vdi").exists()
+    room.assert_version(3)
+
+
+def test_seat_has_its_own_name_address_and_ports(room: Room) -> None:
+    room.publisher.publish(1)
+    seat = Seat(7, mac="0800270000AA", ports={"ssh": 2207}, settings={"memory": "1G"})
+    pulled = room.pull(name="{name}-{seat:02d}", seat=seat)
+    assert pulled.name == "sage-07"
+    found = machine.find(room.manage, "sage-07")[0]
+    assert found.properties["macaddress1"] == "0800270000AA"
+    assert found.properties["memory"] == "1024"
+    assert {each.host_port for each in nat.listed(found)} == {2207, 8000}
+
+
+def test_another_vm_of_that_name_is_left_alone(room: Room, publisher: Publisher) -> None:
+    publisher.publish(1)
+    room.manage.run("createvm", "--name", "sage", "--register", "--basefolder", str(room.folders))
+    with pytest.raises(HypervisorError, match="did not make"):
+        room.pull()
+
+
+def test_a_second_seat_on_this_host_takes_all_from_the_first(room: Room) -> None:
+    room.publisher.publish(1)
+    room.pull()
+    second = room.pull(name="other")
+    assert second.fetched == 0
+    assert second.local > 0
