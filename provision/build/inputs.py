@@ -140,8 +140,19 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
 
 def roles_of(name: str) -> tuple[str, ...]:
     """The roles of one of our playbooks, in order."""
-    plays = YAML(typ="safe").load(resources.playbooks() / f"{name}.yml")
-    return tuple(role["role"] for play in plays for role in play["roles"])
+    return tuple(role["role"] for play in _plays(name) for role in play["roles"])
+
+
+def parts_of(name: str) -> tuple[tuple[str, str], ...]:
+    """The roles of which a playbook takes only one file of tasks, with that file's name."""
+    return tuple(
+        (
+            task["ansible.builtin.import_role"]["name"],
+            task["ansible.builtin.import_role"]["tasks_from"],
+        )
+        for play in _plays(name)
+        for task in play.get("tasks", ())
+    )
 
 
 def files(paths: Iterable[Path]) -> dict[str, str]:
@@ -165,17 +176,30 @@ def code(package: Any, *names: str) -> dict[str, str]:
 def _playbook_inputs(request: Request, name: str) -> Mapping[str, Any]:
     books, templates = resources.playbooks(), resources.templates() / "guest"
     roles = roles_of(name)
+    parts = [
+        path
+        for role, tasks in parts_of(name)
+        for path in (
+            books / "roles" / role / "tasks" / f"{tasks}.yml",
+            books / "roles" / role / "files",
+        )
+    ]
     config = request.config
     named = (*config.ca_certificates, *(source.key for source in config.apt_sources))
     # Where the sources were loaded from is part of the base already, and of the image.
     return {
         "playbook": files([books / f"{name}.yml"]),
-        "roles": files(books / "roles" / role for role in roles),
+        "roles": files([*(books / "roles" / role for role in roles), *parts]),
         "templates": files(templates / role for role in roles if (templates / role).is_dir()),
         "variables": request.variables_of(name),
         "files": files(Path(path) for path in named),
         "code": files([Path(__file__).with_name("guest.py")]),
     }
+
+
+def _plays(name: str) -> list[dict[str, Any]]:
+    plays: list[dict[str, Any]] = YAML(typ="safe").load(resources.playbooks() / f"{name}.yml")
+    return plays
 
 
 def _image(config: Config) -> Mapping[str, Any]:

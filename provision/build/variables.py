@@ -56,11 +56,35 @@ def playbook_variables(
         "mail_hostname": config.name,
         "mail_root": config.mail.root or "",
         "mail_smarthost": config.mail.smarthost or "",
+        **_notebook(config),
+        "sage_source": config.sage.source,
+        **{
+            f"sage_{name}": str(value)
+            for name in ("version", "path", "url", "sha256")
+            if (value := getattr(config.sage, name)) is not None
+        },
         "unattended_enabled": config.unattended_upgrades.enabled,
         "unattended_origins": config.unattended_upgrades.origins,
         "unattended_mail": config.unattended_upgrades.mail,
         "unattended_reboot": config.unattended_upgrades.reboot,
         "unattended_reboot_time": config.unattended_upgrades.reboot_time,
+    }
+
+
+def _notebook(config: Config) -> dict[str, Any]:
+    notebook = config.notebook
+    return {
+        "notebook_directory": str(notebook.directory),
+        "notebook_port": notebook.port,
+        "notebook_interface": notebook.interface,
+        "notebook_secure": config.https,
+        "notebook_timeout": notebook.timeout,
+        "notebook_session_expiry": notebook.session_expiry,
+        "notebook_accounts": notebook.accounts,
+        "notebook_server_pool": list(notebook.server_pool),
+        "notebook_sessions": config.sessions,
+        "notebook_network": notebook.network,
+        "notebook_limits": config.pool.limits.model_dump(),
     }
 
 
