@@ -203,7 +203,7 @@ def _make_bootable(system: FileSystem, image: Path) -> None:
 
 def grub_config(system: FileSystem) -> str:
     """/boot/grub/grub.cfg: the newest kernel by Debian's symlinks, on screen and serial line."""
-    arguments = f"root=UUID={system.identity} ro quiet console=ttyS0,115200 console=tty0"
+    arguments = f"root=UUID={system.identity} ro quiet console=tty0 console=ttyS0,115200"
     return f"""\
 # Static: /vmlinuz and /initrd.img are kept at the newest kernel by its packages.
 serial --unit=0 --speed=115200

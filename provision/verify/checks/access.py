@@ -37,7 +37,7 @@ def gather(guest: Guest) -> dict[str, Any]:
         "root": _opens(endpoint, "root"),
         "pool": {account: _opens(endpoint, account) for account in guest.config.pool_accounts[:1]},
         "notebook": bool(
-            execute(guest.client, "systemctl list-unit-files 'jupyterhub*' --no-legend").stdout
+            execute(guest.client, "systemctl list-unit-files notebook.service --no-legend").stdout
         ),
     }
 
