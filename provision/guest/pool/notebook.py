@@ -135,7 +135,11 @@ def hub_config(
             "-m",
             "jupyterhub_idle_culler",
         ),
-        *(f"--timeout={timeout or 10**9}", f"--max-age={session_expiry}", "--cull-every=60"),
+        *(
+            f"--timeout={timeout or 10**9}",
+            f"--max-age={session_expiry}",
+            f"--cull-every={min(60, max(5, timeout // 2 or 60))}",
+        ),
     ]
     scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
     culling = bool(timeout or session_expiry)

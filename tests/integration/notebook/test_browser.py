@@ -9,8 +9,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from provision.process import require
 
-PATIENCE = 180_000  # milliseconds: build hosts are busy
-SVG = "from IPython.display import SVG; SVG('<svg><circle r=\"9\"/></svg>')"
+PATIENCE = 60_000  # milliseconds: build hosts are busy
+DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="9"/></svg>'
+SVG = f"from IPython.display import SVG; SVG({DRAWING!r})"
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,13 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(autouse=True)
+def empty(guest: Guest) -> Iterator[None]:
+    """Leave no session behind, whatever happens."""
+    yield
+    guest.run("pkill -x ssh || true")
 
 
 def sign_in(browser: Browser, guest: Guest, name: str) -> Page:
@@ -54,7 +62,7 @@ def test_a_class_hour(browser: Browser, guest: Guest, tmp_path: Path) -> None:
     run(page, "x = 6 * 7; x")
     expect(outputs.first).to_contain_text("42")
     run(page, SVG)
-    page.wait_for_selector(".jp-Notebook .jp-OutputArea-output svg circle")
+    page.wait_for_selector(".jp-Notebook .jp-RenderedSVG :is(svg, img)")
     run(page, "open('out.txt', 'w').write('written in a cell')")
     expect(outputs.nth(2)).to_contain_text("17")
     with page.context.expect_page(timeout=PATIENCE) as opened:

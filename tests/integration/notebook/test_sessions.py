@@ -155,3 +155,38 @@ def test_accounts_are_made_by_the_teacher(guest: Guest) -> None:
     guest.run("notebook-accounts lock judy")
     with pytest.raises(RefusedError):
         Student(guest.url, "judy", "battery staple").sign_in()
+
+
+def test_an_idle_session_is_ended_and_its_files_stay(guest: Guest) -> None:
+    guest.run("cp /usr/local/bin/start-notebook /root/kept")
+    guest.run("sed -i 's/timeout=[0-9]*/timeout=10/' /usr/local/bin/start-notebook")
+    guest.run("systemctl restart notebook")
+    guest.wait()
+    try:
+        lazy = Student(guest.url, "lazy").sign_in().start()
+        lazy.kernel().shell("echo kept > work.txt")
+        _until(lambda: not lazy.ready(), 120)
+        assert guest.run("cat /home/students/lazy/work.txt") == "kept\n"
+    finally:
+        guest.run("mv /root/kept /usr/local/bin/start-notebook; systemctl restart notebook")
+
+
+def test_the_script_runs_by_hand(guest: Guest) -> None:
+    guest.run("systemctl stop notebook notebook-proxy")
+    guest.run("systemd-run --unit by-hand --uid sageadm /usr/local/bin/start-notebook")
+    try:
+        guest.wait()
+        hand = Student(guest.url, "hand").sign_in().start()
+        assert hand.kernel().run("1 + 1") == "2"
+    finally:
+        guest.run("systemctl stop by-hand")
+
+
+def test_the_script_reads_like_the_old_page(guest: Guest) -> None:
+    text = guest.run("cat /usr/local/bin/start-notebook")
+    for name in (
+        *("server_pool", "directory", "port", "interface", "secure", "timeout", "ulimit"),
+        "accounts",
+    ):
+        assert f"    {name}=" in text
+    assert '"nb1@localhost"' in text
