@@ -1,6 +1,9 @@
 """`appliance pull`: bring the published version to this seat."""
 
+import contextlib
 import json
+import platform
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,6 +39,12 @@ from provision.cli._options import as_json
     metavar="SECONDS",
     help="How long to wait for a running VM to be shut down.",
 )
+@click.option(
+    "--share",
+    type=click.IntRange(min=1),
+    metavar="SECONDS",
+    help="Exchange chunks with the other seats of the room, and serve on so long at the end.",
+)
 @click.option("--rollback", is_flag=True, help="Put the version before back, as it was left.")
 @as_json
 def command(
@@ -46,6 +55,7 @@ def command(
     seat: int | None,
     seats: Path | None,
     wait: int,
+    share: int | None,
     rollback: bool,
     as_json: bool,
 ) -> None:
@@ -56,9 +66,13 @@ def command(
     pull goes on where it was.
     """
     from provision.distribution import places
+    from provision.distribution.chunks import Store
+    from provision.distribution.peers import Sharing
     from provision.distribution.pull import pull, roll_back
+    from provision.distribution.room import report
     from provision.distribution.seats import find
-    from provision.distribution.source import opened
+    from provision.distribution.source import Web, opened
+    from provision.errors import ApplianceError
     from provision.machine.virtualbox import found
 
     ours = find(seats, seat)
@@ -68,16 +82,34 @@ def command(
         return
     if source is None:
         raise click.UsageError("give the URL or directory to pull from")
-    result = pull(
-        opened(source),
-        places.data(),
-        found(),
-        key=key,
-        name=name,
-        seat=ours,
-        channel_name=channel,
-        patience=wait,
-    )
+    origin = opened(source)
+    me = ours.name or (f"seat-{ours.number}" if ours.number else platform.node() or "seat")
+    with contextlib.ExitStack() as stack:
+        sharing = None
+        if share:
+            if not isinstance(origin, Web):
+                raise click.UsageError("--share needs the URL of `appliance classroom serve`")
+            sharing = stack.enter_context(Sharing(origin, me, Store(places.spool(me))))
+            stack.callback(shutil.rmtree, places.spool(me), ignore_errors=True)
+        try:
+            result = pull(
+                origin,
+                places.data(),
+                found(),
+                key=key,
+                name=name,
+                seat=ours,
+                channel_name=channel,
+                patience=wait,
+                neighbours=sharing.around if sharing else None,
+            )
+        except ApplianceError as error:
+            report(origin, me, state="failed", error=str(error)[:500])
+            raise
+        report(origin, me, state="ready", vm=result.name, version=result.version)
+        if sharing and share:
+            sharing.report(state="ready", vm=result.name, version=result.version)
+            sharing.linger(share)
     if as_json:
         click.echo(json.dumps({**asdict(result), "settings": str(result.settings)}))
         return

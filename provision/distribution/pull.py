@@ -129,7 +129,7 @@ def pull(
     seat: Seat | None = None,
     channel_name: str = "stable",
     patience: float = 0,
-    neighbours: Callable[[Fetch], contextlib.AbstractContextManager[Fetch]] | None = None,
+    neighbours: Callable[[Fetch], Fetch] | None = None,
 ) -> Pulled:
     """Install or update the appliance of this seat.
 
@@ -142,7 +142,8 @@ def pull(
         seat: the line of the seat file that is ours.
         channel_name: the channel to follow.
         patience: seconds to wait for a running VM to be shut down.
-        neighbours: turns the fetch from ``source`` into one that asks other seats first.
+        neighbours: turns what gets a compressed chunk from ``source`` into what has a chunk from
+            wherever is nearer, see `peers`.
 
     Raises:
         VerificationError: signature, serial or content is wrong; nothing was changed.
@@ -167,7 +168,7 @@ def pull(
         report = _download(source, offer, described, here, neighbours)
         here.require_off(patience=patience)
         _pin(here.machine.folder, offer)
-        write_whole(settings, _settings(config).encode())
+        write_whole(settings, settings_text(config).encode())
         names = {port: disk.name for port, disk in slots(described).items()}
         if before is None:
             here.install(version, names, mac=seat.mac or seats.mac(own))
@@ -219,7 +220,7 @@ def _download(
     offer: Offer,
     described: Manifest,
     here: Installed,
-    neighbours: Callable[[Fetch], contextlib.AbstractContextManager[Fetch]] | None,
+    neighbours: Callable[[Fetch], Fetch] | None,
 ) -> Report:
     """Have the untouched image of every disk that will be attached."""
     directory = here.versions / offer.channel.version
@@ -227,35 +228,37 @@ def _download(
     seeds = list(_seeds(here.machine.folder.parent))
     total = Report()
 
-    def plain(piece: Piece) -> bytes:
-        path = f"chunks/{chunks.relative(piece.name)}"
-        try:
-            return chunks.decompress(source.get(path), piece.name)
-        except VerificationError:  # spoilt on the way? what is spoilt at the source stays so
-            return chunks.decompress(source.get(path), piece.name)
+    def get(piece: Piece) -> bytes:
+        return source.get(f"chunks/{chunks.relative(piece.name)}")
 
-    with neighbours(plain) if neighbours else contextlib.nullcontext(plain) as fetch:
-        for port, disk in slots(described).items():
-            if disk.keep and here.has(port):
+    def plain(piece: Piece) -> bytes:
+        try:
+            return chunks.decompress(get(piece), piece.name)
+        except VerificationError:  # spoilt on the way? what is spoilt at the source stays so
+            return chunks.decompress(get(piece), piece.name)
+
+    fetch = neighbours(get) if neighbours else plain
+    for port, disk in slots(described).items():
+        if disk.keep and here.has(port):
+            continue
+        listed = offer.get(source, disk.pieces_file)
+        target = here.image(offer.channel.version, disk.name)
+        with progress.step(f"the {disk.name} disk of version {described.version}"):
+            if target.exists() and present(target, disk):
                 continue
-            listed = offer.get(source, disk.pieces_file)
-            target = here.image(offer.channel.version, disk.name)
-            with progress.step(f"the {disk.name} disk of version {described.version}"):
-                if target.exists() and present(target, disk):
-                    continue
-                report = assemble(
-                    disk,
-                    manifest.read_pieces(listed),
-                    target,
-                    identity=here.identity(offer.channel.version, disk.name),
-                    fetch=fetch,
-                    seeds=seeds,
-                )
-            write_whole(directory / disk.pieces_file, listed)
-            total.resumed += report.resumed
-            total.local += report.local
-            total.fetched += report.fetched
-            total.fetched_size += report.fetched_size
+            report = assemble(
+                disk,
+                manifest.read_pieces(listed),
+                target,
+                identity=here.identity(offer.channel.version, disk.name),
+                fetch=fetch,
+                seeds=seeds,
+            )
+        write_whole(directory / disk.pieces_file, listed)
+        total.resumed += report.resumed
+        total.local += report.local
+        total.fetched += report.fetched
+        total.fetched_size += report.fetched_size
     return total
 
 
@@ -323,7 +326,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _settings(config: Config) -> str:
+def settings_text(config: Config) -> str:
     """An appliance.yml (JSON is YAML) for the verbs that start and reach the VM."""
     return (
         "# Written by `appliance pull`; it is written anew with each version.\n"

@@ -69,3 +69,9 @@ def serve() -> Iterator[Callable[[Path], Server]]:
 def room(publisher: Publisher, manage: VBoxManage, tmp_path: Path) -> Room:
     """A seat with a VirtualBox, and somebody who publishes for it."""
     return Room(publisher, manage, tmp_path / "seat")
+
+
+@pytest.fixture
+def seat(room: Room) -> Room:
+    """The same, where ``room`` is the module."""
+    return room

@@ -1,0 +1,53 @@
+"""`appliance clone`: more copies of the pulled appliance on this host."""
+
+import json
+from pathlib import Path
+
+import click
+
+from provision.cli._options import as_json
+
+
+@click.command()
+@click.argument("name", default="{name}", required=False)
+@click.option("--count", type=click.IntRange(1, 250), required=True, help="How many copies.")
+@click.option(
+    "--linked/--full",
+    default=True,
+    show_default=True,
+    help="Share the published images, or copy them.",
+)
+@click.option("--pattern", default="{name}-{seat:02d}", show_default=True, help="Of the names.")
+@click.option(
+    "--seats",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A seat file (CSV) with names, ports and memory by number.",
+)
+@as_json
+def command(
+    name: str, count: int, linked: bool, pattern: str, seats: Path | None, as_json: bool
+) -> None:
+    """Make copies of the appliance NAME as it was published; no copy takes from another's changes.
+
+    Ports are laid out by number and shown. Copies that exist already are left as they are.
+    """
+    from provision.distribution import places
+    from provision.distribution.clone import clone
+    from provision.distribution.pull import opened
+    from provision.distribution.seats import read
+    from provision.machine.virtualbox import found
+
+    made = clone(
+        opened(places.data(), found(), name),
+        count,
+        linked=linked,
+        pattern=pattern,
+        known=read(seats) if seats else None,
+    )
+    if as_json:
+        rows = [{"name": c.name, "ports": c.ports, "settings": str(c.settings)} for c in made]
+        click.echo(json.dumps(rows))
+        return
+    for copy in made:
+        ports = "  ".join(f"{forward} {port}" for forward, port in copy.ports.items())
+        click.echo(f"{copy.name:<20} {ports}   appliance up -c {copy.settings}")

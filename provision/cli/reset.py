@@ -1,0 +1,48 @@
+"""`appliance reset`: back to what was published, between two lessons."""
+
+import json
+
+import click
+
+from provision.cli._options import as_json
+
+
+@click.command()
+@click.argument("name", default="{name}", required=False)
+@click.option(
+    "--home",
+    type=click.Choice(["keep", "clear"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of the users' files.",
+)
+@click.option(
+    "--wait",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="How long to wait for a running VM to be shut down.",
+)
+@click.option(
+    "--at-each-start",
+    type=click.Choice(["on", "off"]),
+    help="Have the root disk reset by itself at each start from now on, or no more.",
+)
+@as_json
+def command(name: str, home: str, wait: int, at_each_start: str | None, as_json: bool) -> None:
+    """Bring the root disk of the pulled appliance NAME back to the published version, in seconds.
+
+    The next start is a first boot: host keys and passwords are made anew.
+    """
+    from provision.distribution import places
+    from provision.distribution.pull import opened
+    from provision.machine.virtualbox import found
+
+    here = opened(places.data(), found(), name)
+    here.require_off(patience=wait)
+    if at_each_start:
+        here.reset_at_start(wanted=at_each_start == "on")
+    else:
+        here.reset(clear_home=home == "clear")
+    result = {"name": here.machine.config.name, "version": here.version()}
+    click.echo(json.dumps(result) if as_json else f"{result['name']}  {result['version']}")

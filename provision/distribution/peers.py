@@ -1,0 +1,227 @@
+"""Seats that share: each chunk leaves the server about once, whatever the number of seats.
+
+Every seat that pulls also serves chunks, and the server's list of seats says who does. For each
+chunk one seat is its keeper: the first by a hash over chunk and seat, so that all agree without
+asking. A seat asks the keeper, and the keeper asks the server, once. A keeper that is gone, late
+or lying only costs a detour: whoever is next is asked, the server last, and every chunk is
+believed only for its digest.
+"""
+
+import contextlib
+import hashlib
+import http.client
+import http.server
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from provision import progress
+from provision.distribution import chunks
+from provision.distribution.assemble import Fetch
+from provision.distribution.chunks import Piece, Store
+from provision.distribution.source import SourceError, Web
+from provision.errors import VerificationError
+
+Get = Callable[[Piece], bytes]
+
+REFRESH_SECONDS = 1.0
+GATHER_SECONDS = 2.0
+AWAY_SECONDS = 30.0
+PEER_TIMEOUT = 10.0
+_PROBES = 2  # seats that may be asked whether they have a chunk before the server is
+_STRIPES = 64
+
+
+class Sharing:
+    """This seat among the others; a context that serves as long as it lasts.
+
+    Args:
+        source: the room's server, see `room`.
+        name: this seat.
+        store: takes the chunks that are shared.
+        address: to listen on; every address of this host by default.
+        gather: seconds to wait for other seats before the first chunk.
+    """
+
+    def __init__(
+        self,
+        source: Web,
+        name: str,
+        store: Store,
+        *,
+        address: str = "0.0.0.0",  # noqa: S104 (the room is who it is for)
+        gather: float = GATHER_SECONDS,
+    ) -> None:
+        self.name, self.store = name, store
+        self.from_server = self.from_peers = 0
+        self._source, self._gather = source, gather
+        self._server = _Server((address, 0), self)
+        self._peers: dict[str, Web] = {}
+        self._away: dict[str, float] = {}
+        self._liars: set[str] = set()
+        self._report: dict[str, Any] = {}
+        self._locks = [threading.Lock() for _ in range(_STRIPES)]
+        self._ended = threading.Event()
+        self._get: Get | None = None
+
+    def __enter__(self) -> "Sharing":
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
+        self.report(state="pulling")
+        time.sleep(self._gather)
+        self._refresh()
+        threading.Thread(target=self._keep_refreshing, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self.report(port=None)
+
+    def report(self, **values: Any) -> None:
+        """Tell the room's server how this seat is; a server that takes no reports is no failure."""
+        self._report.update({"port": self._server.server_address[1], **values})
+        with contextlib.suppress(OSError, http.client.HTTPException, SourceError):
+            body = json.dumps(self._report).encode()
+            self._source.once("PUT", f"seats/{self.name}.json", body=body, timeout=PEER_TIMEOUT)
+
+    def linger(self, seconds: float) -> None:
+        """Serve on until no other seat is pulling, at most so long."""
+        deadline = time.monotonic() + seconds
+        with progress.step("share with the other seats"):
+            while time.monotonic() < deadline and self._refresh():
+                time.sleep(REFRESH_SECONDS)
+
+    def around(self, get: Get) -> Fetch:
+        """A fetch that asks the other seats, and ``get``, the server, where it must."""
+        self._get = get
+        return self.fetch
+
+    def fetch(self, piece: Piece) -> bytes:
+        """Have a chunk: from its keeper, else from the next, else from the server."""
+        for name in self._order(piece.name):
+            if name == self.name:
+                return self.keep(piece)
+            if content := self._ask(name, piece, keeper=True):
+                return content
+        return self.keep(piece)
+
+    def keep(self, piece: Piece) -> bytes:
+        """Have a chunk as its keeper: fetch it from the server unless somebody has it."""
+        with self._locks[int(piece.name[:4], 16) % _STRIPES]:
+            path = self.store.path(piece.name)
+            with contextlib.suppress(OSError, VerificationError):
+                return chunks.decompress(path.read_bytes(), piece.name)
+            others = [name for name in self._order(piece.name) if name != self.name]
+            for name in others[:_PROBES]:
+                if content := self._ask(name, piece, keeper=False):
+                    return content
+            assert self._get is not None  # noqa: S101 (`around` came first)
+            data = self._get(piece)
+            content = chunks.decompress(data, piece.name)
+            self.store.put(piece.name, data)
+            self.from_server += 1
+            return content
+
+    def ready(self) -> bool:
+        """Whether this seat can fetch for others."""
+        return self._get is not None
+
+    def _order(self, chunk: str) -> list[str]:
+        """The seats in the order in which they are asked for a chunk, this one among them."""
+        now = time.monotonic()
+        there = [
+            name
+            for name in self._peers
+            if self._away.get(name, 0) < now and name not in self._liars
+        ]
+        return sorted(
+            [*there, self.name],
+            key=lambda name: hashlib.blake2b(f"{chunk} {name}".encode(), digest_size=8).digest(),
+        )
+
+    def _ask(self, name: str, piece: Piece, *, keeper: bool) -> bytes | None:
+        peer = self._peers.get(name)
+        if peer is None:
+            return None
+        path = f"{'keeper' if keeper else 'chunks'}/{chunks.relative(piece.name)}"
+        try:
+            status, data = peer.once("GET", path, timeout=PEER_TIMEOUT)
+            if status != http.client.OK:
+                return None
+            content = chunks.decompress(data, piece.name)
+        except (OSError, http.client.HTTPException, SourceError):
+            self._away[name] = time.monotonic() + AWAY_SECONDS
+            return None
+        except VerificationError:
+            self._liars.add(name)
+            progress.note(f"seat {name} sent a damaged chunk and is not asked again")
+            return None
+        self.store.put(piece.name, data)
+        self.from_peers += 1
+        return content
+
+    def _refresh(self) -> bool:
+        """Read the list of seats; whether another one is still pulling."""
+        try:
+            status, data = self._source.once("GET", "seats/", timeout=PEER_TIMEOUT)
+            rows = json.loads(data) if status == http.client.OK else []
+        except (OSError, ValueError, http.client.HTTPException, SourceError):
+            return False
+        others = {
+            str(row["name"]): row for row in rows if row.get("port") and row["name"] != self.name
+        }
+        for name in set(self._peers) - set(others):
+            del self._peers[name]
+        for name, row in others.items():
+            url = f"http://{row['address']}:{int(row['port'])}"
+            known = self._peers.get(name)
+            if known is None or known.url != url:
+                self._peers[name] = Web(url, timeout=PEER_TIMEOUT, tries=1)
+                self._away.pop(name, None)
+        return any(row.get("state") == "pulling" for row in others.values())
+
+    def _keep_refreshing(self) -> None:
+        while not self._ended.wait(REFRESH_SECONDS):
+            self._refresh()
+            self.report()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, address: tuple[str, int], sharing: Sharing) -> None:
+        self.sharing = sharing
+        super().__init__(address, _Handler)
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    timeout = 60
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Serve ``/chunks/…`` from the store, ``/keeper/…`` also from the server."""
+        sharing = self.server.sharing
+        parts = urlsplit(self.path).path.split("/")
+        name = parts[-1].removesuffix(".zst")
+        data = b""
+        if len(parts) == 4 and len(name) == 64 and set(name) <= set("0123456789abcdef"):
+            path = sharing.store.path(name)
+            if parts[1] == "keeper" and not path.exists() and sharing.ready():
+                with contextlib.suppress(SourceError, VerificationError):
+                    sharing.keep(Piece(0, 0, name, 0))
+            with contextlib.suppress(OSError):
+                data = path.read_bytes()
+        self.send_response(http.client.OK if data else http.client.NOT_FOUND)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep quiet."""

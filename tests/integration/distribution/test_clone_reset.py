@@ -1,0 +1,75 @@
+"""Copies on one host, and the way back between lessons, in the real VirtualBox."""
+
+import time
+
+from publishing import Room
+
+from provision.distribution.clone import clone
+from provision.distribution.pull import opened
+from vbox import machine, medium, nat
+
+
+def test_linked_clones_share_the_image_and_nothing_else(room: Room) -> None:
+    room.publisher.publish(1)
+    room.pull()
+    begun = time.monotonic()
+    copies = clone(room.here, 3, linked=True)
+    assert time.monotonic() - begun < 90
+    assert [copy.name for copy in copies] == ["sage-01", "sage-02", "sage-03"]
+    found = [machine.find(room.manage, copy.name)[0] for copy in copies]
+    assert len({each.properties["macaddress1"] for each in found}) == 3
+    ports = [forward.host_port for each in found for forward in nat.listed(each)]
+    assert len(set(ports)) == 6
+    roots = [each.attachments[0].medium for each in found]
+    parents = {medium.inspect(room.manage, root).parent for root in roots}
+    assert parents == {medium.inspect(room.manage, room.root()).uuid}
+    assert all(root.stat().st_size < 4 << 20 for root in roots)
+    again = clone(room.here, 3, linked=True)  # nothing left to do
+    assert again == copies
+    # The source moves on; its copies keep what they stand on.
+    room.publisher.publish(2)
+    room.pull()
+    room.publisher.publish(3)
+    room.pull()
+    second = opened(room.folders, room.manage, "sage-02")
+    second.reset()
+    assert medium.inspect(room.manage, second.bases()[0]).usable
+    # And a copy can be updated by itself.
+    room.pull(name="sage-02")
+    assert second.version() == room.here.version()
+
+
+def test_full_clone_stands_on_its_own(room: Room) -> None:
+    room.publisher.publish(1)
+    room.pull()
+    clone(room.here, 1, linked=False)
+    copy = opened(room.folders, room.manage, "sage-01")
+    assert copy.bases()[0].is_relative_to(room.folders / "sage-01")
+
+
+def test_reset_takes_seconds_and_keeps_home(room: Room) -> None:
+    room.publisher.publish(1)
+    room.pull()
+    root, home = (each.medium for each in room.here.machine.get().attachments)
+    begun = time.monotonic()
+    room.here.reset()
+    assert time.monotonic() - begun < 10
+    now = [each.medium for each in room.here.machine.get().attachments]
+    assert (now[0] != root, now[1] == home) == (True, True)
+    assert not root.exists()
+    room.assert_version(1)
+    room.here.reset(clear_home=True)
+    assert room.here.machine.get().attachments[1].medium != home
+    assert not home.exists()
+
+
+def test_immutable_mode_survives_an_update(room: Room) -> None:
+    room.publisher.publish(1)
+    room.pull()
+    room.here.reset_at_start(wanted=True)
+    room.publisher.publish(2)
+    room.pull()
+    live = room.here.machine.get().attachments[0].medium
+    assert "Auto-Reset:     on" in room.manage.run("showmediuminfo", "disk", str(live))
+    room.here.reset_at_start(wanted=False)
+    assert "Auto-Reset:     off" in room.manage.run("showmediuminfo", "disk", str(live))

@@ -1,0 +1,208 @@
+"""Thirty seats and one server: each chunk leaves the server about once."""
+
+import http.client
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from publishing import Publisher, Room
+
+from provision.distribution import chunks, peers, room
+from provision.distribution.assemble import Report, assemble
+from provision.distribution.chunks import Store
+from provision.distribution.peers import Sharing
+from provision.distribution.source import Directory, Web
+from provision.errors import VerificationError
+
+SEATS = 30
+COPIES = 1.5
+
+
+@pytest.fixture
+def served(publisher: Publisher) -> Iterator[Callable[[], room.Server]]:
+    servers = []
+
+    def start() -> room.Server:
+        server = room.serve(publisher.root, "127.0.0.1", 0)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def _url(server: room.Server) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def _seat(
+    publisher: Publisher, url: str, number: int, place: Path, together: threading.Barrier
+) -> Report:
+    """One seat's share of the work, without a VirtualBox: its root disk, asked of the others."""
+    source = Web(url)
+    version, described = publisher.publication.versions()[-1]
+    disk = described.disks[0]
+    name = f"seat-{number}"
+    sharing = Sharing(source, name, Store(place / "spool"), address=f"127.0.1.{number}", gather=0)
+    sharing._report["state"] = "pulling"
+    with sharing:
+        together.wait(60)
+        sharing._refresh()
+        report = assemble(
+            disk,
+            publisher.publication.pieces(version, disk),
+            place / "root.vdi",
+            identity=uuid.uuid4(),
+            fetch=sharing.around(lambda piece: source.get(f"chunks/{chunks.relative(piece.name)}")),
+            workers=2,
+        )
+        sharing.report(state="ready", version=version)
+        together.wait(300)
+    return report
+
+
+def _all_seats(publisher: Publisher, url: str, base: Path, count: int) -> list[Report]:
+    together = threading.Barrier(count)
+    with ThreadPoolExecutor(count) as pool:
+        return list(
+            pool.map(
+                lambda number: _seat(publisher, url, number, base / str(number), together),
+                range(1, count + 1),
+            )
+        )
+
+
+@pytest.fixture
+def loopback_seats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All seats are on this host: a report's address is the loopback one that its seat has."""
+    original = room._keep
+
+    def keep(root: Path, name: str, values: dict[str, object]) -> None:
+        original(root, name, {**values, "address": f"127.0.1.{name.rpartition('-')[2]}"})
+
+    monkeypatch.setattr(room, "_keep", keep)
+
+
+def test_thirty_first_installs(
+    publisher: Publisher,
+    served: Callable[[], room.Server],
+    tmp_path: Path,
+    loopback_seats: None,
+) -> None:
+    publisher.publish(1)
+    _, described = publisher.publication.versions()[-1]
+    one = sum(
+        publisher.publication.store.path(name).stat().st_size
+        for name in {
+            piece.name
+            for piece in publisher.publication.pieces(
+                publisher.publication.versions()[-1][0], described.disks[0]
+            )
+        }
+    )
+    server = served()
+    _all_seats(publisher, _url(server), tmp_path, SEATS)
+    assert one <= server.sent <= COPIES * one
+    first = (tmp_path / "1/root.vdi").stat().st_size
+    assert all((tmp_path / str(n) / "root.vdi").stat().st_size == first for n in range(1, 31))
+
+
+def test_a_lying_and_a_dead_seat_cost_only_a_detour(
+    publisher: Publisher,
+    served: Callable[[], room.Server],
+    tmp_path: Path,
+    loopback_seats: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publisher.publish(1)
+    server = served()
+    source = Web(_url(server))
+    source.once("PUT", "seats/dead-9.json", body=b'{"port": 9, "state": "pulling"}')
+    honest = peers._Handler.do_GET
+
+    def lie(handler: peers._Handler) -> None:
+        if handler.server.sharing.name != "seat-2":
+            return honest(handler)
+        data = chunks.compress(b"not what you asked for")
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
+        return None
+
+    monkeypatch.setattr(peers._Handler, "do_GET", lie)
+    reports = _all_seats(publisher, _url(server), tmp_path, 4)
+    assert len({report.fetched for report in reports}) == 1  # all of it, everywhere
+
+
+def test_status_shows_the_room(publisher: Publisher, served: Callable[[], room.Server]) -> None:
+    publisher.publish(1)
+    source = Web(_url(served()))
+    room.report(source, "seat-1", state="ready", version="1.1-abc")
+    room.report(Directory(publisher.root), "seat-2", state="failed", error="no room")
+    rows = room.status(source)
+    assert rows == room.status(Directory(publisher.root)) or len(rows) == 2
+    assert [(row["name"], row["state"]) for row in rows] == [
+        ("seat-1", "ready"), ("seat-2", "failed"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("seats/../../x.json", b"{}"),
+        ("seats/.x.json", b"{}"),
+        ("channels/stable.minisig", b"{}"),
+        ("seats/a.json", b"no json"),
+        ("seats/a.json", b"[1]"),
+        ("seats/a.json", b"{" + b" " * 5000 + b"}"),
+    ],
+)
+def test_only_reports_can_be_put(
+    publisher: Publisher, served: Callable[[], room.Server], path: str, body: bytes
+) -> None:
+    publisher.publish(1)
+    before = sorted(publisher.root.rglob("*"))
+    server = served()
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_address[1], timeout=10)
+    connection.putrequest("PUT", f"/{path}", skip_host=False)
+    connection.putheader("Content-Length", str(len(body)))
+    connection.endheaders(body)
+    assert connection.getresponse().status == http.client.BAD_REQUEST
+    assert sorted(publisher.root.rglob("*")) == before
+
+
+def test_secrets_and_listings_are_not_served(
+    publisher: Publisher, served: Callable[[], room.Server]
+) -> None:
+    publisher.publish(1)
+    source = Web(_url(served()))
+    for path in (".lock", "chunks/", "../secret.key"):
+        assert source.once("GET", path)[0] == http.client.NOT_FOUND
+
+
+def test_pull_through_the_room(
+    seat: Room, served: Callable[[], room.Server], tmp_path: Path
+) -> None:
+    seat.publisher.publish(1)
+    server = served()
+    source = Web(_url(server))
+    with Sharing(source, "seat-1", Store(tmp_path / "spool"), gather=0) as sharing:
+        pulled = seat.pull(_url(server), neighbours=sharing.around)
+        sharing.report(state="ready", version=pulled.version)
+    assert [row["version"] for row in room.status(source)] == [pulled.version]
+    seat.assert_version(1)
+
+
+def test_a_peer_cannot_pass_off_a_bomb() -> None:
+    import zstandard
+
+    bomb = zstandard.ZstdCompressor().compress(bytes(64 << 20))
+    with pytest.raises(VerificationError, match="larger than any chunk"):
+        chunks.decompress(bomb, "0" * 64)
