@@ -181,6 +181,14 @@ def create(
     return machine
 
 
+def reclaim(manage: VBoxManage, name: str, mark: str, *, folder: Path) -> None:
+    """Take over what a `create` that was killed left: it has no mark and no controller yet."""
+    for machine in find(manage, name):
+        ours = machine.settings.is_relative_to(folder) and not machine.controllers
+        if ours and owner(manage, machine) is None:
+            extradata.write(manage, machine.uuid, OWNER_KEY, mark)
+
+
 def ensure(
     manage: VBoxManage, name: str, mark: str, *, folder: Path, ostype: str = "Debian_64"
 ) -> Machine:
@@ -192,10 +200,7 @@ def ensure(
     Raises:
         NotOursError: the name is taken by another's machine.
     """
-    for machine in find(manage, name):
-        ours = machine.settings.is_relative_to(folder) and not machine.controllers
-        if ours and owner(manage, machine) is None:
-            extradata.write(manage, machine.uuid, OWNER_KEY, mark)
+    reclaim(manage, name, mark, folder=folder)
     return owned(manage, name, mark) or create(manage, name, mark, folder=folder, ostype=ostype)
 
 

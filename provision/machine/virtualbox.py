@@ -16,7 +16,7 @@ from provision.machine import SshEndpoint
 from provision.machine.ssh import wait_for_ssh
 from provision.progress import advance, note, step
 from vbox import VBoxManage, appliance, extradata, machine, medium, nat, ports
-from vbox.errors import NotInstalledError, PortTakenError, VBoxError
+from vbox.errors import NotInstalledError, NotOursError, PortTakenError, VBoxError
 from vbox.machine import Machine
 from vbox.nat import Forward
 
@@ -110,7 +110,11 @@ class VirtualBoxMachine:
             HypervisorError: the name belongs to a VM that is not ours.
         """
         with translated():
-            found = machine.owned(self.manage, self.config.name, self.mark)
+            try:
+                found = machine.owned(self.manage, self.config.name, self.mark)
+            except NotOursError:  # or ours, killed before it could be marked
+                machine.reclaim(self.manage, self.config.name, self.mark, folder=self._machines)
+                found = machine.owned(self.manage, self.config.name, self.mark)
             if found and COMPLETE_KEY in extradata.read(self.manage, found.uuid):
                 return found
             return None

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import driverless
 import pytest
-from publishing import Room, Server
+from publishing import Publisher, Room, Server
 
 from provision.distribution import pull as pulling
 from provision.distribution.assemble import present
@@ -115,11 +116,13 @@ def test_one_flipped_bit(updated: Room, victim: str) -> None:
         "channel": updated.publisher.root / "channels/stable.minisig",
         "chunk": _chunks(updated)[0],
     }.get(victim, updated.publisher.root / "versions" / version / victim)
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    good = path.read_bytes()
+    spoilt = bytearray(good)
+    spoilt[len(good) // 2] ^= 1
+    path.write_bytes(spoilt)
     with pytest.raises(VerificationError):
         updated.pull()
+    path.write_bytes(good)
     _assert_old(updated)
 
 
@@ -281,11 +284,17 @@ def test_virtualbox_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 @pytest.fixture
-def running(updated: Room, running_manage: VBoxManage) -> Iterator[tuple[Room, Callable[[], None]]]:
-    """The seat with its VM powered on, and what powers it off."""
-    room = Room(updated.publisher, running_manage, updated.folders)
+def running(
+    publisher: Publisher, running_manage: VBoxManage, tmp_path: Path
+) -> Iterator[tuple[Room, Callable[[], None]]]:
+    """A seat with version 1 powered on, version 2 published, and what powers it off."""
+    room = Room(publisher, running_manage, tmp_path / "seat")
+    publisher.publish(1)
+    room.pull()
+    publisher.publish(2)
     found = room.here.machine.get()
-    room.manage.run("modifyvm", found.uuid, "--vm-execution-engine=interpreter")
+    machine.modify(room.manage, found, memory=64, cpus=1)
+    driverless.interpreted(room.manage, found)
     machine.start(room.manage, found)
     yield room, lambda: machine.power_off(room.manage, found)
     machine.power_off(room.manage, found)

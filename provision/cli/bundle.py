@@ -1,0 +1,34 @@
+"""`appliance bundle`: everything on a stick, for seats without a network."""
+
+import json
+from pathlib import Path
+
+import click
+
+from provision.cli._options import as_json
+
+
+@click.command()
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--channel", default="stable", show_default=True, help="The channel to take.")
+@click.option(
+    "--wheels",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A directory of wheels: this CLI and its dependencies, for the seats' systems,"
+    " as `pip download` or `pip wheel` make it.",
+)
+@as_json
+def command(source: Path, target: Path, channel: str, wheels: Path | None, as_json: bool) -> None:
+    """Copy the current version of the published folder SOURCE to TARGET, with a check for it.
+
+    `appliance pull TARGET` then works without a network.
+    """
+    from provision.distribution.bundle import bundle
+
+    found = sorted(wheels.glob("*.whl")) if wheels else []
+    size = bundle(source, target, channel_name=channel, wheels=found)
+    if as_json:
+        click.echo(json.dumps({"path": str(target), "size": size}))
+    else:
+        click.echo(f"{target}  {size / 1e6:.1f} MB")

@@ -1,0 +1,100 @@
+"""Everything on a stick: the published folder, the CLI, and what checks both without either.
+
+A seat without a network and without our CLI needs Python, VirtualBox and this folder.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from provision import progress
+from provision.distribution import channel
+from provision.distribution.publication import Publication
+from provision.errors import UsageError
+
+WHEELS, CHECK, SUMS_ALL = "wheels", "verify.py", "SHA256SUMS"
+_TEXT = """\
+On a seat with Python 3.11 or later and VirtualBox:
+
+    python3 verify.py
+    python3 -m venv appliance-cli
+    appliance-cli/bin/pip install --no-index --find-links wheels classroom-appliance
+    appliance-cli/bin/appliance pull . --key minisign.pub
+
+(on Windows the two programs are in appliance-cli\\Scripts). Before the first pull, compare the key
+in minisign.pub with the one that the publisher told you: verify.py finds damage, not forgery.
+"""
+_CHECK = '''\
+"""Check every file of this folder against SHA256SUMS; needs only Python."""
+
+import hashlib
+import pathlib
+import sys
+
+root = pathlib.Path(__file__).resolve().parent
+bad = 0
+for line in (root / "SHA256SUMS").read_text().splitlines():
+    digest, name = line.split("  ", 1)
+    try:
+        good = hashlib.sha256((root / name).read_bytes()).hexdigest() == digest
+    except OSError:
+        good = False
+    if not good:
+        bad += 1
+        print("BAD", name)
+print("all files are as they were written" if not bad else f"{bad} files are damaged")
+sys.exit(bool(bad))
+'''
+
+
+def bundle(
+    source: Path, target: Path, *, channel_name: str = "stable", wheels: Sequence[Path] = ()
+) -> int:
+    """Write the current version of a channel, and all that a seat needs, into a folder.
+
+    Args:
+        source: the published folder.
+        target: the folder to make; one that is there must be empty.
+        channel_name: the channel.
+        wheels: the CLI and what it depends on; none: the bundle has only the appliance.
+
+    Returns:
+        Bytes written.
+
+    Raises:
+        UsageError: the target is not empty, or there is no such channel.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise UsageError(f"{target} is not empty")
+    publication = Publication(source)
+    pointed = next((each for each in publication.channels() if each.name == channel_name), None)
+    if pointed is None:
+        raise UsageError(f"no channel {channel_name!r} is published in {source}")
+    described = dict(publication.versions())[pointed.version]
+    names = {
+        piece.name
+        for disk in described.disks
+        for piece in publication.pieces(pointed.version, disk)
+    }
+    files = [publication.store.path(name).relative_to(source) for name in sorted(names)]
+    version = source / "versions" / pointed.version
+    files += [path.relative_to(source) for path in sorted(version.rglob("*")) if path.is_file()]
+    files += [Path("minisign.pub"), Path(channel.path(channel_name))]
+    sums = []
+    with progress.step(f"copy {described.name} {described.version}"):
+        for done, file in enumerate(files):
+            sums.append(_copy(source / file, target, file))
+            progress.advance(done, len(files))
+        sums += [_copy(wheel, target, Path(WHEELS, wheel.name)) for wheel in wheels]
+    (target / CHECK).write_text(_CHECK)
+    (target / "README.txt").write_text(_TEXT)
+    (target / SUMS_ALL).write_text("".join(sums))
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def _copy(origin: Path, target: Path, name: Path) -> str:
+    content = origin.read_bytes()
+    path = target / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return f"{hashlib.sha256(content).hexdigest()}  {name.as_posix()}\n"
