@@ -26,7 +26,8 @@ WHOLE = "whole"  # marks a stage whose layer is a whole root file system: none b
 SCRATCH_BYTES = 40 << 30  # sparse: as large as a root file system can get while it is built
 MEMORY = 2 << 30
 # Jobs that run by the clock would leave more in the image of a slow build than of a fast one.
-BY_THE_CLOCK = ("cron.service", "timers.target")
+TIMERS, CRON = "timers.target", "cron.service"
+ENABLED = "etc/systemd/system/multi-user.target.wants"
 QEMU_NAME_SERVER = "10.0.2.3"
 BUILD_NETWORK = "etc/systemd/network/99-build.network"
 # What a running system has that no root file system should keep.
@@ -44,7 +45,7 @@ def nspawn_guest(
         part / LAYER,
         binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
         caches={downloads: "/var/cache/apt/archives"},
-        masked=BY_THE_CLOCK,
+        masked=by_the_clock(layers),
         console=console,
     ) as machine:
         with step("boot the guest"):
@@ -73,7 +74,7 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
     arguments = (
         f"root=UUID={system.identity} rw quiet console=ttyS0"
         " systemd.wants=systemd-networkd.service systemd.firstboot=off "
-        + " ".join(f"systemd.mask={unit}" for unit in BY_THE_CLOCK)
+        + " ".join(f"systemd.mask={unit}" for unit in by_the_clock(layers))
     )
     machine = QemuMachine(
         [disk], write=True, memory=MEMORY, boot=DirectBoot(kernel, initrd, arguments), bus="virtio"
@@ -91,6 +92,16 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
         left.unlink()
     shutil.rmtree(extra)
     (part / WHOLE).touch()
+
+
+def by_the_clock(layers: Sequence[Path]) -> tuple[str, ...]:
+    """The units to mask while a guest is built.
+
+    A masked service cannot be enabled, so cron, which comes with the packages, is masked only
+    once it is there.
+    """
+    installed = any((layer / ENABLED / CRON).is_symlink() for layer in layers)
+    return (TIMERS, CRON) if installed else (TIMERS,)
 
 
 def image_tree(request: Request, part: Path, *, downloads: Path) -> None:
