@@ -181,6 +181,12 @@ def hub_config(
             "ssh_ports": {"localhost": POOL_SSH_PORT},
             "ulimit": ulimit,
             "cmd": [str(Path(sys.executable).with_name("jupyterhub-singleuser"))],
+            "args": [
+                # There is no network to ask, and nothing that a student could install for all.
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+                "--LabApp.extension_manager=readonly",
+                "--LabApp.news_url=None",
+            ],
             "default_url": "/lab",
             "disable_user_config": True,  # a student's own settings cannot keep the server down
             "env_keep": [],
