@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from provision.machine.ssh import execute
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
 SSH = 22
+SERVICE_SECONDS = 90  # an emulated guest's services come long after its SSH server
 PATIENCE_SECONDS = 30
 # What must not answer though many an image has it: mail, web, portmapper, printing, databases.
 UNPROMISED = (25, 80, 111, 631, 3306, 5432, 8001, 8081)
@@ -27,8 +29,11 @@ LOOPBACK = ("127.", "::1")
 def gather(guest: Guest) -> dict[str, Any]:
     """Knock at every port from this host, and try the ways in that must be shut."""
     endpoint, ports = guest.endpoint, wanted_ports(guest.config)
+    promised = {forward.guest for forward in guest.config.network.forwards.values()}
     with ThreadPoolExecutor(len(ports)) as threads:  # a firewall's silence takes all the patience
-        answers = threads.map(lambda port: _answers(guest.machine, port), ports)
+        answers = threads.map(
+            lambda port: _answers(guest.machine, port, SERVICE_SECONDS * (port in promised)), ports
+        )
         answered = {str(port): answer for port, answer in zip(ports, answers, strict=True)}
     return {
         "answers": answered,
@@ -64,7 +69,15 @@ def wanted_ports(config: Config) -> list[int]:
     return sorted({SSH, *promised, *UNPROMISED})
 
 
-def _answers(machine: Machine, port: int) -> bool:
+def _answers(machine: Machine, port: int, seconds: float) -> bool:
+    """Whether anything says a word within ``seconds``, asked once at least."""
+    deadline = time.monotonic() + seconds
+    while not (answered := _answers_now(machine, port)) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return answered
+
+
+def _answers_now(machine: Machine, port: int) -> bool:
     """Whether anything says a word; QEMU and pasta accept every connection themselves."""
     address = ("127.0.0.1", machine.forwarded(port))
     try:
