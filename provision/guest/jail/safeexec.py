@@ -6,8 +6,8 @@ killed is not said to have met a time limit, memory that was used is reported an
 named, and no root is needed.
 """
 
+import itertools
 import os
-import re
 import signal
 import sys
 import time
@@ -116,8 +116,8 @@ def parse(words: Sequence[str]) -> Profile:
             raise UsageMistakeError("")
         if name in TEXTS:
             values[name] = value
-        elif number := re.match(r"\s*[+-]?\d+", value):
-            values[name] = int(number[0])
+        elif digits := "".join(itertools.takewhile(str.isdigit, value.strip())):
+            values[name] = int(digits)  # as scanf reads it: what follows is not looked at
         else:
             raise UsageMistakeError(f"error: Failed to match the numeric argument for {word}")
     profile = Profile(**values)

@@ -8,23 +8,22 @@ memory. What the box cannot do for itself is done by this process, from outside.
 
 import contextlib
 import ctypes
-import json
+import fcntl
 import math
 import os
 import resource
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from provision.errors import HostNotReadyError
 from provision.guest.sandbox import processes, seccomp
 from provision.guest.sandbox.cgroups import Delegation, Group
 from provision.guest.sandbox.limits import Ended, Limits, Verdict
-from provision.process import require
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}  # noqa: S108
 _DEVICES = ("null", "zero", "full", "random", "urandom")
@@ -32,6 +31,8 @@ _CHUNK = 1 << 16
 _TICK = 0.025  # seconds between looks at what the box uses
 _DRAIN = 16  # times the output limit that a box may print before it is stopped
 _INODES = 150_000  # files in /tmp: each costs the kernel memory that no size limit counts
+_INFO, _BLOCK, _FILTER, _FIRST_FREE = 3, 4, 5, 16  # descriptors in the child, and ours
+_PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -169,7 +170,7 @@ def run(
     Raises:
         HostNotReadyError: bubblewrap is not installed.
     """
-    bwrap = require("bwrap", "bubblewrap")
+    bwrap = _bubblewrap()
     _become_reaper()
     with contextlib.ExitStack() as stack:
         group = None
@@ -198,52 +199,64 @@ class _Run:
         self.kept: dict[int, bytearray] = {}
         self.seen: dict[int, int] = {}
         self.pending = b""
+        self.stdin = self.stdout = self.stderr = -1
         # Nothing is fed before the box says that it is complete, if it is to say so.
         self.ready = channels.on_first_output is None
         self._spawn(box, bwrap)
 
     def _spawn(self, box: Box, bwrap: str) -> None:
+        """Start bubblewrap by posix_spawn: cheaper than `subprocess`, also to import."""
         info_read, info_write = self._pipe()
         block_read, self.block = self._pipe()
-        inherited = [info_write, block_read]
-        filter_read = None
+        given = {_INFO: info_write, _BLOCK: block_read}
         if box.filtered:
-            filter_read, filter_write = self._pipe()
+            given[_FILTER], filter_write = self._pipe()
             os.write(filter_write, seccomp.program())
             os.close(filter_write)
-            inherited.append(filter_read)
-        argv = arguments(box, bwrap=bwrap, info=info_write, block=block_read, filter_=filter_read)
-        captured = subprocess.PIPE if self.channels.capture else None
-        stdin: int | None = subprocess.DEVNULL if self.channels.capture else None
+        if self.channels.capture:
+            self.stdout, given[1] = self._pipe()
+            self.stderr, given[2] = self._pipe()
         if self.channels.feed:
-            stdin = subprocess.PIPE
-        self.outer = subprocess.Popen(
-            argv,
-            stdin=stdin,
-            stdout=captured,
-            stderr=captured,
-            env=dict(box.environment),
-            pass_fds=inherited,
-            bufsize=0,
+            given[0], self.stdin = self._pipe()
+        elif self.channels.capture:
+            given[0] = self._high(os.open(os.devnull, os.O_RDONLY))
+        argv = arguments(
+            box, bwrap=bwrap, info=_INFO, block=_BLOCK, filter_=_FILTER if box.filtered else None
         )
-        for descriptor in inherited:
-            os.close(descriptor)
+        actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in given.items()]
+        try:
+            self.outer = os.posix_spawn(
+                bwrap, argv, box.environment, file_actions=actions, setsigdef=_PYTHON_IGNORES
+            )
+        finally:
+            for descriptor in given.values():
+                os.close(descriptor)
         told = b""
         while piece := os.read(info_read, 4096):
             told += piece
         os.close(info_read)
         try:
-            self.first = int(json.loads(told)["child-pid"])
+            # {"child-pid": 123, …}
+            self.first = int(told.partition(b'"child-pid":')[2].strip(b" \n{}").split(b",")[0])
             self.watched = os.pidfd_open(self.first)
-        except (ValueError, KeyError, ProcessLookupError):
+        except (ValueError, ProcessLookupError):
+            # What we cannot bound must not run.
             self.first, self.watched = 0, -1
+            os.kill(self.outer, signal.SIGKILL)
             self.verdict = Verdict.SETUP
             return
         self.stack.callback(os.close, self.watched)
         self._confine()
 
     def _pipe(self) -> tuple[int, int]:
-        return os.pipe2(os.O_CLOEXEC)
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        return self._high(reading), self._high(writing)
+
+    def _high(self, descriptor: int) -> int:
+        """The same at a number that is none of those which the child is to see."""
+        high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+        os.close(descriptor)
+        return high
 
     def _confine(self) -> None:
         """Bound the first process, which waits for us before it starts the command."""
@@ -266,23 +279,23 @@ class _Run:
         with contextlib.suppress(OSError):
             os.write(self.block, b"\n")
         os.close(self.block)
-        outer_end = os.pidfd_open(self.outer.pid)
+        outer_end = os.pidfd_open(self.outer)
         self.stack.callback(os.close, outer_end)
         poller = select.poll()
         poller.register(outer_end, select.POLLIN)
-        streams = [s for s in (self.outer.stdout, self.outer.stderr) if s]
+        streams = [descriptor for descriptor in (self.stdout, self.stderr) if descriptor >= 0]
         for stream in streams:
-            os.set_blocking(stream.fileno(), False)
+            os.set_blocking(stream, False)
             poller.register(stream, select.POLLIN)
-            self.kept[stream.fileno()], self.seen[stream.fileno()] = bytearray(), 0
-        if self.outer.stdin:
-            os.set_blocking(self.outer.stdin.fileno(), False)
+            self.kept[stream], self.seen[stream] = bytearray(), 0
+        if self.stdin >= 0:
+            os.set_blocking(self.stdin, False)
         feeding = False
         next_look = self.begun + _TICK
         try:
             while True:
-                if self.outer.stdin and self.ready and not feeding:
-                    poller.register(self.outer.stdin, select.POLLOUT)
+                if self.stdin >= 0 and self.ready and not feeding:
+                    poller.register(self.stdin, select.POLLOUT)
                     feeding = True
                 now = time.monotonic()
                 deadline = min(next_look, self.begun + self.limits.clock)
@@ -290,10 +303,10 @@ class _Run:
                 if any(descriptor == outer_end for descriptor, _ in events):
                     break
                 for descriptor, _ in events:
-                    if self.outer.stdin and descriptor == self._stdin():
+                    if descriptor == self.stdin:
                         if not self._feed():
                             poller.unregister(descriptor)
-                            self.outer.stdin.close()
+                            self._close_stdin()
                     elif not self._read(descriptor):
                         poller.unregister(descriptor)
                 now = time.monotonic()
@@ -306,9 +319,10 @@ class _Run:
             self._kill()
         return self._ended(streams)
 
-    def _stdin(self) -> int:
-        assert self.outer.stdin is not None  # noqa: S101 (only called when there is a pipe)
-        return -1 if self.outer.stdin.closed else self.outer.stdin.fileno()
+    def _close_stdin(self) -> None:
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
 
     def _feed(self) -> bool:
         assert self.channels.feed is not None  # noqa: S101 (only called when there is one)
@@ -316,7 +330,7 @@ class _Run:
         if not self.pending:
             return False
         try:
-            written = os.write(self._stdin(), self.pending)
+            written = os.write(self.stdin, self.pending)
         except BlockingIOError:
             return True
         except BrokenPipeError:
@@ -328,7 +342,7 @@ class _Run:
         data = os.read(descriptor, _CHUNK)
         if not data:
             return False
-        if not self.ready and self.channels.on_first_output and descriptor == self._stdout():
+        if not self.ready and self.channels.on_first_output and descriptor == self.stdout:
             self.channels.on_first_output(self.first)
             self.ready = True
             data = data[1:]
@@ -338,9 +352,6 @@ class _Run:
         if self.seen[descriptor] > _DRAIN * self.limits.output:
             self._stop(Verdict.OUTPUT)
         return True
-
-    def _stdout(self) -> int:
-        return self.outer.stdout.fileno() if self.outer.stdout else -1
 
     def _look(self) -> None:
         """Compare what the box uses with its limits, where the kernel does not."""
@@ -379,10 +390,10 @@ class _Run:
             if self.watched >= 0:
                 signal.pidfd_send_signal(self.watched, signal.SIGKILL)
             else:
-                self.outer.kill()
+                os.kill(self.outer, signal.SIGKILL)
 
-    def _ended(self, streams: list[IO[bytes]]) -> Ended:
-        code = self.outer.wait()
+    def _ended(self, streams: list[int]) -> Ended:
+        code = os.waitstatus_to_exitcode(os.waitpid(self.outer, 0)[1])
         user = system = 0.0
         memory = 0
         if self.first:
@@ -394,12 +405,10 @@ class _Run:
         cpu = max(self.cpu, user + system)
         for stream in streams:
             with contextlib.suppress(BlockingIOError):
-                while self._read(stream.fileno()):
+                while self._read(stream):
                     pass
-            stream.close()
-        if self.outer.stdin:
-            with contextlib.suppress(BrokenPipeError):
-                self.outer.stdin.close()
+            os.close(stream)
+        self._close_stdin()
         if self.group:
             cpu, user = self.group.cpu()
             memory = self.group.memory_peak() or memory
@@ -447,6 +456,13 @@ def sweep(root: Path) -> int:
 
 def _is_bwrap(pid: int) -> bool:
     return Path(f"/proc/{pid}/comm").read_bytes() == b"bwrap\n"
+
+
+def _bubblewrap() -> str:
+    for directory in os.environ.get("PATH", os.defpath).split(":"):
+        if os.access(path := f"{directory}/bwrap", os.X_OK):
+            return path
+    raise HostNotReadyError("bwrap is not installed", hint="sudo apt-get install bubblewrap")
 
 
 def _become_reaper() -> None:

@@ -6,7 +6,7 @@ newer calls do not exist for the box. The groups are those that container engine
 """
 
 import errno
-import platform
+import os
 import struct
 
 from provision.errors import HostNotReadyError
@@ -121,9 +121,9 @@ def program() -> bytes:
     Raises:
         HostNotReadyError: this machine is not x86_64, whose call numbers the filter uses.
     """
-    if platform.machine() != "x86_64":
+    if os.uname().machine != "x86_64":
         raise HostNotReadyError(
-            f"no system call filter for {platform.machine()}",
+            f"no system call filter for {os.uname().machine}",
             hint="the sandbox runs on x86_64 (amd64) only",
         )
     return b"".join(struct.pack("=HBBI", *statement) for statement in _statements())

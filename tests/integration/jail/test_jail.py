@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import ApplianceError
-from provision.guest import jail as api
+from provision.guest.jail import api
 from provision.guest.jail import rootfs
 from tests.integration.jail.conftest import Safeexec
 
