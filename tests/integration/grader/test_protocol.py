@@ -17,7 +17,7 @@ def test_a_task_runs_and_its_target_is_told(grader: Start, inbox: Inbox) -> None
     answer = client.post(
         script("echo out; echo err >&2; echo fine > output.txt"),
         notify=f"{inbox.url}/done",
-        token="s3cret",
+        token="s3cret",  # noqa: S106
     )
     assert (answer.status, answer.json["status"]) == (200, "ok")
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
@@ -31,7 +31,7 @@ def test_a_task_runs_and_its_target_is_told(grader: Start, inbox: Inbox) -> None
 
 def test_an_older_server_is_told_by_a_form(grader: Start, inbox: Inbox) -> None:
     client = grader(limits={"clock": 1.0}).client
-    client.post(script("exit 3"), notify=inbox.url, token="a&b", notify_format="form")
+    client.post(script("exit 3"), notify=inbox.url, token="a&b", notify_format="form")  # noqa: S106
     client.post(script("sleep 9"), notify=inbox.url, notify_format="form")
     failed, late = sorted(inbox.expect(2), key=lambda told: told["status"])
     assert failed["_type"] == "application/x-www-form-urlencoded"

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from provision.errors import ApplianceError
-from provision.guest.jail import api
-from provision.guest.jail import rootfs
+from provision.guest.jail import api, rootfs
 from tests.integration.jail.conftest import Safeexec
 
 REPORT = (
