@@ -15,7 +15,7 @@ import pytest
 
 from provision.build import places
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
 SMALL = ("--set", "name=bench", "--set", "sage.source=none")
 STEP = re.compile(r"^( *)ok (.+) \(([0-9.]+) s\)$", re.MULTILINE)
 # Work that others' programs do and that no build of ours can avoid.
