@@ -39,6 +39,7 @@ opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
 def ask(method, path, data=None, token=None):
     request = urllib.request.Request(url + path, data, method=method)
     if token: request.add_header('Authorization', 'token ' + token)
+    if data == b'{}': request.add_header('Content-Type', 'application/json')
     for c in jar:
         if c.name == '_xsrf': request.add_header('X-XSRFToken', urllib.parse.unquote(c.value))
     return opener.open(request, timeout=120).read().decode()
