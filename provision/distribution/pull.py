@@ -163,7 +163,7 @@ def pull(
         _check_pin(here.machine.folder, offer)
         version, before = offer.channel.version, here.version()
         if before == version:
-            return Pulled(own, version, before, False, 0, 0, 0, settings)
+            return Pulled(own, version, None, False, 0, 0, 0, settings)
         _check_free(here, before)
         report = _download(source, offer, described, here, neighbours)
         here.require_off(patience=patience)

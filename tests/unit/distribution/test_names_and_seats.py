@@ -1,0 +1,103 @@
+"""Manifests, channels, package lists and seat files: what is read is checked."""
+
+from pathlib import Path
+
+import pytest
+
+from provision.config import Config
+from provision.distribution import channel, packages, seats
+from provision.distribution.channel import Channel
+from provision.distribution.chunks import Piece
+from provision.distribution.manifest import (
+    Disk,
+    Manifest,
+    checked_name,
+    definition,
+    read,
+    read_pieces,
+    write_pieces,
+)
+from provision.distribution.seats import Seat
+from provision.errors import UsageError, VerificationError
+
+
+def test_manifest_is_read_as_written() -> None:
+    wanted = Manifest("sage", "1.0", 3, {"name": "sage"}, (Disk("root", 4096, "ab", keep=False),))
+    assert read(wanted.text().encode()) == wanted
+
+
+def test_pieces_are_read_as_written() -> None:
+    pieces = (Piece(0, 4096, "ab" * 32, 17), Piece(8192, 100, "cd" * 32, 9))
+    assert read_pieces(write_pieces(pieces)) == pieces
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"format": 1}', b'{"format": 1, "disks": [{}]}'])
+def test_broken_manifests_are_refused(text: bytes) -> None:
+    with pytest.raises(VerificationError):
+        read(text)
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "../up", "a/b", "a b", "x" * 101, "a\n"])
+def test_names_that_could_leave_the_folder_are_refused(name: str) -> None:
+    with pytest.raises(VerificationError):
+        checked_name(name)
+
+
+def test_a_claim_that_points_elsewhere_is_refused() -> None:
+    with pytest.raises(VerificationError):
+        channel.claim(b"trusted comment: channel=stable serial=1 version=../../etc\n")
+    with pytest.raises(VerificationError):
+        channel.claim(b"nothing of the kind")
+    told = Channel("stable", 7, "1.0-abc")
+    assert channel.claim(f"trusted comment: {told.comment}\n".encode()) == told
+
+
+def test_definition_tells_nothing_of_the_builders_host() -> None:
+    config = Config.model_validate({"proxy": "http://proxy.school.example:3128"})
+    told = definition(config)
+    assert "proxy" not in str(told)
+    assert seats.configured(told, Seat(0), "sage-01").name == "sage-01"
+
+
+def test_changes_name_every_kind() -> None:
+    text = packages.changes(
+        {"deb a": "1", "deb b": "1", "deb d": "1"}, {"deb b": "2", "deb c": "1", "deb d": "1"}
+    )
+    assert text.splitlines() == ["- deb a 1", "  deb b 1 -> 2", "+ deb c 1"]
+
+
+def _file(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "seats.csv"
+    path.write_text(text)
+    return path
+
+
+def test_seat_file(tmp_path: Path) -> None:
+    path = _file(
+        tmp_path,
+        "seat,name,address,mac,memory,ssh\n1,left,10.0.0.1,08:00:27:aa:bb:cc,2G,2201\n2,,,,,\n",
+    )
+    first, second = seats.read(path)[1], seats.find(path, 2)
+    assert first == Seat(1, "left", "10.0.0.1", "080027AABBCC", {"memory": "2G"}, {"ssh": 2201})
+    assert second == Seat(2)
+    with pytest.raises(UsageError, match="no seat 3"):
+        seats.find(path, 3)
+
+
+@pytest.mark.parametrize("line", ["0,a,", "x,a,", "1,a,\n1,b,", "1,a,\n2,a,", "1,a,not-an-address"])
+def test_wrong_seat_files_say_why(tmp_path: Path, line: str) -> None:
+    with pytest.raises(UsageError, match="after"):
+        seats.read(_file(tmp_path, f"seat,name,address\n{line}\n"))
+
+
+def test_seat_with_a_port_for_nothing() -> None:
+    told = definition(Config())
+    with pytest.raises(UsageError, match="notebook, ssh"):
+        seats.configured(told, Seat(1, ports={"telnet": 23}), "sage")
+
+
+def test_names_by_pattern() -> None:
+    assert seats.named("{name}-{seat:02d}", "sage", 7) == "sage-07"
+    with pytest.raises(UsageError, match="pattern"):
+        seats.named("{room}", "sage", 7)
+    assert len({seats.mac(f"sage-{number}") for number in range(250)}) == 250
