@@ -51,7 +51,7 @@ def test_transports(guest: tuple[SshEndpoint, Request, Path]) -> None:
             seconds.append(done.seconds)
         measured[transport] = statistics.median(seconds)
     best = measured[Transport.PIPELINING]
-    print("\nconfigure.yml, nothing to change, in a guest under nspawn")  # noqa: T201
+    print("\nconfigure.yml, nothing to change, in a guest under nspawn")
     for transport, taken in measured.items():
-        print(f"  {transport.name.lower():<11}{taken:6.1f} s  {taken / best:5.2f}")  # noqa: T201
+        print(f"  {transport.name.lower():<11}{taken:6.1f} s  {taken / best:5.2f}")
     assert measured[Transport.MITOGEN] / best <= RATIO

@@ -256,9 +256,9 @@ def test_update_of_one_seat(pair: Pair, capsys: pytest.CaptureFixture[str]) -> N
         "casync": _casync(pair),
     }
     with capsys.disabled():
-        print(f"\n{'':20} {'seconds':>8} {'MB sent':>9}")  # noqa: T201 (the benchmark's result)
+        print(f"\n{'':20} {'seconds':>8} {'MB sent':>9}")
         for name, (took, size) in rows.items():
-            print(f"{name:20} {took:8.1f} {size / 1e6:9.1f}")  # noqa: T201
+            print(f"{name:20} {took:8.1f} {size / 1e6:9.1f}")
     assert sent <= SHARE * first
     assert sent < rows["plain HTTP, zstd"][1]
     assert sent < rows["zsync"][1]

@@ -99,6 +99,6 @@ def test_export_against_vboxmanage(disks: list[Path], manage: VBoxManage, place:
         f"  ratio             {our_time / their_time:6.2f}    {our_size / their_size:6.3f}",
         f"  inspect           {verify_time:6.1f} s",
     )
-    print("\n" + "\n".join(rows))  # noqa: T201 (the rows are what a benchmark is for)
+    print("\n" + "\n".join(rows))
     assert our_time / their_time <= TIME_RATIO
     assert our_size / their_size <= SIZE_RATIO

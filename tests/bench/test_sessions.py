@@ -89,8 +89,8 @@ def test_a_session_starts_no_slower_than_a_local_process(guest: Guest) -> None:
     for _ in range(ROUNDS):  # in turn, so that a busy host is the same to both
         ours += _times(guest, 8000, 1)
         simple += _times(guest, 9000, 1)
-    print(f"\nready after: pool {ours}, simple {simple}")  # noqa: T201
-    print(f"median: pool {statistics.median(ours):.2f} s, simple {statistics.median(simple):.2f} s")  # noqa: T201
+    print(f"\nready after: pool {ours}, simple {simple}")
+    print(f"median: pool {statistics.median(ours):.2f} s, simple {statistics.median(simple):.2f} s")
     assert statistics.median(ours) <= statistics.median(simple)
 
 
@@ -104,6 +104,6 @@ def test_what_a_session_costs_in_memory(guest: Guest) -> None:
         "'/^Pss:/ {print $2, c}' /proc/$p/smaps_rollup; done"
     )
     total = sum(int(line.split()[0]) for line in shown.splitlines())
-    print(f"\nPSS of an idle session: {total // 1024} MiB\n{shown}")  # noqa: T201
+    print(f"\nPSS of an idle session: {total // 1024} MiB\n{shown}")
     assert total < 400 * 1024
     student.stop()
