@@ -5,6 +5,7 @@
     chunks/ab/abcd….zst           content, shared by all versions
     versions/1.0-0123456789ab/    manifest, lists of chunks, SBOM, packages, changelog, SHA256SUMS
     channels/stable.minisig       which version is current, and the signature over it
+    ova/sage-1.0.ova              with its own signature, for those who import by hand
     minisign.pub                  for people; a seat has its own copy
 
 Files are added first and named by their content; the channel's one file comes last. A reader never
@@ -158,7 +159,9 @@ class Publication:
                 PACKAGES: packages.text(listed).encode(),
                 CHANGELOG: self._changelog(before, listed).encode(),
             }
-            name = self._place(described, files, before, extra)
+            name = self._place(described, files)
+            if extra:
+                self._offer(extra, secret, name)
             pointed = self._point(channel_name, name, secret)
         return Published(name, channel_name, pointed.serial, **report)
 
@@ -258,13 +261,7 @@ class Publication:
         changed = packages.changes(packages.listed(path.read_text()), listed)
         return f"Since {last.version} ({name}):\n{changed or '  no package changed'}\n"
 
-    def _place(
-        self,
-        described: Manifest,
-        files: Mapping[str, bytes],
-        before: tuple[tuple[str, Manifest], ...],
-        extra: Path | None,
-    ) -> str:
+    def _place(self, described: Manifest, files: Mapping[str, bytes]) -> str:
         """Write a version's directory, unless the same one is there; return its name."""
         identity = hashlib.sha256(
             "".join(f"{disk.name} {disk.digest} {disk.size}\n" for disk in described.disks).encode()
@@ -272,10 +269,8 @@ class Publication:
         ).hexdigest()[:12]
         name = manifest.checked_name(f"{described.version}-{identity}")
         target = self.root / "versions" / name
-        if target.exists() and (extra is None or (target / OVA).exists()):
+        if target.exists():
             return name
-        if target.exists():  # only the OVA is new: the same version, with one more file
-            described = next(known for there, known in before if there == name)
         part = self.root / "versions" / f".part-{name}"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
@@ -285,19 +280,20 @@ class Publication:
             f"{hashlib.sha256((part / file).read_bytes()).hexdigest()}  {file}\n"
             for file in sorted({*files, MANIFEST})
         ]
-        if extra:
-            (part / OVA).mkdir()
-            copy = part / OVA / extra.name
-            shutil.copyfile(extra, copy)
-            with copy.open("rb") as opened:
-                whole = hashlib.file_digest(opened, "sha256").hexdigest()
-            sums.append(f"{whole}  {OVA}/{extra.name}\n")
         (part / SUMS).write_text("".join(sums))
-        if target.exists():
-            target.rename(self.root / "versions" / f".gone-{name}")
         part.rename(target)
-        shutil.rmtree(self.root / "versions" / f".gone-{name}", ignore_errors=True)
         return name
+
+    def _offer(self, ova: Path, secret: Path, version: str) -> None:
+        """Put a whole OVA beside the chunks, with a signature of its own."""
+        target = self.root / OVA / ova.name
+        target.parent.mkdir(exist_ok=True)
+        part = target.with_name(f".part-{ova.name}")
+        with progress.step(f"copy {ova.name}"):
+            shutil.copyfile(ova, part)
+        signature = minisign.sign(part, secret, f"file={ova.name} version={version}")
+        part.replace(target)
+        signature.replace(target.with_name(f"{ova.name}.minisig"))
 
     def _point(self, name: str, version: str, secret: Path) -> Channel:
         """Have a channel name a version, unless it does already; everything else is on disk."""

@@ -146,3 +146,23 @@ def test_a_torn_image_goes_on_where_it_was(publisher: Publisher, tmp_path: Path)
     assert report.resumed + report.fetched == len(pieces)
     assert image.read_bytes() == whole.read_bytes()
     assert not part.exists()
+
+
+def test_whole_ova_has_a_signature_of_its_own(publisher: Publisher, tmp_path: Path) -> None:
+    publisher.publish(1)
+    ova = tmp_path / "sage-1.1.ova"
+    ova.write_bytes(b"an appliance")
+    again = publisher.publication.publish(
+        publisher.images[1],
+        definition=publisher.publication.versions()[0][1].definition,
+        sbom='{"components": []}',
+        secret=publisher.secret,
+        extra=ova,
+    )
+    assert again.serial == 1  # the version is the same
+    offered = publisher.root / "ova" / ova.name
+    command = [require("minisign", "minisign"), "-V", "-p", publisher.public, "-m", offered]
+    subprocess.run(command, check=True, capture_output=True)
+    assert [path.name for path in sorted(offered.parent.iterdir())] == [
+        ova.name, f"{ova.name}.minisig",
+    ]  # fmt: skip
