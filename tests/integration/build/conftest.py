@@ -107,7 +107,9 @@ class Shell:
         self.stages.mkdir(parents=True, exist_ok=True)
         for name in names:
             entry = places.cache() / "stages" / plan[name]["key"][:32]
-            subprocess.run(["cp", "-a", "--sparse=always", entry, self.stages], check=True)
+            linked = subprocess.run(["cp", "-al", entry, self.stages], check=False)
+            if linked.returncode:  # the cache is on another file system
+                subprocess.run(["cp", "-a", "--sparse=always", entry, self.stages], check=True)
 
     def leftovers(self) -> list[str]:
         """Processes and mounts that still belong to a build of ours."""
