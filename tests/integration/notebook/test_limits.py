@@ -22,6 +22,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MIB = 1 << 20
 LIMITS = {"memory": 512 * MIB, "swap": 0, "cpu": 50, "tasks": 100, "files": 1024}
+NETWORK = """[Match]
+Type=ether
+[Network]
+DHCP=ipv4
+"""
 LIMITS |= {"file_size": 1024 * MIB, "tmp": 64 * MIB, "disk": 100 * MIB}
 
 
@@ -37,8 +42,11 @@ def _disks(layers: list[Path], scratch: Path) -> list[Path]:
         "notebook_accounts": True,
         "notebook_limits": LIMITS,
     }
-    with booted(layers, configured / LAYER, forwards={}, log=shop.log) as (endpoint, _):
+    with booted(layers, configured / LAYER, forwards={}, log=shop.log) as (endpoint, client):
         run_playbook(HERE / "configure.yml", endpoint, variables, log=shop.log)
+        guest = Guest("", client)
+        guest.run(f"echo '{NETWORK}' > /etc/systemd/network/20-wired.network")
+        guest.run("systemctl enable systemd-networkd")
     all_layers = [*layers, configured / LAYER]
     for stage in ("seal", "disks"):
         (scratch / stage).mkdir()
