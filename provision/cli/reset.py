@@ -4,7 +4,7 @@ import json
 
 import click
 
-from provision.cli._options import as_json
+from provision.cli._machine import as_json
 
 
 @click.command()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from provision.distribution.manifest import Disk, Manifest
 from provision.errors import HypervisorError
-from provision.machine.virtualbox import CONTROLLER, VirtualBoxMachine, translated
+from provision.machine.virtualbox import COMPLETE_KEY, CONTROLLER, VirtualBoxMachine, translated
 from provision.progress import step
 from vbox import VBoxError, extradata, machine, medium
 from vbox.machine import Machine
@@ -52,8 +52,13 @@ class Installed:
 
     def version(self) -> str | None:
         """The version that is installed; None: no VM, or not one that was pulled."""
-        found = self.machine.find()
-        live = self._data(found).get(PUBLISHED) if found else None
+        data: Mapping[str, str] = {}
+        with contextlib.suppress(VBoxError):  # one question where `find` has five
+            data = extradata.read(self.machine.manage, self.machine.config.name)
+        if data.get(machine.OWNER_KEY) != self.machine.mark or COMPLETE_KEY not in data:
+            found = self.machine.find()
+            data = self._data(found) if found else {}
+        live = data.get(PUBLISHED)
         return Path(live).parent.name if live else None
 
     def has(self, port: int) -> bool:
