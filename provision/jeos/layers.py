@@ -12,6 +12,8 @@ from provision.errors import HostNotReadyError
 from provision.process import run
 
 CLONE_NEWNS = 0x00020000
+# The newer system calls of mount(8) take no option longer than 256 bytes; layers' paths are.
+CLASSIC_MOUNT = {"LIBMOUNT_FORCE_MOUNT2": "always"}
 
 
 def private_mounts() -> None:
@@ -50,7 +52,7 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
     elif len(lowers) == 1:
         options += f":{escaped(place)}"  # overlayfs wants two layers where nothing is writable
     try:
-        run(["mount", "-t", "overlay", "overlay", "-o", options, str(place)])
+        run(["mount", "-t", "overlay", "overlay", "-o", options, str(place)], env=CLASSIC_MOUNT)
         try:
             yield place
         finally:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from provision.build.inputs import Request
+from provision.build.build import HOST_CA
+from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import PlaySummary, run_playbook
 from provision.build.stages import LAYER, WORK, Workshop
 from provision.config import Config
@@ -55,7 +56,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     config = Config(name="sage", sage=Sage(source="none"))
     sources = archive.sources(config.distribution, config.suite, config.mirror)
     public = keys.generate(where / "admin", comment="admin")
-    request = Request(config, sources, archive.read_release(sources), (public,), host_ca=None)
+    host_ca = HOST_CA if HOST_CA.exists() else None
+    request = Request(config, sources, archive.read_release(sources), (public,), host_ca=host_ca)
     private_mounts()
     return Workshop(request, _cache() / "downloads", where / "build.log")
 
@@ -108,6 +110,7 @@ def boot(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             layers,
             where / "upper",
             user=user,
+            binds={HOST_CA: BUILD_CA_BUNDLE} if HOST_CA.exists() else None,
             caches={workshop.downloads: "/var/cache/apt/archives"},
             console=where / "console",
         )
