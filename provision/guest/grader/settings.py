@@ -26,6 +26,8 @@ class Settings:
         image: the image of a task that names none.
         engine: the engine of a task that names none, ``bubblewrap`` or ``uml``.
         engines: the engines offered.
+        uml_kernel: the User-Mode Linux program, of Debian's package user-mode-linux.
+        uml_images: the directory of ``NAME.ext4`` disks for it.
         instances: tasks that run at a time.
         queue: tasks that may wait; 0: answer ``busy`` while every instance runs, as the
             original did.
@@ -49,6 +51,8 @@ class Settings:
     image: str = "default"
     engine: str = "bubblewrap"
     engines: tuple[str, ...] = ("bubblewrap",)
+    uml_kernel: Path = Path("/usr/bin/linux.uml")
+    uml_images: Path = Path("/var/lib/sandbox")
     instances: int = 2
     queue: int = 100
     per_client: int = 50

@@ -50,7 +50,7 @@ class Box:
         binds: host paths to show inside, read-only, by their path inside.
         writable: whether /tmp is a memory file system; False leaves the root's own, read-only.
         shares_network: leave it in our network namespace. Only for boxes that we trust.
-        filtered: apply the system call filter; False only for an engine that brings its own.
+        allowed: system calls that are fine in this box although the filter denies them.
     """
 
     root: Path
@@ -63,7 +63,7 @@ class Box:
     binds: Mapping[str, Path] = field(default_factory=dict)
     writable: bool = True
     shares_network: bool = False
-    filtered: bool = True
+    allowed: tuple[str, ...] = ()
 
     def has(self, name: str) -> bool:
         """Whether the root has a directory to mount something on; a foreign one may not."""
@@ -87,7 +87,7 @@ class Channels:
     on_first_output: Callable[[int], None] | None = None
 
 
-def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int | None) -> list[str]:
+def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int) -> list[str]:
     """The bubblewrap command line of a box; the numbers are inherited file descriptors."""
     argv = [bwrap, "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts"]
     argv += ["--unshare-cgroup-try", "--hostname", "sandbox", "--new-session", "--die-with-parent"]
@@ -106,9 +106,7 @@ def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int | Non
     for inside, outside in box.binds.items():
         argv += ["--ro-bind", str(outside), inside]
     argv += ["--chdir", box.directory, "--info-fd", str(info), "--block-fd", str(block)]
-    if filter_ is not None:
-        argv += ["--seccomp", str(filter_)]
-    return [*argv, "--", *box.command]
+    return [*argv, "--seccomp", str(filter_), "--", *box.command]
 
 
 def _devices() -> list[str]:
@@ -209,10 +207,9 @@ class _Run:
         info_read, info_write = self._pipe()
         block_read, self.block = self._pipe()
         given = {_INFO: info_write, _BLOCK: block_read}
-        if box.filtered:
-            given[_FILTER], filter_write = self._pipe()
-            os.write(filter_write, seccomp.program())
-            os.close(filter_write)
+        given[_FILTER], filter_write = self._pipe()
+        os.write(filter_write, seccomp.program(box.allowed))
+        os.close(filter_write)
         if self.channels.capture:
             self.stdout, given[1] = self._pipe()
             self.stderr, given[2] = self._pipe()
@@ -220,9 +217,7 @@ class _Run:
             given[0], self.stdin = self._pipe()
         elif self.channels.capture:
             given[0] = self._high(os.open(os.devnull, os.O_RDONLY))
-        argv = arguments(
-            box, bwrap=bwrap, info=_INFO, block=_BLOCK, filter_=_FILTER if box.filtered else None
-        )
+        argv = arguments(box, bwrap=bwrap, info=_INFO, block=_BLOCK, filter_=_FILTER)
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in given.items()]
         try:
             self.outer = os.posix_spawn(

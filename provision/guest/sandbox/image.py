@@ -25,6 +25,7 @@ _PRUNED = (
     *("etc/ssh", "tmc", "usr/share/doc", "usr/share/info", "usr/share/lintian", "usr/share/man"),
     *("var/cache", "var/lib/apt/lists", "var/lib/dbus", "var/lib/systemd", "var/log", "var/tmp"),
 )
+_ALWAYS = ("mount",)  # what the first process of a User-Mode Linux guest needs beside those
 _EMPTIED = ("dev", "proc", "sys", "run", "tmp")
 # A box has one writable place, /tmp; the names by which programs look for others lead there.
 _MERGED = {name: f"usr/{name}" for name in ("bin", "lib", "lib64", "sbin")}
@@ -35,6 +36,8 @@ _FILES = {
     "etc/machine-id": "",
     "etc/resolv.conf": "",
 }
+# Where the first process of a User-Mode Linux guest is in an image.
+UML_INIT = "usr/lib/sandbox/init"
 _ACCOUNT = {
     "etc/passwd": f"{USER}:x:{UID}:{UID}::{WORK}:/bin/sh\n",
     "etc/group": f"{USER}:x:{UID}:\n",
@@ -120,7 +123,7 @@ def bootstrap(recipe: Recipe, tar: Path) -> None:
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
-        f"--include={','.join(recipe.packages)}",
+        f"--include={','.join((*recipe.packages, *(_ALWAYS if recipe.essential else ())))}",
     ]
     # Java's packages make links below man1 and fail where the path does not exist.
     argv.append('--essential-hook=mkdir -p "$1/usr/share/man/man1"')
@@ -139,6 +142,21 @@ def extract(image: Path, directory: Path) -> None:
     """Unpack an image into a directory, where no squashfs can be mounted."""
     unsquashfs = process.require("unsquashfs", "squashfs-tools")
     process.run([unsquashfs, "-q", "-n", "-d", str(directory), str(image)])
+
+
+def to_ext4(root: Path, target: Path, size: int) -> None:
+    """Write a root file system as a read-only disk for User-Mode Linux.
+
+    Debian's kernel for it can mount ext4 without a module, but no squashfs.
+
+    Args:
+        root: the unpacked image, with its owners: run as root.
+        target: the disk.
+        size: its bytes.
+    """
+    mke2fs = process.require("mke2fs", "e2fsprogs")
+    argv = [mke2fs, "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-d", str(root)]
+    process.run([*argv, "-E", "root_owner=0:0", str(target), f"{size >> 10}k"])
 
 
 def verify(image: Path) -> None:
@@ -218,15 +236,17 @@ def clean(tar: Path, sink: IO[bytes], epoch: int) -> None:
                 copy.addfile(member, content)
         for name, text in {**_FILES, **accounts}.items():
             _add(copy, name, text, epoch)
+        script = (Path(__file__).parent / "uml-init.sh").read_text()
+        _add(copy, UML_INIT, script, epoch, mode=0o755)
         for name, destination in links.items():
             link = tarfile.TarInfo(name)
             link.type, link.linkname, link.mtime = tarfile.SYMTYPE, destination, epoch
             copy.addfile(link)
 
 
-def _add(copy: tarfile.TarFile, name: str, text: str, epoch: int) -> None:
+def _add(copy: tarfile.TarFile, name: str, text: str, epoch: int, *, mode: int = 0o644) -> None:
     member = tarfile.TarInfo(name)
-    member.size, member.mtime, member.mode = len(text.encode()), epoch, 0o644
+    member.size, member.mtime, member.mode = len(text.encode()), epoch, mode
     copy.addfile(member, io.BytesIO(text.encode()))
 
 

@@ -57,6 +57,23 @@ def images(squashfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return roots
 
 
+@pytest.fixture(scope="session")
+def uml(images: Path) -> dict[str, str]:
+    """Debian's User-Mode Linux kernel and the image as a disk: the engine's settings."""
+    place = images.parent / f"{images.name}-uml"
+    kernel, disk = place / "tree/usr/bin/linux.uml", place / f"{RECIPE.name}.ext4"
+    place.mkdir(mode=0o755, exist_ok=True)
+    if not kernel.exists():
+        package = "user-mode-linux"
+        subprocess.run(["apt-get", "-q", "download", package], cwd=place, check=True)
+        (deb,) = place.glob(f"{package}_*.deb")
+        subprocess.run(["dpkg-deb", "-x", deb, place / "tree"], check=True)
+    if not disk.exists() or disk.stat().st_mtime < (images / ".ready").stat().st_mtime:
+        disk.unlink(missing_ok=True)
+        image.to_ext4(images / RECIPE.name, disk, 700 << 20)
+    return {"uml_kernel": str(kernel), "uml_images": str(place)}
+
+
 @pytest.fixture
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory that the unprivileged user owns and can reach."""

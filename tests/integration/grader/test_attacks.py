@@ -58,13 +58,18 @@ class Host:
         assert (result["status"], result["stdout"]) == ("finished", "fine\n"), result
 
 
-@pytest.fixture(scope="module", params=["bubblewrap"])
+ENGINES = ["bubblewrap", pytest.param("uml", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def host(request: pytest.FixtureRequest, images: Path) -> Iterator[Host]:
     state = Path("/var/tmp") / f"appliance-grader-attacks-{os.getpid()}-{request.param}"
     state.mkdir(mode=0o755)
     with contextlib.suppress(PermissionError):
         os.chown(state, 20_101, 20_101)
     options: dict[str, Any] = {"instances": 2, "engine": request.param, "engines": [request.param]}
+    if request.param == "uml":
+        options |= request.getfixturevalue("uml")
     service = Grader(state, images, options, LIMITS).start()
     yield Host.of(service)
     service.stop(kill=True)

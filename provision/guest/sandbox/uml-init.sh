@@ -1,0 +1,37 @@
+#!/bin/sh
+# The first process of a User-Mode Linux guest: run the task of /dev/ubdb, write what came of it
+# to /dev/ubdc, stop. DISK, OUTPUT and TASKS are arguments of the kernel.
+export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8
+mount -t proc proc /proc
+mount -t devtmpfs dev /dev 2>/dev/null
+mount -t tmpfs -o "size=$DISK,mode=1777,nosuid,nodev" tmpfs /tmp
+mount -t tmpfs -o "size=$((8 * OUTPUT)),mode=0700" tmpfs /root
+# What the task prints may fill its place, not that of the result.
+mount -t tmpfs -o "size=$((16 * OUTPUT)),mode=0700" tmpfs /mnt
+chmod 600 /dev/ubd* /dev/mem /dev/kmem /dev/port 2>/dev/null
+mkdir -m 700 /tmp/task && chown 1000:1000 /tmp/task && cd /tmp/task || exit
+as_student() {
+    setpriv --reuid=1000 --regid=1000 --clear-groups --no-new-privs --bounding-set=-all \
+        --inh-caps=-all env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp/task \
+        sh -c "ulimit -p $TASKS; ulimit -c 0; $1"
+}
+(as_student 'exec tar -xf - >&2') < /dev/ubdb > /dev/null 2> /mnt/stderr.txt &&
+    echo > /root/unpacked
+if [ -e /root/unpacked ]; then
+    (as_student 'exec ./tmc-run') < /dev/null > /mnt/stdout.txt 2>> /mnt/stderr.txt
+    echo $? > /root/exit_code.txt
+fi
+kill -9 -1
+cd /tmp/task 2>/dev/null || cd /root
+for name in output test_output stdout stderr; do
+    file=/tmp/task/$name.txt
+    if [ -f "$file" ] && [ ! -L "$file" ]; then
+        timeout 5 head -c "$OUTPUT" "$file" > "/root/task-$name.txt"
+    fi
+done
+cd /root
+for name in stdout stderr; do head -c "$OUTPUT" "/mnt/$name.txt" > "cut-$name.txt"; done
+tar -cf /dev/ubdc --ignore-failed-read exit_code.txt unpacked cut-* task-* 2>/dev/null
+sync
+echo o > /proc/sysrq-trigger
+sleep 60
