@@ -1,12 +1,16 @@
 """The appliance that the integration tests share: small, without Sage, built once per host."""
 
+from pathlib import Path
+
 import pytest
 
 from provision.build import places
 from provision.build.build import Built, build, request
-from provision.config import Config
+from provision.config import read
 
-CONFIG = Config.model_validate({"name": "verify", "sage": {"source": "none"}, "pool": {"count": 2}})
+# The command line's options that name the shared appliance.
+SMALL = ("--set", "name=verify", "--set", "sage.source=none", "--set", "pool.count=2")
+CONFIG = read(assignments=SMALL[1::2]).config
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +19,21 @@ def built() -> Built:
     place = places.cache() / "tests"
     place.mkdir(parents=True, exist_ok=True)
     return build(request(CONFIG), place / "verify.ova", with_vm=False)
+
+
+@pytest.fixture(scope="session")
+def disks(built: Built) -> tuple[Path, ...]:
+    """The shared appliance's disks, the root disk first."""
+    return built.disks
+
+
+@pytest.fixture(scope="session")
+def arguments() -> list[str]:
+    """The command line's options that name the shared appliance."""
+    return list(SMALL)
+
+
+@pytest.fixture(scope="session")
+def admin() -> str:
+    """The shared appliance's administrator."""
+    return CONFIG.admin.user

@@ -16,8 +16,7 @@ from typing import Any
 import pytest
 
 from provision.build import places
-
-SMALL = ("--set", "name=verify", "--set", "sage.source=none", "--set", "pool.count=2")
+from tests.integration.conftest import SMALL
 
 
 @dataclass(frozen=True)
