@@ -58,7 +58,7 @@ def _cgroup() -> str:
 
 
 def _uml() -> str:
-    if not shutil.which("linux"):
+    if not shutil.which("linux.uml"):
         return "missing: apt-get install user-mode-linux"
     flags = next(
         (
