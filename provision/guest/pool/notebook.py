@@ -24,7 +24,7 @@ from provision.guest.pool.session import parse_ulimit
 
 HUB_PORT, PROXY_API_PORT, POOL_SSH_PORT = 8081, 8001, 2200
 PROXY = "/usr/bin/configurable-http-proxy"
-READY_SECONDS = 60
+READY_SECONDS = 300  # an ended session is noticed at once; this is for slow machines
 
 
 def notebook(
@@ -192,6 +192,7 @@ def hub_config(
             "env_keep": [],
             "patience": patience,
             "ready_timeout": READY_SECONDS,
+            "http_timeout": READY_SECONDS,
             "start_timeout": patience + READY_SECONDS + 10,
             "poll_interval": 5,
         },
