@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from provision.jeos.layers import private_mounts
 from provision.progress import step
 
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
+FULL_BYTES = 4 << 20
 MONTH_SECONDS = 30 * 24 * 3600
 
 
@@ -162,8 +164,8 @@ def _run_stage(
         record = {"stage": planned.name, "inputs": planned.inputs}
         with (
             step(planned.name),
-            _explained(planned.name, cache.root, shop.log),
             cache.building(planned.key, record, keep=keep) as part,
+            _explained(planned.name, cache.root, shop.log),
         ):
             work(shop, tuple(layers), part)
 
@@ -208,7 +210,7 @@ def _explained(stage: str, room: Path, log: Path | None) -> Iterator[None]:
     try:
         yield
     except (OSError, ApplianceError) as error:
-        if "No space left on device" in str(error):
+        if "No space left on device" in str(error) or _full(room):
             raise HostNotReadyError(
                 f"no space left on the file system of {room} in stage {stage}",
                 hint="free some room, or set XDG_CACHE_HOME to a larger disk; then build again:"
@@ -219,6 +221,11 @@ def _explained(stage: str, room: Path, log: Path | None) -> Iterator[None]:
                 f"stage {stage}: {error}", hint=f"the log is {log}" if log else None
             ) from error
         raise
+
+
+def _full(room: Path) -> bool:
+    """Whether a file system has no room; many a program names another reason then."""
+    return room.exists() and shutil.disk_usage(room).free < FULL_BYTES
 
 
 @contextlib.contextmanager

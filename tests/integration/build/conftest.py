@@ -119,7 +119,9 @@ class Shell:
                 if str(self.home) in command and entry.name != str(os.getpid()):
                     found.append(command)
         mounts = Path("/proc/self/mounts").read_text().splitlines()
-        return found + [line for line in mounts if f"{self.home}/cache/appliance" in line]
+        return found + [
+            line for line in mounts if line.startswith("overlay") and str(self.home) in line
+        ]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import http.server
 import os
+import shutil
 import subprocess
 import threading
 import urllib.error
@@ -88,7 +89,7 @@ def test_a_mirror_that_was_tampered_with(
     assert shell.leftovers() == []
 
 
-ROOM = {"base": 60, "packages": 60, "configure": 1, "seal": 1, "disks": 80}
+ROOM = {"base": 60 * MIB, "packages": 60 * MIB, "configure": 0, "seal": 0, "disks": 80 * MIB}
 
 
 @pytest.mark.parametrize("stage", ROOM)
@@ -97,11 +98,16 @@ def test_the_disk_fills_up(
 ) -> None:
     before = list(ROOM)[: list(ROOM).index(stage)]
     shell.take(before)
-    used = int(subprocess.check_output(["du", "-sm", shell.stages]).split()[0]) if before else 0
-    kept = shell.stages.rename(shell.home / "kept")
-    small_disk((used + ROOM[stage]) * MIB, shell.stages)
+    kept = shell.home / "kept"
+    if before:
+        shell.stages.rename(kept)
+    used = int(subprocess.check_output(["du", "-sm", shell.home]).split()[0])
+    small_disk((used + 200) * MIB, shell.stages)
     if before:
         subprocess.run(["cp", "-a", "--sparse=always", f"{kept}/.", shell.stages], check=True)
+    free = shutil.disk_usage(shell.stages).free - ROOM[stage]
+    with (shell.stages / "filler").open("wb") as filler:
+        os.posix_fallocate(filler.fileno(), 0, free - 64 * 1024)
     outcome = shell.build()
     assert outcome.code == 4, outcome.err
     assert f"no space left on the file system of {shell.stages} in stage {stage}" in outcome.err

@@ -10,6 +10,7 @@ from provision.build.build import Built
 PROVISIONING = ("base", "packages", "configure", "seal", "disks", "export")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_interrupted_everywhere_gives_the_same_bytes(shell, built: Built) -> None:
     """SIGINT and SIGKILL in each stage: nothing stays behind, finished stages are kept, and the
