@@ -138,8 +138,12 @@ class Kernel:
     def __init__(self, student: Student, identity: str) -> None:
         self.id = identity
         self.student = student
-        url = f"{student.url}/user/{student.name}/api/kernels/{identity}/channels"
-        self._socket = websocket.create_connection(
+
+    def _connected(self) -> websocket.WebSocket:
+        """A new connection: an idle one is dropped, as we answer no pings between runs."""
+        student = self.student
+        url = f"{student.url}/user/{student.name}/api/kernels/{self.id}/channels"
+        return websocket.create_connection(
             url.replace("http", "ws", 1),
             header=[f"Authorization: token {student.token}"],
             sslopt={"cert_reqs": ssl.CERT_NONE},
@@ -153,12 +157,13 @@ class Kernel:
         header |= {"username": "", "version": "5.3", "date": ""}
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
-        self._socket.send(json.dumps({**message, "channel": "shell", "buffers": []}))
+        connection = self._connected()
+        connection.send(json.dumps({**message, "channel": "shell", "buffers": []}))
         shown: list[str] = []
         deadline = time.monotonic() + patience
         while True:
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.01))
-            answer = json.loads(self._socket.recv())
+            connection.settimeout(max(deadline - time.monotonic(), 0.01))
+            answer = json.loads(connection.recv())
             if answer["parent_header"].get("msg_id") != identity:
                 continue
             content = answer["content"]
@@ -170,6 +175,7 @@ class Kernel:
                 case "error":
                     shown.append(f"{content['ename']}: {content['evalue']}")
                 case "status" if content["execution_state"] == "idle":
+                    connection.close()
                     return "".join(shown)
 
     def shell(self, command: str, patience: float = PATIENCE) -> str:
@@ -180,7 +186,3 @@ class Kernel:
             "print(r.stdout.decode(errors='replace'), end='')"
         )
         return self.run(code, patience)
-
-    def close(self) -> None:
-        """Leave the kernel running, without us."""
-        self._socket.close()

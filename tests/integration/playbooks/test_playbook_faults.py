@@ -145,7 +145,7 @@ run_playbook(Path({str(path)!r}), endpoint, {{}}, log=Path({str(tmp_path / "log"
         stderr=(tmp_path / "stderr").open("w"),
         start_new_session=True,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     asleep = f"cat /proc/[0-9]*/cmdline | tr '\\0' ' ' | grep -q 'sleep [{mark[0]}]{mark[1:]}'"
     while guest.run(asleep).status != 0:
         assert time.monotonic() < deadline, "the play never began"
