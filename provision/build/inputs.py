@@ -8,7 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from provision import jeos, ova, resources
+from provision import guest, jeos, ova, resources
 from provision.build.plan import StageInputs
 from provision.build.variables import playbook_variables
 from provision.config import Config
@@ -95,6 +95,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             "configure",
             {
                 **_playbook_inputs(request, "configure"),
+                "guest": code(guest, "__init__.py", "pool"),
                 "hooks": files((*config.hooks.playbooks, *config.hooks.roles)),
             },
         ),

@@ -21,6 +21,7 @@ DELETED = (
     "etc/ssh/ssh_known_hosts",
     "etc/ssh/pool_authorized_keys",
     "home/*/.ssh/id_*",
+    "var/lib/notebook/*",
     "home/*/.ssh/known_hosts*",
     "var/lib/systemd/random-seed",
     "var/lib/systemd/credential.secret",
