@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ log = logging.getLogger(__name__)
 
 RECORD_SEPARATOR = "\x1e"  # begins each event line of playbooks/callback_plugins/events.py
 CONNECT_SECONDS = 30
+SHORT_PATH = 40
 
 CONFIGURATION = """\
 [defaults]
@@ -165,7 +167,7 @@ def run_playbook(
     name = path.stem
     begun = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with step(f"playbook {name}"), temporary.directory() as private, log.open("a") as file:
+    with step(f"playbook {name}"), temporary.directory(_short()) as private, log.open("a") as file:
         connect(endpoint).close()  # says better than Ansible why there is no way in
         events = _Events(name, file)
         argv = _prepare(private, path, endpoint, variables, roles=roles, transport=transport)
@@ -223,6 +225,12 @@ def run_hooks(
     if roles:
         named = {**variables, "hook_roles": [str(role) for role in roles]}
         run_playbook("hooks", endpoint, named, log=log, roles=beside)
+
+
+def _short() -> Path | None:
+    """Where a socket's path stays within the 108 bytes of unix(7): not below a long TMPDIR."""
+    usual = Path(tempfile.gettempdir())
+    return None if len(str(usual)) < SHORT_PATH else Path("/tmp")  # noqa: S108 (a private directory in it)
 
 
 def _prepare(

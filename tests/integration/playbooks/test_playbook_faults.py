@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -137,8 +138,7 @@ endpoint = SshEndpoint({endpoint.host!r}, {endpoint.port}, {endpoint.user!r},
 run_playbook(Path({str(path)!r}), endpoint, {{}}, log=Path({str(tmp_path / "log")!r}),
     transport=Transport.{transport.name})
 """
-    temporary = tmp_path / "t"
-    temporary.mkdir()
+    temporary = Path(tempfile.mkdtemp(prefix="t"))
     process = subprocess.Popen(
         [sys.executable, "-c", program],
         env={**os.environ, "TMPDIR": str(temporary)},
@@ -159,6 +159,7 @@ run_playbook(Path({str(path)!r}), endpoint, {{}}, log=Path({str(tmp_path / "log"
         time.sleep(0.1)
     assert ours(temporary, endpoint.port) == []
     assert list(temporary.iterdir()) == []
+    temporary.rmdir()
 
 
 def ours(temporary: Path, port: int) -> list[str]:
