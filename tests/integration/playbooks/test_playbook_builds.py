@@ -10,6 +10,7 @@ import pytest
 
 from provision.jeos.layers import merged
 
+pytestmark = pytest.mark.slow  # several whole builds
 PRIVATE_KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----$", re.MULTILINE)
 Entry = tuple[int, int, int, int, int, tuple[tuple[str, bytes], ...], str]
 
