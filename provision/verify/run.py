@@ -1,13 +1,13 @@
 """Boot an appliance's disks, gather every section of facts, judge every promise."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
+from provision import temporary
 from provision.config import Config
 from provision.machine import Machine, SshEndpoint
 from provision.machine.nspawn import NspawnMachine
@@ -58,8 +58,8 @@ def verify(config: Config, source: Path | Sequence[Path], *, fast: bool = False)
     """
     place = user_cache_path("appliance") / "verify"
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place) as name:
-        directory = Path(name)
+    temporary.sweep(place)
+    with temporary.directory(place) as directory:
         disks = _raw(source, directory)
         with step("look into the disk images"):
             sections: dict[str, Facts] = {"image": look(disks)}
