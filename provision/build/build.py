@@ -25,7 +25,7 @@ from provision.jeos.layers import private_mounts
 from provision.progress import step
 
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
-FULL_BYTES = 4 << 20
+FULL_BYTES = 64 << 20  # no stage of ours succeeds with less
 MONTH_SECONDS = 30 * 24 * 3600
 
 
