@@ -76,8 +76,8 @@ def clamp_times(layer: Path, epoch: int) -> None:
 
     A layer that is clamped as soon as it is complete never has to be copied up for it.
     """
-    for directory, _, files in os.walk(layer, topdown=False):
-        for name in (*files, "."):
+    for directory, below, files in os.walk(layer, topdown=False):
+        for name in (*below, *files, "."):  # a link to a directory is among those below
             path = os.path.join(directory, name)  # noqa: PTH118 (a million files: plain strings)
             if os.lstat(path).st_mtime > epoch:
                 os.utime(path, (epoch, epoch), follow_symlinks=False)
