@@ -194,7 +194,7 @@ def _playbook_inputs(request: Request, name: str) -> Mapping[str, Any]:
         "templates": files(templates / role for role in roles if (templates / role).is_dir()),
         "variables": request.variables_of(name),
         "files": files(Path(path) for path in named),
-        "code": files([Path(__file__).with_name("guest.py")]),
+        "code": {**files([Path(__file__).with_name("guest.py")]), **code(jeos, "layers.py")},
     }
 
 
