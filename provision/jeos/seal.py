@@ -9,6 +9,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from provision.jeos.layers import clamp_times
+
 DAY_SECONDS = 86400
 
 # Emptied: the directory stays.
@@ -92,7 +94,7 @@ def seal(tree: Path, epoch: int) -> None:
     _forget_identity(tree / "etc/machine-id")
     _date_passwords(tree / "etc/shadow", epoch // DAY_SECONDS)
     _point_resolver(tree)
-    _clamp_times(tree, epoch)
+    clamp_times(tree, epoch)
 
 
 def _matches(tree: Path, pattern: str) -> Iterator[Path]:
@@ -143,12 +145,3 @@ def _point_resolver(tree: Path) -> None:
     link = tree / "etc/resolv.conf"
     link.unlink(missing_ok=True)
     link.symlink_to("../run/systemd/resolve/resolv.conf")
-
-
-def _clamp_times(tree: Path, epoch: int) -> None:
-    """Set every time that is later than the epoch to it, directories after what is in them."""
-    for parent, directories, files in os.walk(tree, topdown=False):
-        for name in (*directories, *files, "."):
-            path = os.path.join(parent, name)  # noqa: PTH118 (a hundred thousand of them)
-            if os.lstat(path).st_mtime > epoch:
-                os.utime(path, (epoch, epoch), follow_symlinks=False)
