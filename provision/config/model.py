@@ -6,6 +6,7 @@ writes, the reference in docs/configuration.md and the JSON Schema all take it f
 user would write.
 """
 
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -254,13 +255,19 @@ class Notebook(Section):
     interface: values.Address = "0.0.0.0"  # noqa: S104 - the guest's; NAT decides who reaches it
     """address in the guest to listen on"""
     secure: bool | None = None
-    """HTTPS; null: as soon as the notebook's forward is public"""
+    """HTTPS; null: unless interface is a loopback address"""
     timeout: Duration = 3600
     """an idle session is saved and ended after this time; 0: never"""
     directory: values.MountPoint = "/home/students"
     """the students' files"""
+    ulimit: values.Ulimit = ""
+    """further limits of a session, as options of bash's ulimit, e.g. -u 100 -t 3600"""
     accounts: bool = False
     """true: a visitor may make an account; false: the admin makes them"""
+    approval: bool = False
+    """an account that a visitor made opens only once the admin has approved it"""
+    title: values.Title = ""
+    """the school's name, shown at sign-in"""
     server_pool: tuple[values.UserAtHost, ...] = ()
     """further accounts on other machines, as user@host"""
     max_sessions: Annotated[int, Field(ge=1, le=999)] | None = None
@@ -343,11 +350,10 @@ class Config(Section):
 
     @property
     def https(self) -> bool:
-        """Whether the notebook serves HTTPS: as told, or as soon as the room can reach it."""
+        """Whether the notebook serves HTTPS: as told, else unless only the guest can reach it."""
         if self.notebook.secure is not None:
             return self.notebook.secure
-        forward = self.network.forwards.get("notebook")
-        return forward is not None and forward.public
+        return not ip_address(self.notebook.interface).is_loopback
 
     @property
     def sessions(self) -> int:

@@ -257,7 +257,23 @@ MailAddress = Annotated[
 UserAtHost = Annotated[
     str,
     *_matching(
-        "user@host", r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9.-]+", "not an account; write user@host"
+        "user@host or user@host:port",
+        r"[a-z_][a-z0-9_-]{0,31}@[A-Za-z0-9.-]+(:[0-9]{1,5})?",
+        "not an account; write user@host or user@host:port",
+    ),
+]
+Ulimit = Annotated[
+    str,
+    *_matching(
+        "options of ulimit",
+        r"(-[cfnstuv] [0-9]+( -[cfnstuv] [0-9]+)*)?",
+        "not options of ulimit; write pairs of -c -f -n -s -t -u -v and a number, as in -u 100",
+    ),
+]
+Title = Annotated[
+    str,
+    *_matching(
+        "one line of text", r"[^\x00-\x1f]{0,100}", "write one line of at most 100 characters"
     ),
 ]
 AccountName = Annotated[

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -23,6 +24,7 @@ PATIENCE_SECONDS = 30
 # What must not answer though many an image has it: mail, web, portmapper, printing, databases.
 UNPROMISED = (25, 80, 111, 631, 3306, 5432, 8001, 8081)
 LOOPBACK = ("127.", "::1")
+ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - only whether one speaks TLS
 
 
 @collector("outside")
@@ -80,11 +82,27 @@ def _answers(machine: Machine, port: int, seconds: float) -> bool:
 def _answers_now(machine: Machine, port: int) -> bool:
     """Whether anything says a word; QEMU and pasta accept every connection themselves."""
     address = ("127.0.0.1", machine.forwarded(port))
+    # SSH's server speaks first, and hangs up on what it does not know; others are asked in plain
+    # text, and then in TLS, whose servers are silent to any other language.
     try:
         with socket.create_connection(address, PATIENCE_SECONDS) as connection:
-            if port != SSH:  # whose server speaks first, and hangs up on what it does not know
-                connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
-            return bool(connection.recv(1))
+            connection.sendall(b"" if port == SSH else b"GET / HTTP/1.0\r\n\r\n")
+            if connection.recv(1):
+                return True
+    except TimeoutError:  # a firewall's silence
+        return False
+    except OSError:
+        pass
+    return port != SSH and _greets_in_tls(address)
+
+
+def _greets_in_tls(address: tuple[str, int]) -> bool:
+    try:
+        with (
+            socket.create_connection(address, PATIENCE_SECONDS) as connection,
+            ANY_CERTIFICATE.wrap_socket(connection),
+        ):
+            return True
     except OSError:
         return False
 

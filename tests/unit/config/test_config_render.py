@@ -45,8 +45,12 @@ def test_public_opens_the_notebook_and_nothing_else(tmp_path):
         "ssh": False,
         "notebook": True,
     }
-    assert config.https
-    assert not Config().https
+
+
+def test_the_notebook_is_encrypted_unless_only_the_guest_reaches_it():
+    assert Config().https
+    assert not Config.model_validate({"notebook": {"interface": "127.0.0.1"}}).https
+    assert not Config.model_validate({"notebook": {"secure": False}}).https
 
 
 def test_the_effective_configuration_is_read_back(tmp_path):
