@@ -7,10 +7,10 @@ import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from provision.errors import UsageError
-from provision.guest.sandbox import box
+from provision.guest.sandbox import box, gate
 from provision.guest.sandbox.cgroups import Delegation, delegation
 from provision.guest.sandbox.image import WORK
 from provision.guest.sandbox.limits import Ended, Limits, Verdict
@@ -86,12 +86,18 @@ class Bubblewrap:
     Args:
         roots: a directory with one mounted (or unpacked) root file system for each image.
         delegated: the cgroup for boxes; None: look for one.
+        way_out: opens the port inside each box that leads to a filtering proxy; None: no network.
     """
 
     name = "bubblewrap"
 
-    def __init__(self, roots: Path, delegated: Delegation | None = None) -> None:
-        self.roots = roots
+    def __init__(
+        self,
+        roots: Path,
+        delegated: Delegation | None = None,
+        way_out: gate.Gate | None = None,
+    ) -> None:
+        self.roots, self.way_out = roots, way_out
         self.delegated = delegated or delegation()
         box.sweep(roots)
 
@@ -103,26 +109,18 @@ class Bubblewrap:
             root=self.roots / image,
             command=("/bin/sh", "-c", _UNPACK_AND_RUN),
             limits=limits,
-            environment={**box.ENVIRONMENT, "HOME": WORK},
+            environment={
+                **box.ENVIRONMENT,
+                "HOME": WORK,
+                **(gate.variables() if self.way_out else {}),
+            },
             directory=WORK,
         )
-        with contextlib.ExitStack() as stack:
-            work: list[int] = []
-
-            def keep_work(first: int) -> None:
-                # The directory stays readable through this after the box has gone, when
-                # nothing can change it any more.
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                with contextlib.suppress(OSError):
-                    work.append(os.open(f"/proc/{first}/root{WORK}", flags))
-                    stack.callback(os.close, work[0])
-
-            channels = box.Channels(
-                feed=stack.enter_context(archive.open("rb")), on_first_output=keep_work
-            )
+        with archive.open("rb") as feed, Held(self.way_out) as held:
+            channels = box.Channels(feed=feed, on_first_output=held.take)
             ended = box.run(cage, channels, name=name, delegated=self.delegated)
-            found = read_outputs(work[0], limits.output) if work else {}
-            return judge(ended, found)
+            held.check(ended)
+            return judge(ended, held.outputs(limits.output))
 
     def images(self) -> list[str]:
         """The names below ``roots``."""
@@ -141,8 +139,54 @@ class Bubblewrap:
             "cpu": "cgroup v2 and rlimit" if grouped else watched,
             "disk": "size of the box's memory file system",
             "system calls": "seccomp",
-            "network": "none",
+            "network": "a filtering proxy" if self.way_out else "none",
         }
+
+
+class Held:
+    """What we hold of a box while it runs: its directory, and the door to the proxy.
+
+    Args:
+        way_out: opens the door; None: there is none.
+        tap: for a kernel in the box, see `gate.Gate.open`.
+    """
+
+    def __init__(self, way_out: gate.Gate | None, *, tap: bool = False) -> None:
+        self._way_out, self._tap = way_out, tap
+        self._stack = contextlib.ExitStack()
+        self._problem: OSError | None = None
+        self.work: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def take(self, first: int) -> None:
+        """Take hold of a box that is complete, before its command goes on.
+
+        The directory stays readable through the descriptor after the box has gone, when nothing
+        can change it any more.
+        """
+        try:
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            self.work = os.open(f"/proc/{first}/root{WORK}", flags)
+            self._stack.callback(os.close, self.work)
+            if self._way_out:
+                self._way_out.open(first, tap=self._tap)
+                self._stack.callback(self._way_out.close, first)
+        except OSError as error:
+            self._problem = error
+
+    def check(self, ended: Ended) -> None:
+        """Raise what went wrong, unless the box ended first."""
+        if self._problem and ended.verdict is Verdict.EXITED:
+            raise self._problem
+
+    def outputs(self, most: int) -> dict[str, bytes]:
+        """The output files; see `read_outputs`."""
+        return {} if self.work is None else read_outputs(self.work, most)
 
 
 def judge(ended: Ended, files: dict[str, bytes]) -> Result:

@@ -4,22 +4,23 @@ from provision.errors import ConfigError
 from provision.guest.grader.engine import Bubblewrap, Engine
 from provision.guest.grader.settings import Settings
 from provision.guest.grader.uml import UserModeLinux
+from provision.guest.sandbox import gate
 
 
 def make(settings: Settings) -> dict[str, Engine]:
     """Make every engine of some settings.
 
     Raises:
-        ConfigError: one is unknown.
+        ConfigError: one is unknown, or the proxy is no address.
     """
     engines: dict[str, Engine] = {}
+    way_out = gate.Gate(gate.proxy_address(settings.proxy)) if settings.proxy else None
+    bubblewrap = Bubblewrap(settings.images, way_out=way_out)
     for name in settings.engines:
         if name == "bubblewrap":
-            engines[name] = Bubblewrap(settings.images)
+            engines[name] = bubblewrap
         elif name == "uml":
-            engines[name] = UserModeLinux(
-                settings.uml_kernel, settings.uml_images, Bubblewrap(settings.images)
-            )
+            engines[name] = UserModeLinux(settings.uml_kernel, settings.uml_images, bubblewrap)
         else:
             raise ConfigError(f"unknown engine {name}", hint="known: bubblewrap, uml")
     return engines

@@ -28,6 +28,8 @@ class Settings:
         engines: the engines offered.
         uml_kernel: the User-Mode Linux program, of Debian's package user-mode-linux.
         uml_images: the directory of ``NAME.ext4`` disks for it.
+        proxy: a filtering proxy, as ADDRESS:PORT; the only thing that a task can then reach.
+            None: tasks have no network.
         instances: tasks that run at a time.
         queue: tasks that may wait; 0: answer ``busy`` while every instance runs, as the
             original did.
@@ -53,6 +55,7 @@ class Settings:
     engines: tuple[str, ...] = ("bubblewrap",)
     uml_kernel: Path = Path("/usr/bin/linux.uml")
     uml_images: Path = Path("/var/lib/sandbox")
+    proxy: str | None = None
     instances: int = 2
     queue: int = 100
     per_client: int = 50

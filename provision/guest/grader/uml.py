@@ -8,8 +8,8 @@ import tarfile
 from pathlib import Path
 
 from provision.errors import UsageError
-from provision.guest.grader.engine import FAILED, Bubblewrap, Result, judge
-from provision.guest.sandbox import box, seccomp
+from provision.guest.grader.engine import FAILED, Bubblewrap, Held, Result, judge
+from provision.guest.sandbox import box, gate, seccomp
 from provision.guest.sandbox.image import UML_INIT, WORK
 from provision.guest.sandbox.limits import MIB, Ended, Limits, Verdict
 
@@ -20,7 +20,11 @@ _START = (
     f"printf '\\n'; cd {WORK} && cat > /dev/null && truncate -s {{size}} {_RESULT} && "
     "exec /tmp/linux mem={memory}M ubdarc=/tmp/rootfs ubdbr=/tmp/task.tar "
     f"ubdc={WORK}/{_RESULT} root=/dev/ubda ro rootfstype=ext4 con=null con0=null,fd:2 quiet "
-    f"init=/{UML_INIT} DISK={{disk}} OUTPUT={{output}} TASKS={{tasks}} >&2"
+    f"init=/{UML_INIT} DISK={{disk}} OUTPUT={{output}} TASKS={{tasks}} {{network}} >&2"
+)
+_NETWORK = (
+    f"vec0:transport=tap,ifname={gate.TAP} "
+    f"ADDRESS={gate.TAP_GUEST} PROXY={gate.TAP_ADDRESS} PORT={gate.PORT}"
 )
 
 
@@ -42,6 +46,7 @@ class UserModeLinux:
         """Run a task; see `Engine.run`."""
         if image not in self.images():
             raise UsageError(f"no image {image!r}", hint=f"there are: {', '.join(self.images())}")
+        way_out = self.outer.way_out
         size = 5 * limits.output + MIB
         memory = limits.memory + limits.disk + _KERNEL_MEMORY
         command = _START.format(
@@ -50,6 +55,7 @@ class UserModeLinux:
             disk=limits.disk,
             output=limits.output,
             tasks=limits.tasks,
+            network=_NETWORK if way_out else "",
         )
         cage = box.Box(
             root=self.outer.roots / image,
@@ -72,20 +78,14 @@ class UserModeLinux:
                 "/tmp/rootfs": self.disks / f"{image}.ext4",  # noqa: S108
                 "/tmp/task.tar": archive,  # noqa: S108
             },
+            devices=("net/tun",) if way_out else (),
             allowed=seccomp.TRACER,
         )
-        with contextlib.ExitStack() as stack:
-            work: list[int] = []
-
-            def keep_work(first: int) -> None:
-                flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-                with contextlib.suppress(OSError):
-                    work.append(os.open(f"/proc/{first}/root{WORK}", flags))
-                    stack.callback(os.close, work[0])
-
-            channels = box.Channels(feed=io.BytesIO(), on_first_output=keep_work)
+        with Held(way_out, tap=True) as held:
+            channels = box.Channels(feed=io.BytesIO(), on_first_output=held.take)
             ended = box.run(cage, channels, name=name, delegated=self.outer.delegated)
-            files = _read(work[0], size) if work else {}
+            held.check(ended)
+            files = {} if held.work is None else _read(held.work, size)
         return _result(ended, files)
 
     def images(self) -> list[str]:
@@ -100,7 +100,7 @@ class UserModeLinux:
             "kernel": str(self.kernel) if self.kernel.exists() else missing,
             "memory": "mem= of the guest's kernel",
             "box": self.outer.status()["memory"],
-            "network": "none",
+            "network": self.outer.status()["network"],
         }
 
 

@@ -57,18 +57,21 @@ class Leases:
         self._directory = directory
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def take(self, student: str) -> tuple[str, IO[bytes]] | None:
+    def take(
+        self, student: str, among: Sequence[str] | None = None
+    ) -> tuple[str, IO[bytes]] | None:
         """Lease a free account.
 
         Args:
             student: who gets it.
+            among: only these of the accounts; None: any.
 
         Returns:
             The account and its locked file. Give the file to the session as standard error,
             then close it; closing it without a session gives the account back. None when all
             accounts are taken.
         """
-        for account in self.accounts:
+        for account in self.accounts if among is None else among:
             file = self._path(account).open("a+b")
             if _locked(file):
                 file.truncate(0)

@@ -1,8 +1,12 @@
 """What a pool account runs: the forced command of every session.
 
-Reads the request (JSON: ``argv``, ``env``, ``ulimit``) from standard input, tells the port on
+Reads the request (JSON: ``argv``, ``env``, ``ulimit``) from standard input, tells its ports on
 standard output and becomes the notebook server. The request comes by standard input because
 it holds the server's API token: arguments and environments of ssh could be read or kept.
+
+A request with ``hub_port`` comes from another machine: the hub's API is then at a port of the
+account's own, which the hub's ssh leads back. One with ``connection`` is for a single kernel: it
+is what Jupyter writes to a connection file, but for the ports.
 """
 
 import json
@@ -17,6 +21,8 @@ from provision.guest.pool.namespaces import forbid
 JOURNAL = "/run/systemd/journal/stdout"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 FIRST_PORT = 10000
+FIRST_TUNNEL, TUNNELS = 20000, 8
+KERNEL_PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
 
 # bash's ulimit letters -> the limit and its unit in bytes or seconds
 LIMITS = {
@@ -33,6 +39,15 @@ LIMITS = {
 def port_of(uid: int) -> int:
     """The one port on which an account may answer the hub; the firewall counts the same way."""
     return FIRST_PORT + uid
+
+
+def tunnels_of(uid: int) -> range:
+    """The ports of an account to which or from which its session's ssh may lead.
+
+    The first is for the hub's API, the others are for a kernel's.
+    """
+    first = FIRST_TUNNEL + uid % 1000 * TUNNELS
+    return range(first, first + TUNNELS)
 
 
 def parse_ulimit(text: str) -> list[tuple[int, int]]:
@@ -56,21 +71,35 @@ def parse_ulimit(text: str) -> list[tuple[int, int]]:
     return limits
 
 
-def environment(requested: dict[str, str], *, user: str, home: str, port: int) -> dict[str, str]:
+def environment(
+    requested: dict[str, str],
+    *,
+    user: str,
+    home: str,
+    port: int,
+    hub: tuple[int, int] | None = None,
+) -> dict[str, str]:
     """The server's environment.
 
     Args:
-        requested: what the hub gave; its service URL carries port 0.
+        requested: what the hub gave; its service URL, if any, carries port 0.
         user: the account.
         home: the account's home, with the student's files in ``work``.
         port: the account's port.
+        hub: the port of the hub's API on its own machine, and the one that leads there from here.
     """
     work = f"{home}/work"
-    url = urlsplit(requested["JUPYTERHUB_SERVICE_URL"])
+    env = {"LANG": os.environ.get("LANG", "C.UTF-8"), **requested}
+    if hub:
+        there, here = hub
+        env = {
+            k: v.replace(f"//127.0.0.1:{there}/", f"//127.0.0.1:{here}/") for k, v in env.items()
+        }
+    if "JUPYTERHUB_SERVICE_URL" in env:
+        url = urlsplit(env["JUPYTERHUB_SERVICE_URL"])
+        env["JUPYTERHUB_SERVICE_URL"] = urlunsplit(url._replace(netloc=f"127.0.0.1:{port}"))
     return {
-        "LANG": os.environ.get("LANG", "C.UTF-8"),
-        **requested,
-        "JUPYTERHUB_SERVICE_URL": urlunsplit(url._replace(netloc=f"127.0.0.1:{port}")),
+        **env,
         # Settings, histories and packages belong to the student, not to the account.
         "HOME": work,
         "USER": user,
@@ -83,19 +112,34 @@ def environment(requested: dict[str, str], *, user: str, home: str, port: int) -
 
 
 def main() -> None:
-    """Read the request and become the server."""
+    """Read the request and become the server, or the kernel."""
     request = json.loads(sys.stdin.buffer.read())
     user, home, port = os.environ["USER"], os.environ["HOME"], port_of(os.getuid())
     for limit, value in parse_ulimit(request.get("ulimit", "")):
         _, hard = resource.getrlimit(limit)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)  # noqa: PLW2901
         resource.setrlimit(limit, (value, value))
-    env = environment(request["env"], user=user, home=home, port=port)
+    tunnels = tunnels_of(os.getuid())
+    hub = (request["hub_port"], tunnels[0]) if "hub_port" in request else None
+    env = environment(request["env"], user=user, home=home, port=port, hub=hub)
     os.chdir(env["HOME"])
-    print(json.dumps({"port": port}), flush=True)  # noqa: T201 - the protocol, not a message
+    argv, told = request["argv"], {"port": port, "tunnels": list(tunnels)}
+    if "connection" in request:
+        ports = dict(zip(KERNEL_PORTS, tunnels[1:], strict=False))
+        argv = _with_connection_file(argv, request["connection"] | ports, home)
+        told |= ports
+    print(json.dumps(told), flush=True)  # noqa: T201 - the protocol, not a message
     forbid()
-    _detach(f"notebook-{env['JUPYTERHUB_USER']}")
-    os.execve(request["argv"][0], request["argv"], env)  # noqa: S606
+    _detach(f"notebook-{request['student']}")
+    os.execve(argv[0], argv, env)  # noqa: S606
+
+
+def _with_connection_file(argv: list[str], connection: dict[str, object], home: str) -> list[str]:
+    file = f"{home}/runtime/kernel.json"
+    os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
+    with open(file, "w", encoding="utf-8") as stream:  # noqa: PTH123
+        json.dump(connection, stream)
+    return [word.replace("{connection_file}", file) for word in argv]
 
 
 def _detach(identifier: str) -> None:

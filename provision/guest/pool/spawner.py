@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-import json
+import pwd
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable
 from functools import cached_property, partial
@@ -12,10 +11,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import Spawner
-from traitlets import Dict, Float, Integer, List, Unicode
+from traitlets import Float, Integer, List, Unicode
 
-from provision.guest.pool.certificate import checked
-from provision.guest.pool.leases import ANNOUNCE, Lease, Leases
+from provision.guest.pool.activity import Notices, Watch, age_of, processor_time
+from provision.guest.pool.connection import (
+    LOOPBACK,
+    Account,
+    ConnectionFailedError,
+    account_of,
+    answers,
+    connect,
+    lead,
+    local_ports,
+    told,
+)
+from provision.guest.pool.leases import Lease, Leases
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 10
@@ -41,24 +51,21 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     """
 
     server_pool = List(
-        Unicode(), config=True, help="The accounts that sessions lease, as user@host."
+        Unicode(), config=True, help="The accounts that sessions lease, as user@host[:port]."
     )
     state_directory = Unicode(config=True, help="Where the hub's user keeps leases.")
     pool_key = Unicode(config=True, help="The private key that signs sessions' certificates.")
-    ssh_ports = Dict(
-        key_trait=Unicode(),
-        value_trait=Integer(),
-        default_value={"localhost": 2200},
-        config=True,
-        help="The port of the pool's SSH server on each host; 22 where none is given.",
-    )
     ulimit = Unicode(config=True, help="Further limits, as options of bash's ulimit.")
     patience = Float(300, config=True, help="Seconds to wait in line for a free account.")
     ready_timeout = Float(60, config=True, help="Seconds that a server may take to answer.")
+    idle_timeout = Float(0, config=True, help="Seconds after which an idle session ends; 0: never.")
+    expiry = Float(0, config=True, help="Seconds after which any session ends; 0: never.")
+    hub_port = Integer(8081, config=True, help="The port of the hub's API on its own machine.")
 
     line: ClassVar[list["PoolSpawner"]] = []
     account: str | None = None
     process: subprocess.Popen[bytes] | None = None
+    watch: Watch | None = None
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Recall the leased account after the hub was restarted."""
@@ -73,12 +80,17 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     def clear_state(self) -> None:
         """Forget the session."""
         super().clear_state()
-        self.account = self.process = None
+        self.account = self.process = self.watch = None
 
     @cached_property
     def leases(self) -> Leases:
         """The pool's leases."""
         return Leases(Path(self.state_directory) / "leases", self.server_pool)
+
+    @cached_property
+    def notices(self) -> Notices:
+        """What students should read when they come back."""
+        return Notices(Path(self.state_directory) / "notices")
 
     def lease(self) -> Lease | None:
         """This session's lease, or None when it has ended."""
@@ -104,10 +116,32 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             raise
 
     async def poll(self) -> int | None:
-        """None while the session runs, otherwise its exit status (0 when it is not known)."""
+        """None while the session runs, otherwise its exit status (0 when it is not known).
+
+        A session that has been idle or has lasted too long is ended here.
+        """
         if self.process is not None:
-            return self.process.poll()
-        return None if self.lease() else 0
+            status = self.process.poll()
+        else:
+            status = None if self.lease() else 0
+        if status is None and (reason := self._overdue()):
+            self.log.info("Ending the session of %s %s", self.user.name, reason)
+            self.notices.write(self.user.name, reason)
+            await self.stop()
+            return 0
+        return status
+
+    def _overdue(self) -> str | None:
+        lease = self.lease()
+        if lease is None or lease.pid is None or self.orm_spawner is None:
+            return None
+        if self.watch is None:
+            self.watch = Watch(self.idle_timeout, self.expiry)
+        used, account = None, account_of(lease.account)
+        with contextlib.suppress(KeyError):
+            used = processor_time(pwd.getpwnam(account.user).pw_uid) if account.local else None
+        mark = self.orm_spawner.last_activity
+        return self.watch.overdue(mark, age=age_of(lease.pid), processor=used)
 
     async def stop(self, now: bool = False) -> None:
         """End the session; the account's side ends all of its processes."""
@@ -120,13 +154,16 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             await asyncio.to_thread(self.process.wait)
 
     async def progress(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Tell a waiting student the place in line."""
+        """Tell a waiting student why, the place in line, and who else waits."""
         shown = None
         while self in self.line:
-            place = self.line.index(self) + 1
-            if place != shown:
-                yield {"progress": 5, "message": f"{self._full()} You are number {place} in line."}
-                shown = place
+            names = [s.user.name for s in self.line]
+            place = names.index(self.user.name) + 1
+            if names != shown:
+                line = ", ".join("you" if s is self else s.user.name for s in self.line)
+                told = f"{self._full()} You are number {place} in line ({line})."
+                yield {"progress": 5, "message": told}
+                shown = names
             await asyncio.sleep(0.5)
         yield {"progress": 50, "message": "A place is yours. Your notebook is starting."}
 
@@ -136,7 +173,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.line.append(self)
         try:
             while True:
-                if self.line[0] is self and (taken := self.leases.take(self.user.name)):
+                if taken := self._first_free():
                     self.account, file = taken
                     with file:
                         self.process = await self._connect(self.account, file.fileno())
@@ -147,57 +184,61 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
                         "please try again later."
                     )
                 await asyncio.sleep(POLL_SECONDS)
+        except ConnectionFailedError as error:
+            raise SessionError(f"The session could not be opened: {error}") from error
         finally:
             self.line.remove(self)
+
+    def _first_free(self) -> Any:
+        """Lease a free account that nobody before us in line could have, or None.
+
+        A student's files are on one machine, so a student with files waits for that machine.
+        """
+        wanted = [self.user.name]
+        for other in self.line:
+            if other is self:
+                break
+            wanted.append(other.user.name)
+        homes = {name: self._home(name) for name in wanted}
+        mine = homes.pop(self.user.name)
+        taken = {host for host in homes.values() if host}
+        if None in homes.values() or (mine is None and homes) or mine in taken:
+            return None
+        entries = [e for e in self.server_pool if mine is None or _machine(e) == mine]
+        leased = self.leases.take(self.user.name, entries)
+        if leased and mine is None:
+            self._set_home(_machine(leased[0]))
+        return leased
+
+    def _home(self, student: str) -> str | None:
+        """The machine that has a student's files; None: none yet, or it has left the pool."""
+        machines = {_machine(entry) for entry in self.server_pool}
+        if len(machines) == 1:
+            return machines.pop()
+        with contextlib.suppress(FileNotFoundError):
+            home = (Path(self.state_directory) / "machines" / student).read_text().strip()
+            return home if home in machines else None
+        return None
+
+    def _set_home(self, machine: str) -> None:
+        directory = Path(self.state_directory) / "machines"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        (directory / self.user.name).write_text(machine)
 
     def _full(self) -> str:
         return f"All {len(self.server_pool)} places are taken."
 
-    async def _connect(self, account: str, lease: int) -> subprocess.Popen[bytes]:
-        user, _, host = account.partition("@")
+    async def _connect(self, entry: str, lease: int) -> subprocess.Popen[bytes]:
         request = {
+            "student": self.user.name,
             "argv": [*self.cmd, *self.get_args()],
             "env": {k: str(v) for k, v in self.get_env().items()},
             "ulimit": self.ulimit,
         }
-        certificate = await self._certificate(user)
-        with tempfile.TemporaryFile() as stdin:
-            stdin.write(json.dumps(request).encode())
-            stdin.seek(0)
-            return subprocess.Popen(
-                [
-                    *ANNOUNCE,
-                    *("/usr/bin/ssh", "-F", "none", "-T", "-x", "-a"),
-                    *("-i", self.pool_key, "-o", f"CertificateFile={certificate}"),
-                    *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"),
-                    *("-o", "StrictHostKeyChecking=yes", "-o", f"HostKeyAlias={host}"),
-                    *("-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
-                    *("-p", str(self.ssh_ports.get(host, 22))),
-                    account,
-                ],
-                stdin=stdin,
-                stdout=lease,
-                stderr=lease,
-                start_new_session=True,
-                cwd="/",
-            )
-
-    async def _certificate(self, user: str) -> Path:
-        """Sign that the student may open one session on the account, now."""
-        directory = Path(self.state_directory) / "certificates"
-        directory.mkdir(mode=0o700, exist_ok=True)
-        public = directory / f"{user}.pub"
-        public.write_bytes(Path(f"{self.pool_key}.pub").read_bytes())
-        signing = await asyncio.create_subprocess_exec(
-            *("ssh-keygen", "-q", "-s", self.pool_key, "-I", checked(self.user.name)),
-            *("-n", user, "-V", "-5m:+5m", str(public)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
-        _, error = await signing.communicate()
-        if signing.returncode:
-            raise SessionError(f"The session could not be signed: {error.decode().strip()}")
-        return directory / f"{user}-cert.pub"
+        if not account_of(entry).local:
+            request["hub_port"] = self.hub_port
+        state = Path(self.state_directory)
+        return await connect(entry, lease, request, key=self.pool_key, state=state)
 
     async def _ready(self) -> tuple[str, int]:
         """Wait until the account's side has told its port, and the server answers on it."""
@@ -207,14 +248,29 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             lease = self.lease()
             if lease is None or (self.process and self.process.poll() is not None):
                 break
-            port = port or _told_port(lease)
-            if port and await _answers(port):
+            if port is None and (said := told(lease)):
+                port = await self._reach(account_of(lease.account), said)
+            if port and await answers(port):
+                self.notices.clear(self.user.name)
                 return "127.0.0.1", port
             await asyncio.sleep(POLL_SECONDS)
         self.log.error("Session on %s did not start: %s", self.account, self._last_words())
         raise SessionError(
             "Your notebook did not start. Please try again; if it happens twice, tell your teacher."
         )
+
+    async def _reach(self, account: Account, said: dict[str, Any]) -> int:
+        """The port of this machine that leads to the session's server."""
+        if account.local:
+            return int(said["port"])
+        here = local_ports(self.server_pool, str(self.account))[0]
+        await lead(
+            Path(self.state_directory),
+            str(self.account),
+            *("-L", f"127.0.0.1:{here}:127.0.0.1:{said['port']}"),
+            *("-R", f"127.0.0.1:{said['tunnels'][0]}:127.0.0.1:{self.hub_port}"),
+        )
+        return here
 
     async def _end_orphan(self) -> None:
         """End sessions of this student that a crashed hub did not get to record."""
@@ -242,19 +298,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return file.read_text(errors="replace") if file.exists() else ""
 
 
-def _told_port(lease: Lease) -> int | None:
-    for line in lease.said:
-        with contextlib.suppress(ValueError):
-            told = json.loads(line)
-            if isinstance(told, dict) and isinstance(told.get("port"), int):
-                return int(told["port"])
-    return None
-
-
-async def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(1):
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.close()
-        return True
-    return False
+def _machine(entry: str) -> str:
+    """The machine of an entry, one name for this one."""
+    host = account_of(entry).host
+    return "localhost" if host in LOOPBACK else host

@@ -48,6 +48,7 @@ class Box:
         directory: where it starts.
         user, group: its user and group number inside.
         binds: host paths to show inside, read-only, by their path inside.
+        devices: names below /dev that it may use, beside the harmless ones.
         writable: whether /tmp is a memory file system; False leaves the root's own, read-only.
         shares_network: leave it in our network namespace. Only for boxes that we trust.
         allowed: system calls that are fine in this box although the filter denies them.
@@ -61,6 +62,7 @@ class Box:
     user: int = 1000
     group: int = 1000
     binds: Mapping[str, Path] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
     writable: bool = True
     shares_network: bool = False
     allowed: tuple[str, ...] = ()
@@ -98,7 +100,7 @@ def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int) -> l
     if box.has("proc"):
         argv += ["--proc", "/proc", "--remount-ro", "/proc"]
     if box.has("dev"):
-        argv += _devices()
+        argv += _devices(box.devices)
     if box.writable and box.has("tmp"):
         argv += ["--size", str(box.limits.disk), "--perms", "1777", "--tmpfs", "/tmp"]  # noqa: S108
         if box.directory.startswith("/tmp/"):  # noqa: S108
@@ -109,9 +111,9 @@ def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int) -> l
     return [*argv, "--seccomp", str(filter_), "--", *box.command]
 
 
-def _devices() -> list[str]:
+def _devices(more: tuple[str, ...]) -> list[str]:
     argv = ["--size", "65536", "--tmpfs", "/dev"]
-    for device in _DEVICES:
+    for device in (*_DEVICES, *more):
         argv += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         argv += ["--symlink", f"/proc/self/fd/{number}", f"/dev/{name}"]
@@ -443,14 +445,15 @@ def sweep(root: Path) -> int:
             parent = int((entry / "stat").read_bytes().rpartition(b")")[2].split()[1])
             ours = entry.stat().st_uid == os.getuid() and command[0].endswith(b"/bwrap")
             below = any(part.startswith(bytes(root) + b"/") for part in command)
-            if ours and below and parent != os.getpid() and not _is_bwrap(parent):
+            if ours and below and _is_orphan(parent):
                 os.kill(int(entry.name), signal.SIGKILL)
                 count += 1
     return count
 
 
-def _is_bwrap(pid: int) -> bool:
-    return Path(f"/proc/{pid}/comm").read_bytes() == b"bwrap\n"
+def _is_orphan(parent: int) -> bool:
+    """Whether a box's parent is who takes orphans in: neither a service of ours nor bubblewrap."""
+    return parent == 1 or Path(f"/proc/{parent}").stat().st_uid != os.getuid()
 
 
 def _bubblewrap() -> str:

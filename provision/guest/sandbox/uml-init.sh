@@ -1,6 +1,7 @@
 #!/bin/sh
 # The first process of a User-Mode Linux guest: run the task of /dev/ubdb, write what came of it
-# to /dev/ubdc, stop. DISK, OUTPUT and TASKS are arguments of the kernel.
+# to /dev/ubdc, stop. DISK, OUTPUT and TASKS are arguments of the kernel, and with a network
+# ADDRESS, PROXY and PORT: the card's other end is the box's, where the proxy's port is all there is.
 export PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin LANG=C.UTF-8
 mount -t proc proc /proc
 mount -t devtmpfs dev /dev 2>/dev/null
@@ -9,11 +10,26 @@ mount -t tmpfs -o "size=$((8 * OUTPUT)),mode=0700" tmpfs /root
 # What the task prints may fill its place, not that of the result.
 mount -t tmpfs -o "size=$((16 * OUTPUT)),mode=0700" tmpfs /mnt
 chmod 600 /dev/ubd* /dev/mem /dev/kmem /dev/port 2>/dev/null
+perl -MSocket -e '
+    sub ask { ioctl(CARD, $_[0], pack("a16a24", $_[1], $_[2])) or die "$_[1]: $!\n" }
+    sub address { pack("Sna4x8", AF_INET, 0, inet_aton($_[0])) }
+    socket(CARD, PF_INET, SOCK_DGRAM, 0) or die "no socket: $!\n";
+    ask(0x8914, "lo", pack("S", 0x49));
+    if ($ENV{PROXY}) {
+        ask(0x8916, "vec0", address($ENV{ADDRESS}));
+        ask(0x891C, "vec0", address("255.255.255.252"));
+        ask(0x8914, "vec0", pack("S", 0x41));
+    }'
+variables=
+if [ -n "$PROXY" ]; then
+    url="http://$PROXY:$PORT"
+    variables="http_proxy=$url https_proxy=$url HTTP_PROXY=$url HTTPS_PROXY=$url"
+fi
 mkdir -m 700 /tmp/task && chown 1000:1000 /tmp/task && cd /tmp/task || exit
 as_student() {
     setpriv --reuid=1000 --regid=1000 --clear-groups --no-new-privs --bounding-set=-all \
         --inh-caps=-all env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 HOME=/tmp/task \
-        sh -c "ulimit -p $TASKS; ulimit -c 0; $1"
+        $variables sh -c "ulimit -p $TASKS; ulimit -c 0; $1"
 }
 (as_student 'exec tar -xf - >&2') < /dev/ubdb > /dev/null 2> /mnt/stderr.txt &&
     echo > /root/unpacked

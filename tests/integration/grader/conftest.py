@@ -22,6 +22,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from provision.guest.sandbox import image
+from vbox.portable import debian_mirror
 
 USER = 20_101  # nobody's number on any host; the service and its boxes run as this
 ROOT = Path(__file__).parents[3]
@@ -57,6 +58,29 @@ def images(squashfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return roots
 
 
+def from_sid(package: str, place: Path) -> Path:
+    """Download a package of Debian sid by an apt configuration of its own; apt checks it.
+
+    Sid's User-Mode Linux runs where those of Debian 12 and 13 panic: on processors with AMX.
+    """
+    state = place / "apt"
+    (state / "lists/partial").mkdir(parents=True, exist_ok=True)
+    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    (state / "sources").write_text(f"deb [signed-by={keyring}] {debian_mirror()} sid main\n")
+    (state / "status").touch()
+    options = {
+        **{"Dir::State": state, "Dir::State::status": state / "status"},
+        **{"Dir::State::lists": state / "lists", "Dir::Cache": state},
+        **{"Dir::Etc::sourcelist": state / "sources", "Dir::Etc::sourceparts": "-"},
+        **{"Acquire::Check-Valid-Until": "false", "APT::Sandbox::User": "root"},
+    }
+    apt = ["apt-get", "-q", *(f"-o{name}={value}" for name, value in options.items())]
+    subprocess.run([*apt, "update"], check=True)
+    subprocess.run([*apt, "download", package], cwd=place, check=True)
+    (deb,) = place.glob(f"{package}_*.deb")
+    return deb
+
+
 @pytest.fixture(scope="session")
 def uml(images: Path) -> dict[str, str]:
     """Debian's User-Mode Linux kernel and the image as a disk: the engine's settings."""
@@ -64,10 +88,9 @@ def uml(images: Path) -> dict[str, str]:
     kernel, disk = place / "tree/usr/bin/linux.uml", place / f"{RECIPE.name}.ext4"
     place.mkdir(mode=0o755, exist_ok=True)
     if not kernel.exists():
-        package = "user-mode-linux"
-        subprocess.run(["apt-get", "-q", "download", package], cwd=place, check=True)
-        (deb,) = place.glob(f"{package}_*.deb")
-        subprocess.run(["dpkg-deb", "-x", deb, place / "tree"], check=True)
+        subprocess.run(
+            ["dpkg-deb", "-x", from_sid("user-mode-linux", place), place / "tree"], check=True
+        )
     if not disk.exists() or disk.stat().st_mtime < (images / ".ready").stat().st_mtime:
         disk.unlink(missing_ok=True)
         image.to_ext4(images / RECIPE.name, disk, 700 << 20)
