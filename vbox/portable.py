@@ -7,7 +7,6 @@ to start one needs VirtualBox installed.
 """
 
 import contextlib
-import fcntl
 import os
 import platform
 import re
@@ -277,6 +276,8 @@ def _unpack(archives: list[Path], cache: Path) -> VBoxManage:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
+    import fcntl  # noqa: PLC0415 (Linux, as all that is fetched; seats import this on Windows too)
+
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -13,15 +13,30 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from provision.distribution.manifest import Disk, Manifest
+from provision.distribution.seats import host_name
 from provision.errors import HypervisorError
-from provision.machine.virtualbox import COMPLETE_KEY, CONTROLLER, VirtualBoxMachine, translated
+from provision.machine.virtualbox import (
+    COMPLETE_KEY,
+    CONTROLLER,
+    VirtualBoxMachine,
+    mark,
+    translated,
+)
 from provision.progress import step
-from vbox import VBoxError, extradata, machine, medium
+from vbox import VBoxError, VBoxManage, extradata, machine, medium
 from vbox.machine import Machine
 
+if TYPE_CHECKING:
+    from provision.config import Config
+
 PUBLISHED, PREVIOUS, RESETS = "appliance/published", "appliance/previous", "appliance/resets"
+# What the guest's systemd reads at boot, as a credential of this name: VirtualBox puts this text
+# into the machine's SMBIOS tables, as a string of type 11 (systemd.system-credentials(7)).
+SEAT = "VBoxInternal/Devices/pcbios/0/Config/DmiOEMVBoxVer"
+CREDENTIAL = "appliance.seat"
 ROOT_PORT = 0
 _POLL_SECONDS = 1.0
 _NAMESPACE = uuid.UUID("0d4cbb2e-2f5e-5a3c-8c0d-3f6a2f9f4c11")
@@ -52,13 +67,10 @@ class Installed:
 
     def version(self) -> str | None:
         """The version that is installed; None: no VM, or not one that was pulled."""
-        data: Mapping[str, str] = {}
-        with contextlib.suppress(VBoxError):  # one question where `find` has five
-            data = extradata.read(self.machine.manage, self.machine.config.name)
-        if data.get(machine.OWNER_KEY) != self.machine.mark or COMPLETE_KEY not in data:
-            found = self.machine.find()
-            data = self._data(found) if found else {}
-        live = data.get(PUBLISHED)
+        if version := recorded(self.machine.manage, self.machine.config.name):
+            return version
+        found = self.machine.find()
+        live = self._data(found).get(PUBLISHED) if found else None
         return Path(live).parent.name if live else None
 
     def has(self, port: int) -> bool:
@@ -122,13 +134,13 @@ class Installed:
                 medium.attach(manage, made, CONTROLLER, port, live)
                 if port == ROOT_PORT:
                     extradata.write(manage, made.uuid, PUBLISHED, str(live))
-            machine.modify(manage, made, macaddress1=mac)
+            self._identify(made, mac)
 
         with step(f"define the VM {self.machine.config.name}"):
             self.machine.make(attach, ports=len(bases))
         self.tidy()
 
-    def switch(self, version: str, disks: Mapping[int, str]) -> None:
+    def switch(self, version: str, disks: Mapping[int, str], *, mac: str) -> None:
         """Exchange the root disk for another version's; every other disk that is there stays.
 
         Killed anywhere, the VM has either the old root disk or the new one, and the next call
@@ -137,6 +149,7 @@ class Installed:
         Args:
             version: the version's directory.
             disks: the name of the disk in each slot.
+            mac: as for `install`.
         """
         manage, found = self.machine.manage, self.machine.get()
         config = self.machine.config
@@ -156,14 +169,22 @@ class Installed:
                 )
                 medium.attach(manage, found, CONTROLLER, ROOT_PORT, live)
             extradata.write(manage, found.uuid, PUBLISHED, str(live))
-            machine.modify(
-                manage,
-                found,
-                memory=config.memory >> 20,
-                cpus=config.cpus,
-                description=f"{config.name} {config.version}, made by `appliance`",
-            )
+            self.machine.settle(found)
+            self._identify(found, mac)
         self.tidy()
+
+    def adjust(self, *, mac: str) -> None:
+        """Give the VM what its seat has now: name, address, memory, ports, pool; not its disks."""
+        found = self.machine.get()
+        with translated(), step(f"adjust {found.name}"):
+            self.machine.settle(found)
+            self._identify(found, mac)
+
+    def _identify(self, found: Machine, mac: str) -> None:
+        manage, config = self.machine.manage, self.machine.config
+        machine.modify(manage, found, macaddress1=mac)
+        text = f"io.systemd.credential:{CREDENTIAL}={told(config)}"
+        extradata.write(manage, found.uuid, SEAT, text)
 
     def rollback(self) -> str:
         """Put the last version's root disk back, as it was left; return that version.
@@ -269,6 +290,22 @@ class Installed:
                 hint="`appliance pull` makes one that can be reset and cloned",
             )
         return data
+
+
+def told(config: "Config") -> str:
+    """What a guest is told of its seat, at each boot."""
+    return f"name={host_name(config.name)} pool={config.pool.count}"
+
+
+def recorded(manage: VBoxManage, name: str) -> str | None:
+    """The version of a whole VM of ours, by one question to VirtualBox where `find` has five."""
+    try:
+        data = extradata.read(manage, name)
+    except VBoxError:
+        return None
+    if data.get(machine.OWNER_KEY) != mark(name) or not {COMPLETE_KEY, PUBLISHED} <= data.keys():
+        return None
+    return Path(data[PUBLISHED]).parent.name
 
 
 def slots(described: Manifest) -> dict[int, Disk]:

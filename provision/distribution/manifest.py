@@ -4,13 +4,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zstandard
 
-from provision.config import Config
 from provision.distribution.chunks import Piece
 from provision.errors import VerificationError
+
+if TYPE_CHECKING:
+    from provision.config import Config
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -105,15 +107,16 @@ def read_pieces(data: bytes) -> tuple[Piece, ...]:
         raise VerificationError(f"a list of chunks cannot be read: {error}") from error
 
 
-def definition(config: Config) -> dict[str, Any]:
+def definition(config: "Config") -> dict[str, Any]:
     """What a seat must know of a configuration to make and reach the VM; nothing of the build's."""
     values = config.model_dump(mode="json")
     kept = ("name", "version", "distribution", "suite", "cpus", "memory", "network", "disks")
+    notebook = ("port", "secure", "directory", "max_sessions", "server_pool")
     return {
         **{key: values[key] for key in kept},
         "admin": {"user": values["admin"]["user"], "keys": values["admin"]["keys"]},
-        "pool": {key: values["pool"][key] for key in ("count", "prefix", "group")},
-        "notebook": {key: values["notebook"][key] for key in ("port", "secure")},
+        "pool": {key: values["pool"][key] for key in ("count", "prefix", "group", "limits")},
+        "notebook": {key: values["notebook"][key] for key in notebook},
     }
 
 

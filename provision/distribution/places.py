@@ -4,8 +4,6 @@ from pathlib import Path
 
 import platformdirs
 
-from provision.ova import minisign
-
 APPLICATION = "appliance"
 
 
@@ -20,6 +18,8 @@ def signing_key() -> Path:
     """This user's secret key for publishing, made on first use."""
     secret = data() / "signing.key"
     if not secret.exists():
+        from provision.ova import minisign  # noqa: PLC0415 (only who publishes needs it)
+
         minisign.generate(secret)
     return secret
 

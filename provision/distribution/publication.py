@@ -13,7 +13,6 @@ meets a version that is not whole, and a killed publish leaves only files that n
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -24,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provision import progress
+from provision import locks, progress
 from provision.distribution import channel, chunks, manifest, packages
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, Store
@@ -317,9 +316,9 @@ class Publication:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
-        with (self.root / ".lock").open("w") as lock:
+        with contextlib.ExitStack() as stack:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(locks.held(self.root / ".lock", wait=False))
             except BlockingIOError as error:
                 raise ApplianceError(f"another publish is at work in {self.root}") from error
             yield

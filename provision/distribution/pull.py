@@ -6,21 +6,19 @@ root disk is one step of VirtualBox's.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from provision import progress
-from provision.config import Config, load
+from provision import locks, progress
 from provision.distribution import channel, chunks, manifest, seats
 from provision.distribution.assemble import Fetch, Report, Seed, assemble, present
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, write_whole
-from provision.distribution.installed import Installed, slots
+from provision.distribution.installed import Installed, recorded, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
 from provision.distribution.source import MissingError, Source
@@ -29,10 +27,14 @@ from provision.machine.virtualbox import VirtualBoxMachine
 from provision.ova import minisign
 from vbox import VBoxManage
 
+if TYPE_CHECKING:
+    from provision.config import Config
+
 KEY = "minisign.pub"
 SERIALS = "serials.json"
 SETTINGS = "appliance.yml"
 ADMIN_KEY = "id_ed25519"
+SEAT = "seat.json"  # what the last pull was asked for
 
 
 @dataclass(frozen=True)
@@ -155,25 +157,36 @@ def pull(
     offer = verified(source, channel_name, [minisign.public_key(path) for path in keys])
     described = manifest.read(offer.get(source, MANIFEST))
     own = manifest.checked_name(seat.name or seats.named(name, described.name, seat.number))
+    folder, settings, version = folders / own, folders / own / SETTINGS, offer.channel.version
+    asked = json.dumps([asdict(seat), own], sort_keys=True).encode()
+    same = (folder / SEAT).exists() and (folder / SEAT).read_bytes() == asked
+    if same and (folder / KEY).exists() and recorded(manage, own) == version:
+        _check_pin(folder, offer)
+        return Pulled(own, version, None, False, 0, 0, 0, settings)
     config = seats.configured(described.definition, seat, own)
-    here = Installed(VirtualBoxMachine(config, manage, folders / own, folders / own / ADMIN_KEY))
-    here.machine.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings = here.machine.folder / SETTINGS
-    with _alone(here.machine.folder):
-        _check_pin(here.machine.folder, offer)
-        version, before = offer.channel.version, here.version()
+    here = Installed(VirtualBoxMachine(config, manage, folder, folder / ADMIN_KEY))
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(folder):
+        _check_pin(folder, offer)
+        before = here.version()
+        mac = seat.mac or seats.mac(own)
         if before == version:
-            return Pulled(own, version, None, False, 0, 0, 0, settings)
+            here.require_off(patience=patience)
+            here.adjust(mac=mac)
+            write_whole(settings, settings_text(config).encode())
+            write_whole(folder / SEAT, asked)
+            return Pulled(own, version, None, True, 0, 0, 0, settings)
         _check_free(here, before)
         report = _download(source, offer, described, here, neighbours)
         here.require_off(patience=patience)
-        _pin(here.machine.folder, offer)
+        _pin(folder, offer)
         write_whole(settings, settings_text(config).encode())
         names = {port: disk.name for port, disk in slots(described).items()}
         if before is None:
-            here.install(version, names, mac=seat.mac or seats.mac(own))
+            here.install(version, names, mac=mac)
         else:
-            here.switch(version, names)
+            here.switch(version, names, mac=mac)
+        write_whole(folder / SEAT, asked)
     return Pulled(
         own, version, before, True,
         report.local + report.resumed, report.fetched, report.fetched_size, settings,
@@ -211,6 +224,8 @@ def opened(folders: Path, manage: VBoxManage, name: str) -> Installed:
             f"which appliance? Pulled to this host: {', '.join(there) or 'none'}",
             hint="name it: --name NAME" if there else "appliance pull SOURCE --key minisign.pub",
         )
+    from provision.config import load  # noqa: PLC0415 (a pull with nothing new has no need)
+
     config = load(folders / name / SETTINGS)
     return Installed(VirtualBoxMachine(config, manage, folders / name, folders / name / ADMIN_KEY))
 
@@ -315,9 +330,9 @@ def _check_free(here: Installed, before: str | None) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    with (folder / "pull.lock").open("w") as lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stack.enter_context(locks.held(folder / "pull.lock", wait=False))
         except BlockingIOError as error:
             raise ApplianceError(
                 f"another pull of {folder.name} is at work on this host",
@@ -326,7 +341,7 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def settings_text(config: Config) -> str:
+def settings_text(config: "Config") -> str:
     """An appliance.yml (JSON is YAML) for the verbs that start and reach the VM."""
     return (
         "# Written by `appliance pull`; it is written anew with each version.\n"

@@ -2,9 +2,9 @@
 
 The seat file is CSV with a header; only ``seat`` is required::
 
-    seat,name,address,mac,memory,ssh,notebook
-    1,sage-01,10.0.0.11,,4G,2222,8000
-    2,sage-02,10.0.0.12,,,,
+    seat,name,address,mac,memory,pool,ssh,notebook
+    1,sage-01,10.0.0.11,,4G,3,2222,8000
+    2,sage-02,10.0.0.12,,,,,
 
 ``ssh`` and ``notebook``, or any other name of a forward, are ports of the seat's host.
 """
@@ -16,13 +16,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from provision.config import Config
 from provision.errors import UsageError
 
+if TYPE_CHECKING:
+    from provision.config import Config
+
 PATTERN = "{name}-{seat:02d}"
-_KNOWN = ("seat", "name", "address", "mac", "memory", "cpus")
+_KNOWN = ("seat", "name", "address", "mac", "memory", "cpus", "pool")
 _MAC = re.compile(r"[0-9A-F]{12}")
 
 
@@ -103,12 +105,16 @@ def mac(name: str) -> str:
     return "080027" + hashlib.sha256(name.encode()).hexdigest()[:6].upper()
 
 
-def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> Config:
+def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> "Config":
     """The configuration of the VM of one seat.
 
     Raises:
-        UsageError: the seat asks for a forward that the appliance does not have.
+        UsageError: the seat asks for what this appliance cannot be, or for a forward that it
+            does not have.
     """
+    from provision.config import Config  # noqa: PLC0415 (a pull with nothing new has no need)
+    from provision.config.rules import check  # noqa: PLC0415
+
     forwards = dict(definition["network"]["forwards"])
     for forward, port in seat.ports.items():
         if forward not in forwards:
@@ -122,8 +128,20 @@ def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> Config:
         **seat.settings,
         "name": name,
         "network": {**definition["network"], "forwards": forwards},
+        "pool": {**definition["pool"], **seat.settings.get("pool", {})},
     }
-    return Config.model_validate(_frozen(values))
+    try:
+        config = Config.model_validate(_frozen(values))
+    except ValueError as error:
+        raise UsageError(f"seat {seat.number}: {error}") from error
+    for problem in check(config):
+        raise UsageError(f"seat {seat.number}: {problem.message}", hint=problem.mend)
+    return config
+
+
+def host_name(name: str) -> str:
+    """A VM's name as the host name inside it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].rstrip("-")
 
 
 def _seat(row: Mapping[str, str]) -> Seat:
@@ -141,6 +159,8 @@ def _seat(row: Mapping[str, str]) -> Seat:
         settings["memory"] = row["memory"]
     if row.get("cpus"):
         settings["cpus"] = int(row["cpus"])
+    if row.get("pool"):
+        settings["pool"] = {"count": int(row["pool"])}
     ports = {key: int(value) for key, value in row.items() if key not in _KNOWN and value}
     return Seat(number, row.get("name", ""), address, hardware, settings, ports)
 

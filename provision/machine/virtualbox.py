@@ -1,15 +1,15 @@
 """The appliance in VirtualBox: define it from disks or an OVA, start, stop, reach it."""
 
 import contextlib
-import fcntl
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import vbox
-from provision.config import Config
+from provision import locks
 from provision.errors import ApplianceError, HostNotReadyError, HypervisorError
 from provision.jeos.disk import convert
 from provision.machine import SshEndpoint
@@ -19,6 +19,9 @@ from vbox import VBoxManage, appliance, extradata, machine, medium, nat, ports
 from vbox.errors import NotInstalledError, NotOursError, PortTakenError, VBoxError
 from vbox.machine import Machine
 from vbox.nat import Forward
+
+if TYPE_CHECKING:
+    from provision.config import Config
 
 BOOT_SECONDS = 300.0
 SHUTDOWN_SECONDS = 90.0
@@ -30,6 +33,11 @@ COMPLETE_KEY = "appliance/complete"
 CONSOLE = "console.log"
 EVERYWHERE = ""
 INSTALL_HINT = "install VirtualBox: https://www.virtualbox.org/wiki/Linux_Downloads"
+
+
+def mark(name: str) -> str:
+    """What tells our VM from one of the same name that somebody else made."""
+    return f"classroom-appliance:{name}"
 
 
 @contextlib.contextmanager
@@ -83,7 +91,7 @@ class VirtualBoxMachine:
         key: private key of the admin.
     """
 
-    config: Config
+    config: "Config"
     manage: VBoxManage
     folder: Path
     key: Path
@@ -91,7 +99,7 @@ class VirtualBoxMachine:
     @property
     def mark(self) -> str:
         """What tells our VM from one of the same name that somebody else made."""
-        return f"classroom-appliance:{self.config.name}"
+        return mark(self.config.name)
 
     @property
     def console(self) -> Path:
@@ -166,7 +174,7 @@ class VirtualBoxMachine:
             )
             machine.ensure_controller(self.manage, made, CONTROLLER, ports=ports)
             attach(made)
-            self._settle(made)
+            self.settle(made)
         return self.get()
 
     def bring(self, ova: Path) -> Machine:
@@ -181,7 +189,7 @@ class VirtualBoxMachine:
                 self.manage, ova, self.config.name, self.mark, folder=self._machines,
                 on_progress=lambda percent: advance(percent, 100),
             )  # fmt: skip
-            self._settle(made)
+            self.settle(made)
         return self.get()
 
     def start(self, *, timeout: float = BOOT_SECONDS) -> SshEndpoint:
@@ -311,7 +319,7 @@ class VirtualBoxMachine:
         else:  # VirtualBox reads all of a sparse raw image: a minute for 12 GiB, qemu-img 1.5 s
             convert(source, target, "vdi", identity=uuid.uuid4())
 
-    def _settle(self, made: Machine) -> None:
+    def settle(self, made: Machine) -> None:
         """Give the VM its hardware; the last key says that it is complete.
 
         The network card is virtio: every Linux kernel has its driver, and the cloud kernels
@@ -413,6 +421,5 @@ class VirtualBoxMachine:
     @contextlib.contextmanager
     def _ports_locked(self) -> Iterator[None]:
         """Have no other start of ours take a port between our check and VirtualBox's bind."""
-        with (self.folder.parent / "ports.lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locks.held(self.folder.parent / "ports.lock", wait=True):
             yield

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from publishing import Publisher, Room, Server
 
+from provision.distribution import installed
+from provision.distribution.pull import opened
 from provision.distribution.seats import Seat, mac
-from provision.errors import HypervisorError
-from vbox import machine, nat
+from provision.errors import HypervisorError, UsageError
+from vbox import extradata, machine, nat
 
 
 def test_first_install_makes_the_vm(room: Room) -> None:
@@ -83,13 +85,40 @@ def test_only_the_last_version_is_kept(room: Room) -> None:
 
 def test_seat_has_its_own_name_address_and_ports(room: Room) -> None:
     room.publisher.publish(1)
-    seat = Seat(7, mac="0800270000AA", ports={"ssh": 2207}, settings={"memory": "1G"})
+    seat = Seat(
+        7, mac="0800270000AA", ports={"ssh": 2207}, settings={"memory": "8G", "pool": {"count": 7}}
+    )
     pulled = room.pull(name="{name}-{seat:02d}", seat=seat)
     assert pulled.name == "sage-07"
     found = machine.find(room.manage, "sage-07")[0]
     assert found.properties["macaddress1"] == "0800270000AA"
-    assert found.properties["memory"] == "1024"
+    assert found.properties["memory"] == "8192"
+    told = extradata.read(room.manage, "sage-07")[installed.SEAT]
+    assert told == "io.systemd.credential:appliance.seat=name=sage-07 pool=7"
+    assert opened(room.folders, room.manage, "sage-07").machine.config.pool.count == 7
     assert {each.host_port for each in nat.listed(found)} == {2207, 8000}
+
+
+def test_a_changed_seat_file_is_taken_without_a_new_version(room: Room) -> None:
+    room.publisher.publish(1)
+    room.pull(seat=Seat(7), name="lab-{seat}")
+    root = machine.find(room.manage, "lab-7")[0].attachments[0].medium
+    seat = Seat(7, ports={"ssh": 2208}, settings={"pool": {"count": 3}})
+    changed = room.pull(seat=seat, name="lab-{seat}")
+    assert (changed.changed, changed.fetched) == (True, 0)
+    found = machine.find(room.manage, "lab-7")[0]
+    assert {each.host_port for each in nat.listed(found)} == {2208, 8000}
+    assert extradata.read(room.manage, "lab-7")[installed.SEAT].endswith("name=lab-7 pool=3")
+    assert found.attachments[0].medium == root
+    assert not room.pull(seat=seat, name="lab-{seat}").changed
+
+
+def test_a_seat_that_cannot_be_is_refused_before_anything_is_fetched(room: Room) -> None:
+    room.publisher.publish(1)
+    with pytest.raises(UsageError, match="seat 7: 1G holds") as caught:
+        room.pull(seat=Seat(7, settings={"memory": "1G"}), name="lab-{seat}")
+    assert "write memory" in str(caught.value.hint)
+    assert machine.find(room.manage, "lab-7") == ()
 
 
 def test_another_vm_of_that_name_is_left_alone(room: Room, publisher: Publisher) -> None:

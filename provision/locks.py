@@ -1,0 +1,44 @@
+"""Locks between processes, on every system that a seat may have; they end with their process."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+
+    def _take(file: IO[str], *, wait: bool) -> None:
+        import msvcrt  # noqa: PLC0415 (not on the other systems)
+
+        mode = "LK_LOCK" if wait else "LK_NBLCK"  # the first one gives up after ten seconds
+        while True:
+            try:
+                getattr(msvcrt, "locking")(file.fileno(), getattr(msvcrt, mode), 1)  # noqa: B009
+            except OSError as error:
+                if not wait:
+                    raise BlockingIOError(*error.args) from error
+            else:
+                return
+
+else:
+
+    def _take(file: IO[str], *, wait: bool) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+@contextlib.contextmanager
+def held(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a lock for the length of a ``with`` block.
+
+    Args:
+        path: the lock's file; made when missing, and left.
+        wait: until another process lets go of it.
+
+    Raises:
+        BlockingIOError: another process holds it, and we were not to wait.
+    """
+    with path.open("w") as file:
+        _take(file, wait=wait)
+        yield
