@@ -110,7 +110,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             "disks",
             {
                 "file_systems": [_plain(system) for system in systems],
-                "code": code(jeos, "disk.py", "layers.py"),
+                "code": {**code(jeos, "disk.py", "layers.py"), **code(ova, "sbom.py")},
                 "version": config.version,
             },
         ),

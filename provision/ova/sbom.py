@@ -6,9 +6,11 @@ the same text, without the serial number and time that a library would put in.
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email.message import Message
 from email.parser import BytesHeaderParser, HeaderParser
 from pathlib import Path
 from urllib.parse import quote
@@ -19,6 +21,7 @@ Component = dict[str, object]
 
 # Where Python packages are that dpkg did not install.
 PYTHON_PLACES = ("opt", "srv", "usr/local")
+_LONGEST_NAME = 100  # of a licence; what is longer is its text
 _NAMESPACE = uuid.UUID("8a3c9c52-0a0e-5d3b-b6a5-6d0f8f0f7a11")
 
 
@@ -74,7 +77,7 @@ def _debian(root: Path) -> Iterator[Component]:
             f"pkg:deb/{distribution}/{_quoted(fields['Package'])}"
             f"@{_quoted(fields['Version'])}?{qualifiers}"
         )
-        yield {
+        component: Component = {
             "type": "library",
             "bom-ref": purl,
             "supplier": {"name": fields.get("Maintainer", "")},
@@ -83,6 +86,27 @@ def _debian(root: Path) -> Iterator[Component]:
             "description": fields.get("Description", "").partition("\n")[0],
             "purl": purl,
         }
+        if licenses := _debian_licenses(root, fields["Package"]):
+            component["licenses"] = [{"license": {"name": name}} for name in licenses]
+        yield component
+
+
+def _debian_licenses(root: Path, package: str) -> list[str]:
+    """The licences that a package's copyright file names, in Debian's words.
+
+    Most files are machine-readable (DEP-5); of the others we know the common licences that they
+    refer to, and say where the rest stands.
+    """
+    place = f"/usr/share/doc/{package}/copyright"
+    try:
+        text = (root / place[1:]).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # some packages have a link to the directory of another that is not there
+        return []
+    if "copyright-format" in text[:500] or text.startswith("Format:"):
+        found = set(re.findall(r"(?m)^License:[ \t]*(\S.*?)[ \t]*$", text))
+    else:
+        found = set(re.findall(r"/usr/share/common-licenses/([\w.+-]*\w)", text))
+    return sorted(found) or [f"see {place}"]
 
 
 def _python(root: Path) -> Iterator[Component]:
@@ -110,7 +134,19 @@ def _python_package(metadata: Path) -> Component:
     }
     if expression := fields.get("License-Expression"):
         component["licenses"] = [{"expression": str(expression)}]
+    elif licenses := _python_licenses(fields):
+        component["licenses"] = [{"license": {"name": name}} for name in licenses]
     return component
+
+
+def _python_licenses(fields: Message) -> list[str]:
+    """The licences of a package from before License-Expression, by its classifiers or in a word."""
+    classifiers = (str(text) for text in fields.get_all("Classifier", ()))
+    found = {text.rpartition(" :: ")[2] for text in classifiers if text.startswith("License ::")}
+    text = str(fields.get("License", "")).strip()
+    if text and "\n" not in text and len(text) <= _LONGEST_NAME and not found - {"OSI Approved"}:
+        return [text]
+    return sorted(found)
 
 
 def _release(root: Path) -> tuple[str, str]:

@@ -92,3 +92,27 @@ def test_a_changed_package_changes_the_serial_number(root: Path) -> None:
 def test_a_directory_that_is_no_root_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ApplianceError, match="no Debian root"):
         sbom(tmp_path, name="s", version="1", epoch=0)
+
+
+def test_names_licences_of_both_kinds_of_package(root: Path) -> None:
+    doc = root / "usr/share/doc"
+    (doc / "adduser").mkdir(parents=True)
+    (doc / "adduser/copyright").write_text(
+        "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
+        "Files: *\nCopyright: somebody\nLicense: GPL-2+\n\nFiles: b\nLicense: Artistic\n"
+        "\nLicense: GPL-2+\n Text of it.\n"
+    )
+    (doc / "zlib1g").mkdir()
+    (doc / "zlib1g/copyright").write_text("Somebody's own words.\n")
+    info = root / "opt/x/old-1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(
+        "Name: old\nVersion: 1\nClassifier: License :: OSI Approved :: BSD License\n"
+    )
+    text = sbom(root, name="sage", version="1.0", epoch=0)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    found = {part["name"]: part.get("licenses") for part in json.loads(text)["components"]}
+    assert found["adduser"] == [{"license": {"name": n}} for n in ("Artistic", "GPL-2+")]
+    assert found["zlib1g"] == [{"license": {"name": "see /usr/share/doc/zlib1g/copyright"}}]
+    assert found["old"] == [{"license": {"name": "BSD License"}}]
+    assert found["Jupyter_Hub"] == [{"expression": "BSD-3-Clause"}]
