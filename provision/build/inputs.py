@@ -95,7 +95,8 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             "configure",
             {
                 **_playbook_inputs(request, "configure"),
-                "guest": code(guest, "__init__.py", "pool"),
+                "guest": code(guest, "__init__.py", "pool", *_boxes(config)),
+                **_images(config),
                 "hooks": files((*config.hooks.playbooks, *config.hooks.roles)),
             },
         ),
@@ -212,6 +213,22 @@ def _image(config: Config) -> Mapping[str, Any]:
         with Path(config.image.source).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"image": digest, "image_code": code(jeos, "cloud.py")}
+
+
+def _boxes(config: Config) -> tuple[str, ...]:
+    """The parts of the guest's package that run untrusted programs, where they are wanted."""
+    wanted = config.grader.enabled or config.jail.enabled
+    return ("grader", "jail", "sandbox") if wanted else ()
+
+
+def _images(config: Config) -> Mapping[str, Any]:
+    """What the grading sandbox's root file systems and the jail are made of."""
+    found: dict[str, Any] = {}
+    if config.grader.enabled:
+        found["images"] = {name: list(packages) for name, packages in config.grader.images.items()}
+    if config.jail.enabled:
+        found["jail"] = list(config.jail.pip)
+    return found
 
 
 def _plain(system: FileSystem) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from provision.build.guest import LAYER, Runtime, image_tree, nspawn_guest, qemu_guest
 from provision.build.inputs import Request
 from provision.build.playbook import run_hooks, run_playbook
+from provision.build.sandboxes import roots
 from provision.jeos import disk
 from provision.jeos.base import build_base
 from provision.jeos.layers import clamp_times, merged
@@ -76,7 +77,7 @@ def configure(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     """Run our configuration and the user's own playbooks and roles."""
     hooks = shop.request.config.hooks
     with _guest(shop, layers, part) as endpoint:
-        variables = shop.request.variables_of("configure")
+        variables = shop.request.variables_of("configure") | roots(shop.request, shop.downloads)
         run_playbook("configure", endpoint, variables, log=shop.log)
         run_hooks(hooks.playbooks, hooks.roles, endpoint, variables, log=shop.log)
     clamp_times(part / LAYER, shop.request.release.epoch)

@@ -6,6 +6,9 @@ from typing import Any
 from provision.config import Config
 from provision.jeos.archive import KEYRINGS, Source
 
+# What the roles grader and jail run on.
+GRADER_PACKAGES = ("bubblewrap", "nftables", "python3-aiohttp", "squashfs-tools", "squid")
+JAIL_PACKAGES = ("bubblewrap",)
 SWAP_PACKAGES: Mapping[str, Sequence[str]] = {"none": (), "zram": ("systemd-zram-generator",)}
 
 
@@ -42,7 +45,12 @@ def playbook_variables(
         "pool_accounts": list(config.pool_accounts),
         "packages_sources": [*_distribution(config, sources), *_further(config)],
         "packages_ca_certificates": [str(path) for path in config.ca_certificates],
-        "packages_extra": [*config.packages, *SWAP_PACKAGES[config.swap]],
+        "packages_extra": [
+            *config.packages,
+            *SWAP_PACKAGES[config.swap],
+            *(GRADER_PACKAGES if config.grader.enabled else ()),
+            *(JAIL_PACKAGES if config.jail.enabled else ()),
+        ],
         "packages_upgrade": config.image is not None,
         "base_hostname": config.name,
         "base_version": config.version,
@@ -57,6 +65,8 @@ def playbook_variables(
         "mail_root": config.mail.root or "",
         "mail_smarthost": config.mail.smarthost or "",
         **_notebook(config),
+        **_grader(config),
+        "jail_enabled": config.jail.enabled,
         "sage_source": config.sage.source,
         **{
             f"sage_{name}": str(value)
@@ -89,6 +99,33 @@ def _notebook(config: Config) -> dict[str, Any]:
         "notebook_sessions": config.sessions,
         "notebook_network": notebook.network,
         "notebook_limits": config.pool.limits.model_dump(),
+    }
+
+
+def _grader(config: Config) -> dict[str, Any]:
+    grader = config.grader
+    if not grader.enabled:
+        return {"grader_enabled": False}
+    limits = grader.limits
+    forwarded = any(each.guest == grader.port for each in config.network.forwards.values())
+    return {
+        "grader_enabled": True,
+        "grader_address": "0.0.0.0" if forwarded else "127.0.0.1",  # noqa: S104 (a forward's)
+        "grader_port": grader.port,
+        "grader_image": next(iter(grader.images)),
+        "grader_instances": grader.instances,
+        "grader_queue": grader.queue,
+        "grader_network": list(grader.network),
+        "grader_notify_allow": list(grader.notify_allow),
+        "grader_limits": {
+            "clock": float(limits.clock),
+            "cpu": float(limits.cpu),
+            "memory": limits.memory,
+            "disk": limits.disk,
+            "file_size": limits.disk,
+            "tasks": limits.tasks,
+            "output": limits.output,
+        },
     }
 
 

@@ -43,6 +43,7 @@ _FORWARDS: dict[str, dict[str, Any]] = {
     "ssh": {"host": 2222, "guest": 22, "public": False},
     "notebook": {"host": 8000, "guest": 8000, "public": False},
 }
+_IMAGES: dict[str, tuple[str, ...]] = {"python": ("python3",)}
 _SUITES = {"debian": "trixie", "ubuntu": "noble"}
 
 
@@ -278,6 +279,62 @@ class Notebook(Section):
     """what sessions reach outside: nothing, the package mirrors, or everything"""
 
 
+class TaskLimits(Section):
+    """What one task of the grading sandbox may use."""
+
+    clock: Duration = 60
+    """wall time"""
+    cpu: Duration = 30
+    """processor time of all processes together"""
+    memory: Size = 512 * MIB
+    """memory of all processes together"""
+    disk: Size = 128 * MIB
+    """what it writes, in memory"""
+    tasks: Annotated[int, Field(ge=1, le=32768)] = 128
+    """processes and threads"""
+    output: Size = 1 * MIB
+    """kept of each output"""
+
+
+class Grader(Section):
+    """The grading sandbox: a service that runs the exercises of untrusted people."""
+
+    enabled: bool = False
+    """put it into the appliance"""
+    port: Port = 8090
+    """port in the guest; a forward to it opens the service to other machines, else loopback only"""
+    images: dict[values.RecordName, tuple[values.PackageName, ...]] = Field(
+        default_factory=lambda: dict(_IMAGES)
+    )
+    """root file systems by name, each a list of Debian packages; the first is the default"""
+    instances: Annotated[int, Field(ge=1, le=256)] = 2
+    """tasks that run at once"""
+    queue: Annotated[int, Field(ge=0, le=100000)] = 100
+    """tasks that may wait; 0: answer busy, as the TMC sandbox did"""
+    network: tuple[values.AllowedHost, ...] = ()
+    """hosts that tasks reach, through a filtering proxy only; none: no network"""
+    notify_allow: tuple[str, ...] = ()
+    """exercise servers that may be notified at a private address: names or networks"""
+    limits: TaskLimits = TaskLimits()
+    """what one task may use"""
+
+    @field_validator("images")
+    @classmethod
+    def _some(cls, images: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        if not images:
+            raise ValueError("no image to run tasks in; write python: [python3]")
+        return images
+
+
+class Jail(Section):
+    """The Python jail: a chroot and the command safeexec."""
+
+    enabled: bool = False
+    """put it into the appliance"""
+    pip: tuple[values.PythonPackage, ...] = ()
+    """packages from PyPI to add"""
+
+
 class Config(Section):
     """Everything that is configured about one appliance."""
 
@@ -333,6 +390,10 @@ class Config(Section):
     """which Sage goes in"""
     notebook: Notebook = Notebook()
     """the notebook server"""
+    grader: Grader = Grader()
+    """the grading sandbox"""
+    jail: Jail = Jail()
+    """the Python jail"""
 
     @model_validator(mode="before")
     @classmethod

@@ -194,6 +194,22 @@ RecordName = Annotated[
         "not a name; begin with a small letter, then letters and digits",
     ),
 ]
+AllowedHost = Annotated[
+    str,
+    *_matching(
+        "host",
+        rf"\.?{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]{{1,5}})?",
+        "not a host; write pypi.org, .debian.org for all below it, or cache.example.org:8081",
+    ),
+]
+PythonPackage = Annotated[
+    str,
+    *_matching(
+        "PyPI package",
+        r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?(?:==[0-9A-Za-z.!+]+)?",
+        "not a PyPI package; write numpy or numpy==2.1.0",
+    ),
+]
 Version = Annotated[
     str,
     *_matching(

@@ -28,6 +28,7 @@ class Settings:
         engines: the engines offered.
         uml_kernel: the User-Mode Linux program, of Debian's package user-mode-linux.
         uml_images: the directory of ``NAME.ext4`` disks for it.
+        network: the hosts that the proxy lets tasks reach, see `instances.host`; none: no network.
         proxy: a filtering proxy, as ADDRESS:PORT; the only thing that a task can then reach.
             None: tasks have no network.
         instances: tasks that run at a time.
@@ -55,6 +56,7 @@ class Settings:
     engines: tuple[str, ...] = ("bubblewrap",)
     uml_kernel: Path = Path("/usr/bin/linux.uml")
     uml_images: Path = Path("/var/lib/sandbox")
+    network: tuple[str, ...] = ()
     proxy: str | None = None
     instances: int = 2
     queue: int = 100

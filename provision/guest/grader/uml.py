@@ -121,7 +121,9 @@ def _read(directory: int, most: int) -> dict[str, bytes]:
 
 def _result(ended: Ended, files: dict[str, bytes]) -> Result:
     if ended.verdict is Verdict.EXITED and not files:
-        return Result(FAILED, None, reason="the guest's kernel failed", seconds=ended.seconds)
+        console = ended.stderr.decode(errors="replace").splitlines()
+        reason = f"the guest's kernel failed: {' | '.join(console[-3:])}"
+        return Result(FAILED, None, reason=reason, seconds=round(ended.seconds, 4))
     try:
         code = int(files.get("exit_code.txt", b"125"))
     except ValueError:

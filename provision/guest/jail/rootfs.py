@@ -23,6 +23,7 @@ def build(
     suite: str = "trixie",
     mirror: str | None = None,
     pip: Sequence[str] = (),
+    proxy: str | None = None,
 ) -> None:
     """Make a jail in a directory that does not exist yet.
 
@@ -30,13 +31,16 @@ def build(
         directory: the jail; its parent must exist.
         suite, mirror: the Debian release, and where from; None: the distribution's default.
         pip: further packages from PyPI, as wheels, below ``/static``.
+        proxy: HTTP proxy for Debian's packages.
 
     Raises:
         ApplianceError: the directory exists, or packages were not found.
     """
     if directory.exists():
         raise ApplianceError(f"{directory} exists", hint=f"rm -r {directory}, or name another")
-    recipe = image.Recipe("jail", PACKAGES, suite=suite, mirror=mirror, essential=False)
+    recipe = image.Recipe(
+        "jail", PACKAGES, suite=suite, mirror=mirror, essential=False, proxy=proxy
+    )
     with tempfile.TemporaryDirectory(prefix=".jail-", dir=directory.parent) as scratch:
         tar, cleaned = Path(scratch) / "root.tar", Path(scratch) / "clean.tar"
         draft = Path(scratch) / "root"

@@ -63,9 +63,11 @@ class Recipe:
         name: the image's name, by which a task chooses it.
         packages: Debian packages beside the essential ones.
         suite: the Debian or Ubuntu release.
-        mirror: where packages come from; None: the distribution's own default.
+        mirror: where packages come from, or lines of a sources.list; None: the distribution's
+            own default.
         epoch: the time of every file, seconds since 1970, so that the same packages give the
             same bytes.
+        proxy: HTTP proxy for the download.
         essential: False leaves the essential packages out and configures nothing: for a jail
             that needs no shell.
     """
@@ -76,6 +78,7 @@ class Recipe:
     mirror: str | None = None
     epoch: int = 1_735_689_600
     essential: bool = True
+    proxy: str | None = None
 
 
 def build(recipe: Recipe, directory: Path) -> Path:
@@ -132,8 +135,9 @@ def bootstrap(recipe: Recipe, tar: Path) -> None:
         scripts.append(_JAVA_SHARED_CLASSES)
     argv += [f'--customize-hook=cd "$1" && {{ {script}; }}' for script in scripts]
     argv += [recipe.suite, str(tar)]
-    if recipe.mirror:
-        argv.append(recipe.mirror)
+    if recipe.proxy:
+        argv.insert(1, f'--aptopt=Acquire::http::Proxy "{recipe.proxy}"')
+    argv += (recipe.mirror or "").splitlines()
     with step(f"Installing {', '.join(recipe.packages)} from {recipe.suite}"):
         process.run(argv, env={"SOURCE_DATE_EPOCH": str(recipe.epoch)})
 

@@ -69,10 +69,11 @@ def test_what_is_reachable_is_the_proxy_and_nothing_else(
     service: tuple[Grader, Start], proxy: Proxy
 ) -> None:
     client = service[0].client
-    with socket.create_server(("0.0.0.0", 0)) as other:
+    with socket.create_server(("", 0)) as other:
         port = other.getsockname()[1]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as name_server:
             name_server.bind(("127.0.0.1", 0))
+            udp = name_server.getsockname()[1]
             result = client.result(
                 python(
                     "import os, socket, urllib.request\n"
@@ -93,7 +94,7 @@ def test_what_is_reachable_is_the_proxy_and_nothing_else(
                     "attempt('dns', lambda: socket.getaddrinfo('example.org', 80))\n"
                     "attempt('udp', lambda: send('1.1.1.1', 53))\n"
                     "attempt('udp by door', lambda: send(gate.hostname, 53))\n"
-                    f"attempt('udp host', lambda: send('127.0.0.1', {name_server.getsockname()[1]}))\n"
+                    f"attempt('udp host', lambda: send('127.0.0.1', {udp}))\n"
                     "attempt('packet', lambda: socket.socket(socket.AF_PACKET))\n"
                     "attempt('raw', lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW))\n"
                     "print(urllib.request.urlopen('http://example.org/').read())"
