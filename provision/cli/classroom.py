@@ -34,21 +34,69 @@ def serve(directory: Path, address: str, port: int) -> None:
 
 
 @command.command()
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--receivers", type=click.IntRange(1, 1000), required=True, help="Seats to wait for.")
+@click.option("--channel", default="stable", show_default=True, help="The channel to send.")
+@click.option("--interface", help="Network card. Default: the default route's.")
+@click.option("--rate", metavar="BITS", help="Most bits a second, such as 90m.")
+@click.option("--port", type=click.IntRange(1024, 65534), default=9000, show_default=True)
+def send(
+    directory: Path,
+    receivers: int,
+    channel: str,
+    interface: str | None,
+    rate: str | None,
+    port: int,
+) -> None:
+    """Send DIRECTORY's current version by multicast (udpcast) to all seats that `receive`.
+
+    It leaves the server once, however many listen, where the network lets multicast through.
+    """
+    from provision.distribution.multicast import send as cast
+
+    size = cast(directory, channel, receivers, interface=interface, rate=rate, port=port)
+    click.echo(f"sent     {size / 1e6:.1f} MB")
+
+
+@command.command()
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--interface", help="Network card. Default: the default route's.")
+@click.option("--port", type=click.IntRange(1024, 65534), default=9000, show_default=True)
+def receive(directory: Path, interface: str | None, port: int) -> None:
+    """Wait for `send` and put what comes into DIRECTORY; `appliance pull DIRECTORY` verifies it."""
+    from provision.distribution.multicast import receive as take
+
+    click.echo(f"received {take(directory, interface=interface, port=port)} files")
+    click.echo(f"pull     appliance pull {directory}")
+
+
+@command.command()
 @click.argument("source")
+@click.option(
+    "--seats",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A seat file (CSV): show its seats that have not reported, too.",
+)
 @as_json
-def status(source: str, as_json: bool) -> None:
+def status(source: str, seats: Path | None, as_json: bool) -> None:
     """Show what each seat reported to SOURCE, the room's URL or the published folder."""
     from provision.distribution.room import status as ask
+    from provision.distribution.seats import read
     from provision.distribution.source import opened
 
     rows = ask(opened(source))
+    for number, seat in sorted(read(seats).items()) if seats else ():
+        name = seat.name or f"seat-{number}"
+        if name not in {row["name"] for row in rows}:
+            rows.append({"name": name, "address": seat.address, "state": "silent"})
     if as_json:
         click.echo(json.dumps(rows))
         return
     for row in rows:
         detail = row.get("error") or row.get("version") or ""
         # A report comes from anybody in the room: it must not steer the terminal.
-        text = f"{row['name']:<20} {row.get('state', '?'):<8} {detail}"
+        address = row.get("address") or ""
+        text = f"{row['name']:<20} {address:<15} {row.get('state', '?'):<8} {detail}"
         click.echo("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
     if not rows:
         click.echo("no seat has reported", err=True)

@@ -45,6 +45,11 @@ from provision.cli._machine import as_json
     metavar="SECONDS",
     help="Exchange chunks with the other seats of the room, and serve on so long at the end.",
 )
+@click.option(
+    "--cache",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A copy of the published folder, however old: take from it what it has.",
+)
 @click.option("--rollback", is_flag=True, help="Put the version before back, as it was left.")
 @as_json
 def command(
@@ -56,6 +61,7 @@ def command(
     seats: Path | None,
     wait: int,
     share: int | None,
+    cache: Path | None,
     rollback: bool,
     as_json: bool,
 ) -> None:
@@ -102,6 +108,7 @@ def command(
                 channel_name=channel,
                 patience=wait,
                 neighbours=sharing.around if sharing else None,
+                cache=cache,
             )
         except ApplianceError as error:
             report(origin, me, state="failed", error=str(error)[:500])

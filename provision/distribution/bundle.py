@@ -66,6 +66,25 @@ def bundle(
     """
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty")
+    version, files = contents(source, channel_name)
+    sums = []
+    with progress.step(f"copy {version}"):
+        for done, file in enumerate(files):
+            sums.append(_copy(source / file, target, file))
+            progress.advance(done, len(files))
+        sums += [_copy(wheel, target, Path(WHEELS, wheel.name)) for wheel in wheels]
+    (target / CHECK).write_text(_CHECK)
+    (target / "README.txt").write_text(_TEXT)
+    (target / SUMS_ALL).write_text("".join(sums))
+    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+
+
+def contents(source: Path, channel_name: str) -> tuple[str, list[Path]]:
+    """The current version of a channel, and every file that a seat may need of it.
+
+    Raises:
+        UsageError: there is no such channel.
+    """
     publication = Publication(source)
     pointed = next((each for each in publication.channels() if each.name == channel_name), None)
     if pointed is None:
@@ -79,17 +98,7 @@ def bundle(
     files = [publication.store.path(name).relative_to(source) for name in sorted(names)]
     version = source / "versions" / pointed.version
     files += [path.relative_to(source) for path in sorted(version.rglob("*")) if path.is_file()]
-    files += [Path("minisign.pub"), Path(channel.path(channel_name))]
-    sums = []
-    with progress.step(f"copy {described.name} {described.version}"):
-        for done, file in enumerate(files):
-            sums.append(_copy(source / file, target, file))
-            progress.advance(done, len(files))
-        sums += [_copy(wheel, target, Path(WHEELS, wheel.name)) for wheel in wheels]
-    (target / CHECK).write_text(_CHECK)
-    (target / "README.txt").write_text(_TEXT)
-    (target / SUMS_ALL).write_text("".join(sums))
-    return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    return pointed.version, [*files, Path("minisign.pub"), Path(channel.path(channel_name))]
 
 
 def _copy(origin: Path, target: Path, name: Path) -> str:

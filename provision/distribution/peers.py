@@ -1,6 +1,7 @@
 """Seats that share: each chunk leaves the server about once, whatever the number of seats.
 
-Every seat that pulls also serves chunks, and the server's list of seats says who does. For each
+Every seat that pulls also serves chunks. Who does is in the server's list of seats; where the
+server keeps none (any other web server), seats find each other by multicast DNS. For each
 chunk one seat is its keeper: the first by a hash over chunk and seat, so that all agree without
 asking. A seat asks the keeper, and the keeper asks the server, once. A keeper that is gone, late
 or lying only costs a detour: whoever is next is asked, the server last, and every chunk is
@@ -15,7 +16,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from provision import progress
@@ -24,6 +25,9 @@ from provision.distribution.assemble import Fetch
 from provision.distribution.chunks import Piece, Store
 from provision.distribution.source import SourceError, Web
 from provision.errors import VerificationError
+
+if TYPE_CHECKING:
+    from provision.distribution.nearby import Nearby
 
 Get = Callable[[Piece], bytes]
 
@@ -66,10 +70,12 @@ class Sharing:
         self._locks = [threading.Lock() for _ in range(_STRIPES)]
         self._ended = threading.Event()
         self._get: Get | None = None
+        self._nearby: Nearby | None = None
 
     def __enter__(self) -> "Sharing":
         threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True).start()
-        self.report(state="pulling")
+        if not self.report(state="pulling"):
+            self._find_nearby()
         time.sleep(self._gather)
         self._refresh()
         threading.Thread(target=self._keep_refreshing, daemon=True).start()
@@ -79,14 +85,22 @@ class Sharing:
         self._ended.set()
         self._server.shutdown()
         self._server.server_close()
-        self.report(port=None)
+        if self._nearby:
+            self._nearby.close()
+        else:
+            self.report(port=None)
 
-    def report(self, **values: Any) -> None:
-        """Tell the room's server how this seat is; a server that takes no reports is no failure."""
+    def report(self, **values: Any) -> bool:
+        """Tell the room's server how this seat is; whether it takes reports, which none need do."""
         self._report.update({"port": self._server.server_address[1], **values})
+        if self._nearby:
+            self._nearby.report(str(self._report.get("state", "")))
+            return False
         with contextlib.suppress(OSError, http.client.HTTPException, SourceError):
-            body = json.dumps(self._report).encode()
-            self._source.once("PUT", f"seats/{self.name}.json", body=body, timeout=PEER_TIMEOUT)
+            body, path = json.dumps(self._report).encode(), f"seats/{self.name}.json"
+            status, _ = self._source.once("PUT", path, body=body, timeout=PEER_TIMEOUT)
+            return status == http.client.NO_CONTENT
+        return False
 
     def linger(self, seconds: float) -> None:
         """Serve on until no other seat is pulling, at most so long."""
@@ -167,8 +181,7 @@ class Sharing:
     def _refresh(self) -> bool:
         """Read the list of seats; whether another one is still pulling."""
         try:
-            status, data = self._source.once("GET", "seats/", timeout=PEER_TIMEOUT)
-            rows = json.loads(data) if status == http.client.OK else []
+            rows = self._nearby.seats() if self._nearby else self._listed()
         except (OSError, ValueError, http.client.HTTPException, SourceError):
             return False
         others = {
@@ -183,6 +196,22 @@ class Sharing:
                 self._peers[name] = Web(url, timeout=PEER_TIMEOUT, tries=1)
                 self._away.pop(name, None)
         return any(row.get("state") == "pulling" for row in others.values())
+
+    def _listed(self) -> list[dict[str, Any]]:
+        status, data = self._source.once("GET", "seats/", timeout=PEER_TIMEOUT)
+        rows: list[dict[str, Any]] = json.loads(data) if status == http.client.OK else []
+        return rows
+
+    def _find_nearby(self) -> None:
+        """Look for the others ourselves; the network may not let us, then we are alone."""
+        from provision.distribution.nearby import Nearby  # noqa: PLC0415 (seldom needed)
+
+        try:
+            self._nearby = Nearby(self.name, self._server.server_address[1], self._source.url)
+        except OSError as error:
+            progress.note(f"other seats cannot be found by multicast DNS: {error}")
+        else:
+            self.name = self._nearby.name
 
     def _keep_refreshing(self) -> None:
         while not self._ended.wait(REFRESH_SECONDS):

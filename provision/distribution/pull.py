@@ -17,7 +17,7 @@ from provision import locks, progress
 from provision.distribution import channel, chunks, manifest, seats
 from provision.distribution.assemble import Fetch, Report, Seed, assemble, present
 from provision.distribution.channel import Channel
-from provision.distribution.chunks import Piece, write_whole
+from provision.distribution.chunks import Piece, Store, write_whole
 from provision.distribution.installed import Installed, recorded, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
@@ -132,6 +132,7 @@ def pull(
     channel_name: str = "stable",
     patience: float = 0,
     neighbours: Callable[[Fetch], Fetch] | None = None,
+    cache: Path | None = None,
 ) -> Pulled:
     """Install or update the appliance of this seat.
 
@@ -146,6 +147,8 @@ def pull(
         patience: seconds to wait for a running VM to be shut down.
         neighbours: turns what gets a compressed chunk from ``source`` into what has a chunk from
             wherever is nearer, see `peers`.
+        cache: a folder as the published one, such as a stick or what `multicast` received, whose
+            chunks are taken before any is fetched.
 
     Raises:
         VerificationError: signature, serial or content is wrong; nothing was changed.
@@ -177,7 +180,7 @@ def pull(
             write_whole(folder / SEAT, asked)
             return Pulled(own, version, None, True, 0, 0, 0, settings)
         _check_free(here, before)
-        report = _download(source, offer, described, here, neighbours)
+        report = _download(source, offer, described, here, neighbours=neighbours, cache=cache)
         here.require_off(patience=patience)
         _pin(folder, offer)
         write_whole(settings, settings_text(config).encode())
@@ -235,7 +238,9 @@ def _download(
     offer: Offer,
     described: Manifest,
     here: Installed,
+    *,
     neighbours: Callable[[Fetch], Fetch] | None,
+    cache: Path | None,
 ) -> Report:
     """Have the untouched image of every disk that will be attached."""
     directory = here.versions / offer.channel.version
@@ -252,7 +257,17 @@ def _download(
         except VerificationError:  # spoilt on the way? what is spoilt at the source stays so
             return chunks.decompress(get(piece), piece.name)
 
-    fetch = neighbours(get) if neighbours else plain
+    remote, cached = neighbours(get) if neighbours else plain, list[Piece]()
+
+    def fetch(piece: Piece) -> bytes:
+        if cache:
+            with contextlib.suppress(OSError, VerificationError):
+                data = Store(cache / "chunks").path(piece.name).read_bytes()
+                content = chunks.decompress(data, piece.name)
+                cached.append(piece)
+                return content
+        return remote(piece)
+
     for port, disk in slots(described).items():
         if disk.keep and here.has(port):
             continue
@@ -274,6 +289,9 @@ def _download(
         total.local += report.local
         total.fetched += report.fetched
         total.fetched_size += report.fetched_size
+    total.local += len(cached)
+    total.fetched -= len(cached)
+    total.fetched_size -= sum(piece.size for piece in cached)
     return total
 
 
