@@ -89,6 +89,7 @@ def _in_qemu(config: Config, disks: Sequence[Path]) -> dict[str, Facts]:
     return {
         **sections,
         "mounts": first,
+        **({"notebook_limits": sections["notebook"]} if "notebook" in sections else {}),
         "copies": {"first": first, "second": second},
         "without_home": {"first": first, "second": second},
     }

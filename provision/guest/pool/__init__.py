@@ -6,6 +6,8 @@ In the order in which a sign-in passes through them:
 - ``authenticator``, ``accounts``: who may sign in
 - ``spawner``, ``leases``: one account for one student for one session, by ssh
 - ``certificate``: tells the account's side, beyond doubt, for whom the session is
+- ``connection``: the one ssh process that a session is
+- ``activity``: when a session has been idle too long
 - ``account``: what root prepares and cleans around a session, called by PAM
 - ``session``: what the account runs
 """

@@ -29,6 +29,7 @@ from pathlib import Path
 from provision.guest.pool.certificate import student_of
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
+MIRRORS = Path("/etc/notebook/hosts")  # with the mirrors' addresses, where sessions reach them
 JOURNAL = Path("/run/systemd/journal")
 FIRST_STUDENT = 50000
 LAST_STUDENT = 59999
@@ -101,6 +102,8 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     # What is owned by the student's number appears as the account's, and the other way round.
     identity = f"X-mount.idmap=u:{owner}:{account.pw_uid}:1 g:{owner}:{account.pw_gid}:1"
     _mount("--bind", "-o", f"nosuid,nodev,{identity}", str(files), str(work))
+    if MIRRORS.exists():
+        _mount("--bind", str(MIRRORS), "/etc/hosts")
     _hide_services(home)
     syslog.syslog(f"{user} is open for {student}")
 

@@ -25,6 +25,11 @@ from provision.guest.pool.certificate import checked
 COST, BLOCK, PARALLEL, MEMORY = 2**15, 8, 1, 64 << 20
 SHORTEST_PASSWORD = 8
 LOCKED = "!"
+WAITING = "?"  # before the hash of an account that a visitor made and nobody has approved
+
+
+class WaitingError(Exception):
+    """The account is not approved yet."""
 
 
 class Accounts:
@@ -41,20 +46,37 @@ class Accounts:
         """All names, sorted."""
         return sorted(self._read())
 
-    def add(self, name: str, password: str | None = None) -> None:
+    def add(self, name: str, password: str | None = None, *, waiting: bool = False) -> None:
         """Make an account, or give one a new password.
 
         Args:
             name: the student's name.
             password: None: the first one that is offered at sign-in becomes the password.
+            waiting: it opens only once it is approved.
 
         Raises:
             ValueError: the name cannot be used or the password is too short.
         """
         checked(name)
-        entry = None if password is None else hashed(password)
+        entry = None if password is None else WAITING * waiting + hashed(password)
         with self._changing() as accounts:
             accounts[name] = entry
+
+    def approve(self, name: str) -> None:
+        """Let a visitor's account open.
+
+        Raises:
+            ValueError: no account of that name waits for it.
+        """
+        with self._changing() as accounts:
+            entry = accounts.get(name)
+            if entry is None or not entry.startswith(WAITING):
+                raise ValueError(f"{name} does not wait for approval")
+            accounts[name] = entry.removeprefix(WAITING)
+
+    def waiting(self) -> list[str]:
+        """The names that wait for approval, sorted."""
+        return sorted(n for n, entry in self._read().items() if (entry or "").startswith(WAITING))
 
     def lock(self, name: str) -> None:
         """Keep a name from signing in, whatever the password; the student's files stay."""
@@ -89,21 +111,30 @@ class Accounts:
             accounts.update(wanted)
         return list(wanted)
 
-    def check(self, name: str, password: str, *, may_make: bool) -> bool:
+    def check(self, name: str, password: str, *, may_make: bool, approval: bool = False) -> bool:
         """Tell whether a sign-in is right; take the first password of an account without one.
 
         Args:
             name: as offered.
             password: as offered.
             may_make: make an account of a name that has none.
+            approval: an account made so opens only once it is approved.
+
+        Raises:
+            WaitingError: the password is right, but the account waits for approval.
         """
         accounts = self._read()
         stored = accounts.get(name)
         if stored is not None and stored != LOCKED:
-            return matches(password, stored)
+            right = matches(password, stored.removeprefix(WAITING))
+            if right and stored.startswith(WAITING):
+                raise WaitingError
+            return right
         if stored is None and (name in accounts or may_make) and len(password) >= SHORTEST_PASSWORD:
             with contextlib.suppress(ValueError):
-                self.add(name, password)
+                self.add(name, password, waiting=approval and name not in accounts)
+                if approval and name not in accounts:
+                    raise WaitingError
                 return True
         matches(password, _DECOY)  # an unknown name must not be told by its speed
         return False
@@ -157,6 +188,7 @@ def main(owner: str, path: Path = Path("/var/lib/notebook/accounts.json")) -> No
     for verb, text in {
         "add": "make an account; the first password at sign-in counts",
         "password": "set a password, read from the terminal or from standard input",
+        "approve": "let an account open that a visitor made",
         "lock": "let a name no longer sign in; its files stay",
     }.items():
         verbs.add_parser(verb, help=text).add_argument("name")
@@ -165,7 +197,9 @@ def main(owner: str, path: Path = Path("/var/lib/notebook/accounts.json")) -> No
     try:
         match arguments.verb:
             case "list":
-                print("\n".join(accounts.names()))  # noqa: T201 - a program of its own
+                waiting = accounts.waiting()
+                for name in accounts.names():
+                    print(name + " (waits for approval)" * (name in waiting))  # noqa: T201 - a program
             case "import":
                 accounts.load(arguments.file)
             case "add":
@@ -173,6 +207,8 @@ def main(owner: str, path: Path = Path("/var/lib/notebook/accounts.json")) -> No
             case "password":
                 asked = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline()
                 accounts.add(arguments.name, asked.rstrip("\n"))
+            case "approve":
+                accounts.approve(arguments.name)
             case "lock":
                 accounts.lock(arguments.name)
     except ValueError as error:

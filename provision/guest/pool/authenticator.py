@@ -1,4 +1,7 @@
-"""Sign-in by the appliance's own accounts, with a lockout after wrong passwords."""
+"""Sign-in by the appliance's own accounts, with a lockout after wrong passwords.
+
+The administrator may also sign in with the system's password, if there is one (``pam``).
+"""
 
 import asyncio
 import time
@@ -10,7 +13,8 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Bool, Unicode
 
-from provision.guest.pool.accounts import Accounts
+from provision.guest.pool import pam
+from provision.guest.pool.accounts import Accounts, WaitingError
 from provision.guest.pool.certificate import NAME
 
 FREE_TRIES = 5
@@ -53,6 +57,7 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
 
     accounts_file = Unicode(config=True, help="The file of accounts.")
     open_accounts = Bool(False, config=True, help="A visitor may make an account by signing in.")
+    approval = Bool(False, config=True, help="Such an account must be approved by the admin.")
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -65,7 +70,7 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
         """Return the name if the password is right, otherwise None.
 
         Raises:
-            HTTPError: 429 while a name is locked out.
+            HTTPError: 429 while a name is locked out, 403 while it waits for approval.
         """
         name, password = data["username"].strip().lower(), data["password"]
         if not NAME.fullmatch(name):
@@ -75,17 +80,24 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
             raise web.HTTPError(429, f"Too many wrong passwords. Wait {seconds:.0f} seconds.")
         # The admin's account must exist already: nobody becomes admin by being first.
         may_make = self.open_accounts and name not in self.admin_users
-        right = await asyncio.to_thread(self._accounts.check, name, password, may_make=may_make)
-        if right:
+        try:
+            right = await asyncio.to_thread(
+                self._accounts.check, name, password, may_make=may_make, approval=self.approval
+            )
+        except WaitingError:
+            raise web.HTTPError(403, "Your account waits for your teacher's approval.") from None
+        if right or (name in self.admin_users and await pam.opens(password)):
             self._lockout.succeeded(name)
             return name
         self._lockout.failed(name, now)
         return None
 
     def add_user(self, user: Any) -> None:
-        """A name that the admin adds on the hub's page may sign in, its first password counts."""
+        """A name that the admin adds on the hub's page may sign in: it is made, or approved."""
         super().add_user(user)
-        if user.name not in self._accounts.names() and user.name not in self.admin_users:
+        if user.name in self._accounts.waiting():
+            self._accounts.approve(user.name)
+        elif user.name not in self._accounts.names() and user.name not in self.admin_users:
             self._accounts.add(user.name)
 
     def delete_user(self, user: Any) -> None:

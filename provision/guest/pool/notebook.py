@@ -5,9 +5,11 @@
 starts the proxy when none runs, then the hub.
 """
 
+import html
 import os
 import secrets
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,9 +22,10 @@ from traitlets.config import Config
 
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
+from provision.guest.pool.activity import Notices
 from provision.guest.pool.session import parse_ulimit
 
-HUB_PORT, PROXY_API_PORT, POOL_SSH_PORT = 8081, 8001, 2200
+HUB_PORT, PROXY_API_PORT = 8081, 8001
 PROXY = "/usr/bin/configurable-http-proxy"
 READY_SECONDS = 300  # an ended session is noticed at once; this is for slow machines
 
@@ -37,6 +40,7 @@ def notebook(
     timeout: int = 3600,
     ulimit: str = "",
     accounts: bool = False,
+    approval: bool = False,
     session_expiry: int = 0,
     patience: float = 300,
     title: str = "",
@@ -46,7 +50,7 @@ def notebook(
     """Run the hub, or the proxy when the command line says so. Does not return.
 
     Args:
-        server_pool: accounts that sessions lease, as ``user@host``.
+        server_pool: accounts that sessions lease, as ``user@host`` or ``user@host:port``.
         directory: the students' files; root's side must agree (``/etc/notebook/pool.conf``).
         port: where browsers find us.
         interface: the address to listen on; empty for all.
@@ -54,6 +58,7 @@ def notebook(
         timeout: seconds after which an idle session is ended; 0: never.
         ulimit: further limits of a session, as options of bash's ulimit.
         accounts: a visitor may make an account by signing in.
+        approval: such an account opens only once the admin has approved it.
         session_expiry: seconds after which any session is ended; 0: never.
         patience: seconds that a student may wait in line for a place.
         title: the school's name, shown at sign-in.
@@ -98,6 +103,7 @@ def notebook(
             patience=patience,
             ulimit=ulimit,
             accounts=accounts,
+            approval=approval,
             title=title,
             admin=admin,
             state=state,
@@ -115,6 +121,7 @@ def hub_config(
     patience: float,
     ulimit: str,
     accounts: bool,
+    approval: bool,
     title: str,
     admin: str,
     state: Path,
@@ -125,24 +132,10 @@ def hub_config(
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }
-    culler = [
-        # A killed hub must not leave it behind, with a token that no longer works.
-        *(
-            "/usr/bin/setpriv",
-            "--pdeathsig",
-            "KILL",
-            sys.executable,
-            "-m",
-            "jupyterhub_idle_culler",
-        ),
-        *(
-            f"--timeout={timeout or 10**9}",
-            f"--max-age={session_expiry}",
-            f"--cull-every={min(60, max(5, timeout // 2 or 60))}",
-        ),
-    ]
-    scopes = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
-    culling = bool(timeout or session_expiry)
+    notices = Notices(state / "notices")
+    shown: dict[str, Any] = {"announcement": lambda user: notices.read(user.name) if user else ""}
+    if title:
+        shown["announcement_login"] = html.escape(title)
     settings: dict[str, dict[str, Any]] = {
         "JupyterHub": {
             "bind_url": bind_url,
@@ -158,11 +151,7 @@ def hub_config(
             "last_activity_interval": 10,
             "concurrent_spawn_limit": 0,  # students in line are pending spawns
             "tornado_settings": {"headers": headers, "slow_spawn_timeout": 3},
-            "template_vars": {"announcement_login": title} if title else {},
-            "services": [{"name": "cull", "command": culler}] if culling else [],
-            "load_roles": [{"name": "cull", "scopes": scopes, "services": ["cull"]}]
-            if culling
-            else [],
+            "template_vars": shown,
         },
         "ConfigurableHTTPProxy": {
             "should_start": False,
@@ -172,13 +161,16 @@ def hub_config(
         "PoolAuthenticator": {
             "accounts_file": f"{state}/accounts.json",
             "open_accounts": accounts,
+            "approval": approval,
             "admin_users": {admin},
         },
         "PoolSpawner": {
             "server_pool": list(server_pool),
             "state_directory": str(state),
             "pool_key": str(Path("~/.ssh/id_ed25519").expanduser()),
-            "ssh_ports": {"localhost": POOL_SSH_PORT},
+            "hub_port": HUB_PORT,
+            "idle_timeout": timeout,
+            "expiry": session_expiry,
             "ulimit": ulimit,
             "cmd": [str(Path(sys.executable).with_name("jupyterhub-singleuser"))],
             "args": [
@@ -217,10 +209,14 @@ def _make_admin(state: Path, admin: str) -> None:
 
 
 def _certificate(directory: Path) -> list[str]:
-    """The proxy's options for HTTPS: the certificate put there, or one that we make."""
+    """The proxy's options for HTTPS: the certificate put there, or one that we make.
+
+    Raises:
+        SystemExit: a certificate and a key were put there, but do not belong together.
+    """
     key, certificate = directory / "key.pem", directory / "cert.pem"
     directory.mkdir(mode=0o700, exist_ok=True)
-    if not certificate.exists():
+    if not certificate.exists() and not key.exists():
         name = socket.gethostname()
         subprocess.run(
             [
@@ -232,6 +228,10 @@ def _certificate(directory: Path) -> list[str]:
             check=True,
             capture_output=True,
         )
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        sys.exit(f"start-notebook: {certificate} and {key} cannot be used together: {error}")
     return ["--ssl-key", str(key), "--ssl-cert", str(certificate)]
 
 

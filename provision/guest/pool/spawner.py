@@ -120,10 +120,8 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
 
         A session that has been idle or has lasted too long is ended here.
         """
-        if self.process is not None:
-            status = self.process.poll()
-        else:
-            status = None if self.lease() else 0
+        gone = None if self.lease() else 0
+        status = gone if self.process is None else self.process.poll()
         if status is None and (reason := self._overdue()):
             self.log.info("Ending the session of %s %s", self.user.name, reason)
             self.notices.write(self.user.name, reason)

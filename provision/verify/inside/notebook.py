@@ -1,0 +1,332 @@
+"""Facts about the notebook, gathered inside the guest as root: `python3 - JSON < notebook.py`.
+
+Two made-up students get sessions as the hub gives them: by a certificate of the pool's key, on an
+account of the pool. One leaves treasures; the other tries all that a session must not be able
+to do, and writes down what it could. Both are removed afterwards.
+"""
+
+import base64
+import json
+import pwd
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ASKED = json.loads(sys.argv[1])
+STUDENTS = ("verify-victim", "verify-mallory")
+PATIENCE = 300.0  # an emulated guest is slow
+PORTS = {"owner": 2200, "proxy": 8001}
+
+# What the victim leaves, then waits.
+VICTIM = """
+import os, socket, time
+for place in ("treasure", "/tmp/treasure", "/var/tmp/treasure", "/dev/shm/treasure", "../treasure"):
+    with open(place, "w") as file:
+        file.write("treasure")
+    os.chmod(place, 0o666)
+server = socket.create_server(("127.0.0.1", 0))
+with open("victim.json", "w") as file:
+    file.write('{"pid": %d, "port": %d}' % (os.getpid(), server.getsockname()[1]))
+os.environ["TREASURE"] = "treasure"
+time.sleep(3600)
+"""
+
+# What the other tries; every True is a broken promise.
+MALLORY = """
+import ctypes, glob, json, os, socket, subprocess, sys
+asked = json.loads(sys.argv[1])
+libc = ctypes.CDLL(None, use_errno=True)
+def reads(*paths):
+    found = []
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                file.read(1)
+                found.append(path)
+        except OSError:
+            pass
+    return found
+def reaches(address, port, kind=socket.SOCK_STREAM):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, kind) as probe:
+            probe.settimeout(3)
+            probe.connect((address, port))
+            probe.send(b"x")
+            return True
+    except OSError:
+        return False
+def runs(command):
+    done = subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    return done.returncode == 0
+victim, pid = asked["victim"], asked["pid"]
+treasures = [f"{asked['directory']}/verify-victim/treasure", f"/home/{victim}/work/treasure",
+             f"/home/{victim}/treasure", "/tmp/treasure", "/var/tmp/treasure",
+             "/dev/shm/treasure", "../treasure", f"/proc/{pid}/cwd/treasure",
+             f"/proc/{pid}/root/tmp/treasure"]
+mine = {os.getuid()}
+owners = {os.stat(f"/proc/{name}").st_uid for name in os.listdir("/proc") if name.isdigit()}
+secrets = ["/var/lib/notebook/jupyterhub.sqlite", "/var/lib/notebook/cookie-secret",
+           "/var/lib/notebook/accounts.json", "/var/lib/notebook/proxy-token",
+           "/var/lib/notebook/first-password", f"/home/{asked['admin']}/.ssh/id_ed25519",
+           "/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/proc/1/environ", "/dev/mem",
+           *glob.glob("/dev/sd?")]
+powers = {
+    "sudo": "sudo -n true", "su": f"su -c true {asked['admin']}",
+    "crontab": "echo '* * * * * true' | crontab -", "at": "echo true | at now",
+    "systemd --user": "systemd-run --user true", "systemctl": "systemctl poweroff",
+    "mount": "mount -t tmpfs tmpfs /mnt", "umount": "umount /tmp", "dmesg": "dmesg",
+    "user namespace": "unshare -Ur true", "network namespace": "unshare -n true",
+    "sysctl": "echo 1 > /proc/sys/kernel/sysrq", "system files": "echo x >> /etc/passwd",
+    "notebook's files": "touch /opt/notebook/x", "cgroups": "mkdir /sys/fs/cgroup/x",
+    "pool ssh": "ssh -o BatchMode=yes -p 2200 nb1@localhost true",
+    "mail": "echo x | mail -s x root && test -s /var/mail/root",
+}
+served = socket.create_server(("127.0.0.1", 0))
+facts = {
+    "files": reads(*treasures),
+    "directory": runs(f"ls {asked['directory']}"),
+    "processes": sorted(owners - mine),
+    "environment": reads(f"/proc/{pid}/environ", f"/proc/{pid}/maps"),
+    "connection_files": [path for path in glob.glob("/home/*/**/kernel*.json", recursive=True)
+                         if not path.startswith(os.path.expanduser("~"))],
+    "ptrace": libc.ptrace(16, pid, 0, 0) == 0,
+    "kill": runs(f"kill -0 {pid}"),
+    "victims_port": reaches("127.0.0.1", asked["port"]),
+    "services": [port for port in (22, 25, 2200, 8000, 8001) if reaches("127.0.0.1", port)
+                 or reaches("::1", port)],
+    "api": reaches("127.0.0.1", 8081),
+    "own": reaches("127.0.0.1", served.getsockname()[1]),
+    "outside": [f"{a}:{p}" for a in asked["outside"] for p in (25, 53, 80, 443) if reaches(a, p)],
+    "udp": reaches("192.0.2.1", 53, socket.SOCK_DGRAM),
+    "secrets": reads(*secrets),
+    "powers": [name for name, command in powers.items() if runs(command)],
+    "kernel_objects": [n for n, made in (("shm", libc.shmget(0, 4096, 0o1666)),
+                                         ("msg", libc.msgget(0, 0o1666)),
+                                         ("sem", libc.semget(0, 1, 0o1666))) if made != -1],
+    "bus": os.path.exists("/run/dbus/system_bus_socket"),
+}
+try:
+    taken = socket.create_server(("127.0.0.1", asked["victims_own_port"]))
+    facts["took_port"] = True
+except OSError:
+    facts["took_port"] = False
+try:
+    with open("big", "wb") as file:
+        for _ in range(asked["quota"] // (1 << 20) + 8):
+            file.write(bytes(1 << 20))
+    facts["quota"] = "none"
+except OSError as error:
+    facts["quota"] = os.strerror(error.errno)
+if os.path.exists("big"):
+    os.unlink("big")
+subprocess.Popen(["sleep", "3600"], start_new_session=True)
+with open("facts.new", "w") as file:
+    json.dump(facts, file)
+os.rename("facts.new", "facts.json")
+"""
+
+
+def told(*argv: str, stdin: str | None = None) -> str:
+    """What a command prints; empty when it is missing."""
+    try:
+        return subprocess.run(
+            argv, check=False, text=True, input=stdin or "", capture_output=True
+        ).stdout
+    except FileNotFoundError:
+        return ""
+
+
+def until(condition: Any, seconds: float = PATIENCE) -> bool:
+    """Wait for a condition; tell whether it came true."""
+    deadline = time.monotonic() + seconds
+    while not (holds := bool(condition())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return holds
+
+
+def session(user: str, student: str, source: str, asked: dict[str, Any]) -> subprocess.Popen[str]:
+    """Open a session as the hub does, for a program instead of the notebook's server."""
+    place = Path(tempfile.mkdtemp())
+    key = place / "key.pub"
+    key.write_bytes(Path(f"/home/{ASKED['admin']}/.ssh/id_ed25519.pub").read_bytes())
+    signing = f"/home/{ASKED['admin']}/.ssh/id_ed25519"
+    subprocess.run(
+        ["ssh-keygen", "-q", "-s", signing, "-I", student, "-n", user, "-V", "-5m:+15m", str(key)],
+        check=True,
+    )
+    program = (
+        f"import base64; exec(base64.b64decode('{base64.b64encode(source.encode()).decode()}'))"
+    )
+    request = {
+        "student": student,
+        "argv": ["/usr/bin/python3", "-c", program, json.dumps(asked)],
+        "env": {},
+    }
+    process = subprocess.Popen(
+        ["ssh", "-F", "none", "-T", "-i", signing, "-o", f"CertificateFile={place}/key-cert.pub",
+         "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-p", str(PORTS["owner"]),
+         f"{user}@localhost"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    if process.stdin:
+        process.stdin.write(json.dumps(request))
+        process.stdin.close()
+    return process
+
+
+def hostile(directory: Path) -> dict[str, Any]:
+    """What one student can do to another, and what is left afterwards."""
+    first, second = ASKED["pool"][:2]
+    ready, done = (directory / STUDENTS[0] / "victim.json", directory / STUDENTS[1] / "facts.json")
+    victim = session(first, STUDENTS[0], VICTIM, {})
+    mallory = None
+    try:
+        if not until(lambda: ready.exists() and ready.read_text()):
+            return {"error": f"no session for {first}: {_said(victim)}"}
+        contained = told("systemd-detect-virt", "--container").strip() != "none"
+        gateway = told("ip", "-4", "route", "show", "default").split()
+        asked = {
+            **json.loads(ready.read_text()), "victim": first, "directory": str(directory),
+            "admin": ASKED["admin"], "outside": [*gateway[2:3], "192.0.2.1"],
+            "victims_own_port": 10000 + pwd.getpwnam(first).pw_uid,
+            "quota": 0 if contained else ASKED["quota"],
+        }  # fmt: skip
+        mallory = session(second, STUDENTS[1], MALLORY, asked)
+        if not until(done.exists):
+            return {"error": f"no answer from {second}: {_said(mallory)}"}
+        facts: dict[str, Any] = json.loads(done.read_text())
+        number = (directory / STUDENTS[0]).stat()
+        facts["owner"] = number.st_uid
+        facts["mode"] = number.st_mode & 0o777
+        facts["victim_lives"] = victim.poll() is None
+    finally:
+        for process in (victim, mallory):
+            if process is not None:
+                process.terminate()
+                process.wait()
+    uids = {pwd.getpwnam(name).pw_uid for name in (first, second)}
+    until(lambda: not _processes(uids), 30)
+    facts["left_processes"] = len(_processes(uids))
+    facts["left_files"] = [
+        str(path)
+        for name in (first, second)
+        for path in Path(f"/home/{name}").rglob("*")
+        if path.name == "treasure"
+    ] + [place for place in ("/tmp", "/var/tmp", "/dev/shm") if Path(place, "treasure").exists()]  # noqa: S108
+    facts["journal"] = STUDENTS[1] in told(
+        "journalctl", "-q", "-t", "notebook-account", "-o", "cat"
+    )
+    return facts
+
+
+def _said(process: subprocess.Popen[str]) -> str:
+    process.terminate()
+    return (process.communicate()[0] or "")[-300:] + told(
+        "journalctl", "-q", "-t", "notebook-account", "-o", "cat", "-n", "3"
+    )
+
+
+def _processes(uids: set[int]) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if entry.stat().st_uid in uids and " Z " not in (entry / "stat").read_text():
+                    found.append(entry.name)
+            except OSError:
+                continue
+    return found
+
+
+def sign_in_page() -> dict[str, Any]:
+    """What a visitor gets, in HTTPS and without."""
+    context = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
+    facts: dict[str, Any] = {"scheme": None, "status": None, "headers": {}, "text": ""}
+    begun = time.monotonic()
+    while facts["scheme"] is None and time.monotonic() < begun + PATIENCE:
+        for scheme in ("https", "http"):
+            url = f"{scheme}://127.0.0.1:{ASKED['port']}/hub/login"
+            try:
+                with urllib.request.urlopen(url, timeout=60, context=context) as answer:  # noqa: S310
+                    facts |= {
+                        "scheme": scheme, "status": answer.status,
+                        "headers": {k.lower(): v for k, v in answer.headers.items()},
+                        "cookies": answer.headers.get_all("Set-Cookie") or [],
+                        "text": answer.read().decode(errors="replace"),
+                    }  # fmt: skip
+                    break
+            except (OSError, urllib.error.URLError, ValueError):
+                time.sleep(0.5)
+    return facts
+
+
+def limits() -> dict[str, dict[str, str]]:
+    """Each account's limits as systemd has them."""
+    names = ("MemoryMax", "MemorySwapMax", "CPUQuotaPerSecUSec", "TasksMax")
+    return {
+        name: dict(
+            line.split("=", 1)
+            for line in told(
+                "systemctl",
+                "show",
+                f"user-{pwd.getpwnam(name).pw_uid}.slice",
+                "-p",
+                ",".join(names),
+            ).splitlines()
+        )
+        for name in ASKED["pool"]
+    }
+
+
+def report() -> dict[str, Any]:
+    """Whether the nightly letter reaches the administrator, and what is in it."""
+    box = Path(f"/var/mail/{ASKED['admin']}")
+    before = box.stat().st_size if box.exists() else 0
+    status = subprocess.run(
+        ["systemctl", "start", "notebook-report.service"], check=False
+    ).returncode
+    until(lambda: box.exists() and box.stat().st_size > before, 30)
+    text = box.read_text(errors="replace")[before:] if box.exists() else ""
+    timer = told("systemctl", "is-active", "notebook-report.timer").strip()
+    return {"status": status, "letter": text[:8000], "timer": timer}
+
+
+def main() -> None:
+    """Print the facts."""
+    units = ("notebook-firewall", "sshd-pool", "notebook-proxy", "notebook", "notebook-pam.socket")
+    until(lambda: all(line == "active" for line in told("systemctl", "is-active", *units).split()))
+    page = sign_in_page()
+    memory = dict(re.findall(r"^(\w+): +(\d+) kB", Path("/proc/meminfo").read_text(), re.M))
+    start = Path("/usr/local/bin/start-notebook").read_text()
+    directory = Path(ASKED["directory"])
+    facts = {
+        "units": dict(zip(units, told("systemctl", "is-active", *units).split(), strict=False)),
+        "page": page,
+        "settings": dict(re.findall(r"^    (\w+)=(.*),$", start, re.M)),
+        "used": 1024 * (int(memory["MemTotal"]) - int(memory["MemAvailable"])),
+        "limits": limits(),
+        "users": {name: told("ps", "-o", "user=", "-C", name).split()
+                  for name in ("configurable-http-proxy", "jupyterhub")},
+        "hub_user": told("systemctl", "show", "-P", "User", "notebook").strip(),
+        "motd": Path("/etc/motd").read_text(),
+        "report": report(),
+    }  # fmt: skip
+    try:
+        facts["sessions"] = hostile(directory)
+    finally:
+        for student in STUDENTS:
+            shutil.rmtree(directory / student, ignore_errors=True)
+    json.dump(facts, sys.stdout)
+
+
+main()
