@@ -7,16 +7,16 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from provision import temporary
 from provision.build import places
+from provision.build.artefacts import LAYER, SBOM, whole
 from provision.build.cache import Cache
-from provision.build.delivery import Product, define_vm, export
-from provision.build.guest import LAYER, Runtime, whole
 from provision.build.inputs import Request, stage_inputs
-from provision.build.plan import Step, plan
-from provision.build.stages import SBOM, WORK, Work, Workshop
+from provision.build.plan import STAGES, Step, plan
+from provision.build.workshop import Runtime, Workshop
 from provision.config import Config
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos import archive
@@ -27,6 +27,9 @@ from provision.progress import step
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 FULL_BYTES = 64 << 20  # no stage of ours succeeds with less
 MONTH_SECONDS = 30 * 24 * 3600
+LAYERED = STAGES[: STAGES.index("vm")]  # the stages whose results the cache keeps
+
+Product = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -133,21 +136,23 @@ def build(
     by_name = {planned_step.name: planned_step for planned_step in planned}
     layers: list[Path] = []
     with _logging_to(shop.log), step(f"build {wanted.config.name} {wanted.config.version}"):
-        if not all(by_name[name].cached for name in WORK):
+        if not all(by_name[name].cached for name in LAYERED):
             private_mounts()
             temporary.sweep(TMPFS)
-        for name, work in WORK.items():
-            _run_stage(cache, shop, by_name[name], work, layers, keep=keep_on_failure)
+        for name in LAYERED:
+            _run_stage(cache, shop, by_name[name], layers, keep=keep_on_failure)
             _remember(last, {name: dict(by_name[name].inputs)})
             entry = cache.entry(by_name[name].key)
             layers = [*([] if whole(entry) else layers), entry / LAYER]
         finished = cache.entry(by_name["disks"].key)
         disks = tuple(finished / f"{system.name}.raw" for system in wanted.file_systems)
         if with_vm:
-            _deliver(cache, by_name["vm"], lambda: define_vm(wanted.config, disks))
+            _deliver(cache, by_name["vm"], lambda: _delivery().define_vm(wanted.config, disks))
             _remember(last, {"vm": dict(by_name["vm"].inputs)})
         product = _deliver(
-            cache, by_name["export"], lambda: export(wanted, disks, finished / SBOM, output)
+            cache,
+            by_name["export"],
+            lambda: _delivery().export(wanted, disks, finished / SBOM, output),
         )
         _remember(last, {"export": dict(by_name["export"].inputs)})
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
@@ -155,19 +160,21 @@ def build(
 
 
 def _run_stage(
-    cache: Cache, shop: Workshop, planned: Step, work: Work, layers: list[Path], *, keep: bool
+    cache: Cache, shop: Workshop, planned: Step, layers: list[Path], *, keep: bool
 ) -> None:
     with cache.claimed(planned.key) as unbuilt:
         if planned.cached or (not unbuilt and not planned.forced):
             cache.touch(planned.key)
             return
+        from provision.build.stages import WORK  # loads what boots a guest
+
         record = {"stage": planned.name, "inputs": planned.inputs}
         with (
             step(planned.name),
             cache.building(planned.key, record, keep=keep) as part,
             _explained(planned.name, cache.root, shop.log),
         ):
-            work(shop, tuple(layers), part)
+            WORK[planned.name](shop, tuple(layers), part)
 
 
 def _deliver(cache: Cache, planned: Step, make: Callable[[], Product | None]) -> Product:
@@ -185,6 +192,13 @@ def _deliver(cache: Cache, planned: Step, make: Callable[[], Product | None]) ->
         with cache.building(planned.key, record):
             pass
     return product
+
+
+def _delivery() -> ModuleType:
+    """What speaks to VirtualBox, loaded only by a build that has something to hand over."""
+    from provision.build import delivery
+
+    return delivery
 
 
 def _still_there(record: Mapping[str, Any], output: Path) -> bool:

@@ -5,10 +5,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import paramiko
 
+from provision.build.artefacts import LAYER, mark_whole
 from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.errors import GuestError, HostNotReadyError
 from provision.jeos import cloud
@@ -20,9 +20,6 @@ from provision.machine.qemu import DirectBoot, QemuMachine
 from provision.machine.ssh import connect
 from provision.progress import step
 
-Runtime = Literal["nspawn", "qemu"]
-LAYER = "root"  # the directory of a stage's entry that holds its layer of the root file system
-WHOLE = "whole"  # marks a stage whose layer is a whole root file system: none below it counts
 SCRATCH_BYTES = 40 << 30  # sparse: as large as a root file system can get while it is built
 MEMORY = 2 << 30
 # Jobs that run by the clock would leave more in the image of a slow build than of a fast one.
@@ -91,7 +88,7 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
     for left in (disk, kernel, initrd):
         left.unlink()
     shutil.rmtree(extra)
-    (part / WHOLE).touch()
+    mark_whole(part)
 
 
 def by_the_clock(layers: Sequence[Path]) -> tuple[str, ...]:
@@ -126,7 +123,7 @@ def image_tree(request: Request, part: Path, *, downloads: Path) -> None:
         machine.cut()
     for left in (disk, seed, key, key.with_name("key.pub")):
         left.unlink()
-    (part / WHOLE).touch()
+    mark_whole(part)
 
 
 def pull_tree(endpoint: SshEndpoint, target: Path) -> None:
@@ -165,11 +162,6 @@ def pull_tree(endpoint: SshEndpoint, target: Path) -> None:
         client.close()
         unpacking.kill()
         unpacking.wait()
-
-
-def whole(entry: Path) -> bool:
-    """Whether a stage's layer stands alone."""
-    return (entry / WHOLE).exists()
 
 
 def _put(endpoint: SshEndpoint, source: Path, target: str) -> None:

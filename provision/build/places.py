@@ -6,7 +6,6 @@ from pathlib import Path
 import platformdirs
 
 from provision.config import Config
-from provision.machine import keys
 
 APPLICATION = "appliance"
 
@@ -36,6 +35,8 @@ def admin_key(name: str) -> Path:
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     key = directory / "id_ed25519"
     if not key.exists():
+        from provision.machine import keys
+
         keys.generate(key, comment=f"appliance-{name}")
     return key
 

@@ -4,13 +4,13 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from provision.build.guest import LAYER, Runtime, image_tree, nspawn_guest, qemu_guest
-from provision.build.inputs import Request
+from provision.build.artefacts import LAYER, SBOM
+from provision.build.guest import image_tree, nspawn_guest, qemu_guest
 from provision.build.playbook import run_hooks, run_playbook
 from provision.build.sandboxes import roots
+from provision.build.workshop import Workshop
 from provision.jeos import disk
 from provision.jeos.base import build_base
 from provision.jeos.layers import clamp_times, merged
@@ -19,25 +19,6 @@ from provision.machine import SshEndpoint
 from provision.ova.sbom import sbom
 from provision.process import run
 from provision.progress import step
-
-SBOM = "sbom.cdx.json"
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """Where and how the stages of one build work.
-
-    Args:
-        request: what is built.
-        downloads: directory of packages that were downloaded before.
-        log: the build's log file.
-        runtime: what boots the guest for the playbooks.
-    """
-
-    request: Request
-    downloads: Path
-    log: Path
-    runtime: Runtime = "nspawn"
 
 
 def base(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:

@@ -11,7 +11,7 @@ from provision.cli._config import with_config
 from provision.config import Loaded
 
 if TYPE_CHECKING:
-    from provision.build.guest import Runtime
+    from provision.build.workshop import Runtime
 
 
 @click.command()

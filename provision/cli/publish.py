@@ -79,7 +79,7 @@ def _publish(
     loaded: Loaded, publication: "Publication", secret: Path, channel: str, *, ova: bool
 ) -> dict[str, Any]:
     from provision.build import build as builder
-    from provision.build.stages import SBOM
+    from provision.build.artefacts import SBOM
     from provision.distribution.manifest import definition
     from provision.distribution.publication import Image
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from provision.build.artefacts import LAYER
 from provision.build.inputs import Request
 from provision.build.playbook import Transport, run_playbook
-from provision.build.stages import LAYER, WORK, Workshop
+from provision.build.stages import WORK, Workshop
 from provision.config import Config
 from provision.config.model import Sage
 from provision.jeos import archive

@@ -10,9 +10,10 @@ import pytest
 from guest import HERE, PORT, Guest, booted
 from student import Kernel, Student
 
+from provision.build.artefacts import LAYER
 from provision.build.build import request
 from provision.build.playbook import run_playbook
-from provision.build.stages import LAYER, WORK, Workshop
+from provision.build.stages import WORK, Workshop
 from provision.config import Config
 from provision.jeos.layers import private_mounts
 from provision.machine.qemu import QemuMachine

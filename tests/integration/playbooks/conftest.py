@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from provision.build.artefacts import LAYER
 from provision.build.build import HOST_CA
 from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import PlaySummary, run_playbook
-from provision.build.stages import LAYER, WORK, Workshop
+from provision.build.stages import WORK, Workshop
 from provision.config import Config
 from provision.config.model import Sage
 from provision.jeos import archive

@@ -1,0 +1,17 @@
+"""What a finished stage leaves in its cache entry, by name."""
+
+from pathlib import Path
+
+LAYER = "root"  # the directory that holds the stage's layer of the root file system
+SBOM = "sbom.cdx.json"
+_WHOLE = "whole"
+
+
+def mark_whole(entry: Path) -> None:
+    """Say that the layer is a whole root file system: none below it counts."""
+    (entry / _WHOLE).touch()
+
+
+def whole(entry: Path) -> bool:
+    """Whether the layer of this entry is a whole root file system."""
+    return (entry / _WHOLE).exists()

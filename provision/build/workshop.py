@@ -1,0 +1,26 @@
+"""Where and how the stages of one build work."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from provision.build.inputs import Request
+
+Runtime = Literal["nspawn", "qemu"]
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the work of every stage is given.
+
+    Args:
+        request: what is built.
+        downloads: directory of packages that were downloaded before.
+        log: the build's log file.
+        runtime: what boots the guest for the playbooks.
+    """
+
+    request: Request
+    downloads: Path
+    log: Path
+    runtime: Runtime = "nspawn"
