@@ -14,11 +14,14 @@ from provision.cli._options import as_json
 if TYPE_CHECKING:
     from provision.config import Loaded
 
+_PATIENCE = 3600  # seconds, for the queue; the service bounds the task itself
+
 
 @click.command()
 @click.argument("exercise", type=click.Path(exists=True, path_type=Path))
 @click.option("--url", envvar="GRADER_URL", help="A grading service; else the appliance's own.")
 @click.option("--image", help="The sandbox image; else the service's default.")
+@click.option("--instance", help="One of the appliance's instances; else its default.")
 @click.option("--engine", type=click.Choice(["bubblewrap", "uml"]), help="The sandbox engine.")
 @as_json
 @with_config
@@ -26,6 +29,7 @@ def command(
     exercise: Path,
     url: str | None,
     image: str | None,
+    instance: str | None,
     engine: str | None,
     loaded: "Loaded",
     as_json: bool,
@@ -44,6 +48,7 @@ def command(
         if url:
             result = grade(archive, fields, url=url, token=os.environ.get("GRADER_TOKEN"))
         else:
+            fields |= {"instance": instance} if instance else {}
             result = _over_ssh(loaded, archive, fields)
     if as_json:
         click.echo(json.dumps(result))
@@ -69,20 +74,17 @@ def _archive(exercise: Path) -> bytes:
 def _over_ssh(loaded: "Loaded", archive: bytes, fields: dict[str, str]) -> dict[str, Any]:
     from provision.cli._machine import open_machine
     from provision.errors import GuestError
-    from provision.machine.ssh import connect
+    from provision.machine.ssh import connect, execute
 
     words = ["grade", *(f"{name}={value}" for name, value in fields.items())]
     with connect(open_machine(loaded.config).endpoint()) as client:
-        stdin, stdout, stderr = client.exec_command(shlex.join(words))
-        stdin.write(archive)
-        stdin.channel.shutdown_write()
-        answer, complaint = stdout.read().decode(), stderr.read().decode().strip()
-        if stdout.channel.recv_exit_status():
-            raise GuestError(
-                complaint or "the appliance has no grading service",
-                hint="add the role grader to hooks.roles and build again",
-            )
-    result: dict[str, Any] = json.loads(answer)
+        done = execute(client, shlex.join(words), stdin=archive, timeout=_PATIENCE)
+    if done.status:
+        raise GuestError(
+            done.stderr.strip() or "the appliance has no grading service",
+            hint=None if done.stderr.startswith("grade:") else "set grader.enabled and build again",
+        )
+    result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 

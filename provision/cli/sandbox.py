@@ -1,11 +1,17 @@
 """`appliance sandbox`: images for the grading sandbox, and whether this host can run it."""
 
 import json
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from provision.cli._config import with_config
 from provision.cli._options import as_json
+
+if TYPE_CHECKING:
+    from provision.config import Loaded
 
 _DIRECTORY = click.option(
     "-d",
@@ -70,6 +76,86 @@ def verify(path: Path) -> None:
 
     images.verify(path)
     click.echo(f"{path} is as it was built")
+
+
+@command.group()
+def instance() -> None:
+    """Grading services of an appliance, each with its port, limits and network."""
+
+
+@instance.command()
+@click.argument("name")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port in the guest; else the next.")
+@click.option("--instances", type=click.IntRange(1), help="Tasks that run at once.")
+@click.option("--queue", type=click.IntRange(0), help="Tasks that may wait; 0: answer busy.")
+@click.option("--image", help="The image of a task that names none.")
+@click.option("--engine", type=click.Choice(["bubblewrap", "uml"]), help="The sandbox engine.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="HOST",
+    help="What its tasks reach, through the proxy: pypi.org, .debian.org, cache.lan:8081.",
+)
+@click.option("--limit", multiple=True, metavar="KEY=NUMBER", help="Such as clock=10, in s or B.")
+@as_json
+@with_config
+def add(name: str, loaded: "Loaded", as_json: bool, **options: Any) -> None:
+    """Add the grading service NAME; what is not said is as in the one called default."""
+    words = ["add", name]
+    for option, value in options.items():
+        for each in value if isinstance(value, tuple) else (value,):
+            if each is not None:
+                words += [f"--{option}", str(each)]
+    _show([_in_guest(loaded, words)], as_json)
+
+
+@instance.command()
+@click.argument("name")
+@with_config
+def remove(name: str, loaded: "Loaded") -> None:
+    """Stop the grading service NAME and forget it, its queue and its results."""
+    _in_guest(loaded, ["remove", name])
+
+
+@instance.command("list")
+@as_json
+@with_config
+def list_instances(loaded: "Loaded", as_json: bool) -> None:
+    """List the grading services."""
+    _show(_in_guest(loaded, ["list"]), as_json)
+
+
+@instance.command()
+@click.argument("name")
+@with_config
+def show(name: str, loaded: "Loaded") -> None:
+    """Print everything about the grading service NAME, as JSON."""
+    click.echo(json.dumps(_in_guest(loaded, ["show", name]), indent=2))
+
+
+def _in_guest(loaded: "Loaded", words: list[str]) -> Any:
+    from provision.cli._machine import open_machine
+    from provision.errors import GuestError
+    from provision.machine.ssh import connect, execute
+
+    with connect(open_machine(loaded.config).endpoint()) as client:
+        done = execute(client, shlex.join(["sudo", "-n", "grader-instance", *words]), timeout=120)
+    if done.status:
+        ours = done.stderr.startswith("grader-instance:")
+        raise GuestError(
+            done.stderr.strip() or "grader-instance failed",
+            hint=None if ours else "set grader.enabled and build again",
+        )
+    return json.loads(done.stdout)
+
+
+def _show(found: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    for each in found:
+        network = ", ".join(each["network"]) or "no network"
+        click.echo(f"{each['name']:<12} {each['active']:<9} port {each['port']:<6} {network}")
 
 
 @command.command()

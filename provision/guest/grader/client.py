@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import sys
+import tomllib
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from provision.errors import ApplianceError
 
 URL = "http://127.0.0.1:8090"
 ACCOUNT = Path("/etc/grader/client")
+INSTANCES = Path("/etc/grader/instances")
 _POLL_SECONDS = 30
 
 
@@ -100,11 +102,27 @@ def account() -> tuple[str, str | None]:
     return values.get("GRADER_URL", URL), values.get("GRADER_TOKEN")
 
 
+def address(name: str) -> str:
+    """Where an instance of this machine listens.
+
+    Raises:
+        GraderError: there is no such instance.
+    """
+    try:
+        settings = tomllib.loads((INSTANCES / f"{Path(name).name}.toml").read_text())
+    except (OSError, ValueError):
+        known = ", ".join(sorted(path.stem for path in INSTANCES.glob("*.toml")))
+        raise GraderError(f"no instance {name}; there are: {known}") from None
+    return f"http://127.0.0.1:{settings['port']}"
+
+
 def main() -> int:
     """``grade [NAME=VALUE]... < TASK.tar``: print the result as JSON."""
     url, token = account()
     fields = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
     try:
+        if name := fields.pop("instance", None):
+            url = address(name)
         result = grade(sys.stdin.buffer.read(), fields, url=url, token=token)
     except ApplianceError as error:
         sys.stderr.write(f"grade: {error}\n")

@@ -20,8 +20,16 @@ _START = (
     f"printf '\\n'; cd {WORK} && cat > /dev/null && truncate -s {{size}} {_RESULT} && "
     "exec /tmp/linux mem={memory}M ubdarc=/tmp/rootfs ubdbr=/tmp/task.tar "
     f"ubdc={WORK}/{_RESULT} root=/dev/ubda ro rootfstype=ext4 con=null con0=null,fd:2 quiet "
-    f"init=/{UML_INIT} DISK={{disk}} OUTPUT={{output}} TASKS={{tasks}} {{network}} >&2"
+    f"init=/{UML_INIT} CLOCK={{clock}} CPU={{cpu}} MEMORY={{bytes}} "
+    "DISK={disk} OUTPUT={output} TASKS={tasks} {network} >&2"
 )
+# What the guest's first process writes down when a limit is met.
+_OVER = {
+    b"clock": Verdict.CLOCK,
+    b"cpu": Verdict.CPU,
+    b"memory": Verdict.MEMORY,
+    b"output": Verdict.OUTPUT,
+}
 _NETWORK = (
     f"vec0:transport=tap,ifname={gate.TAP} "
     f"ADDRESS={gate.TAP_GUEST} PROXY={gate.TAP_ADDRESS} PORT={gate.PORT}"
@@ -52,6 +60,9 @@ class UserModeLinux:
         command = _START.format(
             size=size,
             memory=memory // MIB,
+            clock=limits.clock,
+            cpu=round(limits.cpu * 1e6),
+            bytes=limits.memory + limits.disk,
             disk=limits.disk,
             output=limits.output,
             tasks=limits.tasks,
@@ -124,16 +135,26 @@ def _result(ended: Ended, files: dict[str, bytes]) -> Result:
         console = ended.stderr.decode(errors="replace").splitlines()
         reason = f"the guest's kernel failed: {' | '.join(console[-3:])}"
         return Result(FAILED, None, reason=reason, seconds=round(ended.seconds, 4))
+    with contextlib.suppress(KeyError, ValueError):
+        begun, stopped, cpu, peak = map(float, files["usage"].split())
+        ended = dataclasses.replace(
+            ended, seconds=stopped - begun, cpu=cpu / 1e6, memory=round(peak)
+        )
     try:
         code = int(files.get("exit_code.txt", b"125"))
     except ValueError:
         code = 125
+    over = _OVER.get(files.get("verdict", b"").strip(), ended.verdict)
     printed = files.get("cut-stdout.txt", b"")
     mark = b"\n" if "unpacked" in files else b""
     outputs = {
         name.removeprefix("task-"): data for name, data in files.items() if name.startswith("task-")
     }
     inner = dataclasses.replace(
-        ended, code=code, stdout=mark + printed, stderr=files.get("cut-stderr.txt", b"")
+        ended,
+        verdict=over,
+        code=code,
+        stdout=mark + printed,
+        stderr=files.get("cut-stderr.txt", b""),
     )
     return judge(inner, outputs)

@@ -14,6 +14,7 @@ from typing import IO
 
 from provision import process
 from provision.errors import ApplianceError, UsageError
+from provision.guest.sandbox import seccomp
 from provision.progress import step
 
 USER, UID = "student", 1000
@@ -38,6 +39,7 @@ _FILES = {
 }
 # Where the first process of a User-Mode Linux guest is in an image.
 UML_INIT = "usr/lib/sandbox/init"
+UML_FILTER = "usr/lib/sandbox/filter"  # of system calls, for util-linux 2.40 and later
 _ACCOUNT = {
     "etc/passwd": f"{USER}:x:{UID}:{UID}::{WORK}:/bin/sh\n",
     "etc/group": f"{USER}:x:{UID}:\n",
@@ -242,16 +244,20 @@ def clean(tar: Path, sink: IO[bytes], epoch: int) -> None:
             _add(copy, name, text, epoch)
         script = (Path(__file__).parent / "uml-init.sh").read_text()
         _add(copy, UML_INIT, script, epoch, mode=0o755)
+        _add(copy, UML_FILTER, seccomp.program(), epoch)
         for name, destination in links.items():
             link = tarfile.TarInfo(name)
             link.type, link.linkname, link.mtime = tarfile.SYMTYPE, destination, epoch
             copy.addfile(link)
 
 
-def _add(copy: tarfile.TarFile, name: str, text: str, epoch: int, *, mode: int = 0o644) -> None:
+def _add(
+    copy: tarfile.TarFile, name: str, content: str | bytes, epoch: int, *, mode: int = 0o644
+) -> None:
+    data = content.encode() if isinstance(content, str) else content
     member = tarfile.TarInfo(name)
-    member.size, member.mtime, member.mode = len(text.encode()), epoch, mode
-    copy.addfile(member, io.BytesIO(text.encode()))
+    member.size, member.mtime, member.mode = len(data), epoch, mode
+    copy.addfile(member, io.BytesIO(data))
 
 
 def _is_below(name: str, places: tuple[str, ...]) -> bool:

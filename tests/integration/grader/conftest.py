@@ -1,6 +1,7 @@
 """A real sandbox image, and the real service as an ordinary user."""
 
 import contextlib
+import hashlib
 import io
 import json
 import os
@@ -31,7 +32,10 @@ RECIPE = image.Recipe("python-c", ("gcc", "libc6-dev", "make", "python3"))
 
 def cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "appliance-tests" / "sandbox"
+    code = Path(image.__file__).parent
+    parts = (code / name for name in ("image.py", "seccomp.py", "uml-init.sh"))
+    key = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
+    return Path(base) / "appliance-tests" / f"sandbox-{key}"
 
 
 @pytest.fixture(scope="session")

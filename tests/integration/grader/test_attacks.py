@@ -310,7 +310,9 @@ def test_an_old_way_into_the_kernel_kills(host: Host) -> None:
     result = host.service.client.result(
         task({"tmc-run": "#!/bin/sh\ngcc -o a a.c && ./a\n", "a.c": source})
     )
-    assert (result["status"], result["exit_code"]) == ("failed", 159)
+    # A User-Mode Linux kernel does not know that way: the call does nothing.
+    known = {"bubblewrap": 159, "uml": 43}[host.service.options["engine"]]
+    assert (result["status"], result["exit_code"]) == ("failed", known)
 
 
 @pytest.mark.parametrize("name", ["output.txt", "test_output.txt"])
