@@ -155,7 +155,7 @@ def test_interrupted_while_it_is_defined_nothing_is_left(
 ) -> None:
     tiny = vm()
     with monkeypatch.context() as patch:
-        patch.setattr(tiny.__class__, "_settle", _interrupt)
+        patch.setattr(tiny.__class__, "settle", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             tiny.define([tiny_image])
     assert machine.find(tiny.manage, "tiny") == ()
@@ -174,7 +174,7 @@ def test_killed_while_it_is_defined_the_next_call_begins_anew(
     code = (
         "import os, signal, sys; from pathlib import Path; from provision.config import Config;"
         "from provision.machine.virtualbox import VirtualBoxMachine as V; from vbox import *;"
-        "V._settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
+        "V.settle = lambda *_: os.kill(os.getpid(), signal.SIGKILL);"
         "p = [Path(a) for a in sys.argv[1:]];"
         "V(Config(name='tiny'), VBoxManage(p[0]), p[1], p[2]).define([p[3]])"
     )
