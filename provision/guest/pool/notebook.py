@@ -150,7 +150,11 @@ def hub_config(
             # Also how soon a restarted proxy learns its routes again.
             "last_activity_interval": 10,
             "concurrent_spawn_limit": 0,  # students in line are pending spawns
-            "tornado_settings": {"headers": headers, "slow_spawn_timeout": 3},
+            "tornado_settings": {
+                "headers": headers,
+                "slow_spawn_timeout": 3,
+                "xsrf_cookie_kwargs": {"secure": bind_url.startswith("https")},
+            },
             "template_vars": shown,
         },
         "ConfigurableHTTPProxy": {

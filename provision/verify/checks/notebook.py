@@ -92,7 +92,7 @@ def notebook_unprivileged(config: Config, facts: Facts) -> Problems:
         yield f"it runs as {facts['hub_user'] or 'root'}"
 
 
-@check("notebook", how="measure the idle guest's memory")
+@check("notebook_limits", how="measure the idle guest's memory")
 def capacity_kept(config: Config, facts: Facts) -> Problems:
     """The memory that `appliance plan` promises to sessions is free for them."""
     if facts["used"] > SYSTEM_MEMORY:

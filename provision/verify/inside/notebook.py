@@ -315,8 +315,6 @@ def main() -> None:
         "settings": dict(re.findall(r"^    (\w+)=(.*),$", start, re.M)),
         "used": 1024 * (int(memory["MemTotal"]) - int(memory["MemAvailable"])),
         "limits": limits(),
-        "users": {name: told("ps", "-o", "user=", "-C", name).split()
-                  for name in ("configurable-http-proxy", "jupyterhub")},
         "hub_user": told("systemctl", "show", "-P", "User", "notebook").strip(),
         "motd": Path("/etc/motd").read_text(),
         "report": report(),

@@ -15,6 +15,12 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return installed_layers(tmp_path_factory.mktemp("install"))
 
 
+LIMITS = {
+    **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
+    **{"file_size": 100 << 20, "tmp": 32 << 20, "disk": 0},
+}
+
+
 @pytest.fixture(scope="session")
 def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A running notebook with three places, open to whoever makes an account."""
@@ -22,10 +28,25 @@ def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
         "pool_accounts": ["nb1", "nb2", "nb3"],
         "notebook_accounts": True,
         "notebook_patience": 6,
-        "notebook_limits": {
-            **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
-            **{"file_size": 100 << 20, "tmp": 32 << 20, "disk": 0},
-        },
+        "notebook_classic": True,
+        "notebook_limits": LIMITS,
     }
     with notebook_guest(layers, tmp_path_factory.mktemp("guest"), variables) as guest:
+        yield guest
+
+
+@pytest.fixture(scope="session")
+def school(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """Another machine, as careful as a school: HTTPS, its name, approval of new accounts."""
+    variables = {
+        "pool_accounts": ["nb1", "nb2"],
+        "notebook_secure": True,
+        "notebook_title": "Gauss <School>",
+        "notebook_accounts": True,
+        "notebook_approval": True,
+        "notebook_network": "mirror",
+        "notebook_limits": LIMITS,
+    }
+    scratch = tmp_path_factory.mktemp("school")
+    with notebook_guest(layers, scratch, variables, further=[2200]) as guest:
         yield guest

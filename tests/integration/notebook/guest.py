@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -15,10 +16,11 @@ import paramiko
 
 from provision import resources
 from provision.build import places
+from provision.build.artefacts import LAYER
 from provision.build.build import HOST_CA, request
 from provision.build.inputs import BUILD_CA_BUNDLE
 from provision.build.playbook import run_playbook
-from provision.build.stages import LAYER, WORK, Workshop
+from provision.build.stages import WORK, Workshop
 from provision.config import Config
 from provision.jeos.archive import identity
 from provision.machine import SshEndpoint
@@ -29,6 +31,7 @@ from provision.machine.ssh import connect, execute
 HERE = Path(__file__).parent
 PORT = 8000
 BOOT_SECONDS = 60
+ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
 
 
 @dataclass
@@ -38,10 +41,12 @@ class Guest:
     Args:
         url: where its notebook answers.
         root: a connection as root.
+        machine: what it runs in; None where a test need not know.
     """
 
     url: str
     root: paramiko.SSHClient
+    machine: NspawnMachine | None = None
 
     def run(self, command: str, timeout: float = 120) -> str:
         """Run a command as root; it must succeed."""
@@ -54,7 +59,8 @@ class Guest:
         deadline = time.monotonic() + patience
         while True:
             try:
-                urllib.request.urlopen(f"{self.url}/hub/login", timeout=30).close()
+                url = f"{self.url}/hub/login"
+                urllib.request.urlopen(url, timeout=30, context=ANY_CERTIFICATE).close()
                 return
             except (OSError, urllib.error.URLError):
                 if time.monotonic() > deadline:
@@ -67,17 +73,22 @@ def booted(
     layers: Sequence[Path], upper: Path, *, forwards: Mapping[int, int], log: Path
 ) -> Iterator[tuple[SshEndpoint, paramiko.SSHClient]]:
     """A guest on layers, with this host's certificate authorities."""
-    machine = NspawnMachine(
+    with _machine(layers, upper, forwards=forwards, log=log) as machine:
+        endpoint = machine.start()
+        with connect(endpoint) as client:
+            yield endpoint, client
+
+
+def _machine(
+    layers: Sequence[Path], upper: Path, *, forwards: Mapping[int, int], log: Path
+) -> NspawnMachine:
+    return NspawnMachine(
         layers,
         upper,
         forwards=forwards,
         binds={HOST_CA: BUILD_CA_BUNDLE} if HOST_CA.exists() else None,
         console=log.with_suffix(".console"),
     )
-    with machine:
-        endpoint = machine.start()
-        with connect(endpoint) as client:
-            yield endpoint, client
 
 
 def installed_layers(scratch: Path) -> list[Path]:
@@ -129,7 +140,11 @@ def sage_layer(layers: Sequence[Path], scratch: Path) -> Path:
 
 @contextmanager
 def notebook_guest(
-    layers: Sequence[Path], scratch: Path, variables: Mapping[str, Any]
+    layers: Sequence[Path],
+    scratch: Path,
+    variables: Mapping[str, Any],
+    *,
+    further: Sequence[int] = (),
 ) -> Iterator[Guest]:
     """A guest whose notebook runs, configured by the roles.
 
@@ -137,16 +152,21 @@ def notebook_guest(
         layers: from ``installed_layers``.
         scratch: directory for what it writes.
         variables: of the roles, besides those of a default configuration.
+        further: ports of the guest to forward besides the notebook's.
     """
     log = scratch / "configure.log"
-    port = free_port()
+    forwards = {port: free_port() for port in (PORT, *further)}
     told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
     told |= variables
-    with booted(layers, scratch / "upper", forwards={PORT: port}, log=log) as (endpoint, client):
+    with _machine(layers, scratch / "upper", forwards=forwards, log=log) as machine:
+        endpoint = machine.start()
         run_playbook(HERE / "configure.yml", endpoint, told, log=log)
-        guest = Guest(f"http{'s' if told['notebook_secure'] else ''}://127.0.0.1:{port}", client)
-        # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
-        guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
-        guest.run("systemctl daemon-reload && systemctl start appliance-keys sshd-pool notebook")
-        guest.wait()
-        yield guest
+        url = f"http{'s' if told['notebook_secure'] else ''}://127.0.0.1:{forwards[PORT]}"
+        with connect(endpoint) as client:
+            guest = Guest(url, client, machine)
+            # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
+            guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
+            units = "appliance-keys sshd-pool notebook notebook-pam.socket"
+            guest.run(f"systemctl daemon-reload && systemctl start {units}")
+            guest.wait()
+            yield guest

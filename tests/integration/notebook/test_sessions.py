@@ -5,8 +5,11 @@ import time
 from collections.abc import Iterator
 
 import pytest
+import websocket
 from guest import Guest
 from student import RefusedError, Student
+
+from provision.cli.notebook import COMMANDS
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +27,21 @@ def _until(condition, seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def settings(guest: Guest, **values: int) -> Iterator[None]:
+    """Settings of the start script, changed for a while."""
+    script = "/usr/local/bin/start-notebook"
+    guest.run(f"cp {script} /root/kept")
+    for name, value in values.items():
+        guest.run(f"sed -i 's/ {name}=[0-9]*/ {name}={value}/' {script}")
+    guest.run("systemctl restart notebook")
+    guest.wait()
+    try:
+        yield
+    finally:
+        guest.run(f"mv /root/kept {script}; systemctl restart notebook")
 
 
 def test_a_student_signs_in_and_computes(guest: Guest) -> None:
@@ -158,17 +176,11 @@ def test_accounts_are_made_by_the_teacher(guest: Guest) -> None:
 
 
 def test_an_idle_session_is_ended_and_its_files_stay(guest: Guest) -> None:
-    guest.run("cp /usr/local/bin/start-notebook /root/kept")
-    guest.run("sed -i 's/timeout=[0-9]*/timeout=10/' /usr/local/bin/start-notebook")
-    guest.run("systemctl restart notebook")
-    guest.wait()
-    try:
+    with settings(guest, timeout=10):
         lazy = Student(guest.url, "lazy").sign_in().start()
         lazy.kernel().shell("echo kept > work.txt")
         _until(lambda: not lazy.ready(), 120)
         assert guest.run("cat /home/students/lazy/work.txt") == "kept\n"
-    finally:
-        guest.run("mv /root/kept /usr/local/bin/start-notebook; systemctl restart notebook")
 
 
 def test_the_script_runs_by_hand(guest: Guest) -> None:
@@ -190,3 +202,100 @@ def test_the_script_reads_like_the_old_page(guest: Guest) -> None:
     ):
         assert f"    {name}=" in text
     assert '"nb1@localhost"' in text
+
+
+def test_who_is_in_line_is_told(guest: Guest) -> None:
+    for name in ("one", "two", "three"):
+        Student(guest.url, name).sign_in().start()
+    waiting = [Student(guest.url, name).sign_in() for name in ("early", "late")]
+    for student in waiting:
+        with contextlib.suppress(RefusedError):
+            student.json("POST", f"/hub/api/users/{student.name}/server", {})
+    told = waiting[1].request("GET", "/hub/api/users/late/server/progress")
+    assert "You are number 2 in line (early, you)" in told
+
+
+def test_an_ended_session_leaves_a_notice_and_a_busy_one_goes_on(guest: Guest) -> None:
+    with settings(guest, timeout=10):
+        busy = Student(guest.url, "busy").sign_in().start()
+        busy.kernel().shell("(timeout 60 sh -c 'while :; do :; done' > /dev/null 2>&1 &)")
+        lazy = Student(guest.url, "lazy2").sign_in().start()
+        _until(lambda: not lazy.ready(), 60)
+        assert busy.ready()
+        page = lazy.request("GET", "/hub/home")
+        assert "Your last session ended by itself" in page
+        assert "after 10 seconds without use" in page
+        lazy.start()
+        assert "ended by itself" not in lazy.request("GET", "/hub/home")
+
+
+def test_no_session_lasts_longer_than_allowed(guest: Guest) -> None:
+    with settings(guest, timeout=0, session_expiry=8):
+        long = Student(guest.url, "long").sign_in().start()
+        kernel = long.kernel()
+        with contextlib.suppress(OSError, RefusedError, websocket.WebSocketException):
+            for _ in range(60):
+                kernel.run("1 + 1", 5)
+                time.sleep(0.5)
+        _until(lambda: not long.ready())
+        assert "as every session does" in long.request("GET", "/hub/home")
+
+
+def test_the_notebook_is_stopped_started_and_reloaded(guest: Guest) -> None:
+    leo = Student(guest.url, "leo").sign_in().start()
+    kernel = leo.kernel()
+    kernel.run("x = 41")
+    before = guest.run("systemctl show -P MainPID notebook")
+    guest.run(COMMANDS["reload"])
+    _until(lambda: guest.run("systemctl show -P MainPID notebook") not in (before, "0\n"))
+    guest.wait()
+    _until(leo.ready)
+    assert kernel.run("x + 1") == "42"
+    assert guest.run("notebook-sessions").split()[1:] == ["leo"]
+    guest.run(COMMANDS["stop"])
+    assert guest.run("ps -u nb1,nb2,nb3 -o pid= || true").strip() == ""
+    with pytest.raises(OSError):
+        Student(guest.url, "leo").sign_in()
+    guest.run(COMMANDS["start"])
+    guest.wait()
+    leo = Student(guest.url, "leo").sign_in().start()
+    assert leo.kernel().run("6 * 7") == "42"
+
+
+def test_the_journal_is_read_by_student(guest: Guest) -> None:
+    Student(guest.url, "noether").sign_in().start()
+    assert "noether" in guest.run("journalctl -q -t notebook-account -o cat")
+    _until(lambda: "Jupyter" in guest.run("journalctl -q -t notebook-noether -o cat"))
+
+
+def test_the_script_runs_under_dtach(guest: Guest) -> None:
+    guest.run("apt-get -qq update && apt-get -qq install -y --no-install-recommends dtach", 300)
+    start = "runuser -u sageadm -- script -qec attach-notebook /dev/null"
+    assert "systemctl stop notebook" in guest.run(f"{start} 2>&1 || true")
+    guest.run("systemctl stop notebook notebook-proxy")
+    guest.run(f"systemd-run --unit by-dtach {start}")
+    try:
+        guest.wait()
+        hand = Student(guest.url, "hand2").sign_in().start()
+        guest.run("test -S /tmp/notebook-sageadm.socket")
+        assert hand.kernel().run("1 + 1") == "2"
+    finally:
+        guest.run("systemctl stop by-dtach; pkill -u sageadm; sleep 1; rm -f /tmp/*.socket")
+
+
+def test_a_classic_sage_gets_its_script_from_the_same_template(guest: Guest) -> None:
+    """The names are those of sagenb's notebook(), which has gone with Python 2."""
+    called: dict[str, object] = {}
+    script = guest.run("cat /home/sageadm/start_notebook.sage")
+    exec(script, {"notebook": lambda **given: called.update(given)})  # noqa: S102
+    assert called == {
+        "server_pool": ["nb1@localhost", "nb2@localhost", "nb3@localhost"],
+        "directory": "/home/sageadm/nbfiles",
+        "port": 8000,
+        "interface": "0.0.0.0",  # noqa: S104 - the guest's
+        "secure": False,
+        "timeout": 3600,
+        "ulimit": "",
+        "accounts": True,
+        "open_viewer": False,
+    }

@@ -385,7 +385,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("notebook-settings", "timeout", lambda f: f["notebook"]["settings"].update(timeout="1")),
     ("notebook-settings", "accounts", lambda f: f["notebook"]["settings"].update(server_pool="")),
     ("notebook-unprivileged", "root", lambda f: f["notebook"].update(hub_user="")),
-    ("capacity-kept", "900M", lambda f: f["notebook"].update(used=900 << 20)),
+    ("capacity-kept", "900M", lambda f: f["notebook_limits"].update(used=900 << 20)),
     (
         "session-limits",
         "nb1: MemoryMax is infinity",
