@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -37,8 +38,7 @@ def driverless_program(
 @contextlib.contextmanager
 def _beside(original: Path) -> Iterator[Path]:
     """A directory on the same file system, for hard links."""
-    directory = original.parent / f"test-{os.getpid()}"
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix="test-", dir=original.parent))
     try:
         yield directory
     finally:

@@ -256,7 +256,7 @@ def test_the_verbs_from_import_to_destroy(
 
     code, out, err = call("up", "--no-wait")
     assert code == 0, err
-    assert "http://localhost:" in out
+    assert "https://localhost:" in out
     report = json.loads(call("status", "--json")[1])
     assert report["state"] == "running"
     assert {each["name"] for each in report["forwards"]} == {"ssh", "notebook"}

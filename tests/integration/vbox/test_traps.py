@@ -126,13 +126,15 @@ def test_a_rename_moves_the_directory(manage: VBoxManage, vm: machine.Machine) -
 
 
 def test_parallel_changes_wait_for_each_other(manage: VBoxManage, vm: machine.Machine) -> None:
+    def at_once(how: VBoxManage) -> list[BaseException | None]:
+        with ThreadPoolExecutor(6) as pool:
+            tries = [pool.submit(machine.modify, how, vm, description=f"{n}") for n in range(6)]
+        return [each.exception() for each in tries]
+
     impatient = replace(manage, patience=0)
-    with ThreadPoolExecutor(6) as pool:
-        tries = [pool.submit(machine.modify, impatient, vm, description=f"{n}") for n in range(6)]
-    assert any(isinstance(each.exception(), LockedError) for each in tries), "no trap to avoid"
-    with ThreadPoolExecutor(6) as pool:
-        tries = [pool.submit(machine.modify, manage, vm, description=f"{n}") for n in range(6)]
-    assert [each.exception() for each in tries] == [None] * 6
+    rounds = (at_once(impatient) for _ in range(20))  # on a busy host they may miss each other
+    assert any(isinstance(each, LockedError) for met in rounds for each in met), "no trap to avoid"
+    assert at_once(manage) == [None] * 6
 
 
 class TestOwnership:
