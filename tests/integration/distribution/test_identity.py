@@ -37,10 +37,9 @@ def ask(endpoint: SshEndpoint, command: str) -> str:
 
 
 def settled(endpoint: SshEndpoint) -> None:
-    """Wait for the end of the boot, and for the hub to have made the first password."""
-    there = "sudo test -s /var/lib/notebook/first-password"
-    ask(endpoint, f"for n in $(seq 60); do {there} && break; sleep 1; done; {there}")
-    ask(endpoint, "sudo systemctl is-system-running --wait || true")
+    """Wait until the notebook runs and has made the first password."""
+    there = "sudo test -s /var/lib/notebook/first-password && systemctl is-active -q notebook"
+    ask(endpoint, f"for n in $(seq 90); do {there} && exit 0; sleep 1; done; exit 1")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,78 @@
+"""One seat of a room without a VirtualBox: signature, manifest, disks; run as a program.
+
+seat.py URL KEY PLACE [share | whole FILE | alone]: exchange chunks, or download one file.
+"""
+
+import contextlib
+import json
+import sys
+import time
+import urllib.request
+import uuid
+from pathlib import Path
+
+from provision.distribution import chunks, manifest
+from provision.distribution.assemble import Seed, assemble
+from provision.distribution.chunks import Store
+from provision.distribution.manifest import MANIFEST
+from provision.distribution.peers import Sharing
+from provision.distribution.pull import verified
+from provision.distribution.source import Web
+from provision.ova import minisign
+
+LINGER = 300
+
+
+def main(url: str, key: str, place: Path, how: str, *more: str) -> None:
+    place.mkdir(parents=True, exist_ok=True)
+    if how == "whole":
+        urllib.request.urlretrieve(f"{url}/{more[0]}", place / "whole")
+        say(end=time.monotonic())
+        return
+    source = Web(url)
+    with contextlib.ExitStack() as stack:
+        sharing = None
+        if how == "share":
+            sharing = stack.enter_context(Sharing(source, place.name, Store(place / "spool")))
+        offer = verified(source, "stable", [minisign.public_key(Path(key))])
+        described = manifest.read(offer.get(source, MANIFEST))
+        seeds = [
+            Seed(path, manifest.read_pieces(path.with_suffix(".chunks.zst").read_bytes()))
+            for path in sorted(place.glob("*/*.vdi"))
+        ]
+
+        def get(piece: chunks.Piece) -> bytes:
+            return source.get(f"chunks/{chunks.relative(piece.name)}")
+
+        def alone(piece: chunks.Piece) -> bytes:
+            return chunks.decompress(get(piece), piece.name)
+
+        directory = place / offer.channel.version
+        for disk in described.disks:
+            if disk.keep and any(seed.image.stem == disk.name for seed in seeds):
+                continue
+            listed = offer.get(source, disk.pieces_file)
+            assemble(
+                disk,
+                manifest.read_pieces(listed),
+                directory / f"{disk.name}.vdi",
+                identity=uuid.uuid4(),
+                fetch=sharing.around(get) if sharing else alone,
+                seeds=seeds,
+                workers=2,
+            )
+            (directory / disk.pieces_file).write_bytes(listed)
+        end = time.monotonic()
+        if sharing:
+            sharing.report(state="ready", version=offer.channel.version)
+            sharing.linger(LINGER)
+    shared = (sharing.from_server, sharing.from_peers) if sharing else (0, 0)
+    say(end=end, from_server=shared[0], from_peers=shared[1])
+
+
+def say(**values: float) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), *sys.argv[4:])
