@@ -44,10 +44,12 @@ filter=
 if setpriv --help | grep -q seccomp-filter; then
     filter=--seccomp-filter=/usr/lib/sandbox/filter
 fi
-# In a process namespace of its own it sees neither us nor the kernel's threads.
+# In a process namespace of its own it sees neither us nor the kernel's threads; the first process
+# there is root's, as that of a box is bubblewrap's.
 alone() {
     sh -c 'echo $$ > "$0" && shift && exec "$@"' "$group/cgroup.procs" - \
         unshare --pid --fork --kill-child --mount-proc \
+        sh -c 'mount -o remount,ro /proc; "$@"; exit $?' - \
         setpriv --reuid=1000 --regid=1000 --clear-groups --no-new-privs --bounding-set=-all \
         --inh-caps=-all $filter env -i PATH=/usr/local/bin:/usr/bin:/bin LANG=C.UTF-8 \
         HOME=/tmp/task $variables sh -c "ulimit -c 0; $1"

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from provision.cli import appliance
 from provision.guest.jail import rootfs
 
 USER = 20_102
@@ -23,7 +25,8 @@ def jail() -> Path:
     place = Path("/var/tmp") / f"appliance-test-jail-{os.getuid()}"
     if not (place / rootfs.MARK).exists():
         shutil.rmtree(place, ignore_errors=True)
-        rootfs.build(place)
+        done = CliRunner().invoke(appliance, ["jail", "build", str(place)])
+        assert (done.exit_code, done.stdout) == (0, f"{place}\n"), done.exception
     return place
 
 

@@ -25,7 +25,7 @@ def cleaned(tmp_path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> dict[str
             if member.isreg():
                 content = archive.extractfile(member)
                 assert content
-                member.pax_headers = {"content": content.read().decode()}
+                member.pax_headers = {"content": content.read().decode(errors="replace")}
         return found
 
 
