@@ -177,7 +177,7 @@ def describe(name: str, settings: Settings) -> dict[str, Any]:
         if key not in ("tokens", "tokens_file")
     }
     state = _systemctl("is-active", f"grader@{name}.service").stdout.strip()
-    told = {"name": name, "active": state, **shown}
+    told = {"name": name, "active": state, **shown, "limits": settings.limits._asdict()}
     plain: dict[str, Any] = json.loads(json.dumps(told, default=str))
     return plain
 
@@ -243,10 +243,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
 
 def kinds_of_limits() -> dict[str, type[int] | type[float]]:
     """Which limits there are, and the kind of their numbers."""
-    return {
-        each.name: float if each.name in ("clock", "cpu") else int
-        for each in dataclasses.fields(Limits)
-    }
+    return {name: float if name in ("clock", "cpu") else int for name in Limits._fields}
 
 
 def _the(name: str) -> Settings:

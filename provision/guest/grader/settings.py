@@ -117,7 +117,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         kind = next(k for k in typing.get_args(kind) if k is not type(None))
         origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+    if kind is Limits and isinstance(value, dict):
         return _record(kind, value, where)
     if origin is tuple and isinstance(value, list):
         return tuple(_value(typing.get_args(kind)[0], item, where) for item in value)

@@ -1,7 +1,6 @@
 """The original's engine: each task in a User-Mode Linux kernel of its own, inside a box."""
 
 import contextlib
-import dataclasses
 import io
 import os
 import tarfile
@@ -71,8 +70,7 @@ class UserModeLinux:
         cage = box.Box(
             root=self.outer.roots / image,
             command=("/bin/sh", "-c", command),
-            limits=dataclasses.replace(
-                limits,
+            limits=limits._replace(
                 clock=limits.clock + _BOOT_SECONDS,
                 cpu=limits.cpu + _BOOT_SECONDS,
                 memory=memory,
@@ -137,9 +135,7 @@ def _result(ended: Ended, files: dict[str, bytes]) -> Result:
         return Result(FAILED, None, reason=reason, seconds=round(ended.seconds, 4))
     with contextlib.suppress(KeyError, ValueError):
         begun, stopped, cpu, peak = map(float, files["usage"].split())
-        ended = dataclasses.replace(
-            ended, seconds=stopped - begun, cpu=cpu / 1e6, memory=round(peak)
-        )
+        ended = ended._replace(seconds=stopped - begun, cpu=cpu / 1e6, memory=round(peak))
     try:
         code = int(files.get("exit_code.txt", b"125"))
     except ValueError:
@@ -150,8 +146,7 @@ def _result(ended: Ended, files: dict[str, bytes]) -> Result:
     outputs = {
         name.removeprefix("task-"): data for name, data in files.items() if name.startswith("task-")
     }
-    inner = dataclasses.replace(
-        ended,
+    inner = ended._replace(
         verdict=over,
         code=code,
         stdout=mark + printed,

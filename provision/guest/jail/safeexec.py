@@ -12,9 +12,8 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from provision.errors import ApplianceError
 from provision.guest.sandbox.box import Box, Channels, run
@@ -26,8 +25,7 @@ PYTHON = {"PYTHONIOENCODING": "utf-8", "PYTHONHOME": "/", "PYTHONPATH": "/static
 _RESERVE = 1 << 30
 
 
-@dataclass(frozen=True)
-class Profile:
+class Profile(NamedTuple):
     """safeexec's options; names, units and defaults are its own.
 
     Args:
@@ -152,7 +150,7 @@ def usage(program: str) -> str:
     """What the options are."""
     lines = [f"\nusage: {program} <options> --exec <command>", "Available options:"]
     for name, (unit, meaning) in _HELP.items():
-        default = getattr(Profile, name)
+        default = Profile._field_defaults[name]
         lines.append(f"  --{name:<13}<{unit}>".ljust(32) + f"Default: {default} {meaning}")
     lines += [
         "  --chroot_dir   <dir>".ljust(32) + "Default: NULL (path starting with /)",

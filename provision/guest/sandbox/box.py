@@ -16,9 +16,9 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from types import MappingProxyType
+from typing import IO, NamedTuple
 
 from provision.errors import HostNotReadyError
 from provision.guest.sandbox import processes, seccomp
@@ -36,8 +36,7 @@ _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(NamedTuple):
     """What to run, where, and within which limits.
 
     Args:
@@ -56,12 +55,12 @@ class Box:
 
     root: Path
     command: tuple[str, ...]
-    limits: Limits = field(default_factory=Limits)
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
+    limits: Limits = Limits()
+    environment: Mapping[str, str] = MappingProxyType(ENVIRONMENT)
     directory: str = "/"
     user: int = 1000
     group: int = 1000
-    binds: Mapping[str, Path] = field(default_factory=dict)
+    binds: Mapping[str, Path] = MappingProxyType({})
     devices: tuple[str, ...] = ()
     writable: bool = True
     shares_network: bool = False
@@ -72,8 +71,7 @@ class Box:
         return (self.root / name).is_dir()
 
 
-@dataclass(frozen=True)
-class Channels:
+class Channels(NamedTuple):
     """Where the standard streams of a box go.
 
     Args:

@@ -3,8 +3,8 @@
 import contextlib
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from provision.guest.sandbox.limits import Limits
 
@@ -13,8 +13,7 @@ _ROOT = Path("/sys/fs/cgroup")
 _PERIOD = 100_000  # microseconds; the kernel's default
 
 
-@dataclass(frozen=True)
-class Delegation:
+class Delegation(NamedTuple):
     """A cgroup whose children we may make."""
 
     path: Path
@@ -34,8 +33,7 @@ class Delegation:
         return group
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """The cgroup of one box."""
 
     path: Path

@@ -1,13 +1,15 @@
-"""What a box may use, and how its run ended."""
+"""What a box may use, and how its run ended.
+
+Named tuples here and below: to import `dataclasses` would take as long as a box does.
+"""
 
 import enum
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MIB = 1 << 20
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """The limits of one box. They count all of its processes together unless said otherwise.
 
     Args:
@@ -55,8 +57,7 @@ class Verdict(enum.Enum):
     SETUP = "the box could not be set up"
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How a box ended.
 
     Args:
