@@ -34,17 +34,17 @@ SHARE = 0.15  # of the full download that an update may take
 IDENTITY = "6d3b1c8a-0d4e-4b5a-9d0b-3a0f9a1d2b11"
 
 
-def _tree(place: Path) -> Path:
+def _tree(place: Path, content: int = CONTENT) -> Path:
     taken = 0
     for path in sorted(Path("/usr/lib").rglob("*")):
-        if taken >= CONTENT:
+        if taken >= content:
             break
         if path.is_file() and not path.is_symlink() and path.stat().st_size < 20_000_000:
             copy = place / path.relative_to("/")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
             taken += path.stat().st_size
-    assert taken >= CONTENT * 0.9, "this host's /usr/lib is too small for the benchmark"
+    assert taken >= content * 0.9, "this host's /usr/lib is too small for the benchmark"
     return place
 
 

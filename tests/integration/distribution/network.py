@@ -72,7 +72,7 @@ class Network:
     def run(self, number: int, *argv: str | Path, **env: str) -> str:
         """Run a program on a host to its end."""
         done = subprocess.run(
-            self._on(number, argv), env={**os.environ, **env}, capture_output=True, text=True,
+            self.on(number, *argv), env={**os.environ, **env}, capture_output=True, text=True,
             check=False,
         )  # fmt: skip
         assert done.returncode == 0, f"{argv}: {done.stderr[-3000:]}"
@@ -83,7 +83,7 @@ class Network:
     ) -> "subprocess.Popen[bytes]":
         """Start a program on a host; it is killed with the network."""
         process = subprocess.Popen(
-            self._on(number, argv), env={**os.environ, **(env or {})},
+            self.on(number, *argv), env={**os.environ, **(env or {})},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self._running.append(process)
@@ -105,7 +105,7 @@ class Network:
         probe = f"import urllib.request as r; r.urlopen('{url}/minisign.pub', timeout=2)"
         deadline = time.monotonic() + 30
         while subprocess.run(
-            self._on(SERVER, (sys.executable, "-c", probe)), capture_output=True, check=False
+            self.on(SERVER, sys.executable, "-c", probe), capture_output=True, check=False
         ).returncode:
             assert process.poll() is None and time.monotonic() < deadline, "no web server"
             time.sleep(0.1)
@@ -127,7 +127,8 @@ class Network:
     def _name(self, number: int) -> str:
         return f"{self._prefix}{number}"
 
-    def _on(self, number: int, argv: Sequence[str | Path]) -> list[str]:
+    def on(self, number: int, *argv: str | Path) -> list[str]:
+        """The command that runs a program on a host."""
         return ["ip", "netns", "exec", self._name(number), *map(str, argv)]
 
 
