@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 UNITS = ("notebook-firewall", "sshd-pool", "notebook-proxy", "notebook")
 # A stopped hub leaves its sessions running; who stops the notebook wants them ended.
 COMMANDS = {
-    "stop": "systemctl stop notebook notebook-proxy && "
-    "(systemctl kill notebook 2> /dev/null || true) && systemctl stop sshd-pool",
+    "stop": "systemctl stop notebook notebook-proxy && notebook-sessions end"
+    " && systemctl stop sshd-pool",
     "start": f"systemctl start {' '.join(UNITS)}",
     "reload": "systemctl reload notebook notebook-proxy",
 }

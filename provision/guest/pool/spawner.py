@@ -111,7 +111,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         await self._take()
         try:
             return await self._ready()
-        except BaseException:
+        except Exception:  # who cancels us stops us next, and is not to wait for that here
             await self.stop()
             raise
 

@@ -194,10 +194,15 @@ def hostile(directory: Path) -> dict[str, Any]:
         if not until(lambda: ready.exists() and ready.read_text()):
             return {"error": f"no session for {first}: {_said(victim)}"}
         contained = told("systemd-detect-virt", "--container").strip() != "none"
-        gateway = told("ip", "-4", "route", "show", "default").split()
+        routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()]
+        gateways = [
+            ".".join(str(byte) for byte in reversed(bytes.fromhex(route[2])))
+            for route in routes
+            if route[1] == "00000000"
+        ]
         asked = {
             **json.loads(ready.read_text()), "victim": first, "directory": str(directory),
-            "admin": ASKED["admin"], "outside": [*gateway[2:3], "192.0.2.1"],
+            "admin": ASKED["admin"], "outside": [*gateways, "192.0.2.1"],
             "victims_own_port": 10000 + pwd.getpwnam(first).pw_uid,
             "quota": 0 if contained else ASKED["quota"],
         }  # fmt: skip

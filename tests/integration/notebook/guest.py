@@ -18,7 +18,7 @@ from provision import resources
 from provision.build import places
 from provision.build.artefacts import LAYER
 from provision.build.build import HOST_CA, request
-from provision.build.inputs import BUILD_CA_BUNDLE
+from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import run_playbook
 from provision.build.stages import WORK, Workshop
 from provision.config import Config
@@ -42,17 +42,24 @@ class Guest:
         url: where its notebook answers.
         root: a connection as root.
         machine: what it runs in; None where a test need not know.
+        endpoint: its SSH server; None where a test need not know.
     """
 
     url: str
     root: paramiko.SSHClient
     machine: NspawnMachine | None = None
+    endpoint: SshEndpoint | None = None
 
     def run(self, command: str, timeout: float = 120) -> str:
         """Run a command as root; it must succeed."""
         result = execute(self.root, command, timeout=timeout)
         assert result.status == 0, f"{command}: {result}"
         return result.stdout
+
+    def gateway(self) -> str:
+        """The address by which the guest reaches this host's loopback."""
+        number = self.run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route").strip()
+        return ".".join(str(byte) for byte in reversed(bytes.fromhex(number)))
 
     def wait(self, patience: float = BOOT_SECONDS) -> None:
         """Wait until the hub answers."""
@@ -91,6 +98,17 @@ def _machine(
     )
 
 
+def make_base(wanted: Request, base: Path, *, log: Path) -> None:
+    """Make the minimal distribution of a configuration."""
+    shop = Workshop(wanted, places.cache() / "packages", log)
+    shop.downloads.mkdir(parents=True, exist_ok=True)
+    part = base.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    WORK["base"](shop, [], part)
+    part.rename(base)
+
+
 def installed_layers(scratch: Path) -> list[Path]:
     """The base and a layer with the notebook's packages, from the cache or made now."""
     wanted = request(Config())
@@ -103,20 +121,15 @@ def installed_layers(scratch: Path) -> list[Path]:
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
     cache = places.cache() / "tests"
     base, install = cache / f"base-{base_key}", cache / f"notebook-{base_key}-{key}"
-    shop = Workshop(wanted, places.cache() / "packages", scratch / "install.log")
-    shop.downloads.mkdir(parents=True, exist_ok=True)
+    log = scratch / "install.log"
     if not base.exists():
-        part = base.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        WORK["base"](shop, [], part)
-        part.rename(base)
+        make_base(wanted, base, log=log)
     if not install.exists():
         part = install.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
         variables = {**wanted.variables(), "building": True}
-        with booted([base / LAYER], part, forwards={}, log=shop.log) as (endpoint, _):
-            run_playbook(HERE / "install.yml", endpoint, variables, log=shop.log)
+        with booted([base / LAYER], part, forwards={}, log=log) as (endpoint, _):
+            run_playbook(HERE / "install.yml", endpoint, variables, log=log)
         part.rename(install)
     return [base / LAYER, install]
 
@@ -163,7 +176,7 @@ def notebook_guest(
         run_playbook(HERE / "configure.yml", endpoint, told, log=log)
         url = f"http{'s' if told['notebook_secure'] else ''}://127.0.0.1:{forwards[PORT]}"
         with connect(endpoint) as client:
-            guest = Guest(url, client, machine)
+            guest = Guest(url, client, machine, endpoint)
             # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
             guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
             units = "appliance-keys sshd-pool notebook notebook-pam.socket"

@@ -1,9 +1,12 @@
-"""What only a virtual machine's own kernel enforces: cgroup limits, disk quota, bound ports.
+"""What only a virtual machine shows: cgroup limits, disk quota, bound ports, pauses, power cuts.
 
 Slow: the appliance's disks are made and booted in QEMU, mostly without KVM.
 """
 
+import json
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,16 +59,40 @@ def _disks(layers: list[Path], scratch: Path) -> list[Path]:
     return [scratch / "disks" / "root.raw", scratch / "disks" / "home.raw"]
 
 
+@contextmanager
+def _switched_on(vm: QemuMachine) -> Iterator[Guest]:
+    with connect(vm.start()) as client:
+        guest = Guest(f"http://127.0.0.1:{vm.forwarded(PORT)}", client)
+        guest.wait(600)
+        yield guest
+
+
 @pytest.fixture(scope="module")
-def machine(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def disks(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     private_mounts()
-    disks = _disks(layers, tmp_path_factory.mktemp("disks"))
-    with QemuMachine(disks, forwards={PORT: 0}, memory=3072 * MIB) as machine:
-        endpoint = machine.start()
-        with connect(endpoint) as client:
-            guest = Guest(f"http://127.0.0.1:{machine.forwarded(PORT)}", client)
-            guest.wait(600)
-            yield guest
+    return _disks(layers, tmp_path_factory.mktemp("disks"))
+
+
+def _tell(vm: QemuMachine, command: str) -> None:
+    assert vm._monitor is not None
+    vm._monitor.execute(command)
+
+
+def _vm(disks: list[Path]) -> QemuMachine:
+    return QemuMachine(disks, forwards={PORT: 0}, memory=3072 * MIB, write=True)
+
+
+@pytest.fixture(scope="module")
+def vm(disks: list[Path]) -> Iterator[QemuMachine]:
+    vm = _vm(disks)
+    yield vm
+    vm.cut()
+
+
+@pytest.fixture(scope="module")
+def machine(vm: QemuMachine) -> Iterator[Guest]:
+    with _switched_on(vm) as guest:
+        yield guest
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +154,53 @@ def test_there_are_no_user_namespaces(bomber: Kernel) -> None:
 
 def test_the_machine_is_well(machine: Guest) -> None:
     assert machine.run("systemctl --failed --plain --no-legend").strip() == ""
+
+
+def test_a_paused_machine_goes_on(vm: QemuMachine, bystander: Kernel) -> None:
+    _tell(vm, "stop")
+    time.sleep(20)
+    _tell(vm, "cont")
+    assert bystander.run("x + 1", 300) == "42"
+
+
+def test_a_clock_that_jumps_ends_no_session(machine: Guest, bystander: Kernel) -> None:
+    """Neither a machine that slept nor a clock that is set makes a session idle or old."""
+    machine.run("systemctl stop systemd-timesyncd; date -s '+2 days'")
+    machine.run("sleep 30", 300)
+    assert bystander.student.ready()
+    assert bystander.run("x + 1", 300) == "42"
+    machine.run("date -s '-2 days'")
+    assert bystander.run("x + 1", 300) == "42"
+
+
+def test_a_full_disk_of_students_stops_nobody(machine: Guest, bystander: Kernel) -> None:
+    machine.run("fallocate -l $(df --output=avail -B1 /home | tail -1) /home/full", 300)
+    try:
+        assert "No space left" in bystander.shell("echo x | dd of=more oflag=sync; true", 300)
+        assert bystander.run("x + 1", 300) == "42"
+    finally:
+        machine.run("rm /home/full")
+    assert bystander.shell("echo fine > small && cat small", 300) == "fine\n"
+
+
+def test_a_power_cut_loses_no_file_and_no_lease(
+    machine: Guest, vm: QemuMachine, disks: list[Path], bystander: Kernel
+) -> None:
+    cell = {"cell_type": "code", "source": "6 * 7", "outputs": [], "metadata": {}}
+    book = {"cells": [cell | {"execution_count": None}], "metadata": {}, "nbformat": 4}
+    content = {"type": "notebook", "content": book | {"nbformat_minor": 2}}
+    bystander.student.server("PUT", "contents/saved.ipynb", content)
+    vm.cut()
+    again = _vm(disks)
+    try:
+        with _switched_on(again) as guest:
+            assert guest.run("notebook-sessions") == ""
+            assert guest.run("ps -u nb1,nb2 -o pid= || true").strip() == ""
+            assert guest.run("find /home/nb1 /home/nb2 -mindepth 1 ! -name '.*'") == ""
+            student = Student(guest.url, "bystander").sign_in().start(600)
+            saved = student.server("GET", "contents/saved.ipynb")["content"]
+            assert saved["cells"][0]["source"] == "6 * 7", json.dumps(saved)
+            assert student.kernel().run("6 * 7", 300) == "42"
+            assert guest.run("systemctl --failed --plain --no-legend").strip() == ""
+    finally:
+        again.cut()

@@ -34,7 +34,7 @@ async def main():
     manager = AsyncMultiKernelManager()
     told, clients = {}, {}
     for sheet in ("one", "two"):
-        name = await manager.start_kernel("pooled")
+        name = await manager.start_kernel(kernel_name="pooled")
         clients[sheet] = client = manager.get_kernel(name).client()
         client.start_channels()
         await client.wait_for_ready(timeout=60)
@@ -65,8 +65,9 @@ def joined(guest: Guest, school: Guest) -> Iterator[None]:
     """The school's accounts are the guest's whole pool, as docs/notebook.md says how."""
     key = guest.run("cat /home/sageadm/.ssh/id_ed25519.pub").strip()
     school.run(f"echo '{key}' > /etc/notebook/hubs.pub && systemctl restart sshd-pool")
+    school.wait()
     # Both machines are behind this host, whose loopback is the guest's gateway.
-    gateway = guest.run("ip -4 route show default | awk '{print $3; exit}'").strip()
+    gateway = guest.gateway()
     assert school.machine
     port = school.machine.forwarded(2200)
     guest.run("cp /etc/hosts /root/hosts; cp /usr/local/bin/start-notebook /root/kept")
@@ -85,6 +86,7 @@ def joined(guest: Guest, school: Guest) -> Iterator[None]:
     )
     guest.run("systemctl restart notebook")
     school.run("rm /etc/notebook/hubs.pub && systemctl restart sshd-pool")
+    school.wait()
     guest.wait()
 
 

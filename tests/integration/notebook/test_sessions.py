@@ -299,3 +299,29 @@ def test_a_classic_sage_gets_its_script_from_the_same_template(guest: Guest) -> 
         "accounts": True,
         "open_viewer": False,
     }
+
+
+def test_a_paused_machine_goes_on(guest: Guest) -> None:
+    pia = Student(guest.url, "pia").sign_in().start()
+    kernel = pia.kernel()
+    kernel.run("x = 41")
+    guest.run("systemd-run --collect sh -c 'kill -STOP -1; sleep 5; kill -CONT -1'; sleep 1")
+    assert kernel.run("x + 1") == "42"
+    assert pia.ready()
+
+
+def test_full_files_stop_nobody(guest: Guest) -> None:
+    quinn = Student(guest.url, "quinn").sign_in().start()
+    kernel = quinn.kernel()
+    kernel.run("x = 41")
+    kernel.shell("echo kept > kept")
+    guest.run("mount -o remount,size=4m /home/students; cp /dev/zero /home/students/full || true")
+    try:
+        assert "No space left" in kernel.shell("head -c 100000 /dev/zero > more; true")
+        assert kernel.run("x + 1") == "42"
+        # Who has files already still gets a session; nobody's is lost.
+        quinn.stop()
+        quinn.start()
+        assert quinn.kernel().shell("cat kept") == "kept\n"
+    finally:
+        guest.run("rm /home/students/full; mount -o remount,size=50% /home/students")
