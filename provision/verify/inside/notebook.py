@@ -22,6 +22,7 @@ from typing import Any
 
 ASKED = json.loads(sys.argv[1])
 STUDENTS = ("verify-victim", "verify-mallory")
+CONTAINED = 0 == subprocess.call(["systemd-detect-virt", "--quiet", "--container"])
 PATIENCE = 300.0  # an emulated guest is slow
 PORTS = {"owner": 2200, "proxy": 8001}
 
@@ -193,7 +194,6 @@ def hostile(directory: Path) -> dict[str, Any]:
     try:
         if not until(lambda: ready.exists() and ready.read_text()):
             return {"error": f"no session for {first}: {_said(victim)}"}
-        contained = told("systemd-detect-virt", "--container").strip() != "none"
         routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()]
         gateways = [
             ".".join(str(byte) for byte in reversed(bytes.fromhex(route[2])))
@@ -204,7 +204,7 @@ def hostile(directory: Path) -> dict[str, Any]:
             **json.loads(ready.read_text()), "victim": first, "directory": str(directory),
             "admin": ASKED["admin"], "outside": [*gateways, "192.0.2.1"],
             "victims_own_port": 10000 + pwd.getpwnam(first).pw_uid,
-            "quota": 0 if contained else ASKED["quota"],
+            "quota": 0 if CONTAINED else ASKED["quota"],
         }  # fmt: skip
         mallory = session(second, STUDENTS[1], MALLORY, asked)
         if not until(done.exists):
@@ -308,6 +308,10 @@ def report() -> dict[str, Any]:
 
 def main() -> None:
     """Print the facts."""
+    if CONTAINED:  # a container's overlay cannot show files as another's; the real /home can
+        students = ["mount", "-t", "tmpfs", "-o", "mode=0711", "tmpfs", ASKED["directory"]]
+        subprocess.run(students, check=True)
+        subprocess.run(["systemctl", "restart", "sshd-pool"], check=False)
     units = ("notebook-firewall", "sshd-pool", "notebook-proxy", "notebook", "notebook-pam.socket")
     until(lambda: all(line == "active" for line in told("systemctl", "is-active", *units).split()))
     page = sign_in_page()
