@@ -22,7 +22,7 @@ from typing import Any
 
 ASKED = json.loads(sys.argv[1])
 STUDENTS = ("verify-victim", "verify-mallory")
-CONTAINED = 0 == subprocess.call(["systemd-detect-virt", "--quiet", "--container"])
+CONTAINED = subprocess.call(["systemd-detect-virt", "--quiet", "--container"]) == 0
 PATIENCE = 300.0  # an emulated guest is slow
 PORTS = {"owner": 2200, "proxy": 8001}
 
