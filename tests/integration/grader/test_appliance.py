@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from provision.build import places
 from provision.build.build import HOST_CA, Built, request, steps
+from provision.build.cache import Cache
 from provision.build.inputs import BUILD_CA_BUNDLE
 from provision.build.stages import LAYER
 from provision.cli import _machine, appliance
@@ -39,9 +40,9 @@ class Guest:
 @pytest.fixture(scope="module")
 def guest(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """The layers of the shared appliance, booted for the admin."""
-    cache = places.cache() / "stages"
+    cache = Cache(places.cache() / "stages")
     planned = {step.name: step.key for step in steps(request(CONFIG), built.ova)}
-    layers = [cache / planned[n] / LAYER for n in ("base", "packages", "configure", "seal")]
+    layers = [cache.entry(planned[n]) / LAYER for n in ("base", "packages", "configure", "seal")]
     scratch = tmp_path_factory.mktemp("guest")
     with NspawnMachine(
         layers,
