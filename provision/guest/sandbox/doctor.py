@@ -1,7 +1,7 @@
 """Can this host run boxes, and how is each limit kept?"""
 
-import platform
 import shutil
+import subprocess
 from pathlib import Path
 
 from provision.errors import ApplianceError
@@ -10,6 +10,7 @@ from provision.guest.sandbox.cgroups import CONTROLLERS
 from provision.guest.sandbox.limits import Limits, Verdict
 
 OK = "ok"
+_UML_WITH_AMX = (6, 13)
 
 
 def check() -> dict[str, str]:
@@ -58,16 +59,28 @@ def _cgroup() -> str:
 
 
 def _uml() -> str:
-    if not shutil.which("linux.uml"):
-        return "missing: apt-get install user-mode-linux"
-    flags = next(
-        (
-            line
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("flags")
-        ),
-        "",
-    )
-    if "amx_tile" in flags.split():
-        return "needs a kernel newer than Debian 13's: this processor has AMX"
-    return f"{OK} ({platform.machine()})"
+    cpu = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+    return uml(_uml_version(), amx="amx_tile" in cpu)
+
+
+def uml(version: str | None, *, amx: bool) -> str:
+    """What to say of a User-Mode Linux kernel.
+
+    Args:
+        version: as it tells it; None where there is none.
+        amx: whether the processor has AMX, on whose state kernels before 6.13 panic.
+    """
+    sid = "take user-mode-linux from Debian sid: this processor has AMX"
+    if version is None:
+        return f"missing: {sid if amx else 'apt-get install user-mode-linux'}"
+    numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    if amx and numbers < _UML_WITH_AMX:
+        return f"{version} would panic: {sid}"
+    return f"{OK} ({version})"
+
+
+def _uml_version() -> str | None:
+    if not (program := shutil.which("linux.uml")):
+        return None
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
