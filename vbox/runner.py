@@ -116,7 +116,8 @@ class VBoxManage:
             raise InterruptedError(f"VBoxManage {args[0]}: ended by {signal.Signals(-status).name}")
         if status:
             raise from_output(args, status, stderr)
-        return b"".join(out).decode(errors="surrogateescape")
+        text = b"".join(out).decode(errors="surrogateescape")
+        return text.replace("\r\n", "\n")  # Windows
 
     def _environment(self) -> dict[str, str]:
         """Ours, with English in UTF-8: under plain ``C`` a non-ASCII argument is fatal."""
@@ -141,7 +142,7 @@ def _follow(stream: IO[bytes], into: list[bytes], on_progress: Progress | None) 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Have VBoxManage cancel and clean up; kill it only when it does not."""
-    with contextlib.suppress(ProcessLookupError):
+    with contextlib.suppress(ProcessLookupError, ValueError):  # Windows cannot send it
         process.send_signal(signal.SIGINT)
     try:
         process.wait(STOP_SECONDS)

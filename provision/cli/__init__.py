@@ -59,8 +59,9 @@ def appliance(ctx: click.Context, verbose: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; handled errors end in one line and their own exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # end as by Ctrl-C: cleaning up
-        signal.signal(number, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):  # end as by Ctrl-C: cleaning up
+        if number := getattr(signal, name, None):  # Windows has no SIGHUP
+            signal.signal(number, signal.default_int_handler)
     try:
         code = appliance.main(args=argv, standalone_mode=False)
     except click.exceptions.Exit as error:
