@@ -17,7 +17,8 @@ from vbox import VBoxManage
 # What Python lacks on Windows, and the one call that we make of what it has instead.
 WINDOWS = """
 import os, signal, sys, types
-import click, http.client, http.server, platformdirs, rich.console, subprocess, tempfile  # with halves for Windows
+# These have halves for Windows, which this host lacks.
+import click, http.client, http.server, platformdirs, rich.console, subprocess, tempfile
 
 class Missing:
     NAMES = {"fcntl", "grp", "posix_ipc", "pwd", "resource", "termios", "tty"}
