@@ -4,6 +4,7 @@ The pair is a root file system made twice by mke2fs, as a build does, with two f
 renewed; every program gets the old disk and a web server with the new one.
 """
 
+import contextlib
 import functools
 import http.server
 import os
@@ -134,6 +135,19 @@ class Pair:
     url: str
 
 
+@contextlib.contextmanager
+def served(base: Path) -> Iterator[str]:
+    """A web server on ``web`` below a directory."""
+    (base / "web").mkdir()
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(_Counting, directory=str(base / "web"))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+
+
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     base = tmp_path_factory.mktemp("distribution")
@@ -142,14 +156,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     _renew(tree)
     new = _disk(tree, base / "new.raw")
     shutil.rmtree(tree)
-    (base / "web").mkdir()
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(_Counting, directory=str(base / "web"))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield Pair(base, old, new, f"http://127.0.0.1:{server.server_address[1]}")
-    server.shutdown()
-    server.server_close()
+    with served(base) as url:
+        yield Pair(base, old, new, url)
     shutil.rmtree(base)
 
 
