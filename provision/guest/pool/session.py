@@ -106,8 +106,12 @@ def environment(
         "LOGNAME": user,
         "SHELL": "/bin/bash",
         "PATH": PATH,
-        # Sockets and connection files belong to the session.
+        # Sockets and connection files belong to the session; so does what the server writes when
+        # it starts, so that whoever has no space left gets in to make some.
         "JUPYTER_RUNTIME_DIR": f"{home}/runtime",
+        "JUPYTER_CONFIG_DIR": f"{home}/config",
+        "JUPYTERLAB_SETTINGS_DIR": f"{work}/.jupyter/lab/user-settings",
+        "JUPYTERLAB_WORKSPACES_DIR": f"{work}/.jupyter/lab/workspaces",
     }
 
 

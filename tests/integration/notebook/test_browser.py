@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import Guest
+from guest import Guest, notebook_guest, sage_layer
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from provision.process import require
@@ -98,3 +98,61 @@ def test_a_class_hour(browser: Browser, guest: Guest, tmp_path: Path) -> None:
     assert other.locator(".jp-DirListing-item").count() == 0
     other.goto(f"{guest.url}/user/emmy/lab")
     expect(other.locator("body")).not_to_contain_text("out.txt")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_who_was_away_too_long_reads_why_and_finds_everything_saved(
+    browser: Browser, guest: Guest
+) -> None:
+    script = "/usr/local/bin/start-notebook"
+    guest.run(f"cp {script} /root/kept; sed -i 's/ timeout=[0-9]*/ timeout=60/' {script}")
+    guest.run("systemctl restart notebook")
+    guest.wait()
+    try:
+        page = sign_in(browser, guest, "sofia")
+        page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
+        page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content")
+        page.get_by_text("| Idle").wait_for()
+        run(page, "7 * 6")
+        page.wait_for_timeout(40_000)  # it saves itself within 30 s
+        page.goto("about:blank")  # the lesson is over; nobody pressed a key
+        deadline = 180
+        while guest.run("notebook-sessions").strip():
+            deadline -= 1
+            assert deadline > 0
+            page.wait_for_timeout(1000)
+        page.goto(f"{guest.url}/hub/home")
+        expect(page.locator("body")).to_contain_text("after 1 minute without use")
+        assert "7 * 6" in guest.run("cat /home/students/sofia/Untitled.ipynb")
+    finally:
+        guest.run(f"mv /root/kept {script}; systemctl restart notebook")
+        guest.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_sage_draws(
+    browser: Browser, layers: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    scratch = tmp_path_factory.mktemp("sage")
+    limits = {"memory": 3 << 30, "swap": 0, "cpu": 200, "tasks": 512, "files": 1024}
+    limits |= {"file_size": 1 << 30, "tmp": 256 << 20, "disk": 0}
+    variables = {"pool_accounts": ["nb1"], "notebook_accounts": True, "notebook_limits": limits}
+    with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
+        page = sign_in(browser, guest, "gauss")
+        page.locator('.jp-LauncherCard[data-category="Notebook"][title^="SageMath"]').first.click()
+        page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content")
+        page.get_by_text("| Idle").wait_for()
+        outputs = page.locator(".jp-Notebook .jp-OutputArea-output")
+        run(page, "integrate(x * sin(x), x)")
+        expect(outputs.first).to_contain_text("-x*cos(x) + sin(x)")
+        run(page, "plot(sin, 0, 7)")
+        picture = page.locator(".jp-RenderedImage img")
+        picture.wait_for()
+        assert picture.evaluate("img => img.naturalWidth") > 200
+        run(page, "@interact\ndef squares(n=(2, 9)):\n    print(n^2)")
+        page.locator(".jupyter-widgets .noUi-handle, .widget-slider").first.wait_for()
+        expect(page.locator(".jp-Notebook")).to_contain_text("4")
+        run(page, "sphere()")
+        page.locator(".jp-OutputArea-output iframe").wait_for()

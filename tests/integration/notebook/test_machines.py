@@ -115,7 +115,7 @@ def test_the_other_machines_end_is_the_sessions_end(
     guest: Guest, school: Guest, joined: None
 ) -> None:
     eve = Student(guest.url, "eve").sign_in().start()
-    school.run("systemctl stop sshd-pool; pkill -u nb1,nb2; systemctl start sshd-pool")
+    school.run("systemctl stop sshd-pool; pkill -u nb1,nb2; systemctl start sshd-pool notebook")
     _until(lambda: not eve.ready())
     eve.start()
     eve.stop()

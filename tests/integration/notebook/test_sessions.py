@@ -1,6 +1,7 @@
 """Sessions as students and their teacher meet them: real hub, real ssh, real kernels."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
 
@@ -208,9 +209,14 @@ def test_who_is_in_line_is_told(guest: Guest) -> None:
     for name in ("one", "two", "three"):
         Student(guest.url, name).sign_in().start()
     waiting = [Student(guest.url, name).sign_in() for name in ("early", "late")]
-    for student in waiting:
+
+    def ask(student: Student) -> None:
         with contextlib.suppress(RefusedError):
             student.json("POST", f"/hub/api/users/{student.name}/server", {})
+
+    for student in waiting:
+        threading.Thread(target=ask, args=[student], daemon=True).start()
+        time.sleep(0.5)
     told = waiting[1].request("GET", "/hub/api/users/late/server/progress")
     assert "You are number 2 in line (early, you)" in told
 
@@ -253,7 +259,7 @@ def test_the_notebook_is_stopped_started_and_reloaded(guest: Guest) -> None:
     assert kernel.run("x + 1") == "42"
     assert guest.run("notebook-sessions").split()[1:] == ["leo"]
     guest.run(COMMANDS["stop"])
-    assert guest.run("ps -u nb1,nb2,nb3 -o pid= || true").strip() == ""
+    _until(lambda: not guest.run("ps -u nb1,nb2,nb3 -o pid= || true").strip())
     with pytest.raises(OSError):
         Student(guest.url, "leo").sign_in()
     guest.run(COMMANDS["start"])
