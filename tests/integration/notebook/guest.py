@@ -31,6 +31,11 @@ from provision.machine.ssh import connect, execute
 HERE = Path(__file__).parent
 PORT = 8000
 BOOT_SECONDS = 60
+NETWORK = """[Match]
+Type=ether
+[Network]
+DHCP=ipv4
+"""
 ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
 
 
@@ -149,6 +154,34 @@ def sage_layer(layers: Sequence[Path], scratch: Path) -> Path:
             run_playbook(HERE / "sage.yml", endpoint, told, log=log)
         part.rename(layer)
     return layer
+
+
+def machine_disks(
+    layers: Sequence[Path], scratch: Path, config: Config, variables: Mapping[str, Any]
+) -> list[Path]:
+    """An appliance's disks for a virtual machine, as its build makes them: root and home.
+
+    Args:
+        layers: from ``installed_layers``.
+        scratch: directory for what it writes.
+        config: decides the disks.
+        variables: of the roles, besides those of the configuration.
+    """
+    wanted = request(config)
+    shop = Workshop(wanted, scratch / "packages", scratch / "build.log")
+    configured = scratch / "configured"
+    told = {**wanted.variables(), **variables}
+    with booted(layers, configured / LAYER, forwards={}, log=shop.log) as (endpoint, client):
+        run_playbook(HERE / "configure.yml", endpoint, told, log=shop.log)
+        guest = Guest("", client)
+        guest.run(f"echo '{NETWORK}' > /etc/systemd/network/20-wired.network")
+        guest.run("systemctl enable systemd-networkd")
+    all_layers = [*layers, configured / LAYER]
+    for stage in ("seal", "disks"):
+        (scratch / stage).mkdir()
+        WORK[stage](shop, all_layers, scratch / stage)
+        all_layers.append(scratch / stage / LAYER)
+    return [scratch / "disks" / "root.raw", scratch / "disks" / "home.raw"]
 
 
 @contextmanager

@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from guest import HERE, PORT, Guest, booted
+from guest import PORT, Guest, machine_disks
 from student import Kernel, Student
 
-from provision.build.artefacts import LAYER
-from provision.build.build import request
-from provision.build.playbook import run_playbook
-from provision.build.stages import WORK, Workshop
 from provision.config import Config
 from provision.jeos.layers import private_mounts
 from provision.machine.qemu import QemuMachine
@@ -26,37 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 MIB = 1 << 20
 LIMITS = {"memory": 512 * MIB, "swap": 0, "cpu": 50, "tasks": 100, "files": 1024}
-NETWORK = """[Match]
-Type=ether
-[Network]
-DHCP=ipv4
-"""
 LIMITS |= {"file_size": 1024 * MIB, "tmp": 64 * MIB, "disk": 100 * MIB}
-
-
-def _disks(layers: list[Path], scratch: Path) -> list[Path]:
-    """The appliance's disks, as its build makes them."""
-    config = Config.model_validate({"pool": {"count": 2}, "sage": {"source": "none"}})
-    wanted = request(config)
-    shop = Workshop(wanted, scratch / "packages", scratch / "build.log")
-    configured = scratch / "configured"
-    variables = {
-        **wanted.variables(),
-        "notebook_secure": False,
-        "notebook_accounts": True,
-        "notebook_limits": LIMITS,
-    }
-    with booted(layers, configured / LAYER, forwards={}, log=shop.log) as (endpoint, client):
-        run_playbook(HERE / "configure.yml", endpoint, variables, log=shop.log)
-        guest = Guest("", client)
-        guest.run(f"echo '{NETWORK}' > /etc/systemd/network/20-wired.network")
-        guest.run("systemctl enable systemd-networkd")
-    all_layers = [*layers, configured / LAYER]
-    for stage in ("seal", "disks"):
-        (scratch / stage).mkdir()
-        WORK[stage](shop, all_layers, scratch / stage)
-        all_layers.append(scratch / stage / LAYER)
-    return [scratch / "disks" / "root.raw", scratch / "disks" / "home.raw"]
 
 
 @contextmanager
@@ -70,7 +36,13 @@ def _switched_on(vm: QemuMachine) -> Iterator[Guest]:
 @pytest.fixture(scope="module")
 def disks(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     private_mounts()
-    return _disks(layers, tmp_path_factory.mktemp("disks"))
+    config = Config.model_validate({"pool": {"count": 2}, "sage": {"source": "none"}})
+    variables = {
+        "notebook_secure": False,
+        "notebook_accounts": True,
+        "notebook_limits": LIMITS,
+    }
+    return machine_disks(layers, tmp_path_factory.mktemp("disks"), config, variables)
 
 
 def _tell(vm: QemuMachine, command: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from provision.guest.pool import accounts as module
-from provision.guest.pool.accounts import Accounts
+from provision.guest.pool.accounts import Accounts, WaitingError
 
 
 @pytest.fixture
@@ -64,3 +64,20 @@ def test_passwords_are_kept_hashed_and_private(accounts: Accounts, tmp_path: Pat
 def test_a_short_password_is_refused(accounts: Accounts) -> None:
     with pytest.raises(ValueError, match="8 characters"):
         accounts.add("alice", "short")
+
+
+def test_a_visitors_account_waits_where_the_admin_wants_to_see_it(accounts: Accounts) -> None:
+    for _ in range(2):
+        with pytest.raises(WaitingError):
+            accounts.check("erin", "long enough", may_make=True, approval=True)
+    assert not accounts.check("erin", "wrong words", may_make=True, approval=True)
+    assert accounts.waiting() == ["erin"]
+    accounts.approve("erin")
+    assert accounts.check("erin", "long enough", may_make=True, approval=True)
+    with pytest.raises(ValueError, match="does not wait"):
+        accounts.approve("erin")
+
+
+def test_a_teachers_account_waits_for_nobody(accounts: Accounts) -> None:
+    accounts.add("carol")
+    assert accounts.check("carol", "long enough", may_make=True, approval=True)

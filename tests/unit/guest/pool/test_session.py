@@ -2,7 +2,7 @@ import resource
 
 import pytest
 
-from provision.guest.pool.session import environment, parse_ulimit, port_of
+from provision.guest.pool.session import environment, parse_ulimit, port_of, tunnels_of
 
 
 def test_ulimit_is_written_as_in_the_classic_notebook() -> None:
@@ -36,3 +36,16 @@ def test_the_environment_is_the_students_and_the_port_the_accounts() -> None:
     assert env["USER"] == "nb3"
     assert "/evil" not in env["PATH"]
     assert not env["JUPYTER_RUNTIME_DIR"].startswith(env["HOME"])
+
+
+def test_each_account_has_tunnels_of_its_own() -> None:
+    ports = [port for uid in range(2001, 3000) for port in tunnels_of(uid)]
+    assert len(ports) == len(set(ports))
+    assert 20000 <= min(ports) <= max(ports) < 28000
+
+
+def test_the_hub_of_another_machine_is_reached_through_the_tunnel() -> None:
+    requested = {"JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api", "OTHER": "8081"}
+    env = environment(requested, user="nb3", home="/home/nb3", port=12003, hub=(8081, 20024))
+    assert env["JUPYTERHUB_API_URL"] == "http://127.0.0.1:20024/hub/api"
+    assert env["OTHER"] == "8081"
