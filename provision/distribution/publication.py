@@ -63,8 +63,8 @@ class Published:
         version: its directory's name.
         channel: the channel that points to it now.
         serial: that channel's serial.
-        chunks: how many chunks its disks have.
-        size: bytes of all of them, compressed: what a new seat downloads.
+        chunks: how many different chunks its disks have.
+        size: bytes of these, compressed: what a new seat downloads.
         new_chunks: how many of them were not in the folder before.
         new_size: bytes of those: what a seat with the last version downloads.
     """
@@ -132,10 +132,10 @@ class Publication:
         with self._locked():
             channel.sign(Channel("test", 1, "test"), b"", secret)  # a bad key fails before the work
             before = self.versions()
-            disks, lists, report = [], {}, {"chunks": 0, "size": 0, "new_chunks": 0, "new_size": 0}
+            disks, lists, known = [], {}, dict[str, tuple[int, bool]]()
             for image in images:
                 with progress.step(f"publish the {image.name} disk"):
-                    pieces = self._add(image.raw, report)
+                    pieces = self._add(image.raw, known)
                 disk = Disk(
                     image.name,
                     image.raw.stat().st_size,
@@ -162,7 +162,16 @@ class Publication:
             if extra:
                 self._offer(extra, secret, name)
             pointed = self._point(channel_name, name, secret)
-        return Published(name, channel_name, pointed.serial, **report)
+        new = [size for size, was_new in known.values() if was_new]
+        return Published(
+            name,
+            channel_name,
+            pointed.serial,
+            chunks=len(known),
+            size=sum(size for size, _ in known.values()),
+            new_chunks=len(new),
+            new_size=sum(new),
+        )
 
     def promote(self, version: str, channel_name: str, secret: Path) -> Channel:
         """Point a channel to a version that is published already.
@@ -215,7 +224,8 @@ class Publication:
             (self.root / "versions" / version / disk.pieces_file).read_bytes()
         )
 
-    def _add(self, raw: Path, report: dict[str, int]) -> tuple[Piece, ...]:
+    def _add(self, raw: Path, known: dict[str, tuple[int, bool]]) -> tuple[Piece, ...]:
+        """Put the chunks of a disk into the store, and down in ``known``: size, and if new."""
         pieces: list[Piece] = []
         total, taken = raw.stat().st_blocks * 512, 0
         waiting: list[Future[tuple[Piece, bool]]] = []
@@ -224,10 +234,8 @@ class Publication:
             nonlocal taken
             piece, new = waiting.pop(0).result()
             pieces.append(piece)
-            report["chunks"] += 1
-            report["size"] += piece.size
-            report["new_chunks"] += new
-            report["new_size"] += piece.size * new
+            _, before = known.get(piece.name, (0, False))
+            known[piece.name] = (piece.size, new or before)
             taken += piece.length
             progress.advance(taken, total)
 
