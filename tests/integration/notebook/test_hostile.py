@@ -265,3 +265,30 @@ def test_disk_and_memory_limits_are_set(guest: Guest) -> None:
     assert json.dumps(sorted(shown.split())) == json.dumps(
         ["MemoryMax=1073741824", "MemorySwapMax=0", "TasksMax=256"]
     )
+
+
+def test_a_git_hook_is_only_the_students(mallory: Kernel) -> None:
+    told = mallory.shell(
+        "rm -rf r && git init -q r && cd r && git config user.email m@x &&"
+        " git config user.name m && printf '#!/bin/sh\\nid -un; sudo -n id 2>&1; cat /etc/shadow 2>&1\\n'"
+        " > .git/hooks/post-commit && chmod +x .git/hooks/post-commit &&"
+        " git commit -q --allow-empty -m x 2>&1; cd .. && rm -rf r"
+    )
+    assert told.split()[0] == mallory.shell("id -un").strip()
+    assert "uid=0" not in told
+    assert "root:" not in told
+
+
+def test_a_setuid_program_of_ones_own_gives_nothing(mallory: Kernel) -> None:
+    for place in ("~", "/tmp", "/dev/shm"):
+        told = mallory.shell(f"cd {place}; cp /usr/bin/id own; chmod 6777 own; ./own; rm own")
+        assert "euid" not in told
+        assert "uid=0" not in told
+
+
+def test_the_server_is_no_proxy(guest: Guest, mallory: Kernel, victim: Victim) -> None:
+    url = f"{guest.url}/user/mallory"
+    for path in (f"/proxy/{victim.ports[0]}/", "/proxy/127.0.0.1:22/", "/proxy/192.0.2.1:80/"):
+        with pytest.raises(RefusedError) as refused:
+            mallory.student.request("GET", url.removeprefix(guest.url) + path)
+        assert refused.value.status == 404
