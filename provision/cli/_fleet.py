@@ -1,0 +1,150 @@
+"""What the verbs about a fleet share: the inventory, the pace, the live table, the exit code."""
+
+import contextlib
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from provision.fleet.inventory import Host
+    from provision.fleet.many import Pace, Record, Row, Work
+
+Verb = Callable[..., Any]
+PARTIAL = 6
+NONE = 1
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def with_inventory(verb: Verb) -> Verb:
+    """Give a verb ``--inventory``, and the inventory as its argument ``inventory``."""
+
+    @click.option(
+        "--inventory",
+        "inventory_path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Default: $APPLIANCE_FLEET, else fleet.yml in the user's configuration.",
+    )
+    @functools.wraps(verb)
+    def called(*args: Any, inventory_path: Path | None, **options: Any) -> Any:
+        from provision.fleet import inventory
+
+        return verb(
+            *args, inventory=inventory.read(inventory_path or inventory.default_path()), **options
+        )
+
+    return called
+
+
+def with_pace(verb: Verb) -> Verb:
+    """Give a verb the options that say how it goes through its hosts, as argument ``pace``."""
+
+    @click.option(
+        "--parallel",
+        type=click.IntRange(1, 64),
+        default=4,
+        show_default=True,
+        help="Hosts at once.",
+    )
+    @click.option(
+        "--canary",
+        type=click.IntRange(0),
+        default=0,
+        help="So many hosts first; the others only if these succeed.",
+    )
+    @click.option(
+        "--max-failures",
+        type=click.IntRange(1),
+        default=None,
+        help="Begin no further host after so many failures. Default: try all.",
+    )
+    @functools.wraps(verb)
+    def called(
+        *args: Any, parallel: int, canary: int, max_failures: int | None, **options: Any
+    ) -> Any:
+        from provision.fleet.many import Pace
+
+        return verb(*args, pace=Pace(parallel, canary, max_failures), **options)
+
+    return called
+
+
+def carry_out(
+    hosts: "Sequence[Host]",
+    work: "Work",
+    pace: "Pace",
+    *,
+    as_json: bool,
+    record: "Record | None" = None,
+    columns: Sequence[str] = (),
+) -> None:
+    """Do a piece of work on hosts, show how it goes, report, and exit with what came of it.
+
+    Exit code: 0 all, 6 some, 1 none.
+    """
+    from provision.fleet.many import run_on
+
+    with _table(hosts) as show:
+        rows = run_on(hosts, work, pace, record, show)
+    if as_json:
+        shown = {"hosts": [asdict(row) for row in rows]}
+        click.echo(json.dumps(shown | ({"record": str(record.path)} if record else {})))
+    else:
+        for row in rows:
+            _print(row, columns)
+    good = sum(row.result == "ok" for row in rows)
+    if good < len(rows):
+        raise click.exceptions.Exit(PARTIAL if good else NONE)
+
+
+def _print(row: "Row", columns: Sequence[str]) -> None:
+    facts = "  ".join(str(row.facts.get(name, "-")) for name in columns) if row.facts else ""
+    why = f"{row.step}: {row.detail}" if row.result == "failed" else row.detail
+    click.echo(f"{row.host:<20} {row.result:<8} {facts or why}".rstrip())
+
+
+@contextlib.contextmanager
+def _table(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
+    """A live table on a terminal; a line for each new step elsewhere."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        seen: dict[str, tuple[str, str]] = {}
+
+        def line(row: "Row") -> None:
+            if seen.get(row.host) != (row.step, row.result):
+                seen[row.host] = (row.step, row.result)
+                print(row.host, row.result, row.step, file=sys.stderr, flush=True)  # noqa: T201
+
+        yield line
+        return
+    from rich.live import Live
+    from rich.table import Table
+
+    rows: dict[str, Row] = {}
+
+    def table() -> Table:
+        made = Table("host", "version", "step", "result", "seconds", box=None)
+        for host in hosts:
+            if row := rows.get(host.name):
+                version = str(row.facts.get("after", ""))
+                step = f"{row.step} {row.detail[:60]}".strip()
+                made.add_row(row.host, version, step, row.result, f"{row.seconds:.0f}")
+            else:
+                made.add_row(host.name, "", "", "waiting", "")
+        return made
+
+    with Live(table(), console=console, refresh_per_second=4, transient=True) as live:
+
+        def draw(row: "Row") -> None:
+            rows[row.host] = row
+            live.update(table())
+
+        yield draw

@@ -1,0 +1,1 @@
+"""Many appliances over SSH: the inventory, upgrades, backups, who is signed in."""

@@ -1,0 +1,239 @@
+"""One appliance over SSH: pinned host key, programs of ours as root, transfers that resume."""
+
+import contextlib
+import json
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import paramiko
+
+from provision.errors import GuestError, UsageError
+from provision.fleet.inventory import Host, Inventory
+from provision.machine.ssh import NoAnswerError, connect, execute
+
+PATIENCE = 15.0
+BLOCK = 256 << 10
+_pinning = threading.Lock()
+
+
+class StepError(GuestError):
+    """A program of ours refused in the guest, and said why."""
+
+
+class Remote:
+    """A connection to one host of the fleet; a context manager.
+
+    Args:
+        host: from the inventory.
+        known_hosts: file with its pinned key.
+
+    Raises:
+        GuestError: on entry: no answer, the key was refused, or its host key is not pinned.
+    """
+
+    def __init__(self, host: Host, known_hosts: Path) -> None:
+        self.host = host
+        self._known_hosts = known_hosts
+        self._client: paramiko.SSHClient | None = None
+        self._placed: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        if pinned(self.host, self._known_hosts) is None:
+            raise GuestError(
+                f"no host key is pinned for {self.host.name}",
+                hint=f"appliance fleet add {self.host.name} {self.host.address}"
+                f" --port {self.host.port}",
+            )
+        self._client = connect(self.host.endpoint(self._known_hosts), patience=PATIENCE)
+        transport = self._client.get_transport()
+        assert transport is not None  # noqa: S101 (it is connected)
+        transport.set_keepalive(15)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    @property
+    def client(self) -> paramiko.SSHClient:
+        """The connection."""
+        if self._client is None:
+            raise NoAnswerError(f"not connected to {self.host.name}")
+        return self._client
+
+    def sudo(self, *argv: str, stdin: bytes = b"", timeout: float | None = None) -> str:
+        """Run a command as root.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            GuestError: it failed, with its last words.
+        """
+        words = argv if self.host.user == "root" else ("sudo", "-n", *argv)
+        done = execute(self.client, shlex.join(words), stdin=stdin, timeout=timeout)
+        if done.status:
+            told = done.stderr.strip() or done.stdout.strip() or "no word"
+            raise GuestError(f"{argv[0]} ended with status {done.status}: {told[-600:]}")
+        return done.stdout
+
+    def program(
+        self, name: str, *argv: str, stdin: bytes = b"", timeout: float | None = None
+    ) -> Any:
+        """Run one of our programs (``inside/``) as root; it prints one JSON object.
+
+        The program is put there first, whole, where what is there is another.
+
+        Raises:
+            StepError: it refused, and said why.
+            GuestError: it failed otherwise.
+        """
+        path = self.place(name)
+        words = [path, *argv] if self.host.user == "root" else ["sudo", "-n", path, *argv]
+        done = execute(self.client, shlex.join(words), stdin=stdin, timeout=timeout)
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            told = (done.stderr.strip() or done.stdout.strip() or "it was cut off")[-600:]
+            raise GuestError(f"{name} {' '.join(argv[:1])} ended unexpectedly: {told}") from None
+        if isinstance(answer, dict) and "error" in answer:
+            raise StepError(answer["error"])
+        return answer
+
+    def place(self, name: str) -> str:
+        """Put one of our programs into the guest; returns its path there."""
+        if name in self._placed:
+            return self._placed[name]
+        source = (Path(__file__).parent / "inside" / f"{name}.py").read_bytes()
+        path = f"/usr/local/lib/appliance/{name.replace('_', '-')}"
+        script = (
+            f"mkdir -p /usr/local/lib/appliance && cat > {path}.new.$$ &&"
+            f" chmod 755 {path}.new.$$ && if cmp -s {path}.new.$$ {path};"
+            f" then rm {path}.new.$$; else mv {path}.new.$$ {path} && sync {path}; fi"
+        )
+        self.sudo("sh", "-c", script, stdin=source, timeout=60)
+        self._placed[name] = path
+        return path
+
+    def upload(self, source: Path, target: str, tell: Callable[[int], None] | None = None) -> int:
+        """Copy a file into a directory of the administrator's; what is there already stays.
+
+        Args:
+            source: the file.
+            target: its path in the guest.
+            tell: called with the bytes that are there.
+
+        Returns:
+            How many bytes were sent.
+
+        Raises:
+            NoAnswerError: the connection broke; the next call goes on from there.
+        """
+        try:
+            with contextlib.closing(self.client.open_sftp()) as sftp, source.open("rb") as file:
+                there = 0
+                with contextlib.suppress(FileNotFoundError):
+                    there = sftp.stat(target).st_size or 0
+                if there > source.stat().st_size:
+                    sftp.remove(target)
+                    there = 0
+                file.seek(there)
+                sent = 0
+                with sftp.open(target, "ab") as out:
+                    out.set_pipelined(True)
+                    while block := file.read(BLOCK):
+                        out.write(block)
+                        sent += len(block)
+                        if tell:
+                            tell(there + sent)
+                return sent
+        except (OSError, EOFError, paramiko.SSHException) as error:
+            raise NoAnswerError(f"the transfer to {self.host.name} broke off: {error}") from error
+
+
+def reached(host: Host, inventory: Inventory) -> Remote:
+    """A connection to a host; enter it to connect."""
+    return Remote(host, inventory.known_hosts)
+
+
+def offered_key(address: str, port: int) -> paramiko.PKey:
+    """The host key that a server offers, before anything is trusted.
+
+    Raises:
+        NoAnswerError: no SSH server answers.
+    """
+    try:
+        with socket.create_connection((address, port), timeout=PATIENCE) as connection:
+            transport = paramiko.Transport(connection)
+            try:
+                transport.start_client(timeout=PATIENCE)
+                return transport.get_remote_server_key()
+            finally:
+                transport.close()
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise NoAnswerError(f"no SSH server answers on {address} port {port}: {error}") from error
+
+
+def pin(address: str, port: int, key: paramiko.PKey, known_hosts: Path) -> None:
+    """Remember a host's key, in place of any other."""
+    with _pinning:
+        name = _name(address, port)
+        lines = known_hosts.read_text().splitlines() if known_hosts.exists() else []
+        kept = [line for line in lines if line.partition(" ")[0] != name]
+        known_hosts.parent.mkdir(parents=True, exist_ok=True)
+        fresh = known_hosts.with_name(f".{known_hosts.name}.new")
+        fresh.write_text("\n".join([*kept, f"{name} {key.get_name()} {key.get_base64()}", ""]))
+        fresh.replace(known_hosts)
+
+
+def forget(address: str, port: int, known_hosts: Path) -> None:
+    """Forget a host's key."""
+    if known_hosts.exists():
+        name = _name(address, port)
+        lines = known_hosts.read_text().splitlines()
+        known_hosts.write_text(
+            "".join(f"{line}\n" for line in lines if line.partition(" ")[0] != name)
+        )
+
+
+def pinned(host: Host, known_hosts: Path) -> str | None:
+    """The fingerprint that is pinned for a host."""
+    if not known_hosts.exists():
+        return None
+    keys = paramiko.HostKeys(str(known_hosts)).lookup(_name(host.address, host.port))
+    return next((key.fingerprint for key in keys.values()), None) if keys else None
+
+
+def check_fingerprint(key: paramiko.PKey, wanted: str) -> None:
+    """Compare a host key with a fingerprint as the console shows it.
+
+    Raises:
+        UsageError: they differ.
+    """
+    if key.fingerprint.removeprefix("SHA256:") != wanted.strip().removeprefix("SHA256:"):
+        raise UsageError(
+            f"the host key is {key.fingerprint}, not {wanted}",
+            hint="compare with the appliance's console; somebody else may be answering",
+        )
+
+
+@contextlib.contextmanager
+def connected(host: Host, inventory: Inventory) -> Iterator[Remote]:
+    """A connection to a host for a ``with`` block."""
+    with reached(host, inventory) as remote:
+        yield remote
+
+
+def _name(address: str, port: int) -> str:
+    return address if port == 22 else f"[{address}]:{port}"

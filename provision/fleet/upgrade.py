@@ -1,0 +1,219 @@
+"""Renew Sage on one appliance, step by step; what goes wrong goes back.
+
+The steps run in the guest (``inside/renew_sage.py``) and are repeatable, so a run that was cut off
+is simply started again: what was received, unpacked or proven is not done twice.
+"""
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from provision.errors import GuestError
+from provision.fleet.inventory import Host, Inventory
+from provision.fleet.package import Package
+from provision.fleet.remote import Remote, StepError, reached
+from provision.machine.ssh import NoAnswerError
+
+PROGRAM = "renew_sage"
+INCOMING = "/var/lib/appliance/sage/incoming"
+LEAST_MEMORY = 512 << 20  # bytes that a proof wants beside the sessions
+ROOM = 256 << 20
+TRIES = 3
+DONE = {"received": 1, "unpacked": 2, "proven": 3, "switching": 3, "switched": 3}
+
+Tell = Callable[[str, str], None]  # step, detail
+
+
+class NotReadyError(GuestError):
+    """The appliance cannot be renewed now; nothing was changed."""
+
+
+class WentBackError(GuestError):
+    """The new version failed; the old one serves."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to renew.
+
+    Args:
+        keep: old versions to keep.
+        drain: seconds to wait until no student has a session; None: do not wait.
+        patience: seconds after which a switch that nobody confirmed goes back by itself.
+        least_memory: bytes that must be free.
+    """
+
+    keep: int = 1
+    drain: float | None = None
+    patience: int = 300
+    least_memory: int = LEAST_MEMORY
+
+
+def upgrade_sage(
+    host: Host, inventory: Inventory, package: Package, options: Options, tell: Tell
+) -> dict[str, Any]:
+    """Bring one appliance to a version of Sage.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        package: the new version.
+        options: how.
+        tell: called as each step begins.
+
+    Returns:
+        ``before`` and ``after`` (versions), ``sent`` (bytes) and ``changed``.
+
+    Raises:
+        NotReadyError: nothing was changed.
+        WentBackError: a check failed; the old version serves.
+        GuestError: no way in, or the connection broke; the old version serves, and the next
+            run goes on.
+    """
+    version, sent = package.version, 0
+    tell("connect", "")
+    with reached(host, inventory) as remote:
+        facts = remote.program(PROGRAM, "look", timeout=60)
+        before = facts["current"]
+        if facts["state"].get("step") in ("switching", "switched"):
+            facts = remote.program(PROGRAM, "recover", timeout=60)
+            before = facts["current"]
+        if before == version and facts["state"].get("step") in (None, "healthy"):
+            return {"before": before, "after": version, "sent": 0, "changed": False}
+        tell("check", "")
+        _ready(host, facts, package, options)
+        remote.program(PROGRAM, "install", host.user, timeout=60)
+        state = facts["state"]
+        ours = state.get("version") == version and state.get("digest") == package.sha256
+        done = DONE.get(state.get("step"), 0) if ours else 0
+        if done < 2:
+            tell("transfer", "")
+    if done < 2:
+        sent = _transfer(host, inventory, package, tell)
+    with reached(host, inventory) as remote:
+        try:
+            if done < 2:
+                tell("unpack", "")
+                remote.program(PROGRAM, "unpack", version, package.sha256, str(package.strip))
+            tell("prove", "")
+            remote.program(PROGRAM, "prove", version)
+            if options.drain is not None:
+                _drain(remote, options.drain, tell)
+            tell("switch", "")
+            remote.program(PROGRAM, "switch", version, str(options.patience))
+            tell("health", "")
+            remote.program(PROGRAM, "check")
+            healthy(host.url)
+            remote.program(PROGRAM, "confirm", version)
+        except StepError as error:
+            _back(remote, str(error))
+            raise WentBackError(f"{error}; {before or 'no Sage'} serves as before") from error
+        except UnhealthyError as error:
+            _back(remote, str(error))
+            raise WentBackError(f"{error}; {before or 'no Sage'} serves again") from error
+        tell("prune", "")
+        remote.program(PROGRAM, "prune", str(options.keep))
+    return {"before": before, "after": version, "sent": sent, "changed": True}
+
+
+class UnhealthyError(GuestError):
+    """The notebook does not answer as it should, seen from here."""
+
+
+def healthy(url: str, *, patience: float = 20) -> None:
+    """Ask the notebook, as a browser would reach it; its certificate is its own.
+
+    Raises:
+        UnhealthyError: it does not answer in time, or something else does.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # made by the appliance itself; the SSH key is the proof
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            asked = f"{url.rstrip('/')}/hub/api/"
+            with urllib.request.urlopen(asked, timeout=patience, context=context) as answer:  # noqa: S310
+                if "version" in json.load(answer):
+                    return
+            why = "something that is no notebook"
+        except (OSError, ValueError, urllib.error.URLError) as error:
+            why = str(error)
+        if time.monotonic() > deadline:
+            raise UnhealthyError(f"the notebook at {url} does not answer: {why}")
+        time.sleep(0.5)
+
+
+def _ready(host: Host, facts: dict[str, Any], package: Package, options: Options) -> None:
+    """Refuse before anything is changed."""
+    state = facts["state"]
+    there = facts["incoming"].get(package.sha256, 0)
+    wanted = package.size - there + package.unpacked + ROOM
+    if DONE.get(state.get("step"), 0) >= 2 and state.get("version") == package.version:
+        wanted = ROOM
+    if facts["free"] < wanted:
+        raise NotReadyError(
+            f"/opt has {facts['free'] / 1e6:.0f} MB free, the new Sage wants {wanted / 1e6:.0f} MB",
+            hint="remove old versions, or grow the disk",
+        )
+    if facts["memory"] < options.least_memory:
+        raise NotReadyError(
+            f"{facts['memory'] / 1e6:.0f} MB of memory are free, a proof wants"
+            f" {options.least_memory / 1e6:.0f} MB",
+            hint="wait until sessions have ended",
+        )
+    try:
+        healthy(host.url, patience=5)
+    except UnhealthyError as error:
+        raise NotReadyError(f"before any change, {error}", hint="see appliance_url") from error
+
+
+def _transfer(host: Host, inventory: Inventory, package: Package, tell: Tell) -> int:
+    """Send the package, going on where it broke off; a damaged one is sent again, once."""
+    target = f"{INCOMING}/{package.sha256}"
+    sent, damaged = 0, 0
+    for attempt in range(TRIES):
+        try:
+            with reached(host, inventory) as remote:
+                sent += remote.upload(
+                    package.path,
+                    target,
+                    lambda there: tell("transfer", f"{100 * there // max(package.size, 1)} %"),
+                )
+                tell("verify", "")
+                size = str(package.size)
+                remote.program(PROGRAM, "receive", package.version, package.sha256, size)
+                return sent
+        except StepError as error:
+            damaged += 1
+            if damaged == 2:
+                raise NotReadyError(f"{error}, twice: nothing was changed") from error
+        except NoAnswerError:
+            if attempt == TRIES - 1:
+                raise
+            time.sleep(1)
+    raise NotReadyError("the package does not arrive whole: nothing was changed")
+
+
+def _drain(remote: Remote, patience: float, tell: Tell) -> None:
+    """Wait until nobody has a session."""
+    deadline = time.monotonic() + patience
+    while students := remote.program(PROGRAM, "look", timeout=60)["sessions"]:
+        tell("drain", f"{len(students)} sessions")
+        if time.monotonic() > deadline:
+            raise NotReadyError(
+                f"{len(students)} sessions are still open; the new Sage is there and proven,"
+                " not switched to",
+                hint="run again later; it goes on from here",
+            )
+        time.sleep(2)
+
+
+def _back(remote: Remote, reason: str) -> None:
+    """Put the old version back; when that cannot be said any more, the guest does it alone."""
+    remote.program(PROGRAM, "back", reason[:500])

@@ -1,0 +1,35 @@
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from guests import Base, Fleet, base, fleet
+from toy import packed, tree
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    """What all guests have in common."""
+    return base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def package(shared: Base, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Make a packed Sage of a version; ``right`` and ``starts`` as in ``toy.tree``."""
+
+    def make(version: str, **how: bool) -> Path:
+        place = tmp_path_factory.mktemp("package")
+        made = tree(place / f"sage-{version}", version, shared.python, **how)
+        return packed(made, place / f"sage-{version}.tar.zst")
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def one(shared: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """A fleet of one."""
+    with fleet(shared, tmp_path_factory.mktemp("fleet"), 1) as running:
+        yield running

@@ -1,0 +1,256 @@
+"""Appliances for the fleet's tests: one cached base with a small Sage, a layer for each."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import paramiko
+from toy import tree
+
+from provision import resources
+from provision.build.build import request
+from provision.build.playbook import run_playbook
+from provision.config import Config
+from provision.fleet.inventory import Host, Inventory, with_host, write
+from provision.fleet.remote import offered_key, pin
+from provision.guest import pool
+from provision.machine import SshEndpoint, keys
+from provision.machine.nspawn import NspawnMachine
+from provision.machine.ports import free_port
+from provision.machine.ssh import connect, execute
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
+from guest import booted, installed_layers
+
+HERE = Path(__file__).parent
+ADMIN = "sageadm"
+OLD = "1.0"
+
+
+@dataclass(frozen=True)
+class Base:
+    """What all guests share.
+
+    Args:
+        layers: read-only, the lowest first.
+        key: the administrator's private key.
+        python: the guests' Python, as ``python3.13``.
+    """
+
+    layers: tuple[Path, ...]
+    key: Path
+    python: str
+
+
+def base(scratch: Path) -> Base:
+    """An appliance with a notebook and the small Sage, from the cache or made now."""
+    layers = installed_layers(scratch)
+    python = next(layers[-1].glob("opt/notebook/lib/python3.*")).name
+    roles = resources.playbooks() / "roles"
+    inputs = sorted(
+        path
+        for place in (
+            *(roles / name for name in ("users", "keys", "notebook", "sage/tasks")),
+            *(resources.templates() / "guest" / name for name in ("users", "keys", "notebook")),
+            *(
+                Path(pool.__file__).parent,
+                HERE / "toy.py",
+                HERE / "configure.yml",
+                HERE / "guests.py",
+            ),
+        )
+        for path in ([place] if place.is_file() else place.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    )
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
+    made = layers[-1].with_name(f"fleet-{layers[-1].name.split('-', 1)[1]}-{digest}")
+    if not made.exists():
+        for stale in made.parent.glob("fleet-*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        part = made.with_suffix(f".{os.getpid()}")
+        part.mkdir()
+        _make(layers, part, python, scratch)
+        part.rename(made)
+    return Base((*layers, made / "layer"), made / "key", python)
+
+
+def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path) -> None:
+    layer, log = part / "layer", scratch / "fleet.log"
+    public = keys.generate(part / "key", comment="fleet")
+    told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
+    told |= {"pool_accounts": ["nb1", "nb2", "nb3"], "keys_admin": [public]}
+    told |= {"notebook_accounts": False, "sage_version": OLD}
+    told["notebook_limits"] = {
+        **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
+        **{"file_size": 100 << 20, "tmp": 32 << 20, "disk": 0},
+    }
+    tree(layer / "opt" / f"sage-{OLD}", OLD, python)
+    (layer / "opt").chmod(0o755)
+    layer.chmod(0o755)
+    with booted(layers, layer, forwards={}, log=log) as (endpoint, client):
+        run_playbook(HERE / "configure.yml", endpoint, told, log=log)
+        script = "mkdir -p /home/students; chmod 711 /home/students; sync"
+        done = execute(client, script)
+        assert done.status == 0, done
+    for left in (*layer.glob("etc/ssh/ssh_host_*"), layer / "etc/machine-id"):
+        left.unlink(missing_ok=True)
+    for left in (layer / "var/lib/notebook").glob("*"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+@dataclass
+class Guest:
+    """One appliance of the fleet's tests."""
+
+    name: str
+    base: Base
+    place: Path
+    ssh: int = field(default_factory=free_port)
+    web: int = field(default_factory=free_port)
+    machine: NspawnMachine | None = None
+    root: paramiko.SSHClient | None = None
+
+    @property
+    def host(self) -> Host:
+        return Host(
+            *(self.name, "127.0.0.1", self.ssh, ADMIN, self.base.key),
+            f"http://127.0.0.1:{self.web}",
+        )
+
+    def start(self, inventory: Path) -> None:
+        """Boot, and pin the host key where it is not yet."""
+        self.machine = NspawnMachine(
+            self.base.layers,
+            self.place / self.name,
+            forwards={22: self.ssh, 8000: self.web},
+            console=self.place / f"{self.name}.console",
+        )
+        endpoint: SshEndpoint = self.machine.start()
+        self.root = connect(endpoint)
+        if (
+            not (inventory.parent / "known_hosts").exists()
+            or str(self.ssh) not in (inventory.parent / "known_hosts").read_text()
+        ):
+            pin(
+                "127.0.0.1",
+                self.ssh,
+                offered_key("127.0.0.1", self.ssh),
+                inventory.parent / "known_hosts",
+            )
+
+    def cut(self) -> None:
+        """Cut the power."""
+        assert self.machine is not None and self.machine._process is not None
+        self.machine._process.kill()
+        self.machine._process.wait()
+        self.stop()
+
+    def stop(self) -> None:
+        if self.root is not None:
+            self.root.close()
+            self.root = None
+        if self.machine is not None:
+            self.machine.stop()
+            self.machine = None
+
+    def run(self, command: str, timeout: float = 120) -> str:
+        """Run a command as root; it must succeed."""
+        assert self.root is not None
+        done = execute(self.root, command, timeout=timeout)
+        assert done.status == 0, f"{command}: {done}"
+        return done.stdout
+
+    def wait(self, patience: float = 60) -> None:
+        """Wait until the notebook answers."""
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.web}/hub/api/", timeout=20).close()
+                return
+            except OSError:
+                assert time.monotonic() < deadline, self.run("journalctl -n 30 --no-pager")
+                time.sleep(0.3)
+
+    def sage(self) -> str:
+        """The version that a student gets: what the command says; the kernel says the same."""
+        said = self.run("sage").strip()
+        kernel = self.run("cat /usr/local/share/jupyter/kernels/sagemath/kernel.json")
+        assert f"/opt/sage-{said}/" in kernel or "/opt/sage-current/" in kernel
+        return said
+
+
+@dataclass
+class Fleet:
+    """Some guests and their inventory."""
+
+    inventory: Path
+    guests: list[Guest]
+
+    def appliance(
+        self, *words: str, kill: tuple[str, int] | None = None, timeout: float = 300
+    ) -> "Outcome":
+        """Call ``appliance``.
+
+        Args:
+            words: its arguments.
+            kill: (text, signal): as soon as it says this on stderr, send it that signal.
+            timeout: seconds.
+        """
+        env = {
+            **os.environ,
+            "APPLIANCE_FLEET": str(self.inventory),
+            "XDG_STATE_HOME": str(self.inventory.parent / "state"),
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "provision.cli", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
+        assert process.stderr is not None and process.stdout is not None
+        said = ""
+        if kill:
+            for line in process.stderr:
+                said += line
+                if kill[0] in line:
+                    process.send_signal(kill[1])
+                    break
+        out, err = process.communicate(timeout=timeout)
+        return Outcome(process.returncode, out, said + err)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call of the command line ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@contextlib.contextmanager
+def fleet(base: Base, place: Path, count: int) -> Iterator[Fleet]:
+    """Some running guests, all known to one inventory."""
+    inventory = Inventory(place / "fleet.yml", {})
+    guests = [Guest(f"sage-{number:02d}", base, place) for number in range(1, count + 1)]
+    try:
+        for guest in guests:
+            guest.start(inventory.path)
+            inventory = with_host(inventory, guest.host)
+        write(inventory)
+        for guest in guests:
+            guest.wait()
+        yield Fleet(inventory.path, guests)
+    finally:
+        for guest in guests:
+            guest.stop()
+        shutil.rmtree(place, ignore_errors=True)
