@@ -270,7 +270,8 @@ def test_disk_and_memory_limits_are_set(guest: Guest) -> None:
 def test_a_git_hook_is_only_the_students(mallory: Kernel) -> None:
     told = mallory.shell(
         "rm -rf r && git init -q r && cd r && git config user.email m@x &&"
-        " git config user.name m && printf '#!/bin/sh\\nid -un; sudo -n id 2>&1; cat /etc/shadow 2>&1\\n'"
+        " git config user.name m &&"
+        " printf '#!/bin/sh\\nid -un; sudo -n id 2>&1; cat /etc/shadow 2>&1\\n'"
         " > .git/hooks/post-commit && chmod +x .git/hooks/post-commit &&"
         " git commit -q --allow-empty -m x 2>&1; cd .. && rm -rf r"
     )
