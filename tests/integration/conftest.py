@@ -9,7 +9,12 @@ from provision.build.build import Built, build, request
 from provision.config import read
 
 # The command line's options that name the shared appliance.
-SMALL = ("--set", "name=verify", "--set", "sage.source=none", "--set", "pool.count=2")
+SMALL = (
+    *("--set", "name=verify", "--set", "sage.source=none", "--set", "pool.count=2"),
+    *("--set", "grader.enabled=true", "--set", "jail.enabled=true"),
+    # Debian's own package tools beside Python, to prove that they work through the proxy.
+    *("--set", "grader.images={python: [apt, python3, python3-pip]}"),
+)
 CONFIG = read(assignments=SMALL[1::2]).config
 
 

@@ -9,8 +9,10 @@ import argparse
 import dataclasses
 import json
 import re
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +26,7 @@ DIRECTORY = Path("/etc/grader/instances")
 DEFAULT = "default"
 FIRST_PORT, FIRST_PROXY_PORT, LAST_PROXY_PORT = 8090, 3128, 3227
 PROXY_UNIT = "grader-proxy.service"
+_PATIENCE = 30  # seconds for a service to start
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -79,6 +82,9 @@ def proxy_configuration(instances: Mapping[str, Settings]) -> str:
         "cache_log /dev/null",
         "cache_mem 128 MB",
         "maximum_object_size_in_memory 32 MB",
+        # Squid speaks with this helper over loopback, which the firewall closes to it.
+        "pinger_enable off",
+        "digest_generation off",
         "shutdown_lifetime 1 seconds",
         "connect_timeout 10 seconds",
         "forwarded_for delete",
@@ -207,6 +213,7 @@ def _do(options: argparse.Namespace) -> Any:
             make(options.name, _changes(options))
             _restart_proxy()
             _systemctl("enable", "--now", f"grader@{options.name}.service", check=True)
+            _wait(options.name)
             return describe(options.name, _the(options.name))
         case "remove":
             _the(options.name)
@@ -222,6 +229,22 @@ def _do(options: argparse.Namespace) -> Any:
     options.write.write_text(proxy_configuration(instances))
     options.write.chmod(0o644)
     return 0 if any(each.network and each.proxy for each in instances.values()) else 1
+
+
+def _wait(name: str) -> None:
+    """Until it listens."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", _the(name).port), 1).close()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise ApplianceError(
+                    f"instance {name} does not answer", hint=f"journalctl -u grader@{name}"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:

@@ -79,8 +79,8 @@ def host(request: pytest.FixtureRequest, images: Path) -> Iterator[Host]:
     limits = LIMITS
     if request.param == "uml":
         options |= request.getfixturevalue("uml")
-        # Its pages cost several times as much processor time, which has a limit too.
-        limits = {**LIMITS, "memory": 48 * MIB}
+        # A page costs many times the processor time there, which has a limit too.
+        limits = {**LIMITS, "memory": 32 * MIB, "cpu": 2.2}
     service = Grader(state, images, options, limits).start()
     yield Host.of(service)
     service.stop(kill=True)
