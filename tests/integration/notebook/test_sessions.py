@@ -1,16 +1,19 @@
 """Sessions as students and their teacher meet them: real hub, real ssh, real kernels."""
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 import websocket
+from click.testing import CliRunner
 from guest import Guest
 from student import RefusedError, Student
 
-from provision.cli.notebook import COMMANDS
+from provision.cli import appliance
 
 
 @pytest.fixture(autouse=True)
@@ -247,22 +250,36 @@ def test_no_session_lasts_longer_than_allowed(guest: Guest) -> None:
         assert "as every session does" in long.request("GET", "/hub/home")
 
 
-def test_the_notebook_is_stopped_started_and_reloaded(guest: Guest) -> None:
+def test_the_notebook_is_stopped_started_and_reloaded(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the verbs of the command line, whose VM is this guest."""
+    vm = SimpleNamespace(endpoint=lambda: guest.endpoint)
+    monkeypatch.setattr("provision.cli._machine.open_machine", lambda *_: vm)
+
+    def verb(*words: str) -> str:
+        done = CliRunner().invoke(appliance, ["notebook", *words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
     leo = Student(guest.url, "leo").sign_in().start()
     kernel = leo.kernel()
     kernel.run("x = 41")
     before = guest.run("systemctl show -P MainPID notebook")
-    guest.run(COMMANDS["reload"])
+    verb("reload")
     _until(lambda: guest.run("systemctl show -P MainPID notebook") not in (before, "0\n"))
     guest.wait()
     _until(leo.ready)
     assert kernel.run("x + 1") == "42"
-    assert guest.run("notebook-sessions").split()[1:] == ["leo"]
-    guest.run(COMMANDS["stop"])
+    told = json.loads(verb("status", "--json"))
+    assert told["units"]["notebook"] == "active"
+    assert [each["student"] for each in told["sessions"]] == ["leo"]
+    verb("stop")
     _until(lambda: not guest.run("ps -u nb1,nb2,nb3 -o pid= || true").strip())
     with pytest.raises(OSError):
         Student(guest.url, "leo").sign_in()
-    guest.run(COMMANDS["start"])
+    assert "inactive" in verb("status")
+    verb("start")
     guest.wait()
     leo = Student(guest.url, "leo").sign_in().start()
     assert leo.kernel().run("6 * 7") == "42"
