@@ -168,7 +168,8 @@ def test_a_session_of_the_notebook_may_make_no_namespace(guest: Guest) -> None:
         "from provision.guest.pool.namespaces import forbid; import os; forbid(); "
         "os.execvp('unshare', ['unshare', '-U', 'true'])"
     )
-    said = guest.run(f"sudo -n -u nb1 setpriv --no-new-privs {run}", check=False)
+    session = f"/opt/notebook/bin/python -I -c {shlex.quote(code)}"
+    said = guest.run(f"sudo -n -u nb1 setpriv --no-new-privs {session}", check=False)
     assert "not permitted" in said
 
 
