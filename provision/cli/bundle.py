@@ -18,8 +18,11 @@ from provision.cli._machine import as_json
     help="A directory of wheels: this CLI and its dependencies, for the seats' systems,"
     " as `pip download` or `pip wheel` make it.",
 )
+@click.option("--ova", is_flag=True, help="The whole OVA too, as `publish --ova` put it there.")
 @as_json
-def command(source: Path, target: Path, channel: str, wheels: Path | None, as_json: bool) -> None:
+def command(
+    source: Path, target: Path, channel: str, wheels: Path | None, ova: bool, as_json: bool
+) -> None:
     """Copy the current version of the published folder SOURCE to TARGET, with a check for it.
 
     `appliance pull TARGET` then works without a network.
@@ -27,7 +30,7 @@ def command(source: Path, target: Path, channel: str, wheels: Path | None, as_js
     from provision.distribution.bundle import bundle
 
     found = sorted(wheels.glob("*.whl")) if wheels else []
-    size = bundle(source, target, channel_name=channel, wheels=found)
+    size = bundle(source, target, channel_name=channel, wheels=found, ova=ova)
     if as_json:
         click.echo(json.dumps({"path": str(target), "size": size}))
     else:

@@ -4,12 +4,13 @@ A seat without a network and without our CLI needs Python, VirtualBox and this f
 """
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from provision import progress
 from provision.distribution import channel
-from provision.distribution.publication import Publication
+from provision.distribution.publication import OVA, Publication
 from provision.errors import UsageError
 
 WHEELS, CHECK, SUMS_ALL = "wheels", "verify.py", "SHA256SUMS"
@@ -36,7 +37,8 @@ bad = 0
 for line in (root / "SHA256SUMS").read_text().splitlines():
     digest, name = line.split("  ", 1)
     try:
-        good = hashlib.sha256((root / name).read_bytes()).hexdigest() == digest
+        with (root / name).open("rb") as file:
+            good = hashlib.file_digest(file, "sha256").hexdigest() == digest
     except OSError:
         good = False
     if not good:
@@ -48,7 +50,12 @@ sys.exit(bool(bad))
 
 
 def bundle(
-    source: Path, target: Path, *, channel_name: str = "stable", wheels: Sequence[Path] = ()
+    source: Path,
+    target: Path,
+    *,
+    channel_name: str = "stable",
+    wheels: Sequence[Path] = (),
+    ova: bool = False,
 ) -> int:
     """Write the current version of a channel, and all that a seat needs, into a folder.
 
@@ -57,16 +64,19 @@ def bundle(
         target: the folder to make; one that is there must be empty.
         channel_name: the channel.
         wheels: the CLI and what it depends on; none: the bundle has only the appliance.
+        ova: the whole OVA too, with its signature, for those who import by hand.
 
     Returns:
         Bytes written.
 
     Raises:
-        UsageError: the target is not empty, or there is no such channel.
+        UsageError: the target is not empty, or there is no such channel or OVA.
     """
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty")
     version, files = contents(source, channel_name)
+    if ova:
+        files += _ova(source, version)
     sums = []
     with progress.step(f"copy {version}"):
         for done, file in enumerate(files):
@@ -101,9 +111,19 @@ def contents(source: Path, channel_name: str) -> tuple[str, list[Path]]:
     return pointed.version, [*files, Path("minisign.pub"), Path(channel.path(channel_name))]
 
 
+def _ova(source: Path, version: str) -> list[Path]:
+    """The OVA that was published with a version, and its signature."""
+    for signature in (source / OVA).glob("*.minisig"):
+        if f" version={version}\n" in signature.read_text():
+            return [(path.relative_to(source)) for path in (signature.with_suffix(""), signature)]
+    raise UsageError(
+        f"no OVA of {version} is published in {source}", hint="appliance publish DIR --ova"
+    )
+
+
 def _copy(origin: Path, target: Path, name: Path) -> str:
-    content = origin.read_bytes()
     path = target / name
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return f"{hashlib.sha256(content).hexdigest()}  {name.as_posix()}\n"
+    shutil.copyfile(origin, path)
+    with path.open("rb") as file:
+        return f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {name.as_posix()}\n"

@@ -9,6 +9,7 @@ from publishing import Room
 
 from provision.distribution.bundle import bundle
 from provision.errors import UsageError
+from provision.process import require
 
 
 def test_pull_from_a_stick(room: Room, tmp_path: Path) -> None:
@@ -45,3 +46,27 @@ def test_a_full_folder_is_not_written_into(room: Room, tmp_path: Path) -> None:
         bundle(room.publisher.root, tmp_path)
     with pytest.raises(UsageError, match="no channel"):
         bundle(room.publisher.root, tmp_path / "stick", channel_name="next")
+
+
+def test_the_ova_of_that_version_comes_along(room: Room, tmp_path: Path) -> None:
+    publisher = room.publisher
+    publisher.publish(1)
+    with pytest.raises(UsageError, match=r"no OVA of 1\.1"):
+        bundle(publisher.root, tmp_path / "stick", ova=True)
+    ova = tmp_path / "sage-1.1.ova"
+    ova.write_bytes(b"an appliance")
+    described = publisher.publication.versions()[0][1]
+    publisher.publication.publish(
+        publisher.images[1],
+        definition=described.definition,
+        sbom='{"components": []}',
+        secret=publisher.secret,
+        extra=ova,
+    )
+    stick = tmp_path / "stick"
+    bundle(publisher.root, stick, ova=True)
+    assert (stick / "ova" / ova.name).read_bytes() == b"an appliance"
+    check = [sys.executable, "-I", stick / "verify.py"]
+    assert subprocess.run(check, capture_output=True, check=False).returncode == 0
+    signed = [require("minisign", "minisign"), "-V", "-p", publisher.public]
+    subprocess.run([*signed, "-m", stick / "ova" / ova.name], check=True, capture_output=True)

@@ -45,5 +45,9 @@ def test_a_term_at_one_seat(
     assert [each["name"] for each in clones] == ["sage-01", "sage-02"]  # type: ignore[index]
     reports = appliance("classroom", "status", folder)
     assert [each["state"] for each in reports] == ["ready"]  # type: ignore[index]
+    seats = tmp_path / "seats.csv"
+    seats.write_text("seat,name,address\n1,left,10.0.0.1\n")
+    rows = appliance("classroom", "status", folder, "--seats", str(seats))
+    assert {each["name"]: each["state"] for each in rows}["left"] == "silent"  # type: ignore[index]
     stick = tmp_path / "stick"
     assert int(str(appliance("bundle", folder, str(stick))["size"])) > 0
