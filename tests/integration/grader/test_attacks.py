@@ -114,7 +114,7 @@ def test_memory_bomb_in_one_process(attack: Attack) -> None:
     assert "MemoryError" in result["stderr"] or result["reason"] == "memory limit"
 
 
-def test_memory_bomb_in_many_processes(attack: Attack) -> None:
+def test_memory_bomb_in_many_processes(attack: Attack, host: Host) -> None:
     before = available()
     result = attack(
         python(
@@ -125,7 +125,10 @@ def test_memory_bomb_in_many_processes(attack: Attack) -> None:
             "time.sleep(9)"
         )
     )
-    assert (result["status"], result["reason"]) == ("failed", "memory limit")
+    ends = [("failed", "memory limit")]
+    if host.service.options["engine"] == "uml":  # to fork costs more there than it may use
+        ends.append(("timeout", "processor time limit"))
+    assert (result["status"], result["reason"]) in ends
     assert result["exit_code"] is None
     assert available() > before - 512 * MIB
 
