@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.distribution.manifest import Disk, Manifest
-from provision.distribution.seats import host_name
 from provision.errors import HypervisorError
 from provision.machine.virtualbox import (
     COMPLETE_KEY,
@@ -294,7 +293,7 @@ class Installed:
 
 def told(config: "Config") -> str:
     """What a guest is told of its seat, at each boot."""
-    return f"name={host_name(config.name)} pool={config.pool.count}"
+    return f"name={config.name} pool={config.pool.count}"
 
 
 def recorded(manage: VBoxManage, name: str) -> str | None:

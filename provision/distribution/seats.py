@@ -112,7 +112,9 @@ def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> "Config"
         UsageError: the seat asks for what this appliance cannot be, or for a forward that it
             does not have.
     """
-    from provision.config import Config  # noqa: PLC0415 (a pull with nothing new has no need)
+    from pydantic import ValidationError  # noqa: PLC0415 (a pull with nothing new has no need)
+
+    from provision.config import Config  # noqa: PLC0415
     from provision.config.rules import check  # noqa: PLC0415
 
     forwards = dict(definition["network"]["forwards"])
@@ -132,16 +134,13 @@ def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> "Config"
     }
     try:
         config = Config.model_validate(_frozen(values))
-    except ValueError as error:
-        raise UsageError(f"seat {seat.number}: {error}") from error
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        key = ".".join(map(str, wrong["loc"]))
+        raise UsageError(f"seat {seat.number}: {key}: {wrong['msg']}") from error
     for problem in check(config):
         raise UsageError(f"seat {seat.number}: {problem.message}", hint=problem.mend)
     return config
-
-
-def host_name(name: str) -> str:
-    """A VM's name as the host name inside it."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].rstrip("-")
 
 
 def _seat(row: Mapping[str, str]) -> Seat:

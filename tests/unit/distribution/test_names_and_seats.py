@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from provision.config import Config
-from provision.distribution import channel, packages, seats
+from provision.distribution import channel, installed, packages, seats
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece
 from provision.distribution.manifest import (
@@ -101,3 +101,18 @@ def test_names_by_pattern() -> None:
     with pytest.raises(UsageError, match="pattern"):
         seats.named("{room}", "sage", 7)
     assert len({seats.mac(f"sage-{number}") for number in range(250)}) == 250
+
+
+def test_a_seat_has_a_pool_of_its_own(tmp_path: Path) -> None:
+    seat = seats.read(_file(tmp_path, "seat,pool\n1,3\n"))[1]
+    told = definition(Config.model_validate({"pool": {"count": 5}}))
+    own = seats.configured(told, seat, "sage-01")
+    assert (own.pool.count, own.pool.group) == (3, "sageusers")
+    assert installed.told(own) == "name=sage-01 pool=3"
+
+
+def test_what_a_seat_cannot_be_is_told_with_its_number() -> None:
+    told = definition(Config())
+    for wrong in ({"memory": "1G"}, {"pool": {"count": 0}}, {"cpus": 0}):
+        with pytest.raises(UsageError, match="seat 4: "):
+            seats.configured(told, Seat(4, settings=wrong), "sage-04")
