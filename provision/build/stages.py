@@ -32,7 +32,7 @@ def base(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:
         build_base(
             shop.request.base,
             archive,
-            downloads=shop.downloads,
+            downloads=shop.downloads / "base",
             proxy=shop.request.config.proxy,
         )
     root = part / LAYER

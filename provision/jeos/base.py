@@ -78,6 +78,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     downloads.mkdir(parents=True, exist_ok=True)
     skeleton = target.with_name(target.name + ".skeleton.tar")
     skeleton.write_bytes(_skeleton(spec.epoch))
+    kept = _kept(downloads, as_root=os.geteuid() == 0)
     argv = [
         mmdebstrap,
         f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
@@ -93,9 +94,9 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         "--dpkgopt=path-exclude=/usr/share/lintian/*",
         *("--skip=download/empty", "--skip=essential/unlink"),
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook=sync-in {_quoted(downloads)} /var/cache/apt/archives",
+        f"--setup-hook={kept.put}",
         f"--essential-hook=tar-in {_quoted(skeleton)} /",
-        f"--customize-hook=sync-out /var/cache/apt/archives {_quoted(downloads)}",
+        f"--customize-hook={kept.keep}",
         '--customize-hook=rm -rf "$1"/etc/ssh/ssh_host_*_key* "$1"/etc/resolv.conf'
         ' "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/dbus/machine-id',
         '--customize-hook=: > "$1/etc/machine-id"',
@@ -126,6 +127,26 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     finally:
         skeleton.unlink(missing_ok=True)
         temporary.remove(scratch)
+
+
+@dataclass(frozen=True)
+class _Hooks:
+    """mmdebstrap's hooks that put kept packages into the tree, and keep new ones."""
+
+    put: str
+    keep: str
+
+
+def _kept(downloads: Path, *, as_root: bool) -> _Hooks:
+    """Plain copies where they are allowed: mmdebstrap's own way sends all, twice, by a pipe."""
+    archives, outside = "/var/cache/apt/archives", _quoted(downloads)
+    if not as_root:
+        return _Hooks(f"sync-in {outside} {archives}", f"sync-out {archives} {outside}")
+    return _Hooks(
+        put=f'find {outside} -maxdepth 1 -name "*.deb" -exec cp -t "$1{archives}" {{}} +',
+        keep=f'cd {outside}; for new in "$1{archives}"/*.deb; do kept=${{new##*/}};'
+        ' test -e "$kept" || { cp "$new" "$kept.part" && mv "$kept.part" "$kept"; }; done',
+    )
 
 
 def explain(told: str, sources: Sequence[Source]) -> ApplianceError | None:
