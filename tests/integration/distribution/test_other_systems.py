@@ -122,10 +122,13 @@ def test_from_the_stick_without_a_network_without_root(
         home = place / "home"
         home.mkdir()
         shutil.chown(home, user, "nogroup")
+        virtualbox = shutil.copytree(manage.path.parent, place / "virtualbox", symlinks=True)
         env = {
             "HOME": str(home),
-            "PATH": f"{manage.path.parent}:/usr/bin:/bin",
+            "PATH": f"{virtualbox}:/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
+            "VBOX_USER_HOME": str(home / "virtualbox"),  # this VirtualBox takes us for root
+            "VBOX_IPC_SOCKETID": manage.env["VBOX_IPC_SOCKETID"],
         }
 
         def run(*argv: str | Path) -> str:
