@@ -21,7 +21,8 @@ def command() -> None:
 def serve(directory: Path, address: str, port: int) -> None:
     """Serve DIRECTORY over HTTP until interrupted, and take the reports of the seats.
 
-    Any other web server will do as well; then seats do not find each other, and report nothing.
+    Any other web server will do as well; then seats find each other only by multicast DNS, and
+    report nothing.
     """
     from provision.distribution.room import serve as make
 

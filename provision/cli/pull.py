@@ -94,7 +94,7 @@ def command(
         sharing = None
         if share:
             if not isinstance(origin, Web):
-                raise click.UsageError("--share needs the URL of `appliance classroom serve`")
+                raise click.UsageError("--share needs a URL, best of `appliance classroom serve`")
             sharing = stack.enter_context(Sharing(origin, me, Store(places.spool(me))))
             stack.callback(shutil.rmtree, places.spool(me), ignore_errors=True)
         try:
