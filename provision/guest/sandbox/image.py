@@ -45,9 +45,11 @@ _ACCOUNT = {
     "etc/group": f"{USER}:x:{UID}:\n",
 }
 COMPILE = "-m compileall -q --invalidation-mode unchecked-hash"
+# In one process: many need shared memory, which an unpacked root does not have. Some files are
+# bad on purpose (tests).
 _COMPILE = (
     "if [ -x usr/bin/python3 ]; then find . -xdev -name '*.pyc' -delete; chroot . "
-    f"python3 -I {COMPILE} -j0 "
+    f"python3 -I {COMPILE} "
     "/usr/lib/python3* /usr/local/lib || true; fi"
 )
 _JAVA_SHARED_CLASSES = (
