@@ -13,7 +13,6 @@ from provision import locks
 from provision.errors import ApplianceError, HostNotReadyError, HypervisorError
 from provision.jeos.disk import convert
 from provision.machine import SshEndpoint
-from provision.machine.ssh import wait_for_ssh
 from provision.progress import advance, note, step
 from vbox import VBoxManage, appliance, extradata, machine, medium, nat, ports
 from vbox.errors import NotInstalledError, NotOursError, PortTakenError, VBoxError
@@ -200,6 +199,8 @@ class VirtualBoxMachine:
             HostNotReadyError: a port is taken, and may not be corrected.
             GuestError: SSH does not answer in time, or refuses us.
         """
+        from provision.machine.ssh import wait_for_ssh  # noqa: PLC0415 (no need where disks change)
+
         self.power_on()
         endpoint = self.endpoint()
         with step(f"wait for {self.config.name} on port {endpoint.port}"):
