@@ -45,12 +45,12 @@ _ACCOUNT = {
     "etc/group": f"{USER}:x:{UID}:\n",
 }
 COMPILE = "-m compileall -q --invalidation-mode unchecked-hash"
-# In one process: many need shared memory, which an unpacked root does not have. Some files are
-# bad on purpose (tests).
+# In one process: many need shared memory, which an unpacked root does not have. The directories
+# are the root's own, not this host's. Some files are bad on purpose (tests).
 _COMPILE = (
     "if [ -x usr/bin/python3 ]; then find . -xdev -name '*.pyc' -delete; chroot . "
     f"python3 -I {COMPILE} "
-    "/usr/lib/python3* /usr/local/lib || true; fi"
+    "$(printf '/%s ' usr/lib/python3* usr/local/lib) || true; fi"
 )
 _JAVA_SHARED_CLASSES = (
     "for java in usr/lib/jvm/java-*-openjdk-*/bin/java; do "

@@ -43,7 +43,10 @@ def test_a_changed_image_is_found_out(squashfs: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "says"),
-    [(["../evil"], "not an image name"), (["x", "-p", "no-such-package-at-all"], "no-such-package")],
+    [
+        (["../evil"], "not an image name"),
+        (["x", "-p", "no-such-package-at-all"], "no-such-package"),
+    ],
 )
 def test_what_cannot_be_built_is_named(tmp_path: Path, words: list[str], says: str) -> None:
     done = call("sandbox", "image", "build", *words, "-d", str(tmp_path))
