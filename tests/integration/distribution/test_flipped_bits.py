@@ -1,5 +1,6 @@
 """One bit flipped in each file of a published folder, in turn: found, or of no consequence."""
 
+import contextlib
 import random
 import uuid
 from pathlib import Path
@@ -60,8 +61,11 @@ def test_a_flipped_bit_in_any_file(tmp_path: Path) -> None:
             good[: bit // 8] + bytes([good[bit // 8] ^ 1 << bit % 8]) + good[bit // 8 + 1 :]
         )
         target = tmp_path / f"{number}.vdi"
-        if path.name in UNREAD or b"untrusted comment" in _line(good, bit // 8):
+        if path.name in UNREAD:
             assert _install(root, key, target) == whole
+        elif b"untrusted comment" in _line(good, bit // 8):
+            with contextlib.suppress(ApplianceError):  # when it is no text any more
+                assert _install(root, key, target) == whole
         else:
             with pytest.raises(ApplianceError) as caught:
                 _install(root, key, target)
