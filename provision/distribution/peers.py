@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Get = Callable[[Piece], bytes]
 
 REFRESH_SECONDS = 1.0
+CALM_SECONDS = 8.0  # where nobody comes or goes: thirty lists a second would be traffic too
 GATHER_SECONDS = 2.0
 AWAY_SECONDS = 30.0
 PEER_TIMEOUT = 10.0
@@ -107,7 +108,7 @@ class Sharing:
         deadline = time.monotonic() + seconds
         with progress.step("share with the other seats"):
             while time.monotonic() < deadline and self._refresh():
-                time.sleep(REFRESH_SECONDS)
+                time.sleep(2 * REFRESH_SECONDS)
 
     def around(self, get: Get) -> Fetch:
         """A fetch that asks the other seats, and ``get``, the server, where it must."""
@@ -214,9 +215,13 @@ class Sharing:
             self.name = self._nearby.name
 
     def _keep_refreshing(self) -> None:
-        while not self._ended.wait(REFRESH_SECONDS):
+        pause = REFRESH_SECONDS
+        while not self._ended.wait(pause):
+            before = set(self._peers)
             self._refresh()
             self.report()
+            changed = set(self._peers) != before
+            pause = REFRESH_SECONDS if changed else min(2 * pause, CALM_SECONDS)
 
 
 class _Server(http.server.ThreadingHTTPServer):
