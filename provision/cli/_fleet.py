@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from provision.fleet.inventory import Host
+    from provision.fleet.inventory import Host, Inventory
     from provision.fleet.many import Pace, Record, Row, Work
 
 Verb = Callable[..., Any]
@@ -148,3 +148,26 @@ def _table(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
             live.update(table())
 
         yield draw
+
+
+def ask_each(
+    inventory: "Inventory",
+    on: Sequence[str],
+    words: Sequence[str],
+    *,
+    as_json: bool,
+    stdin: bytes = b"",
+    program: str = "classroom",
+    columns: Sequence[str] = (),
+) -> None:
+    """Carry out a verb of one of the appliances' own programs on hosts, and report."""
+    from provision.fleet.classroom import ask
+    from provision.fleet.many import Pace
+
+    carry_out(
+        inventory.select(on),
+        lambda host, tell: ask(host, inventory, words, tell, program=program, stdin=stdin),
+        Pace(8),
+        as_json=as_json,
+        columns=columns,
+    )

@@ -154,3 +154,15 @@ def remove(inventory: "Inventory", hosts: tuple[str, ...]) -> None:
     for host in chosen:
         forget(host.address, host.port, inventory.known_hosts)
         click.echo(host.name)
+
+
+@command.command()
+@click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
+@as_json
+@with_inventory
+def status(inventory: "Inventory", hosts: tuple[str, ...], as_json: bool) -> None:
+    """Show version, disks, memory, sessions, failed units, reboots, certificate and backup."""
+    from provision.cli._fleet import ask_each
+
+    columns = ("sage", "sessions", "failed_units", "reboot", "certificate_days", "backup_seconds")
+    ask_each(inventory, hosts, ("status",), as_json=as_json, columns=columns)

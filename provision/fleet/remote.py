@@ -139,6 +139,7 @@ class Remote:
 
         Raises:
             NoAnswerError: the connection broke; the next call goes on from there.
+            GuestError: the guest's disk is full.
         """
         try:
             with contextlib.closing(self.client.open_sftp()) as sftp, source.open("rb") as file:
@@ -157,9 +158,15 @@ class Remote:
                         sent += len(block)
                         if tell:
                             tell(there + sent)
-                return sent
+                arrived = sftp.stat(target).st_size  # pipelined writes fail without a word
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise NoAnswerError(f"the transfer to {self.host.name} broke off: {error}") from error
+        if arrived != source.stat().st_size:
+            raise GuestError(
+                f"only {arrived} of {source.stat().st_size} bytes fit on {self.host.name}",
+                hint="its disk is full",
+            )
+        return sent
 
 
 def reached(host: Host, inventory: Inventory) -> Remote:

@@ -446,10 +446,13 @@ def write(path: Path, text: str) -> None:
 def remove(path: Path) -> None:
     """Remove a tree; what is half removed is not taken for whole."""
     if path.exists():
+        (path / ".archive").unlink(missing_ok=True)
         grave = path.with_name(f".{path.name.lstrip('.')}.old")
         shutil.rmtree(grave, ignore_errors=True)
-        path.rename(grave)
-        shutil.rmtree(grave)
+        with contextlib.suppress(OSError):  # overlayfs renames no directory of a lower layer
+            path.rename(grave)
+            path = grave
+        shutil.rmtree(path)
 
 
 def run(*argv: str, check: bool = True) -> str:

@@ -1,3 +1,4 @@
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +21,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Base:
 def package(shared: Base, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Make a packed Sage of a version; ``right`` and ``starts`` as in ``toy.tree``."""
 
-    def make(version: str, **how: bool) -> Path:
+    def make(version: str, ballast: int = 0, **how: bool) -> Path:
         place = tmp_path_factory.mktemp("package")
         made = tree(place / f"sage-{version}", version, shared.python, **how)
+        (made / "ballast").write_bytes(os.urandom(ballast))
         return packed(made, place / f"sage-{version}.tar.zst")
 
     return make

@@ -1,0 +1,94 @@
+"""`appliance users`: who may sign in, on one or many appliances."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.cli._fleet import as_json, ask_each, with_inventory
+
+if TYPE_CHECKING:
+    from provision.fleet.inventory import Inventory
+
+on = click.option(
+    "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
+)
+by_stdin = click.option(
+    "--password-stdin", is_flag=True, help="Read the password. Default: make one, and show it."
+)
+
+
+@click.group()
+def command() -> None:
+    """Manage the students' accounts over SSH. Passwords are never arguments."""
+
+
+@command.command("list")
+@on
+@as_json
+@with_inventory
+def list_(inventory: "Inventory", on: tuple[str, ...], as_json: bool) -> None:
+    """Show all names that may sign in."""
+    ask_each(inventory, on, ("users-list",), as_json=as_json, columns=("users",))
+
+
+@command.command()
+@click.argument("name")
+@by_stdin
+@on
+@as_json
+@with_inventory
+def add(
+    inventory: "Inventory", name: str, password_stdin: bool, on: tuple[str, ...], as_json: bool
+) -> None:
+    """Make the account NAME."""
+    _with_password(inventory, "users-add", name, password_stdin, on=on, as_json=as_json)
+
+
+@command.command()
+@click.argument("name")
+@by_stdin
+@on
+@as_json
+@with_inventory
+def reset(
+    inventory: "Inventory", name: str, password_stdin: bool, on: tuple[str, ...], as_json: bool
+) -> None:
+    """Give the account NAME a new password."""
+    _with_password(inventory, "users-reset", name, password_stdin, on=on, as_json=as_json)
+
+
+@command.command()
+@click.argument("name")
+@on
+@as_json
+@with_inventory
+def remove(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: bool) -> None:
+    """End NAME's session and sign-in; the files stay."""
+    ask_each(inventory, on, ("users-remove", name), as_json=as_json, columns=("users",))
+
+
+@command.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@on
+@as_json
+@with_inventory
+def import_(inventory: "Inventory", file: Path, on: tuple[str, ...], as_json: bool) -> None:
+    """Make accounts of a CSV FILE of lines name[,password]."""
+    text = file.read_bytes()
+    ask_each(inventory, on, ("users-import",), stdin=text, as_json=as_json, columns=("users",))
+
+
+def _with_password(
+    inventory: "Inventory",
+    verb: str,
+    name: str,
+    given: bool,
+    *,
+    on: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    text = sys.stdin.readline().encode() if given else b""
+    columns = ("users",) if given else ("passwords",)
+    ask_each(inventory, on, (verb, name), stdin=text, as_json=as_json, columns=columns)

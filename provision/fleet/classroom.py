@@ -1,0 +1,78 @@
+"""Accounts, sessions and the state of one appliance, asked of its own program."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from provision.fleet.inventory import Host, Inventory
+from provision.fleet.remote import reached
+
+PROGRAM = "classroom"
+SECONDS = 120.0
+Tell = Callable[[str, str], None]
+
+
+def ask(
+    host: Host,
+    inventory: Inventory,
+    words: Sequence[str],
+    tell: Tell,
+    *,
+    program: str = PROGRAM,
+    stdin: bytes = b"",
+) -> dict[str, Any]:
+    """Carry out one verb of a program of ``inside/``.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        words: the verb and its arguments.
+        tell: called as it begins.
+        program: its name.
+        stdin: passwords and texts.
+
+    Raises:
+        StepError: it refused, and said why.
+        GuestError: no way in.
+    """
+    tell(words[0], "")
+    with reached(host, inventory) as remote:
+        answer: dict[str, Any] = remote.program(program, *words, stdin=stdin)
+        return answer
+
+
+def tell_students(host: Host, inventory: Inventory, text: str, tell: Tell) -> dict[str, Any]:
+    """Put a text into the file list of everybody who has a session.
+
+    Raises:
+        GuestError: no way in.
+    """
+    tell("message", "")
+    with reached(host, inventory) as remote:
+        there = remote.program(PROGRAM, "sessions-list", timeout=SECONDS)["sessions"]
+        names = [each["student"] for each in there]
+        place = remote.sudo("sed", "-n", "s/^directory = //p", "/etc/notebook/pool.conf").strip()
+        answer: dict[str, Any] = remote.program(
+            PROGRAM, "sessions-message", place, *names, stdin=text.encode(), timeout=SECONDS
+        )
+        return answer
+
+
+def set_up_backup(
+    host: Host, inventory: Inventory, settings: Mapping[str, Any], tell: Tell
+) -> dict[str, Any]:
+    """Give an appliance its backup: repository, timer, retention.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        settings: of ``inside/backup.py``; ``{host}`` in the repository is the host's name.
+        tell: called as it begins.
+
+    Raises:
+        StepError: the repository cannot be made or opened.
+        GuestError: no way in.
+    """
+    repository = settings["repository"].replace("{host}", host.name)
+    text = json.dumps({**settings, "repository": repository}).encode()
+    return ask(host, inventory, ("setup",), tell, program="backup", stdin=text)

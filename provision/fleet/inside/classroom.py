@@ -1,0 +1,230 @@
+#!/usr/bin/python3 -I
+"""Who may sign in, who has a session, how the machine is: classroom VERB [ARGUMENT...], as root.
+
+One JSON object out. Passwords come by standard input. The hub is asked through its own REST API,
+with a token of a minute that the hub's user makes in the hub's database.
+"""
+
+import calendar
+import contextlib
+import json
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PYTHON = "/opt/notebook/bin/python"
+STATE = Path("/var/lib/notebook")
+ACCOUNTS = STATE / "accounts.json"
+HUB = "http://127.0.0.1:8081/hub/api"
+MESSAGE = "MESSAGE FROM THE TEACHER.txt"
+BACKUP = Path("/var/lib/appliance/backup/last.json")
+TOKEN_SECONDS = 60
+
+
+def users_list() -> dict[str, Any]:
+    """All names that may sign in."""
+    return {"users": _accounts().names()}
+
+
+def users_add(name: str) -> dict[str, Any]:
+    """Make an account with the password on standard input, or a new one that is told."""
+    password = sys.stdin.read().rstrip("\n") or _password()
+    if name in _accounts().names():
+        raise ValueError(f"there is a {name!r} already; reset gives a new password")
+    _accounts().add(name, password)
+    return {"users": [name], "passwords": {name: password}}
+
+
+def users_reset(name: str) -> dict[str, Any]:
+    """Give an account the password on standard input, or a new one that is told."""
+    password = sys.stdin.read().rstrip("\n") or _password()
+    if name not in _accounts().names():
+        raise ValueError(f"there is no {name!r}")
+    _accounts().add(name, password)
+    return {"users": [name], "passwords": {name: password}}
+
+
+def users_import() -> dict[str, Any]:
+    """Make accounts of CSV lines name[,password] on standard input."""
+    return {"users": _accounts().load(iter(sys.stdin.read().splitlines()))}
+
+
+def users_remove(name: str) -> dict[str, Any]:
+    """End a student's session and sign-in; the files stay."""
+    if name not in _accounts().names():
+        raise ValueError(f"there is no {name!r}")
+    if any(user["name"] == name for user in _hub("GET", "/users")):
+        if _hub("GET", f"/users/{name}")["servers"]:
+            sessions_stop(name)
+        _hub("DELETE", f"/users/{name}")  # its cookies and tokens end with it
+    _accounts().remove(name)
+    return {"users": [name]}
+
+
+def sessions_list() -> dict[str, Any]:
+    """Who has a session, since when."""
+    return {
+        "sessions": [
+            {"student": user["name"], "since": server["started"], "used": server["last_activity"]}
+            for user in _hub("GET", "/users")
+            for server in user.get("servers", {}).values()
+        ]
+    }
+
+
+def sessions_stop(*names: str) -> dict[str, Any]:
+    """End sessions, all without a name; the files stay."""
+    open_now = [each["student"] for each in sessions_list()["sessions"]]
+    if missing := set(names) - set(open_now):
+        raise ValueError(f"{', '.join(sorted(missing))} has no session")
+    ended = [name for name in open_now if not names or name in names]
+    for name in ended:
+        _hub("DELETE", f"/users/{name}/server")
+    deadline = time.monotonic() + 60
+    while set(ended) & {each["student"] for each in sessions_list()["sessions"]}:
+        if time.monotonic() > deadline:
+            raise ValueError("the sessions do not end")
+        time.sleep(0.2)
+    return {"ended": ended}
+
+
+def sessions_message(directory: str, *names: str) -> dict[str, Any]:
+    """Put the text on standard input into the file list of students who have a session.
+
+    As root: the student's directory is the student's to fill with links, so none is followed.
+    """
+    text = sys.stdin.read().rstrip() + "\n"
+    told = []
+    for name in names:
+        with contextlib.suppress(OSError):
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+            folder = os.open(Path(directory) / name, flags)
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(MESSAGE, dir_fd=folder)
+                new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                owner = os.fstat(folder).st_uid
+                with os.fdopen(os.open(MESSAGE, new, 0o600, dir_fd=folder), "w") as file:
+                    os.fchown(file.fileno(), owner, owner)
+                    file.write(text)
+                told.append(name)
+            finally:
+                os.close(folder)
+    return {"told": told}
+
+
+def status() -> dict[str, Any]:
+    """How the machine is."""
+    disks = {}
+    for place in ("/", "/home"):
+        usage = shutil.disk_usage(place)
+        disks[place] = {"size": usage.total, "free": usage.free}
+    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    failed = _run("systemctl", "--failed", "--plain", "--no-legend").splitlines()
+    current = Path("/opt/sage-current")
+    backup = None
+    with contextlib.suppress(OSError, ValueError):
+        backup = int(time.time() - json.loads(BACKUP.read_text())["time"])
+    return {
+        "sage": current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
+        "disks": disks,
+        "memory": int(memory["MemAvailable"].split()[0]) * 1024,
+        "sessions": len(sessions_list()["sessions"]),
+        "failed_units": [line.split()[0] for line in failed],
+        "reboot": Path("/run/reboot-required").exists(),
+        "certificate_days": _certificate_days(STATE / "tls" / "cert.pem"),
+        "backup_seconds": backup,
+    }
+
+
+def _certificate_days(path: Path) -> int | None:
+    """Days until the notebook's certificate ends; None: it has none."""
+    if not path.exists():
+        return None
+    told = _run("openssl", "x509", "-in", str(path), "-noout", "-enddate", "-dateopt", "iso_8601")
+    ends = time.strptime(told.strip().partition("=")[2], "%Y-%m-%d %H:%M:%SZ")
+    return int((calendar.timegm(ends) - time.time()) / 86400)
+
+
+def _run(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+
+
+def _password() -> str:
+    return secrets.token_urlsafe(9)
+
+
+def _accounts() -> Any:
+    """The accounts, in the hub's own terms."""
+    from provision.guest.pool.accounts import Accounts  # noqa: PLC0415 (the guest's copy)
+
+    return Accounts(ACCOUNTS)
+
+
+def _hub(method: str, path: str) -> Any:
+    """Ask the hub as its administrator."""
+    request = urllib.request.Request(HUB + path, method=method)  # noqa: S310 (loopback)
+    request.add_header("Authorization", f"token {_token()}")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            text = answer.read()
+    except urllib.error.HTTPError as error:
+        raise ValueError(f"the hub answers {error.code}: {error.read().decode()[:300]}") from error
+    return json.loads(text) if text else None
+
+
+_tokens: list[str] = []
+
+
+def _token() -> str:
+    if not _tokens:
+        from jupyterhub import orm  # noqa: PLC0415 (the guest's)
+
+        session = orm.new_session_factory(f"sqlite:///{STATE}/jupyterhub.sqlite")()
+        admin = orm.User.find(session, pwd.getpwuid(os.geteuid()).pw_name)
+        note = {"note": "appliance", "expires_in": TOKEN_SECONDS}
+        _tokens.append(admin.new_api_token(**note))
+        session.close()
+    return _tokens[0]
+
+
+VERBS: dict[str, Callable[..., dict[str, Any]]] = {
+    "users-list": users_list,
+    "users-add": users_add,
+    "users-reset": users_reset,
+    "users-import": users_import,
+    "users-remove": users_remove,
+    "sessions-list": sessions_list,
+    "sessions-stop": sessions_stop,
+    "sessions-message": sessions_message,
+    "status": status,
+}
+
+
+def main() -> None:
+    """Run one verb, by the notebook's Python; as the hub's user where root is of no use."""
+    if sys.executable != PYTHON:
+        os.execv(PYTHON, [PYTHON, "-I", *sys.argv])  # noqa: S606
+    if sys.argv[1] != "sessions-message":
+        owner = STATE.stat()
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+    try:
+        print(json.dumps(VERBS[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (a program of its own)
+    except (ValueError, OSError) as error:
+        print(json.dumps({"error": str(error)}))  # noqa: T201
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

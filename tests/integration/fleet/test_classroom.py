@@ -1,0 +1,103 @@
+"""Accounts and sessions over SSH, as a teacher uses them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guests import Fleet
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
+from student import RefusedError, Student
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def call(one: Fleet) -> Call:
+    def call(*words: str) -> Any:
+        done = one.appliance(*words, "--json")
+        assert done.code == 0, done
+        return json.loads(done.out)["hosts"][0]["facts"]
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def url(one: Fleet) -> str:
+    # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
+    one.guests[0].run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
+    return f"http://127.0.0.1:{one.guests[0].web}"
+
+
+def test_a_student_comes_and_goes(one: Fleet, call: Call, url: str) -> None:
+    password = call("users", "add", "emmy")["passwords"]["emmy"]
+    emmy = Student(url, "emmy", password).sign_in().start()
+    assert [each["student"] for each in call("sessions", "list")["sessions"]] == ["emmy"]
+    assert call("fleet", "status")["sessions"] == 1
+
+    assert call("sessions", "message", "Save your work")["told"] == ["emmy"]
+    shown = emmy.kernel().shell("cat MESSAGE*")
+    assert shown == "Save your work\n"
+
+    assert call("sessions", "stop", "emmy")["ended"] == ["emmy"]
+    assert call("sessions", "list")["sessions"] == []
+    fresh = call("users", "reset", "emmy")["passwords"]["emmy"]
+    with pytest.raises(RefusedError):
+        Student(url, "emmy", password).sign_in()
+    Student(url, "emmy", fresh).sign_in()
+
+    call("users", "remove", "emmy")
+    assert "emmy" not in call("users", "list")["users"]
+    with pytest.raises(RefusedError):
+        Student(url, "emmy", fresh).sign_in()
+    assert "MESSAGE" in one.guests[0].run("ls /home/students/emmy")
+
+
+def test_a_class_from_a_file(call: Call, url: str, tmp_path: Path) -> None:
+    file = tmp_path / "class.csv"
+    file.write_text("ada,lovelace-1815\nalan,turing-1912\n")
+    assert call("users", "import", str(file))["users"] == ["ada", "alan"]
+    Student(url, "ada", "lovelace-1815").sign_in()
+
+
+def test_a_name_that_is_not_there(one: Fleet) -> None:
+    done = one.appliance("users", "remove", "nobody-of-ours")
+    assert done.code == 1
+    assert "there is no 'nobody-of-ours'" in done.out
+
+
+def test_a_changed_host_key_stops_the_host(one: Fleet) -> None:
+    guest = one.guests[0]
+    guest.run("rm /etc/ssh/ssh_host_*; ssh-keygen -qA; systemctl restart ssh")
+    try:
+        done = one.appliance("fleet", "status")
+        assert done.code == 1
+        assert "the host key" in done.out
+        added = one.appliance("fleet", "add", "sage-01", "127.0.0.1", "--port", str(guest.ssh))
+        assert added.code == 6
+        assert "is pinned" in added.err
+    finally:
+        told = subprocess.run(
+            ["ssh-keyscan", "-p", str(guest.ssh), "-t", "ed25519", "127.0.0.1"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        (one.inventory.parent / "scan").write_text(told)
+        shown = subprocess.run(
+            ["ssh-keygen", "-lf", one.inventory.parent / "scan"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()[1]
+        key = str(guest.base.key)
+        words = ("--port", str(guest.ssh), "-i", key, "--url", f"http://127.0.0.1:{guest.web}")
+        again = one.appliance(
+            "fleet", "add", "sage-01", "127.0.0.1", *words, "--fingerprint", shown
+        )
+        assert again.code == 0, again
+    assert one.appliance("fleet", "status").code == 0

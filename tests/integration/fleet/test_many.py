@@ -1,0 +1,63 @@
+"""Five appliances at once."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from guests import Base, Fleet, fleet
+
+from provision.machine import keys
+
+Pack = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def five(shared: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with fleet(shared, tmp_path_factory.mktemp("five"), 5) as running:
+        yield running
+
+
+def renew(five: Fleet, version: str, file: Path, *options: str) -> tuple[int, dict[str, str]]:
+    done = five.appliance(
+        *("upgrade", "sage", "--to", version, "--package", str(file), "--json", *options)
+    )
+    return done.code, {row["host"]: row["result"] for row in json.loads(done.out)["hosts"]}
+
+
+def test_a_failing_canary_spares_the_others(five: Fleet, package: Pack) -> None:
+    code, results = renew(five, "1.1", package("1.1", right=False), "--canary", "1")
+    assert code == 1
+    assert list(results.values()) == ["failed"] + ["skipped"] * 4
+    assert [guest.sage() for guest in five.guests] == ["1.0"] * 5
+
+
+def test_plain_ansible_reads_the_inventory(five: Fleet) -> None:
+    argv = [sys.executable, "-m", "ansible", "adhoc", "-i", str(five.inventory)]
+    told = subprocess.run(
+        [*argv, "sage-02", "-m", "ansible.builtin.command", "-a", "id -un"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "root" in told.stdout, told
+
+
+def test_one_that_fails_holds_up_nobody_and_a_run_goes_on(five: Fleet, package: Pack) -> None:
+    file = package("1.2")
+    known = five.inventory.parent / "known_hosts"
+    kept = known.read_text()
+    name = f"[127.0.0.1]:{five.guests[2].ssh} "
+    lines = kept.splitlines(keepends=True)
+    other = keys.generate(five.inventory.parent / "another", comment="").strip() + "\n"
+    known.write_text("".join(name + other if line.startswith(name) else line for line in lines))
+    code, results = renew(five, "1.2", file)
+    known.write_text(kept)
+    assert code == 6
+    assert [name for name, result in results.items() if result != "ok"] == ["sage-03"]
+    assert [guest.sage() for guest in five.guests] == ["1.2", "1.2", "1.0", "1.2", "1.2"]
+    code, results = renew(five, "1.2", file, "--resume")
+    assert (code, set(results.values())) == (0, {"ok"})
+    assert five.guests[2].sage() == "1.2"

@@ -1,0 +1,170 @@
+"""Whatever breaks off a renewal: the old Sage serves, and the next run finishes."""
+
+import functools
+import hashlib
+import itertools
+import json
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from guests import Fleet, Outcome
+
+PATIENCE = 10  # seconds until an unconfirmed switch goes back
+Pack = Callable[..., Path]
+slow = functools.partial(pytest.param, marks=pytest.mark.slow)
+_numbers = itertools.count(2)
+
+
+@pytest.fixture
+def version() -> str:
+    return f"1.{next(_numbers)}"
+
+
+def renew(fleet: Fleet, version: str, file: Path, **options: Any) -> Outcome:
+    return fleet.appliance(
+        *("upgrade", "sage", "--to", version, "--package", str(file), "--json"),
+        *("--patience", str(PATIENCE)),
+        **options,
+    )
+
+
+def serves(fleet: Fleet, version: str, patience: float = 4 * PATIENCE) -> None:
+    """The version serves; a switch that nobody confirmed has that long to go back."""
+    deadline = time.monotonic() + patience
+    while (now := fleet.guests[0].sage()) != version:
+        assert time.monotonic() < deadline, f"{now} serves, not {version}"
+        time.sleep(0.5)
+
+
+@pytest.mark.parametrize("step", ["transfer", slow("unpack"), slow("prove"), "switch", "health"])
+def test_the_host_is_killed(one: Fleet, package: Pack, version: str, step: str) -> None:
+    before, file = one.guests[0].sage(), package(version, ballast=20 << 20)
+    killed = renew(one, version, file, kill=(f"running {step}", signal.SIGKILL))
+    assert killed.code == -signal.SIGKILL, killed
+    time.sleep(1)  # into the step
+    serves(one, before)
+    done = renew(one, version, file)
+    assert done.code == 0, done
+    serves(one, version)
+
+
+@pytest.mark.parametrize("step", [slow("unpack"), "switch", "health"])
+def test_the_guest_loses_power(one: Fleet, package: Pack, version: str, step: str) -> None:
+    guest = one.guests[0]
+    before, file = guest.sage(), package(version, ballast=1 << 20)
+    guest.run("mkdir -p /home/students/emmy && echo noether > /home/students/emmy/work; sync")
+    killed = renew(one, version, file, kill=(f"running {step}", signal.SIGKILL))
+    assert killed.code == -signal.SIGKILL, killed
+    guest.cut()
+    guest.start(one.inventory)
+    guest.wait()
+    serves(one, before)
+    assert guest.run("cat /home/students/emmy/work") == "noether\n"
+    done = renew(one, version, file)
+    assert done.code == 0, done
+    serves(one, version)
+
+
+@pytest.mark.parametrize("fault", ["right", "starts"])
+def test_a_bad_version_goes_back(one: Fleet, package: Pack, version: str, fault: str) -> None:
+    before = one.guests[0].sage()
+    done = renew(one, version, package(version, **{fault: False}))
+    row = json.loads(done.out)["hosts"][0]
+    assert (done.code, row["result"], row["step"]) == (1, "failed", "prove")
+    assert f"{before} serves" in row["detail"]
+    serves(one, before)
+    assert version not in one.guests[0].run("ls /opt")
+
+
+def test_an_unhealthy_notebook_goes_back(one: Fleet, package: Pack, version: str) -> None:
+    """What the new version does to the notebook shows only once it is current."""
+    guest, before = one.guests[0], one.guests[0].sage()
+    # Stands for a hub that dies of the new version: stopped as soon as the link has changed.
+    guest.run(
+        "systemd-run --unit=saboteur sh -c"
+        f' \'until [ "$(readlink /opt/sage-current)" = /opt/sage-{version} ];'
+        " do sleep 0.05; done; systemctl stop notebook'"
+    )
+    done = renew(one, version, package(version))
+    row = json.loads(done.out)["hosts"][0]
+    guest.run("systemctl start notebook")
+    guest.wait()
+    assert (done.code, row["step"]) == (1, "health"), done
+    assert "not running: notebook" in row["detail"]
+    serves(one, before)
+
+
+def test_a_broken_transfer_goes_on(one: Fleet, package: Pack, version: str) -> None:
+    file = package(version, ballast=4 << 20)
+    digest, size = hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size
+    _arrived(one, digest, file.read_bytes()[: size // 2])
+    done = renew(one, version, file)
+    assert done.code == 0, done
+    assert json.loads(done.out)["hosts"][0]["facts"]["sent"] == size - size // 2
+    serves(one, version)
+
+
+def test_a_damaged_transfer_is_sent_again(one: Fleet, package: Pack, version: str) -> None:
+    file = package(version, ballast=1 << 20)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    _arrived(one, digest, b"\0" * (1 << 20))
+    done = renew(one, version, file)
+    assert done.code == 0, done
+    serves(one, version)
+
+
+def test_a_wrong_checksum_touches_no_host(one: Fleet, package: Pack, version: str) -> None:
+    done = one.appliance(
+        *("upgrade", "sage", "--to", version, "--package", str(package(version))),
+        *("--sha256", "0" * 64),
+    )
+    assert done.code == 2
+    assert "has sha256" in done.err
+
+
+def test_a_full_disk(one: Fleet, package: Pack, version: str) -> None:
+    guest, before = one.guests[0], one.guests[0].sage()
+    incoming = "/var/lib/appliance/sage/incoming"
+    guest.run(f"mkdir -p {incoming}; mount -t tmpfs -o size=1m,mode=1777 tmpfs {incoming}")
+    done = renew(one, version, package(version, ballast=4 << 20))
+    guest.run(f"umount -l {incoming}")
+    assert done.code == 1, done
+    assert json.loads(done.out)["hosts"][0]["step"] == "transfer"
+    serves(one, before)
+
+
+def test_running_kernels_keep_their_sage_and_old_versions_are_pruned(
+    one: Fleet, package: Pack, version: str
+) -> None:
+    guest, before = one.guests[0], one.guests[0].sage()
+    begun = (
+        "import os, time\n"
+        "while not os.path.exists('/run/bell'): time.sleep(0.1)\n"
+        "import sage.all; print(sage.all.VERSION)"
+    )
+    argv = shlex.join([f"/opt/sage-{before}/bin/python", "-c", begun])
+    guest.run(f"systemd-run --unit=student -p StandardOutput=file:/run/said {argv}")
+    done = one.appliance(
+        *("upgrade", "sage", "--to", version, "--package", str(package(version))),
+        *("--keep", "0"),
+    )
+    assert done.code == 0, done
+    left = guest.run("ls -d /opt/sage-*").split()
+    assert left == [f"/opt/sage-{before}", f"/opt/sage-{version}", "/opt/sage-current"]
+    guest.run("touch /run/bell; until [ -s /run/said ]; do sleep 0.1; done", timeout=20)
+    assert guest.run("cat /run/said") == f"{before}\n"
+
+
+def _arrived(one: Fleet, digest: str, content: bytes) -> None:
+    from provision.machine.ssh import execute
+
+    place = "/var/lib/appliance/sage/incoming"
+    root = one.guests[0].root
+    assert root is not None
+    one.guests[0].run(f"mkdir -p {place}; chown sageadm {place}")
+    execute(root, f"cat > {place}/{digest}; chown sageadm {place}/{digest}", stdin=content)
