@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.errors import GuestError
+from provision.fleet.classroom import tell_students
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
 from provision.fleet.remote import Remote, StepError, reached
@@ -21,6 +22,10 @@ from provision.machine.ssh import NoAnswerError
 
 PROGRAM = "renew_sage"
 INCOMING = "/var/lib/appliance/sage/incoming"
+NOTICE = (
+    "Sage is about to be renewed. Please save your work and sign out: File, Hub Control Panel,"
+    " Stop My Server. Your files stay."
+)
 LEAST_MEMORY = 512 << 20  # bytes that a proof wants beside the sessions
 ROOM = 256 << 20
 TRIES = 3
@@ -103,7 +108,7 @@ def upgrade_sage(
             tell("prove", "")
             remote.program(PROGRAM, "prove", version)
             if options.drain is not None:
-                _drain(remote, options.drain, tell)
+                _drain(host, inventory, remote, options.drain, tell)
             tell("switch", "")
             remote.program(PROGRAM, "switch", version, str(options.patience))
             tell("health", "")
@@ -200,9 +205,11 @@ def _transfer(host: Host, inventory: Inventory, package: Package, tell: Tell) ->
     raise NotReadyError("the package does not arrive whole: nothing was changed")
 
 
-def _drain(remote: Remote, patience: float, tell: Tell) -> None:
-    """Wait until nobody has a session."""
+def _drain(host: Host, inventory: Inventory, remote: Remote, patience: float, tell: Tell) -> None:
+    """Tell the students, then wait until nobody has a session."""
     deadline = time.monotonic() + patience
+    if remote.program(PROGRAM, "look", timeout=60)["sessions"]:
+        tell_students(host, inventory, NOTICE, tell)
     while students := remote.program(PROGRAM, "look", timeout=60)["sessions"]:
         tell("drain", f"{len(students)} sessions")
         if time.monotonic() > deadline:

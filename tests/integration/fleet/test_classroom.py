@@ -57,6 +57,28 @@ def test_a_student_comes_and_goes(one: Fleet, call: Call, url: str) -> None:
     assert "MESSAGE" in one.guests[0].run("ls /home/students/emmy")
 
 
+def test_an_upgrade_waits_for_sessions(
+    one: Fleet, url: str, call: Call, package: Callable[..., Path]
+) -> None:
+    guest, file = one.guests[0], package("1.1")
+    words = ("upgrade", "sage", "--to", "1.1", "--package", str(file), "--drain", "1", "--json")
+    password = call("users", "add", "sofya")["passwords"]["sofya"]
+    sofya = Student(url, "sofya", password).sign_in().start()
+    kernel = sofya.kernel("sagemath")
+    assert "7 * 13" in kernel.run("factor(91)")
+    done = one.appliance(*words)
+    assert done.code == 1
+    assert "1 sessions are still open" in done.out
+    assert guest.sage() == "1.0"
+    assert "about to be renewed" in kernel.run("print(open('MESSAGE FROM THE TEACHER.txt').read())")
+    done = one.appliance(*(word for word in words if word not in ("--drain", "1")))
+    assert done.code == 0, done
+    assert guest.sage() == "1.1"
+    assert kernel.run("print(VERSION)") == "1.0\n"  # it keeps the Sage that it began with
+    assert sofya.kernel("sagemath").run("print(VERSION)") == "1.1\n"
+    sofya.stop()
+
+
 def test_a_class_from_a_file(call: Call, url: str, tmp_path: Path) -> None:
     file = tmp_path / "class.csv"
     file.write_text("ada,lovelace-1815\nalan,turing-1912\n")
