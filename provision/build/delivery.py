@@ -7,6 +7,7 @@ from typing import Any
 import platformdirs
 
 from provision.build import places
+from provision.build.description import how_to_reach
 from provision.build.inputs import Request
 from provision.config import Config
 from provision.errors import HostNotReadyError
@@ -86,7 +87,7 @@ def appliance(request: Request) -> OvaAppliance:
         epoch=request.release.epoch,
         cpus=config.cpus,
         memory=config.memory,
-        description=how_to_reach(request),
+        description=how_to_reach(config),
         os_type="Ubuntu_64" if config.distribution == "ubuntu" else "Debian_64",
         forwards=[
             Forward(
@@ -98,16 +99,3 @@ def appliance(request: Request) -> OvaAppliance:
             for name, forward in config.network.forwards.items()
         ],
     )
-
-
-def how_to_reach(request: Request) -> str:
-    """A few lines for people: ports, account, where the notebook is."""
-    config = request.config
-    lines = [f"{config.name} {config.version}: a multi-user Sage notebook server."]
-    for name, forward in config.network.forwards.items():
-        where = "every address of the host" if forward.public else "the host itself"
-        lines.append(f"{name}: port {forward.host} of {where} leads to port {forward.guest}.")
-    if "ssh" in config.network.forwards:
-        port = config.network.forwards["ssh"].host
-        lines.append(f"Sign in with the admin's key: ssh -p {port} {config.admin.user}@localhost")
-    return "\n".join(lines)

@@ -45,7 +45,7 @@ def command(
     that is missing. `appliance plan` tells which.
     """
     from provision.build import build as builder
-    from provision.build.delivery import how_to_reach
+    from provision.build.description import how_to_reach
     from provision.machine.containment import contain
 
     contain()
@@ -77,4 +77,4 @@ def command(
     click.echo(f"size    {built.size / 2**20:.0f} MiB")
     click.echo(f"sha256  {built.sha256}")
     click.echo(f"import  VBoxManage import {built.ova}   (or: appliance up)")
-    click.echo(how_to_reach(wanted))
+    click.echo(how_to_reach(config))
