@@ -73,3 +73,17 @@ def test_the_password_is_nobody_elses(one: Fleet, call: Call) -> None:
     assert one.guests[0].run("stat -c %a /etc/appliance/backup.json") == "600\n"
     assert secret not in one.guests[0].run("journalctl --no-pager")
     assert one.guests[0].run("systemctl is-enabled appliance-backup.timer") == "enabled\n"
+
+
+def test_everything_after_a_loss(one: Fleet, call: Call) -> None:
+    guest = one.guests[0]
+    call("users", "add", "ada")
+    call("backup", "run")
+    call("users", "remove", "ada")
+    guest.run(f"rm -r {FILES}/emmy")
+    call("restore", "sage-01", "--all")
+    guest.wait()
+    assert guest.run(f"cat {FILES}/emmy/ring/ideal") == "noether\n"
+    assert "ada" in call("users", "list")["users"]
+    assert guest.run("stat -c '%U %a' /var/lib/notebook/accounts.json") == "sageadm 600\n"
+    assert call("sessions", "list")["sessions"] == []  # the hub runs on what came back

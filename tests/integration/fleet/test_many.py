@@ -45,6 +45,33 @@ def test_plain_ansible_reads_the_inventory(five: Fleet) -> None:
     assert "root" in told.stdout, told
 
 
+def test_hosts_of_another_inventory_are_added(five: Fleet, tmp_path: Path) -> None:
+    host = five.guests[3].host
+    source = tmp_path / "hosts.ini"
+    source.write_text(
+        f"[lab]\nlab-1 ansible_host=127.0.0.1 ansible_port={host.port} ansible_user={host.user}"
+        f" ansible_ssh_private_key_file={host.key} appliance_tags=blue\n"
+    )
+    ours = ("--inventory", str(tmp_path / "fleet.yml"))
+    refused = five.appliance("fleet", "add", "--from", str(source), *ours)
+    assert (refused.code, "--fingerprint SHA256:" in refused.err) == (2, True)
+    fingerprint = refused.err.split("--fingerprint ")[1].split()[0]
+    wrong = five.appliance(
+        "fleet", "add", "--from", str(source), "--fingerprint", "SHA256:x", *ours
+    )
+    assert (wrong.code, "not SHA256:x" in wrong.err) == (2, True)
+    added = five.appliance(
+        "fleet", "add", "--from", str(source), "--fingerprint", fingerprint, *ours
+    )
+    assert added.code == 0, added
+    told = json.loads(five.appliance("fleet", "list", "blue", "--json", *ours).out)
+    assert [(row["name"], row["groups"]) for row in told] == [("lab-1", ["lab"])]
+    assert told[0]["fingerprint"] == fingerprint
+    assert five.appliance("users", "list", "--on", "lab", *ours).code == 0
+    assert five.appliance("fleet", "remove", "lab-1", *ours).code == 0
+    assert five.appliance("fleet", "list", "--json", *ours).out == "[]\n"
+
+
 def test_one_that_fails_holds_up_nobody_and_a_run_goes_on(five: Fleet, package: Pack) -> None:
     file = package("1.2")
     known = five.inventory.parent / "known_hosts"
