@@ -1,0 +1,152 @@
+"""From a package mirror to a root disk: ours, mkosi, vmdb2's way; one package set, one run.
+
+The others run as Debian 13 has them, in a root of their own. vmdb2 itself needs kpartx, and so a
+kernel with device-mapper, which many build hosts lack: its steps (debootstrap, apt, mke2fs) are
+run in its place, without partitions or boot loader, which is in its favour. mkosi makes no boot
+loader either. All caches of packages are warm; each works in memory.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.build.build import request
+from provision.build.inputs import Request
+from provision.config import Config
+from provision.jeos import disk
+from provision.jeos.base import TMPFS, build_base
+from provision.jeos.layers import private_mounts
+from provision.process import run
+
+pytestmark = pytest.mark.timeout(3600)
+TOOLS = (
+    *("mkosi", "debootstrap", "systemd-repart", "e2fsprogs", "fdisk", "cpio", "zstd", "xz-utils"),
+    *("ca-certificates", "debian-archive-keyring", "systemd", "udev", "kmod", "uidmap"),
+)
+ROUNDS = 2
+
+
+@pytest.fixture(scope="module")
+def wanted() -> Request:
+    return request(Config())
+
+
+@pytest.fixture(scope="module")
+def others(wanted: Request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A Debian 13 with mkosi and debootstrap, our mirror, and memory to work in."""
+    private_mounts()
+    root = tmp_path_factory.mktemp("others") / "root"
+    run(
+        ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory",
+         f"--include={','.join(TOOLS)}", "trixie", str(root), wanted.sources[0].line()]
+    )  # fmt: skip
+    run(["mount", "--bind", str(root), str(root)])
+    run(["mount", "-t", "proc", "proc", str(root / "proc")])
+    run(["mount", "--rbind", "/sys", str(root / "sys")])
+    run(["mount", "--rbind", "/dev", str(root / "dev")])
+    shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+    work = root / "var/tmp"
+    run(["mount", "-t", "tmpfs", "-o", "size=8g", "tmpfs", str(work)])
+    yield root
+    run(["umount", "--recursive", "--lazy", str(root)])
+
+
+def _inside(root: Path, *argv: str) -> None:
+    env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR": "/var/tmp", "HOME": "/root",
+           "DEBIAN_FRONTEND": "noninteractive"}  # fmt: skip
+    done = subprocess.run(
+        ["chroot", str(root), *argv], capture_output=True, text=True, env=env, check=False
+    )
+    assert done.returncode == 0, f"{argv}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+
+def _ours(wanted: Request, work: Path) -> Callable[[], None]:
+    def build() -> None:
+        tree, archive = work / "tree", work / "base.tar"
+        shutil.rmtree(tree, ignore_errors=True)
+        tree.mkdir()
+        build_base(wanted.base, archive, downloads=work / "downloads")
+        run(["tar", "-xf", str(archive), "-C", str(tree), "--numeric-owner", "--xattrs"])
+        archive.unlink()
+        (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
+        root = wanted.file_systems[0]
+        (tree / "boot/grub/grub.cfg").write_text(disk.grub_config(root))
+        disk.make_disk(root, tree, work / "root.raw", tools=tree, epoch=wanted.release.epoch)
+
+    return build
+
+
+def _mkosi(wanted: Request, root: Path) -> Callable[[], None]:
+    place = root / "root/mkosi"
+    (place / "repart").mkdir(parents=True)
+    (place / "repart/10-root.conf").write_text(
+        "[Partition]\nType=root\nFormat=ext4\nCopyFiles=/\nMinimize=off\nSizeMinBytes=12G\n"
+    )
+    (place / "mkosi.conf").write_text(
+        "[Distribution]\nDistribution=debian\nRelease=trixie\n"
+        f"LocalMirror={wanted.sources[0].uri}\n"  # that one only: no debug symbols' archive
+        "[Output]\nFormat=disk\nRepartDirectories=repart\n"
+        "[Content]\nBootable=no\nWithDocs=no\n"
+        "Packages=" + ",".join(wanted.base.packages) + "\n"
+        "[Build]\nWorkspaceDirectory=/var/tmp\nPackageCacheDirectory=/root/mkosi/cache\n"
+        "WithNetwork=yes\n"
+    )
+    (place / "cache").mkdir()
+    return lambda: _inside(root, "mkosi", "--directory", "/root/mkosi", "--force", "build")
+
+
+def _debootstrap(wanted: Request, root: Path) -> Callable[[], None]:
+    source, *_ = wanted.sources
+    script = f"""
+        set -eu
+        rm -rf /var/tmp/tree; mkdir -p /root/debs /root/archives
+        debootstrap --variant=minbase --cache-dir=/root/debs \
+            {source.suite} /var/tmp/tree {source.uri}
+        cp -a /root/archives/. /var/tmp/tree/var/cache/apt/archives/
+        mount -t proc proc /var/tmp/tree/proc
+        trap 'umount /var/tmp/tree/proc' EXIT
+        chroot /var/tmp/tree apt-get update -q
+        chroot /var/tmp/tree apt-get install -q -y --no-install-recommends \
+            {" ".join(wanted.base.packages)}
+        cp -au /var/tmp/tree/var/cache/apt/archives/. /root/archives/
+        rm -f /var/tmp/tree/var/cache/apt/archives/*.deb
+        umount /var/tmp/tree/proc; trap - EXIT
+        rm -f /root/disk.raw; truncate -s 12G /root/disk.raw
+        mke2fs -q -t ext4 -d /var/tmp/tree /root/disk.raw
+        rm -rf /var/tmp/tree
+    """
+    return lambda: _inside(root, "bash", "-c", script)
+
+
+def test_base(wanted: Request, others: Path) -> None:
+    work = TMPFS / f"bench-base-{os.getpid()}"
+    work.mkdir()
+    ways = {
+        "ours": _ours(wanted, work),
+        "mkosi": _mkosi(wanted, others),
+        "debootstrap, apt, mke2fs": _debootstrap(wanted, others),
+    }
+    times: dict[str, float] = {}
+    try:
+        for way in ways.values():  # fills the caches
+            way()
+        for _ in range(ROUNDS):
+            for name, way in ways.items():
+                begun = time.monotonic()
+                way()
+                took = time.monotonic() - begun
+                times[name] = min(times.get(name, took), took)
+    finally:
+        shutil.rmtree(work)
+    ratio = times["ours"] / min(took for name, took in times.items() if name != "ours")
+    print()
+    for name, took in times.items():
+        print(f"| {name} | {took:.1f} s |")
+    print(json.dumps({**times, "ratio": ratio}))
+    assert ratio <= 0.55
