@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from provision import temporary
+from provision import locks, temporary
 from provision.build import places
 from provision.build.artefacts import LAYER, SBOM, whole
 from provision.build.cache import Cache
@@ -268,6 +268,8 @@ def _recall(path: Path) -> dict[str, Any]:
 
 
 def _remember(path: Path, values: Mapping[str, Any]) -> None:
+    """Add to what is kept in a file; another build of the same appliance may be doing so too."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({**_recall(path), **values}, indent=1, sort_keys=True))
-    part.replace(path)
+    with locks.held(path.with_suffix(".lock"), wait=True):
+        part.write_text(json.dumps({**_recall(path), **values}, indent=1, sort_keys=True))
+        part.replace(path)
