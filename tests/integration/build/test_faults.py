@@ -82,7 +82,7 @@ def tampering_mirror() -> Iterator[Callable[[str], str]]:
 def test_a_mirror_that_was_tampered_with(
     shell, tampering_mirror: Callable[[str], str], ending: str, told: str
 ) -> None:
-    for package in (shell.cache / "packages").glob("*.deb"):
+    for package in (shell.cache / "packages").rglob("*.deb"):
         package.unlink()
     outcome = shell.build("--set", f"mirror={tampering_mirror(ending)}")
     assert outcome.code == 4, outcome.err
