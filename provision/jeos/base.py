@@ -4,7 +4,7 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from provision.jeos.archive import Source
 from provision.process import CommandFailedError, require, run
 
 SKELETON = Path(__file__).with_name("skeleton")
+INITRAMFS = Path(__file__).with_name("initramfs.sh")
 KERNELS = {"debian": "linux-image-amd64", "ubuntu": "linux-image-generic"}
 # What a guest needs to boot and to be provisioned over SSH, and not one package more.
 PACKAGES = (
@@ -30,6 +31,20 @@ PACKAGES = (
     "udev",
     "zstd",
 )
+# Drivers of hardware that no virtual machine has: half of a kernel's package. dpkg leaves them out
+# of each later kernel as well.
+NO_SUCH_HARDWARE = (
+    *("sound", "net/bluetooth", "net/can", "net/mac80211", "net/nfc", "net/wireless"),
+    *("drivers/accel", "drivers/atm", "drivers/bluetooth", "drivers/comedi", "drivers/firewire"),
+    *("drivers/gpu/drm/amd", "drivers/gpu/drm/i915", "drivers/gpu/drm/nouveau"),
+    *("drivers/gpu/drm/radeon", "drivers/gpu/drm/xe", "drivers/hwmon", "drivers/iio"),
+    *("drivers/infiniband", "drivers/isdn", "drivers/media", "drivers/mmc", "drivers/mtd"),
+    *("drivers/net/can", "drivers/net/ethernet", "drivers/net/usb", "drivers/net/wireless"),
+    *("drivers/net/wwan", "drivers/scsi/bfa", "drivers/scsi/lpfc", "drivers/scsi/qla2xxx"),
+    *("drivers/scsi/qla4xxx", "drivers/soundwire", "drivers/staging", "drivers/thunderbolt"),
+    "drivers/w1",
+)
+EMULATED_CARDS = ("amd", "dec", "intel/e1000", "intel/e1000e", "realtek")
 TMPFS = Path("/dev/shm")  # noqa: S108 (a kernel file system, not a file name in /tmp)
 TMPFS_BYTES = 3 << 30
 
@@ -92,10 +107,12 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         "--dpkgopt=path-include=/usr/share/doc/*/copyright",
         "--dpkgopt=path-exclude=/usr/share/info/*",
         "--dpkgopt=path-exclude=/usr/share/lintian/*",
+        *(f"--dpkgopt={rule}" for rule in _modules()),
         *("--skip=download/empty", "--skip=essential/unlink"),
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
         f"--setup-hook={kept.put}",
         f"--essential-hook=tar-in {_quoted(skeleton)} /",
+        f'--customize-hook=sh {_quoted(INITRAMFS)} "$1"',
         f"--customize-hook={kept.keep}",
         '--customize-hook=rm -rf "$1"/etc/ssh/ssh_host_*_key* "$1"/etc/resolv.conf'
         ' "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/dbus/machine-id',
@@ -109,14 +126,18 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     scratch = temporary.make(_scratch(target.parent))
 
     def keep(line: str) -> None:
-        if line.startswith(("E: ", "Err:", "tar: ", "dpkg: error")):
+        if line.startswith(("E: ", "Err:", "cp: ", "tar: ", "dpkg: error")):
             complaints.append(line)
 
     try:
         run(
             argv,
             stdin=lines.encode(),
-            env={"SOURCE_DATE_EPOCH": str(spec.epoch), "TMPDIR": str(scratch)},
+            env={
+                "SOURCE_DATE_EPOCH": str(spec.epoch),
+                "TMPDIR": str(scratch),
+                "INITRD": "No",
+            },
             on_line=keep,
         )
     except CommandFailedError as error:
@@ -127,6 +148,15 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     finally:
         skeleton.unlink(missing_ok=True)
         temporary.remove(scratch)
+
+
+def _modules() -> Iterator[str]:
+    """Rules for dpkg: which of a kernel's modules are unpacked."""
+    kernel = "/*lib/modules/*/kernel"
+    for directory in NO_SUCH_HARDWARE:
+        yield f"path-exclude={kernel}/{directory}/*"
+    for card in EMULATED_CARDS:
+        yield f"path-include={kernel}/drivers/net/ethernet/{card}/*"
 
 
 @dataclass(frozen=True)
