@@ -86,7 +86,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
                 "epoch": request.release.epoch,
                 "sources": [source.line("-") for source in request.sources],
                 "packages": list(request.base.packages),
-                "code": code(jeos, "base.py", "skeleton"),
+                "code": code(jeos, "base.py", "initramfs.sh", "skeleton"),
                 **_image(config),
             },
         ),
