@@ -297,11 +297,15 @@ def report() -> dict[str, Any]:
     """Whether the nightly letter reaches the administrator, and what is in it."""
     box = Path(f"/var/mail/{ASKED['admin']}")
     before = box.stat().st_size if box.exists() else 0
+
+    def letters() -> str:
+        return box.read_bytes()[before:].decode(errors="replace") if box.exists() else ""
+
     status = subprocess.run(
         ["systemctl", "start", "notebook-report.service"], check=False
     ).returncode
-    until(lambda: box.exists() and box.stat().st_size > before, 30)
-    text = box.read_text(errors="replace")[before:] if box.exists() else ""
+    until(lambda: "Wrong passwords" in letters(), 60)  # others' letters may come before
+    text = letters()
     timer = told("systemctl", "is-active", "notebook-report.timer").strip()
     return {"status": status, "letter": text[:8000], "timer": timer}
 
