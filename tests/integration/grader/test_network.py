@@ -117,7 +117,7 @@ def test_a_service_without_a_proxy_gives_none(service: tuple[Grader, Start]) -> 
 
 
 def test_a_door_ends_with_its_box(grader: Start, proxy: Proxy) -> None:
-    service = grader(proxy=proxy.address, limits={"clock": 2.0})
+    service = grader(proxy=proxy.address, limits={"clock": 8.0})
     hold = (
         "import os, socket, time\n"
         "held = [socket.create_connection(('127.0.0.1', 3128)) for _ in range(100)]\n"
@@ -131,8 +131,10 @@ def test_a_door_ends_with_its_box(grader: Start, proxy: Proxy) -> None:
     before = descriptors(pid)
     assert service.client.result(python(hold))["status"] == "timeout"
     assert service.client.result(python(FETCH.format("large")))["stdout"] == "b'xxxxxxxxx'\n"
-    assert descriptors(pid) == before
-    assert [line for line in service.processes() if "sandbox.gate" not in line] == []
+    deadline = time.monotonic() + 5
+    while descriptors(pid) != before or len(service.processes()) > 1:
+        assert time.monotonic() < deadline, service.processes()
+        time.sleep(0.05)
 
 
 def test_two_boxes_have_a_door_each(grader: Start, proxy: Proxy) -> None:
