@@ -94,7 +94,13 @@ def test_a_mirror_that_was_tampered_with(
 ROOM = {"base": 60 * MIB, "packages": 60 * MIB, "configure": 0, "seal": 0, "disks": 80 * MIB}
 
 
-@pytest.mark.parametrize("stage", ROOM)
+GUESTS = ("packages", "configure")  # minutes each
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [pytest.param(s, marks=[pytest.mark.slow] if s in GUESTS else []) for s in ROOM],
+)
 def test_the_disk_fills_up(
     shell, built: Built, small_disk: Callable[..., Path], stage: str
 ) -> None:
