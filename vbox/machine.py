@@ -308,11 +308,18 @@ def wait_for(
     """Wait until the machine is in one of ``states`` and nobody's session; False: not in time."""
     deadline = time.monotonic() + timeout
     while True:
-        seen = show(manage, machine.uuid)
-        if seen.state in states and not (states <= OFF and seen.properties.get("SessionName")):
-            return True
-        if time.monotonic() > deadline:
-            return False
+        try:
+            seen = show(manage, machine.uuid)
+        except NotFoundError:
+            raise
+        except VBoxError:  # while a session ends, neither it nor the machine may answer
+            if time.monotonic() > deadline:
+                raise
+        else:
+            if seen.state in states and not (states <= OFF and seen.properties.get("SessionName")):
+                return True
+            if time.monotonic() > deadline:
+                return False
         time.sleep(POLL_SECONDS)
 
 

@@ -40,8 +40,8 @@ def test_version(manage: VBoxManage) -> None:
 def test_results_come_without_progress(manage: VBoxManage, tmp_path: Path) -> None:
     percents: list[float] = []
     out = manage.run(
-        "createmedium", "disk", "--filename", str(tmp_path / "a.vdi"), "--size", "8",
-        on_progress=percents.append,
+        "createmedium", "disk", "--filename", str(tmp_path / "a.vdi"), "--size", "64",
+        "--variant", "Fixed", on_progress=percents.append,
     )  # fmt: skip
     assert out.startswith("Medium created. UUID: ")
     assert "%" not in out
