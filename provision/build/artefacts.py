@@ -1,10 +1,13 @@
 """What a finished stage leaves in its cache entry, by name."""
 
 from pathlib import Path
+from typing import Any
 
 LAYER = "root"  # the directory that holds the stage's layer of the root file system
 SBOM = "sbom.cdx.json"
 _WHOLE = "whole"
+
+Product = dict[str, Any]  # what is told of a result that is handed to the user
 
 
 def mark_whole(entry: Path) -> None:

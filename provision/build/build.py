@@ -12,7 +12,7 @@ from typing import Any
 
 from provision import locks, temporary
 from provision.build import places
-from provision.build.artefacts import LAYER, SBOM, whole
+from provision.build.artefacts import LAYER, SBOM, Product, whole
 from provision.build.cache import Cache
 from provision.build.inputs import Request, stage_inputs
 from provision.build.plan import STAGES, Step, plan
@@ -28,8 +28,6 @@ HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
 FULL_BYTES = 64 << 20  # no stage of ours succeeds with less
 MONTH_SECONDS = 30 * 24 * 3600
 LAYERED = STAGES[: STAGES.index("vm")]  # the stages whose results the cache keeps
-
-Product = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 
 from provision.build import places
+from provision.build.artefacts import Product
 from provision.build.description import how_to_reach
 from provision.build.inputs import Request
 from provision.config import Config
@@ -15,8 +15,6 @@ from provision.machine.virtualbox import VirtualBoxMachine, manage
 from provision.ova.model import Forward, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
 from provision.progress import note
-
-Product = dict[str, Any]
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = ""

@@ -20,6 +20,9 @@ PARTIAL = 6
 NONE = 1
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+on = click.option(
+    "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
+)
 
 
 def with_inventory(verb: Verb) -> Verb:

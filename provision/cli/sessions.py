@@ -4,14 +4,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._fleet import as_json, ask_each, with_inventory
+from provision.cli._fleet import as_json, ask_each, on, with_inventory
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Inventory
-
-on = click.option(
-    "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
-)
 
 
 @click.group()

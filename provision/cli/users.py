@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._fleet import as_json, ask_each, with_inventory
+from provision.cli._fleet import as_json, ask_each, on, with_inventory
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Inventory
 
-on = click.option(
-    "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
-)
 by_stdin = click.option(
     "--password-stdin", is_flag=True, help="Read the password. Default: make one, and show it."
 )

@@ -14,7 +14,7 @@ import paramiko
 
 from provision.errors import GuestError, UsageError
 from provision.fleet.inventory import Host, Inventory
-from provision.machine.ssh import NoAnswerError, connect, execute
+from provision.machine.ssh import NoAnswerError, Result, connect, execute
 
 PATIENCE = 15.0
 BLOCK = 256 << 10
@@ -81,8 +81,7 @@ class Remote:
         Raises:
             GuestError: it failed, with its last words.
         """
-        words = argv if self.host.user == "root" else ("sudo", "-n", *argv)
-        done = execute(self.client, shlex.join(words), stdin=stdin, timeout=timeout)
+        done = self._as_root(argv, stdin, timeout)
         if done.status:
             told = done.stderr.strip() or done.stdout.strip() or "no word"
             raise GuestError(f"{argv[0]} ended with status {done.status}: {told[-600:]}")
@@ -99,9 +98,7 @@ class Remote:
             StepError: it refused, and said why.
             GuestError: it failed otherwise.
         """
-        path = self.place(name)
-        words = [path, *argv] if self.host.user == "root" else ["sudo", "-n", path, *argv]
-        done = execute(self.client, shlex.join(words), stdin=stdin, timeout=timeout)
+        done = self._as_root((self.place(name), *argv), stdin, timeout)
         try:
             answer = json.loads(done.stdout)
         except ValueError:
@@ -110,6 +107,10 @@ class Remote:
         if isinstance(answer, dict) and "error" in answer:
             raise StepError(answer["error"])
         return answer
+
+    def _as_root(self, argv: tuple[str, ...], stdin: bytes, timeout: float | None) -> Result:
+        words = argv if self.host.user == "root" else ("sudo", "-n", *argv)
+        return execute(self.client, shlex.join(words), stdin=stdin, timeout=timeout)
 
     def place(self, name: str) -> str:
         """Put one of our programs into the guest; returns its path there."""
