@@ -146,16 +146,19 @@ class NspawnMachine:
 
     def stop(self) -> None:
         """Power the guest off in order; after 20 s, end it. Safe to call at any time."""
-        process, self._process = self._process, None
-        if process is not None:
+        if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
-                for pid in _guest_inits(process.pid):
+                for pid in _guest_inits(self._process.pid):
                     os.kill(pid, POWER_OFF)
-            try:
-                process.wait(SHUTDOWN_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(SHUTDOWN_SECONDS)
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut the power, and clear away all but the layers. Safe to call at any time."""
+        process, self._process = self._process, None
+        if process is not None and process.poll() is None:
+            _end(process)
         if self._private is not None:
             temporary.remove(self._private)
             self._private = None
@@ -198,6 +201,22 @@ def _children(pid: int) -> list[int]:
         return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+
+
+def _end(supervisor: subprocess.Popen[bytes]) -> None:
+    """End the guest at once, and return when its mounts are gone too.
+
+    The first process of the namespace is killed, not the supervisor: only its end is waited for
+    by the kernel until all the others have left, and the next boot may take the same directories.
+    """
+    for first in _children(supervisor.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(first, signal.SIGKILL)
+    try:
+        supervisor.wait(SHUTDOWN_SECONDS)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()
+        supervisor.wait()
 
 
 def _guest_inits(supervisor: int) -> Iterator[int]:

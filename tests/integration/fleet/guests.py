@@ -148,9 +148,8 @@ class Guest:
 
     def cut(self) -> None:
         """Cut the power."""
-        assert self.machine is not None and self.machine._process is not None
-        self.machine._process.kill()
-        self.machine._process.wait()
+        assert self.machine is not None
+        self.machine.cut()
         self.stop()
 
     def stop(self) -> None:
