@@ -338,7 +338,9 @@ class _Run:
         if not data:
             return False
         if not self.ready and self.channels.on_first_output and descriptor == self.stdout:
+            before = time.monotonic()
             self.channels.on_first_output(self.first)
+            self.begun += time.monotonic() - before  # our time, not the command's
             self.ready = True
             data = data[1:]
         self.seen[descriptor] += len(data)

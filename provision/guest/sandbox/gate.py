@@ -33,6 +33,7 @@ TAP, TAP_ADDRESS, TAP_GUEST = "tap0", "10.0.2.1", "10.0.2.2"
 
 _CONNECTIONS = 64  # at a time, of one box
 _CHUNK = 1 << 16
+_PATIENCE = 30.0  # seconds for a door; a gate that takes longer hangs, and is started again
 _NS_GET_USERNS = 0xB701
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x1000_0000, 0x4000_0000
 _TUNSETIFF, _TUNSETPERSIST, _TUNSETOWNER = 0x400454CA, 0x400454CB, 0x400454CC
@@ -80,6 +81,7 @@ class Gate:
 
     def _start(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(_PATIENCE)
         with theirs:
             argv = [sys.executable, "-m", __name__, str(theirs.fileno())]
             argv += [self._proxy[0], str(self._proxy[1])]
@@ -116,12 +118,13 @@ class Gate:
     def stop(self) -> None:
         """End the gate's process."""
         self._control.close()
+        self._process.kill()
         self._process.wait()
 
     def _ask(self, request: dict[str, Any], descriptors: list[int]) -> None:
         with self._lock:
             answer = self._exchange(request, descriptors)
-            if not answer:  # someone killed it
+            if not answer:  # someone killed or stopped it
                 self.stop()
                 self._start()
                 answer = self._exchange(request, descriptors)
@@ -132,7 +135,7 @@ class Gate:
         try:
             socket.send_fds(self._control, [json.dumps(request).encode()], descriptors)
             return self._control.recv(4096).decode()
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, TimeoutError):
             return ""
 
 

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -27,8 +28,10 @@ from provision.cli import appliance
 from provision.guest.sandbox import image
 from vbox.portable import debian_mirror
 
-USER = 20_101  # nobody's number on any host; the service and its boxes run as this
+# Nobody's number on any host, and no other test run's: the service and its boxes run as this.
+USER = 1_000_000 + os.getpid()
 ROOT = Path(__file__).parents[3]
+_ROOTS = "appliance-sandbox-roots-"
 RECIPE = image.Recipe("python-c", ("gcc", "libc6-dev", "make", "python3"))
 
 
@@ -61,17 +64,19 @@ def build_image(recipe: image.Recipe, directory: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def images(squashfs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of root file systems that an engine sees; unpacked, for want of a mount."""
-    roots = Path("/var/tmp") / f"appliance-sandbox-roots-{os.getuid()}"
-    ready = roots / ".ready"
-    stamp = str(squashfs.stat().st_mtime_ns)
-    if not ready.exists() or ready.read_text() != stamp:
-        subprocess.run(["rm", "-rf", roots], check=True)
-        roots.mkdir(mode=0o755)
-        image.extract(squashfs, roots / RECIPE.name)
-        ready.write_text(stamp)
-    return roots
+def images(squashfs: Path) -> Iterator[Path]:
+    """The directory of root file systems that an engine sees; unpacked, for want of a mount.
+
+    It is this run's own: another would kill our boxes as leftovers of its service, or replace it.
+    """
+    for old in Path("/var/tmp").glob(f"{_ROOTS}*"):
+        if not Path("/proc", old.name.removeprefix(_ROOTS)).exists():
+            shutil.rmtree(old)
+    roots = Path("/var/tmp") / f"{_ROOTS}{os.getpid()}"
+    roots.mkdir(mode=0o755)
+    image.extract(squashfs, roots / RECIPE.name)
+    yield roots
+    shutil.rmtree(roots)
 
 
 def from_sid(package: str, place: Path) -> Path:
@@ -98,19 +103,19 @@ def from_sid(package: str, place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def uml(images: Path) -> dict[str, str]:
+def uml(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Debian's User-Mode Linux kernel and the image as a disk: the engine's settings."""
-    place = images.parent / f"{images.name}-uml"
-    kernel, disk = place / "tree/usr/bin/linux.uml", place / f"{RECIPE.name}.ext4"
-    place.mkdir(mode=0o755, exist_ok=True)
-    if not kernel.exists():
-        subprocess.run(
-            ["dpkg-deb", "-x", from_sid("user-mode-linux", place), place / "tree"], check=True
-        )
-    if not disk.exists() or disk.stat().st_mtime < (images / ".ready").stat().st_mtime:
-        disk.unlink(missing_ok=True)
-        image.to_ext4(images / RECIPE.name, disk, 700 << 20)
-    return {"uml_kernel": str(kernel), "uml_images": str(place)}
+    kept = cache().parent / "linux.uml"
+    if not kept.exists():
+        place = tmp_path_factory.mktemp("uml")
+        subprocess.run(["dpkg-deb", "-x", from_sid("user-mode-linux", place), place], check=True)
+        shutil.move(place / "usr/bin/linux.uml", kept)
+    # Beside the roots, where the service's user can reach them.
+    disks = images / ".uml"
+    disks.mkdir(mode=0o755)
+    kernel = Path(shutil.copy(kept, disks))
+    image.to_ext4(images / RECIPE.name, disks / f"{RECIPE.name}.ext4", 700 << 20)
+    return {"uml_kernel": str(kernel), "uml_images": str(disks)}
 
 
 @pytest.fixture
@@ -311,6 +316,10 @@ def grader(state: Path, images: Path) -> Iterator[Callable[..., Grader]]:
     yield start
     for one in running:
         one.stop(kill=True)
+    deadline = time.monotonic() + 30
+    while any(one.processes() for one in running):
+        assert time.monotonic() < deadline, [one.processes() for one in running]
+        time.sleep(0.02)
 
 
 @dataclass

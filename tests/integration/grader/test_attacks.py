@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.grader.conftest import Grader, python, script, task
+from tests.integration.grader.conftest import USER, Grader, python, script, task
 
 MIB = 1 << 20
 LIMITS = {
@@ -74,7 +74,7 @@ def host(request: pytest.FixtureRequest, images: Path) -> Iterator[Host]:
     state = Path("/var/tmp") / f"appliance-grader-attacks-{os.getpid()}-{request.param}"
     state.mkdir(mode=0o755)
     with contextlib.suppress(PermissionError):
-        os.chown(state, 20_101, 20_101)
+        os.chown(state, USER, USER)
     options: dict[str, Any] = {"instances": 2, "engine": request.param, "engines": [request.param]}
     limits = LIMITS
     if request.param == "uml":

@@ -13,7 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.grader.conftest import Grader, multipart, script
+from tests.integration.grader.conftest import USER, Grader, multipart, script
 
 SETTINGS = settings(
     max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
@@ -54,7 +54,7 @@ def service(images: Path) -> Iterator[Grader]:
     state = Path("/var/tmp") / f"appliance-grader-fuzz-{os.getpid()}"
     state.mkdir()
     if os.getuid() == 0:
-        os.chown(state, 20_101, 20_101)
+        os.chown(state, USER, USER)
     limits = {"clock": 3.0, "cpu": 2.0, "memory": 64 << 20, "disk": 16 << 20}
     running = Grader(state, images, {"queue": 1000, "per_client": 1000}, limits).start()
     yield running

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.grader.conftest import Grader, Inbox, multipart, script
+from tests.integration.grader.conftest import USER, Grader, Inbox, multipart, script
 
 Start = Callable[..., Grader]
 
@@ -194,7 +194,7 @@ def private(images: Path) -> Iterator[Grader]:
     state = Path("/var/tmp") / f"appliance-grader-private-{os.getpid()}"
     state.mkdir()
     if os.getuid() == 0:
-        os.chown(state, 20_101, 20_101)
+        os.chown(state, USER, USER)
     service = Grader(state, images, {"notify_allow": [], "notify_seconds": 0.1}, {}).start()
     yield service
     service.stop(kill=True)
