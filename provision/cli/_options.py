@@ -19,6 +19,18 @@ from_stage = click.option(
     type=click.Choice(STAGES),
     help="Run this stage and all after it, cached or not.",
 )
+wait = click.option(
+    "--wait",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="How long to wait for a running VM to be shut down.",
+)
+seats = click.option(
+    "--seats",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The seat file (CSV): name, address, ports, memory and pool of each seat.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli._machine import as_json
+from provision.cli import _options
 
 
 @click.group()
@@ -73,14 +73,13 @@ def receive(directory: Path, interface: str | None, port: int) -> None:
 
 @command.command()
 @click.argument("source")
-@click.option(
-    "--seats",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A seat file (CSV): show its seats that have not reported, too.",
-)
-@as_json
+@_options.seats
+@_options.as_json
 def status(source: str, seats: Path | None, as_json: bool) -> None:
-    """Show what each seat reported to SOURCE, the room's URL or the published folder."""
+    """Show what each seat reported to SOURCE, the room's URL or the published folder.
+
+    With --seats also those seats that have reported nothing.
+    """
     from provision.distribution.room import status as ask
     from provision.distribution.seats import read
     from provision.distribution.source import opened

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli._machine import as_json
+from provision.cli import _options
 
 
 @click.command()
@@ -18,12 +18,8 @@ from provision.cli._machine import as_json
     help="Share the published images, or copy them.",
 )
 @click.option("--pattern", default="{name}-{seat:02d}", show_default=True, help="Of the names.")
-@click.option(
-    "--seats",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A seat file (CSV) with names, ports and memory by number.",
-)
-@as_json
+@_options.seats
+@_options.as_json
 def command(
     name: str, count: int, linked: bool, pattern: str, seats: Path | None, as_json: bool
 ) -> None:

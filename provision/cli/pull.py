@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli._machine import as_json
+from provision.cli import _options
 
 
 @click.command()
@@ -27,18 +27,8 @@ from provision.cli._machine import as_json
     help="The VM's name; {name} is the published one, {seat:02d} this seat's number.",
 )
 @click.option("--seat", type=click.IntRange(min=1), help="The number of this seat.")
-@click.option(
-    "--seats",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The seat file (CSV), for this seat's name, address, ports and memory.",
-)
-@click.option(
-    "--wait",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="How long to wait for a running VM to be shut down.",
-)
+@_options.seats
+@_options.wait
 @click.option(
     "--share",
     type=click.IntRange(min=1),
@@ -51,7 +41,7 @@ from provision.cli._machine import as_json
     help="A copy of the published folder, however old: take from it what it has.",
 )
 @click.option("--rollback", is_flag=True, help="Put the version before back, as it was left.")
-@as_json
+@_options.as_json
 def command(
     source: str | None,
     key: Path | None,

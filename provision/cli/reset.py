@@ -4,7 +4,7 @@ import json
 
 import click
 
-from provision.cli._machine import as_json
+from provision.cli import _options
 
 
 @click.command()
@@ -16,19 +16,13 @@ from provision.cli._machine import as_json
     show_default=True,
     help="What becomes of the users' files.",
 )
-@click.option(
-    "--wait",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="How long to wait for a running VM to be shut down.",
-)
+@_options.wait
 @click.option(
     "--at-each-start",
     type=click.Choice(["on", "off"]),
     help="Have the root disk reset by itself at each start from now on, or no more.",
 )
-@as_json
+@_options.as_json
 def command(name: str, home: str, wait: int, at_each_start: str | None, as_json: bool) -> None:
     """Bring the root disk of the pulled appliance NAME back to the published version, in seconds.
 

@@ -44,7 +44,7 @@ class Report:
     Args:
         resumed: were in the unfinished image.
         local: copied from other disks of this host.
-        fetched: brought by ``fetch``.
+        fetched: brought by ``fetch``, each once, however often the disk has it.
         fetched_size: bytes of these, compressed.
     """
 
@@ -260,7 +260,7 @@ def _fetch(
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     same = waiting.pop(future)
                     future.result()
-                    report.fetched += len(same)
+                    report.fetched += 1
                     report.fetched_size += same[0].size
                 progress.advance(report.fetched_size, total)
         except BaseException:

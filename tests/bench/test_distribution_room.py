@@ -1,81 +1,80 @@
-"""Thirty seats on a network of their own: ours against thirty plain downloads, in one run.
+"""Thirty seats on a network of their own: ours, plain downloads, zsync and casync, in one run.
 
 All seats share this host's cores, where each has its own in a school; so the server's card is held
 to a like share of 1 Gbit/s: 60 Mbit/s for fifteen seats a core.
 """
 
 import shutil
-import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from provision.distribution.publication import Image, Publication
-from provision.ova import minisign
-from provision.process import require
-from tests.bench.test_distribution import _disk, _renew, _tree
-from tests.integration.distribution.network import Network
+from tests.bench import web
+from tests.bench.updates import LOCAL, SHARE, Pair, Row, disk, renew, show, tree
+from tests.integration.distribution.network import SEAT, SERVER, Network
 
 pytestmark = pytest.mark.timeout(1800)
 SEATS = 30
 RATE = "60mbit"
-CONTENT = 100_000_000  # bytes of files
+CONTENT = 60_000_000  # bytes of files
+SIZE = "128M"  # zsync writes all of it, thirty times
 COPIES = 1.5  # that leave the server for thirty first installs
-SHARE = 0.15  # of the full size, that a seat fetches for an update
 
 
 @pytest.fixture
-def disks(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    tree = _tree(tmp_path / "tree", CONTENT)
-    old = _disk(tree, tmp_path / "old.raw")
-    _renew(tree)
-    yield old, _disk(tree, tmp_path / "new.raw")
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    content = tree(tmp_path / "tree", CONTENT)
+    old = disk(content, tmp_path / "old.raw", SIZE)
+    renew(content)
+    yield Pair(tmp_path, old, disk(content, tmp_path / "new.raw", SIZE))
     shutil.rmtree(tmp_path)
 
 
-def test_thirty_seats(
-    disks: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    secret, key = tmp_path / "secret.key", tmp_path / "minisign.pub"
-    key.write_text(minisign.generate(secret).text())
-    publication = Publication(tmp_path / "web")
+def test_thirty_seats(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    rows: dict[str, Row] = {}
+    one, key = pair.publish(1).size, pair.base / "minisign.pub"
+    with Network(SEATS, rate=RATE) as network:
 
-    def publish(number: int) -> tuple[int, int]:
-        out = publication.publish(
-            [Image("root", disks[number - 1], keep=False)],
-            definition={"name": "bench", "version": str(number)},
-            sbom='{"components": []}',
-            secret=secret,
-        )
-        return out.size, out.new_size
-
-    one, _ = publish(1)
-    packed = tmp_path / "web/old.raw.zst"
-    subprocess.run([require("zstd", "zstd"), "-q", "-9", "-T2", disks[0], "-o", packed], check=True)
-    rows = []
-    with Network(SEATS, rate=RATE) as network, network.serving(publication.root) as url:
-
-        def measured(name: str, place: str, *options: str) -> tuple[float, int]:
+        def measured(name: str, work: Callable[[], float]) -> Row:
             before = network.sent()
-            seconds, _ = network.pull_all(url, key, tmp_path / place, *options)
-            rows.append((name, seconds, sent := network.sent() - before))
-            return seconds, sent
+            seconds = work()
+            rows[name] = Row(name, seconds, network.sent() - before)
+            return rows[name]
 
-        plain, _ = measured("30 plain downloads of one .zst", "plain", "whole", packed.name)
-        shutil.rmtree(tmp_path / "plain")
-        install, sent = measured("30 first installs", "room", "share")
-        _, new = publish(2)
-        update, renewed = measured("30 updates", "room", "share")
+        def ours() -> float:
+            return network.pull_all(url, key, pair.base / "room", "share")[0]
+
+        def alone(name: str, command: Callable[[str, Path], list[str | Path]]) -> None:
+            """Each seat for itself, in a directory that is gone afterwards."""
+            place = pair.base / "alone"
+            place.mkdir()
+            argvs = {number: command(url, place / str(number)) for number in network.seats}
+            measured(name, lambda: network.run_all(argvs, env=LOCAL))
+            shutil.rmtree(place)
+
+        with network.serving(pair.web) as url:
+            install = measured("ours, first install", ours)
+            new = pair.publish(2).new_size
+            update = measured("ours, update", ours)
+        whole = pair.offer_whole(pair.new)
+        pair.offer_zsync(f"http://{network.address(SERVER)}")
+        pair.offer_casync()
+        with network.serving(pair.web, program=Path(web.__file__)) as url:
+            program = (sys.executable, SEAT)
+            alone("one whole .zst", lambda url, at: [*program, url, key, at, "whole", whole])
+            alone("zsync", pair.zsync)
+            alone("casync", pair.casync)
     with capsys.disabled():
-        print(
-            f"\none copy: {one / 1e6:.1f} MB in chunks, {packed.stat().st_size / 1e6:.1f} MB whole"
-        )
-        for name, seconds, out in rows:
-            print(f"{name:32} {seconds:6.1f} s {out / 1e6:8.1f} MB out = {out / one:5.2f} copies")
+        print(f"\n{SEATS} seats; one copy is {one / 1e6:.1f} MB in chunks")
+        show(rows)
+        print(f"{install.sent / one:.2f} copies left the server for the first installs")
         print(f"an update is {new / one:.1%} of the full size a seat")
-    assert sent <= COPIES * one
-    assert install < plain
+    assert install.sent <= COPIES * one
+    assert install.seconds < rows["one whole .zst"].seconds
     assert new <= SHARE * one
-    assert renewed <= SHARE * one * SEATS
-    assert update < install
+    assert update.sent <= SHARE * one * SEATS
+    assert update.seconds < install.seconds
+    for other in ("zsync", "casync"):
+        assert update.sent < rows[other].sent

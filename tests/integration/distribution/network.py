@@ -95,12 +95,24 @@ class Network:
         return int(json.loads(shown)[0]["stats64"]["tx"]["bytes"])
 
     @contextmanager
-    def serving(self, root: Path, *, plain: bool = False) -> Iterator[str]:
-        """Serve a folder: by `classroom serve`, or by a web server that knows nothing of us."""
+    def serving(
+        self, root: Path, *, plain: bool = False, program: Path | None = None
+    ) -> Iterator[str]:
+        """Serve a folder: by `classroom serve`, or by a web server that knows nothing of us.
+
+        Args:
+            root: the folder.
+            plain: by Python's own server.
+            program: by a program with the arguments of Python's own.
+        """
         address = self.address(SERVER)
         ours = ("provision.cli", "classroom", "serve", root, "--port", "80", "--address", address)
-        any_other = ("http.server", "80", "--bind", address, "--directory", root)
-        process = self.start(SERVER, sys.executable, "-m", *(any_other if plain else ours))
+        other = ("80", "--bind", address, "--directory", root)
+        if program:
+            process = self.start(SERVER, sys.executable, program, *other)
+        else:
+            chosen = ("http.server", *other) if plain else ours
+            process = self.start(SERVER, sys.executable, "-m", *chosen)
         url = f"http://{address}"
         probe = f"import urllib.request as r; r.urlopen('{url}/minisign.pub', timeout=2)"
         deadline = time.monotonic() + 30
@@ -123,6 +135,20 @@ class Network:
             for number in self.seats
         ]
         return finished(started, begun)
+
+    def run_all(
+        self,
+        commands: Mapping[int, Sequence[str | Path]],
+        *,
+        env: Mapping[str, str] | None = None,
+    ) -> float:
+        """Run a program on each of several hosts at once; seconds until the last one ended."""
+        begun = time.monotonic()
+        started = [self.start(number, *argv, env=env) for number, argv in commands.items()]
+        for process in started:
+            _, err = process.communicate()
+            assert process.returncode == 0, f"{process.args}: {err.decode()[-3000:]}"
+        return time.monotonic() - begun
 
     def _name(self, number: int) -> str:
         return f"{self._prefix}{number}"

@@ -1,5 +1,6 @@
 """Whatever goes wrong, the old appliance stays, and nothing unverified ever starts."""
 
+import contextlib
 import errno
 import os
 import resource
@@ -63,7 +64,7 @@ def test_no_key_is_known(room: Room) -> None:
     assert machine.find(room.manage, "sage") == ()
 
 
-def test_signature_of_another_key(updated: Room, tmp_path: Path) -> None:
+def test_wrong_signature_is_one_of_another_key(updated: Room, tmp_path: Path) -> None:
     other = tmp_path / "other.key"
     minisign.generate(other)
     channel = updated.publisher.root / "channels/stable.minisig"
@@ -215,7 +216,7 @@ def _killed(room: Room, changes: int) -> bool:
     return status == 137
 
 
-def test_killed_at_every_step_of_an_update(updated: Room) -> None:
+def test_seat_switched_off_in_mid_switch_at_every_step(updated: Room) -> None:
     changes = 0
     while _killed(updated, changes):
         attached = updated.here.machine.get().attachments[0].medium
@@ -230,7 +231,7 @@ def test_killed_at_every_step_of_an_update(updated: Room) -> None:
     updated.assert_version(1)
 
 
-def test_killed_at_every_step_of_the_first_install(room: Room) -> None:
+def test_seat_switched_off_at_every_step_of_the_first_install(room: Room) -> None:
     room.publisher.publish(1)
     changes = 0
     while _killed(room, changes):
@@ -239,7 +240,7 @@ def test_killed_at_every_step_of_the_first_install(room: Room) -> None:
     assert len(machine.find(room.manage, "sage")) == 1
 
 
-def test_killed_while_fetching(updated: Room, serve: Callable[[Path], Server]) -> None:
+def test_seat_switched_off_while_fetching(updated: Room, serve: Callable[[Path], Server]) -> None:
     server = serve(updated.publisher.root)
     child = os.fork()
     if child == 0:
@@ -284,23 +285,34 @@ def test_virtualbox_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 @pytest.fixture
-def running(
-    publisher: Publisher, running_manage: VBoxManage, tmp_path: Path
-) -> Iterator[tuple[Room, Callable[[], None]]]:
-    """A seat with version 1 powered on, version 2 published, and what powers it off."""
+def startable(publisher: Publisher, running_manage: VBoxManage, tmp_path: Path) -> Room:
+    """A seat with version 1 that this host can start; version 2 is published."""
     room = Room(publisher, running_manage, tmp_path / "seat")
     publisher.publish(1)
     room.pull()
     publisher.publish(2)
+    _make_startable(room)
+    return room
+
+
+def _make_startable(room: Room) -> None:
     found = room.here.machine.get()
     machine.modify(room.manage, found, memory=64, cpus=1)
     driverless.interpreted(room.manage, found)
-    machine.start(room.manage, found)
-    yield room, lambda: machine.power_off(room.manage, found)
-    machine.power_off(room.manage, found)
 
 
-def test_running_vm_is_left_alone(running: tuple[Room, Callable[[], None]]) -> None:
+@pytest.fixture
+def running(startable: Room) -> Iterator[tuple[Room, Callable[[], None]]]:
+    """The same, powered on, and what powers it off."""
+    found = startable.here.machine.get()
+    machine.start(startable.manage, found)
+    yield startable, lambda: machine.power_off(startable.manage, found)
+    machine.power_off(startable.manage, found)
+
+
+def test_vm_running_while_a_pull_arrives_is_left_alone(
+    running: tuple[Room, Callable[[], None]],
+) -> None:
     room, power_off = running
     with pytest.raises(HypervisorError, match="is running") as caught:
         room.pull()
@@ -312,6 +324,85 @@ def test_running_vm_is_left_alone(running: tuple[Room, Callable[[], None]]) -> N
     timer.join()
     assert pulled.fetched == 0  # all of it came while the VM ran
     assert room.here.version() == pulled.version
+
+
+@contextlib.contextmanager
+def _without(path: Path) -> Iterator[None]:
+    good = path.read_bytes()
+    path.unlink()
+    yield
+    path.write_bytes(good)
+
+
+@contextlib.contextmanager
+def _flipped(path: Path) -> Iterator[None]:
+    good = path.read_bytes()
+    path.write_bytes(good[:-9] + bytes([good[-9] ^ 1]) + good[-8:])
+    yield
+    path.write_bytes(good)
+
+
+@contextlib.contextmanager
+def _no_room() -> Iterator[None]:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        yield
+
+
+@contextlib.contextmanager
+def _clock(year: float) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(time, "time", lambda: (year - 1970) * 365 * 86400)
+        yield
+
+
+@pytest.mark.slow
+def test_the_old_appliance_still_starts_after_each_fault(
+    startable: Room, serve: Callable[[Path], Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VirtualBox opens its disks and runs it; only in mid-switch it may be the new one."""
+    monkeypatch.setattr("provision.distribution.source.PAUSE_SECONDS", 0.01)
+    root = startable.publisher.root
+    version = startable.publisher.publication.versions()[-1][0]
+    needed = _chunks(startable)
+    dying = serve(root)
+    dying.die_after = needed[0].stat().st_size + 20_000
+    faults: dict[str, tuple[contextlib.AbstractContextManager[None], str]] = {
+        "missing signature": (_without(root / "channels/stable.minisig"), str(root)),
+        "wrong signature": (_flipped(root / "channels/stable.minisig"), str(root)),
+        "flipped bit in a list": (
+            _flipped(root / f"versions/{version}/root.chunks.zst"),
+            str(root),
+        ),
+        "flipped bit in a chunk": (_flipped(needed[0]), str(root)),
+        "missing chunk": (_without(needed[-1]), str(root)),
+        "server gone half-way": (contextlib.nullcontext(), dying.url),
+        "full disk": (_no_room(), str(root)),
+    }
+    for fault, (broken, source) in faults.items():
+        with broken, pytest.raises(ApplianceError):
+            startable.pull(source)
+        _assert_old(startable)
+        _assert_starts(startable, fault)
+    changes = 0
+    while _killed(startable, changes):
+        _make_startable(startable)
+        _assert_starts(startable, f"switched off before change {changes}")
+        changes += 3
+    with _clock(1998):
+        assert not startable.pull().changed
+    startable.assert_version(2)
+
+
+def _assert_starts(room: Room, fault: str) -> None:
+    found = room.here.machine.get()
+    machine.start(room.manage, found)
+    state = room.here.machine.get().state
+    machine.power_off(room.manage, found)
+    assert state == "running", f"after {fault}: {state}"
 
 
 def test_manifest_of_a_newer_program() -> None:

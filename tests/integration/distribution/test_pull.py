@@ -1,5 +1,6 @@
 """A seat with the real VBoxManage pulls what was published."""
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +135,35 @@ def test_a_second_seat_on_this_host_takes_all_from_the_first(room: Room) -> None
     second = room.pull(name="other")
     assert second.fetched == 0
     assert second.local > 0
+
+
+def test_a_cache_is_taken_before_the_server(
+    room: Room, serve: Callable[[Path], Server], tmp_path: Path
+) -> None:
+    """A folder of the last term: what it has is not fetched, the rest comes from the server."""
+    room.publisher.publish(1)
+    stick = shutil.copytree(room.publisher.root, tmp_path / "stick")
+    expected = room.publisher.publish(2)
+    server = serve(room.publisher.root)
+    pulled = room.pull(server.url, cache=stick)
+    asked = [path for path in server.requests if path.startswith("/chunks/")]
+    assert 0 < len(asked) <= expected.new_chunks < expected.chunks / 4
+    assert pulled.fetched_size <= expected.new_size
+    assert pulled.local > pulled.fetched
+    room.assert_version(2)
+
+
+def test_a_cache_is_believed_as_little_as_a_server(
+    room: Room, serve: Callable[[Path], Server], tmp_path: Path
+) -> None:
+    room.publisher.publish(1)
+    stick = shutil.copytree(room.publisher.root, tmp_path / "stick")
+    chunks = sorted((stick / "chunks").rglob("*.zst"))
+    chunks[0].write_bytes(chunks[1].read_bytes())  # another chunk, whole
+    chunks[2].write_bytes(chunks[2].read_bytes()[:-3])
+    chunks[3].unlink()
+    server = serve(room.publisher.root)
+    room.pull(server.url, cache=stick)
+    asked = {path.rpartition("/")[2] for path in server.requests if path.startswith("/chunks/")}
+    assert asked == {chunks[number].name for number in (0, 2, 3)}
+    room.assert_version(1)

@@ -113,7 +113,7 @@ def test_thirty_first_installs(
     assert all((tmp_path / str(n) / "root.vdi").stat().st_size == first for n in range(1, 31))
 
 
-def test_a_lying_and_a_dead_seat_cost_only_a_detour(
+def test_a_peer_serving_bad_data_and_a_dead_one_cost_only_a_detour(
     publisher: Publisher,
     served: Callable[[], room.Server],
     tmp_path: Path,
