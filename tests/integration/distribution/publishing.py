@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.bytes = 0
         self.requests: list[str] = []
         self.die_after: int | None = None
+        self.pause = 0.0  # seconds before each answer
+        self.busy = self.most_busy = 0  # answers at once
         self.lock = threading.Lock()
 
     @property
@@ -146,7 +149,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             if limit is not None and self.server.bytes > limit:
                 self.close_connection = True
                 return
+            self.server.busy += 1
+            self.server.most_busy = max(self.server.most_busy, self.server.busy)
+        time.sleep(self.server.pause)
         super().do_GET()
+        with self.server.lock:
+            self.server.busy -= 1
 
     def copyfile(self, source: object, outputfile: object) -> None:
         data = source.read()  # type: ignore[attr-defined]

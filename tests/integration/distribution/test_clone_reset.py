@@ -1,12 +1,20 @@
 """Copies on one host, and the way back between lessons, in the real VirtualBox."""
 
+import struct
 import time
+from pathlib import Path
 
-from publishing import Room
+import driverless
+import pytest
+from publishing import Publisher, Room
 
 from provision.distribution.clone import clone
 from provision.distribution.pull import opened
-from vbox import machine, medium, nat
+from vbox import VBoxManage, machine, medium, nat
+
+# Of a VDI's header, see provision/distribution/vdi.py.
+MAP_AND_DATA = struct.calcsize("<64s4II256s")
+ALLOCATED = struct.calcsize("<64s4II256s2I4IIQ3I")
 
 
 def test_linked_clones_share_the_image_and_nothing_else(room: Room) -> None:
@@ -37,6 +45,19 @@ def test_linked_clones_share_the_image_and_nothing_else(room: Room) -> None:
     # And a copy can be updated by itself.
     room.pull(name="sage-02")
     assert second.version() == room.here.version()
+
+
+@pytest.mark.slow
+def test_thirty_linked_clones(room: Room) -> None:
+    room.publisher.publish(1)
+    room.pull()
+    copies = clone(room.here, 30, linked=True)
+    assert [copy.name for copy in copies] == [f"sage-{seat:02d}" for seat in range(1, 31)]
+    ports = [port for copy in copies for port in copy.ports.values()]
+    assert len(set(ports)) == 60
+    images = [image for copy in copies for image in (room.folders / copy.name).rglob("*.vdi")]
+    assert len(images) == 60
+    assert sum(image.stat().st_size for image in images) < room.root().stat().st_size * 10
 
 
 def test_full_clone_stands_on_its_own(room: Room) -> None:
@@ -73,3 +94,37 @@ def test_immutable_mode_survives_an_update(room: Room) -> None:
     assert "Auto-Reset:     on" in room.manage.run("showmediuminfo", "disk", str(live))
     room.here.reset_at_start(wanted=False)
     assert "Auto-Reset:     off" in room.manage.run("showmediuminfo", "disk", str(live))
+
+
+def test_immutable_mode_discards_what_was_written_at_each_start(
+    publisher: Publisher, running_manage: VBoxManage, tmp_path: Path
+) -> None:
+    publisher.publish(1)
+    room = Room(publisher, running_manage, tmp_path / "seat")
+    room.pull()
+    room.here.reset_at_start(wanted=True)
+    found = room.here.machine.get()
+    machine.modify(room.manage, found, memory=64, cpus=1)
+    driverless.interpreted(room.manage, found)
+    for _ in range(2):
+        _write_into(found.attachments[0].medium)
+        with pytest.raises(AssertionError, match="not version 1"):
+            room.assert_version(1)
+        machine.start(room.manage, found)
+        machine.power_off(room.manage, found)
+        room.assert_version(1)
+
+
+def _write_into(live: Path) -> None:
+    """Give a differencing image a first block of its own, as a guest that writes does."""
+    numbers = struct.Struct("<I")
+    with live.open("r+b") as file:
+        header = file.read(400)
+        (places, data) = struct.unpack_from("<2I", header, MAP_AND_DATA)
+        file.seek(ALLOCATED)
+        file.write(numbers.pack(1))
+        file.seek(places)
+        file.write(numbers.pack(0))
+        file.truncate(data)
+        file.seek(data)
+        file.write(b"written by a guest".ljust(1 << 20, b"\xaa"))

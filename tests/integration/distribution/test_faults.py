@@ -15,6 +15,7 @@ import driverless
 import pytest
 from publishing import Publisher, Room, Server
 
+from provision.distribution import assemble as assembling
 from provision.distribution import pull as pulling
 from provision.distribution.assemble import present
 from provision.distribution.manifest import read as read_manifest
@@ -139,6 +140,27 @@ def test_flipped_bit_in_what_the_seat_has(updated: Room) -> None:
     name, described = updated.publisher.publication.versions()[-1]
     assert updated.here.version() == name
     assert present(updated.root(), described.disks[0])
+
+
+def test_a_write_that_went_wrong_is_found_end_to_end(
+    updated: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each chunk was right when it came; the image is read back before it is attached."""
+    real, spoilt = assembling._write_at, list[int]()
+
+    def write(file: int, content: bytes, offset: int) -> None:
+        if offset and not spoilt:
+            spoilt.append(offset)
+            content = bytes([content[0] ^ 1]) + content[1:]
+        real(file, content, offset)
+
+    monkeypatch.setattr(assembling, "_write_at", write)
+    with pytest.raises(VerificationError, match="not the published one"):
+        updated.pull()
+    assert spoilt
+    _assert_old(updated)
+    updated.pull()
+    updated.assert_version(2)
 
 
 def test_server_gone_half_way(

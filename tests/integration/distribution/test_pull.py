@@ -45,6 +45,14 @@ def test_update_fetches_only_what_changed_and_keeps_home(
     room.assert_version(2)
 
 
+def test_chunks_come_in_parallel(room: Room, serve: Callable[[Path], Server]) -> None:
+    room.publisher.publish(1)
+    server = serve(room.publisher.root)
+    server.pause = 0.05
+    room.pull(server.url)
+    assert server.most_busy >= 4
+
+
 def test_nothing_new_is_quick_and_changes_nothing(
     room: Room, serve: Callable[[Path], Server]
 ) -> None:
