@@ -27,7 +27,7 @@ def pair(tmp_path: Path) -> Iterator[Pair]:
 def test_update_of_one_seat(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
     rows = compared(pair)
     with capsys.disabled():
-        show(rows)
+        show(rows, rows["ours, first install"].sent)
     update = rows["ours, update"]
     assert update.sent <= SHARE * rows["ours, first install"].sent
     assert update.sent < rows["one whole .zst"].sent

@@ -68,8 +68,7 @@ def test_thirty_seats(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
             alone("casync", pair.casync)
     with capsys.disabled():
         print(f"\n{SEATS} seats; one copy is {one / 1e6:.1f} MB in chunks")
-        show(rows)
-        print(f"{install.sent / one:.2f} copies left the server for the first installs")
+        show(rows, one)
         print(f"an update is {new / one:.1%} of the full size a seat")
     assert install.sent <= COPIES * one
     assert install.seconds < rows["one whole .zst"].seconds

@@ -65,7 +65,7 @@ def test_update_after_a_security_upgrade(
     promised."""
     rows = compared(builds(*SMALL))
     with capsys.disabled():
-        show(rows)
+        show(rows, rows["ours, first install"].sent)
     update = rows["ours, update"]
     assert update.sent < rows["one whole .zst"].sent
     assert update.sent < rows["zsync"].sent

@@ -164,13 +164,16 @@ def compared(pair: Pair) -> dict[str, Row]:
     return {row.name: row for row in rows}
 
 
-def show(rows: dict[str, Row]) -> None:
-    """Print the table of docs/benchmarks.md."""
-    whole, update = rows["ours, first install"].sent, rows["ours, update"].sent
-    print(f"\n{'':32} {'seconds':>8} {'MB sent':>9}")
+def show(rows: dict[str, Row], whole: int) -> None:
+    """Print the table of docs/benchmarks.md.
+
+    Args:
+        rows: what was measured.
+        whole: bytes of one whole disk, in chunks.
+    """
+    print(f"\n{'':20} {'seconds':>8} {'MB sent':>9} {'copies':>7}")
     for row in rows.values():
-        print(f"{row.name:32} {row.seconds:8.1f} {row.sent / 1e6:9.1f}")
-    print(f"an update is {update / whole:.1%} of a first install")
+        print(f"{row.name:20} {row.seconds:8.1f} {row.sent / 1e6:9.1f} {row.sent / whole:7.2f}")
 
 
 @contextlib.contextmanager
