@@ -27,11 +27,17 @@ from provision.progress import note
 
 KVM_BOOT_SECONDS = 90
 EMULATED_BOOT_SECONDS = 600
+EMULATED_TRIES = 3
 SHUTDOWN_SECONDS = 90
 SSH = 22
 SAVED = "booted"  # the name of the saved state inside the overlays
+PANIC = b"Kernel panic - not syncing"
 
 Accelerator = Literal["kvm", "tcg"]
+
+
+class PanicError(HypervisorError):
+    """The guest's kernel gave up, as its console tells."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class QemuMachine:
         self._process: subprocess.Popen[bytes] | None = None
         self._monitor: Monitor | None = None
         self._forwards: dict[int, int] = {}
+        self._told = 0  # bytes on the console before this start
 
     def __enter__(self) -> Self:
         return self
@@ -145,6 +152,14 @@ class QemuMachine:
                 note(f"KVM does not run this guest, emulating it instead: {error}")
                 kvm.remember(False)
                 accelerator = "tcg"
+        for _ in range(EMULATED_TRIES - 1):
+            try:
+                return self._start(accelerator)
+            except PanicError as error:
+                if accelerator == "kvm":
+                    raise
+                # Old emulators break a guest that patches its own code, once in many boots.
+                note(f"the emulated guest is started again: {error}")
         return self._start(accelerator)
 
     def stop(self) -> None:
@@ -186,6 +201,7 @@ class QemuMachine:
     def _start(self, accelerator: Accelerator) -> SshEndpoint:
         directory = self._place()
         saved = (directory / SAVED).exists()
+        self._told = self.console.stat().st_size if self.console.exists() else 0
         key = self._key or directory / "key"
         if not key.exists():
             keys.generate(key, comment="verify")
@@ -233,7 +249,7 @@ class QemuMachine:
         network = "virtio-net-pci" if self._bus == "virtio" else "e1000"
         argv = [
             require("qemu-system-x86_64", "qemu-system-x86"),
-            *("-accel", "kvm" if accelerator == "kvm" else "tcg,thread=multi"),
+            *("-accel", "kvm" if accelerator == "kvm" else f"tcg,thread={_threads()}"),
             *("-cpu", _cpu(accelerator), "-smp", str(self._cpus)),
             *("-machine", "q35", "-m", f"{self._memory >> 20}M"),
             *("-nodefaults", "-display", "none", "-vga", "std", "-no-user-config"),
@@ -295,7 +311,9 @@ class QemuMachine:
         return self._monitor
 
     def _check_alive(self) -> None:
-        """Raise when QEMU has ended, or KVM met an instruction that it cannot run."""
+        """Raise when QEMU or the guest's kernel has ended, or KVM met what it cannot run."""
+        if self.console.exists() and PANIC in self.console.read_bytes()[self._told :]:
+            raise PanicError("the guest's kernel panicked")
         if self._process is not None and self._process.poll() is not None:
             log = self._place() / "qemu.log"
             told = log.read_text(errors="replace").strip().splitlines()[-5:]
@@ -347,6 +365,11 @@ def _version() -> tuple[int, int]:
     told = run([require("qemu-system-x86_64", "qemu-system-x86"), "--version"])
     found = re.search(r"version (\d+)\.(\d+)", told)
     return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _threads() -> str:
+    """How processors are emulated. Side by side, QEMU before 8 breaks code that patches itself."""
+    return "single" if _version() < (8, 0) else "multi"
 
 
 def _cpu(accelerator: Accelerator) -> str:

@@ -5,6 +5,7 @@ import json
 import socket
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -127,3 +128,31 @@ def test_the_probe_runs_once_for_each_boot_of_the_host(
 def test_the_boot_sector_is_one() -> None:
     assert len(kvm.BOOT_SECTOR) == 512
     assert kvm.BOOT_SECTOR.endswith(b"\x55\xaa")
+
+
+def test_an_emulated_kernel_that_panics_is_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = qemu.QemuMachine([], directory=tmp_path, accelerator="tcg")
+    running = SimpleNamespace(execute=lambda _: {"status": "running"})
+    starts: list[int] = []
+
+    def start(_: str) -> str:
+        machine._told = machine.console.stat().st_size if starts else 0
+        starts.append(1)
+        with machine.console.open("ab") as console:
+            console.write(b"Kernel panic - not syncing: int3\n" if len(starts) < 3 else b"login:")
+        machine._check_alive()
+        return "endpoint"
+
+    monkeypatch.setattr(machine, "_running", lambda: running)
+    monkeypatch.setattr(machine, "_start", start)
+    assert machine.start() == "endpoint"
+    assert len(starts) == 3
+
+
+def test_the_processors_of_an_old_emulator_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qemu, "_version", lambda: (7, 2))
+    assert qemu._threads() == "single"
+    monkeypatch.setattr(qemu, "_version", lambda: (10, 0))
+    assert qemu._threads() == "multi"
