@@ -103,11 +103,14 @@ class Student:
         except RefusedError as error:
             if "already running" not in error.body and "pending" not in error.body:
                 raise
-        while not self.ready():
-            if time.monotonic() > with_start + patience:
+        while True:
+            asked = time.monotonic()
+            if self.ready():
+                return self
+            if asked > with_start + patience:
                 raise TimeoutError(f"no server for {self.name} after {patience:g} s")
-            time.sleep(0.1)
-        return self
+            # A slow guest has better things to do than to answer us all the time.
+            time.sleep(max(0.1, 5 * (time.monotonic() - asked)))
 
     def ready(self) -> bool:
         """Whether the server answers."""
@@ -127,6 +130,26 @@ class Student:
         """Ask the student's own server."""
         return self.json(method, f"/user/{self.name}/api/{path}", data)
 
+    def channel(self, path: str) -> websocket.WebSocket:
+        """A new websocket to a path of the student's own server."""
+        url = f"{self.url}/user/{self.name}/{path}"
+        return websocket.create_connection(
+            url.replace("http", "ws", 1),
+            header=[f"Authorization: token {self.token}"],
+            sslopt={"cert_reqs": ssl.CERT_NONE},
+            timeout=PATIENCE,
+        )
+
+    def terminal(self, name: str, command: str) -> str:
+        """Type a command, whose last word is to be "over", into a terminal; what it showed."""
+        connection, shown = self.channel(f"terminals/websocket/{name}"), ""
+        connection.send(json.dumps(["stdin", f"{command}\r"]))
+        while "\nover" not in shown:
+            kind, *content = json.loads(connection.recv())
+            shown += content[0] if kind == "stdout" else ""
+        connection.close()
+        return shown
+
     def kernel(self, kind: str = "python3") -> "Kernel":
         """Start a kernel."""
         return Kernel(self, self.server("POST", "kernels", {"name": kind})["id"])
@@ -139,17 +162,6 @@ class Kernel:
         self.id = identity
         self.student = student
 
-    def _connected(self) -> websocket.WebSocket:
-        """A new connection: an idle one is dropped, as we answer no pings between runs."""
-        student = self.student
-        url = f"{student.url}/user/{student.name}/api/kernels/{self.id}/channels"
-        return websocket.create_connection(
-            url.replace("http", "ws", 1),
-            header=[f"Authorization: token {student.token}"],
-            sslopt={"cert_reqs": ssl.CERT_NONE},
-            timeout=PATIENCE,
-        )
-
     def run(self, code: str, patience: float = PATIENCE) -> str:
         """Run a cell and return all that it showed, errors included."""
         identity = uuid.uuid4().hex
@@ -157,7 +169,8 @@ class Kernel:
         header |= {"username": "", "version": "5.3", "date": ""}
         content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False}
         message = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
-        connection = self._connected()
+        # A new connection each time: an idle one is dropped, as we answer no pings between runs.
+        connection = self.student.channel(f"api/kernels/{self.id}/channels")
         connection.send(json.dumps({**message, "channel": "shell", "buffers": []}))
         shown: list[str] = []
         deadline = time.monotonic() + patience

@@ -204,6 +204,9 @@ def test_token_opens_only_the_students_own(guest: Guest, mallory: Kernel) -> Non
         "nsenter -t $$ -m true",
         "nice -n -5 true 2>&1 | grep -v denied",
         "echo 1 > /proc/sys/kernel/sysrq",
+        "echo c > /proc/sysrq-trigger",
+        "echo never > /sys/kernel/mm/transparent_hugepage/enabled",
+        "echo mem > /sys/power/state",
         "echo x > /etc/passwd",
         "echo x > /opt/notebook/x",
         "mkdir /sys/fs/cgroup/x",
@@ -293,3 +296,12 @@ def test_the_server_is_no_proxy(guest: Guest, mallory: Kernel, victim: Victim) -
         with pytest.raises(RefusedError) as refused:
             mallory.student.request("GET", url.removeprefix(guest.url) + path)
         assert refused.value.status == 404
+
+
+def test_a_terminal_opens_nothing_more(mallory: Kernel) -> None:
+    student = mallory.student
+    name = student.server("POST", "terminals")["name"]
+    said = student.terminal(name, "id -u; sudo -n id; cat /etc/shadow; printf 'o%s\\n' ver")
+    assert mallory.shell("id -u").strip() in said
+    assert "uid=0" not in said
+    assert "root:" not in said

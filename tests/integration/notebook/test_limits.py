@@ -155,6 +155,18 @@ def test_a_full_disk_of_students_stops_nobody(machine: Guest, bystander: Kernel)
     assert bystander.shell("echo fine > small && cat small", 300) == "fine\n"
 
 
+def test_a_machine_out_of_memory_keeps_its_hub_and_sessions(
+    machine: Guest, bystander: Kernel
+) -> None:
+    units = "notebook notebook-proxy sshd-pool"
+    before = machine.run(f"systemctl show -P MainPID {units}")
+    greedy = "systemd-run --wait --collect -q python3 -c 'bytearray(16 << 30)'"
+    assert "greedy survived" not in machine.run(f"{greedy} && echo greedy survived || true", 600)
+    assert machine.run("journalctl -qkb -g 'Out of memory: Killed process .*python3'")
+    assert machine.run(f"systemctl show -P MainPID {units}") == before
+    assert bystander.run("x + 1", 300) == "42"
+
+
 def test_a_power_cut_loses_no_file_and_no_lease(
     machine: Guest, vm: QemuMachine, disks: list[Path], bystander: Kernel
 ) -> None:
