@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.app import JupyterHub
+from tornado.web import StaticFileHandler
 from traitlets.config import Config
 
 from provision.guest.pool.account import read_settings
@@ -26,6 +27,7 @@ from provision.guest.pool.activity import Notices
 from provision.guest.pool.session import parse_ulimit
 
 HUB_PORT, PROXY_API_PORT = 8081, 8001
+THREEJS = "/opt/sage-current/share/jupyter/nbextensions/threejs-sage"
 PROXY = "/usr/bin/configurable-http-proxy"
 READY_SECONDS = 300  # an ended session is noticed at once; this is for slow machines
 
@@ -156,6 +158,10 @@ def hub_config(
                 "xsrf_cookie_kwargs": {"secure": bind_url.startswith("https")},
             },
             "template_vars": shown,
+            # What plot3d asks the browser to load; it would ask the internet next.
+            "extra_handlers": [
+                (r"/nbextensions/threejs-sage/(.*)", StaticFileHandler, {"path": THREEJS}),
+            ],
         },
         "ConfigurableHTTPProxy": {
             "should_start": False,

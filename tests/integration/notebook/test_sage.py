@@ -1,17 +1,28 @@
 """What a calculus class expects, in the notebook. Slow: Sage is 4 GB."""
 
+import socket
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import notebook_guest, sage_layer
+from guest import Guest, notebook_guest, sage_layer
 from student import Kernel, Student
+
+ATTEMPTS = """
+cdef extern from '<unistd.h>':
+    int setuid(int)
+    long syscall(long, ...)
+def attempts():
+    return setuid(0), syscall(272, 0x10000000), syscall(101, 16, 1, 0, 0)
+"""
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
 @pytest.fixture(scope="module")
-def sage(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+def classroom(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     scratch = tmp_path_factory.mktemp("sage")
     limits = {"memory": 3 << 30, "swap": 0, "cpu": 200, "tasks": 512, "files": 1024}
     limits |= {"file_size": 1 << 30, "tmp": 256 << 20, "disk": 0}
@@ -19,9 +30,15 @@ def sage(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "pool_accounts": ["nb1"],
         "notebook_accounts": True,
         "notebook_limits": limits,
+        "notebook_network": "open",
     }
     with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
-        yield Student(guest.url, "gauss").sign_in().start(240).kernel("sagemath")
+        yield guest
+
+
+@pytest.fixture(scope="module")
+def sage(classroom: Guest) -> Kernel:
+    return Student(classroom.url, "gauss").sign_in().start(240).kernel("sagemath")
 
 
 @pytest.mark.parametrize(
@@ -51,3 +68,27 @@ def test_the_notebook_computes(sage: Kernel, code: str, shown: str) -> None:
     told = sage.run(code, 600)
     assert shown in told
     assert "Error" not in told
+
+
+def test_compiled_code_gets_no_further(sage: Kernel) -> None:
+    """What %%cython makes is machine code, which asks the kernel without Python in between."""
+    sage.run(f"%%cython\n{ATTEMPTS}", 600)
+    assert sage.run("attempts()", 60) == "(-1, -1, -1)"  # root, unshare(CLONE_NEWUSER), ptrace
+
+
+def test_what_three_dimensions_need_is_served_here(classroom: Guest) -> None:
+    version = classroom.run("ls /opt/sage-current/share/jupyter/nbextensions/threejs-sage").split()
+    url = f"{classroom.url}/nbextensions/threejs-sage/{version[-1]}/three.min.js"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        assert b"WebGLRenderer" in answer.read()
+    with pytest.raises(urllib.error.HTTPError):
+        outside = "%2e%2e/%2e%2e/%2e%2e/%2e%2e/bin/python"
+        urllib.request.urlopen(f"{classroom.url}/nbextensions/threejs-sage/{outside}", timeout=60)
+
+
+def test_an_open_network_is_open(classroom: Guest, sage: Kernel) -> None:
+    """The host's loopback is the guest's gateway."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"{classroom.gateway()!r}, int({server.getsockname()[1]})"
+        told = sage.run(f"import socket; socket.create_connection(({place}), int(10)).close()", 60)
+    assert told == ""
