@@ -33,6 +33,7 @@ USER = 1_000_000 + os.getpid()
 ROOT = Path(__file__).parents[3]
 _ROOTS = "appliance-sandbox-roots-"
 RECIPE = image.Recipe("python-c", ("gcc", "libc6-dev", "make", "python3"))
+JAVA = image.Recipe("java", ("default-jdk-headless", "maven"))
 
 
 def cache() -> Path:
@@ -50,6 +51,15 @@ def squashfs() -> Path:
     built = directory / f"{RECIPE.name}.squashfs"
     if not built.exists():
         build_image(RECIPE, directory)
+    return built
+
+
+@pytest.fixture(scope="session")
+def java_squashfs() -> Path:
+    """The image for Java and Maven, built once for each host. Only for slow tests."""
+    built = cache() / f"{JAVA.name}.squashfs"
+    if not built.exists():
+        build_image(JAVA, cache())
     return built
 
 

@@ -1,10 +1,15 @@
 """The sandbox in a built appliance, as the admin and an exercise server meet it."""
 
 import contextlib
+import functools
+import hashlib
+import http.server
 import json
 import shlex
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import paramiko
@@ -269,6 +274,103 @@ ls apt/lists | grep -c InRelease
     certificates = HOST_CA.read_text() if HOST_CA.exists() else ""
     result = run(call, tmp_path, task({"tmc-run": fetch, "ca.pem": certificates}), "net")
     assert result["stdout"] == "1\n1\n", result
+
+
+@pytest.fixture
+def maven_repository(java_squashfs: Path, tmp_path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Debian's own Maven repository on this host's loopback: its port, and what was asked of it."""
+    tree, asked = tmp_path / "java", []
+    parts = ["usr/share/maven-repo", "usr/share/java"]
+    subprocess.run(
+        ["unsquashfs", "-q", "-n", "-d", tree, java_squashfs, *parts],
+        check=True,
+        capture_output=True,
+    )
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            super().do_GET()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    where = functools.partial(Handler, directory=str(tree / parts[0]))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), where)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port, asked
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_maven_works_through_the_proxy(
+    call: Callable[..., Result],
+    guest: Guest,
+    java_squashfs: Path,
+    maven_repository: tuple[int, list[str]],
+    tmp_path: Path,
+) -> None:
+    """A school's cache of its own, at a private address and port; Maven is the image's."""
+    port, asked = maven_repository
+    with guest.client.open_sftp() as sftp:
+        sftp.put(str(java_squashfs), "java.squashfs")
+    guest.run("mv java.squashfs /var/lib/sandbox/; systemctl start sandbox-image@java")
+    # The machine's network leads connections to its gateway to this host's loopback.
+    gateway = guest.run("ip -4 route show default").split()[2]
+    guest.run(f"echo {gateway} cache.lan >> /etc/hosts")
+    limits = {"clock": 120, "cpu": 120, "memory": 1 << 30, "disk": 300 << 20, "tasks": 200}
+    words = [word for key, value in limits.items() for word in ("--limit", f"{key}={value}")]
+    words += ["--image", "java", "--allow", f"cache.lan:{port}"]
+    url = f"http://cache.lan:{port}"
+    pom = (
+        "<project><modelVersion>4.0.0</modelVersion><groupId>school</groupId>"
+        "<artifactId>exercise</artifactId><version>1</version><packaging>pom</packaging><build>"
+        "<extensions><extension><groupId>aopalliance</groupId><artifactId>aopalliance</artifactId>"
+        "<version>1.0</version></extension></extensions></build></project>"
+    )
+    settings = (
+        "<settings><mirrors><mirror><id>school</id><mirrorOf>*</mirrorOf>"
+        f"<url>{url}</url></mirror></mirrors></settings>"
+    )
+    maven = "mvn -q -B -s settings.xml -Dmaven.repo.local=$PWD/m2 validate >&2"
+    jar = "aopalliance/aopalliance/1.0/aopalliance-1.0.jar"
+    files = {
+        "tmc-run": f"#!/bin/sh\n{maven} && sha256sum < m2/{jar}\n",
+        "pom.xml": pom,
+        "settings.xml": settings,
+    }
+    assert call("sandbox", "instance", "add", "java", *words).exit_code == 0
+    with contextlib.ExitStack() as stack:
+        stack.callback(call, "sandbox", "instance", "remove", "java")
+        fetched = run(call, tmp_path, task(files), "java")
+        original = (tmp_path / "java/usr/share/maven-repo" / jar).read_bytes()
+        assert fetched["stdout"].split()[0:1] == [hashlib.sha256(original).hexdigest()], fetched
+        assert f"/{jar}" in asked
+        # The proxy keeps what may be kept: two tasks ask, and their cache is asked once.
+        get = task(
+            {
+                "tmc-run": "#!/bin/sh\njava Get.java\n",
+                "Get.java": GET.replace("URL", f"{url}/{jar}"),
+            }
+        )
+        before = asked.count(f"/{jar}")
+        for _ in range(2):
+            result = run(call, tmp_path, get, "java")
+            assert result["stdout"] == f"{len(original)}\n", result
+        assert asked.count(f"/{jar}") == before + 1
+
+
+GET = """class Get {
+  public static void main(String[] words) throws Exception {
+    var proxy = new java.net.Proxy(
+        java.net.Proxy.Type.HTTP, new java.net.InetSocketAddress("127.0.0.1", 3128));
+    var stream = new java.net.URL("URL").openConnection(proxy).getInputStream();
+    System.out.println(stream.readAllBytes().length);
+  }
+}
+"""
 
 
 def test_only_the_service_reaches_the_proxy_and_the_proxy_nothing_of_ours(

@@ -62,6 +62,11 @@ class Host:
             time.sleep(0.05)
         assert self.processes() == []
         assert self.state(self.service) == self.kept
+        assert self.service.process
+        resident = Path(f"/proc/{self.service.process.pid}/statm").read_text().split()[1]
+        assert int(resident) * os.sysconf("SC_PAGE_SIZE") < 200 * MIB
+        written = sum(path.lstat().st_blocks for path in self.service.state.rglob("*")) * 512
+        assert written < 32 * MIB, "files, the database's log among them"
         result = self.service.client.result(script("echo fine"))
         assert (result["status"], result["stdout"]) == ("finished", "fine\n"), result
 
@@ -177,8 +182,11 @@ def test_busy_loop(attack: Attack) -> None:
     assert result["seconds"] < 3.5
 
 
-def test_processor_time_hidden_in_children(attack: Attack) -> None:
-    result = attack(
+def test_processor_time_hidden_in_children(host: Host, grader: Callable[..., Grader]) -> None:
+    # With time enough to use the processor on a busy machine too.
+    service = grader({**host.service.limits, "clock": 60.0}, **host.service.options)
+    calm = Host.of(service)
+    result = service.client.result(
         python(
             "import os\n"
             "while True:\n"
@@ -189,6 +197,7 @@ def test_processor_time_hidden_in_children(attack: Attack) -> None:
         )
     )
     assert (result["status"], result["reason"]) == ("timeout", "processor time limit")
+    calm.unharmed()
 
 
 def test_sleep_past_the_clock(attack: Attack) -> None:
@@ -240,7 +249,7 @@ def test_no_process_can_be_written_into(attack: Attack) -> None:
 
 
 def test_the_hosts_files_are_out_of_sight(attack: Attack) -> None:
-    secret = Path("/var/tmp/appliance-grader-secret")
+    secret = Path("/var/tmp") / f"appliance-grader-secret-{os.getpid()}"
     secret.write_text("secret")
     paths = f"/etc/shadow {secret} /proc/1/environ /proc/1/root/{secret} /sys/fs/cgroup /root/x"
     result = attack(script(f"cat {paths}; ls /var/tmp /home /proc/1/root/var/lib/grader; exit 0"))
@@ -308,8 +317,8 @@ def test_no_privilege_to_gain(attack: Attack) -> None:
 @pytest.mark.parametrize(
     "number", [101, 310, 321, 425, 298, 323, 250, 272, 308, 165, 428, 304, 175, 246, 435, 319, 29]
 )
-def test_dangerous_system_calls_do_nothing(host: Host, number: int) -> None:
-    result = host.service.client.result(
+def test_dangerous_system_calls_do_nothing(attack: Attack, number: int) -> None:
+    result = attack(
         python(
             "import ctypes, errno\nlibc = ctypes.CDLL(None, use_errno=True)\n"
             f"r = libc.syscall({number}, 0, 0, 0, 0, 0)\n"
@@ -319,17 +328,15 @@ def test_dangerous_system_calls_do_nothing(host: Host, number: int) -> None:
     assert result["stdout"] in ("-1 EPERM\n", "-1 ENOSYS\n")
 
 
-def test_an_old_way_into_the_kernel_kills(host: Host) -> None:
+def test_an_old_way_into_the_kernel_kills(attack: Attack, host: Host) -> None:
     source = 'int main(void){int r;__asm__("int $0x80":"=a"(r):"a"(20));return r>0?42:43;}'
-    result = host.service.client.result(
-        task({"tmc-run": "#!/bin/sh\ngcc -o a a.c && ./a\n", "a.c": source})
-    )
+    result = attack(task({"tmc-run": "#!/bin/sh\ngcc -o a a.c && ./a\n", "a.c": source}))
     # A User-Mode Linux kernel does not know that way: the call does nothing.
     known = {"bubblewrap": 159, "uml": 43}[host.service.options["engine"]]
     assert (result["status"], result["exit_code"]) == ("failed", known)
 
 
-@pytest.mark.parametrize("name", ["output.txt", "test_output.txt"])
+@pytest.mark.parametrize("name", ["output", "test_output", "stdout", "stderr"])
 @pytest.mark.parametrize(
     "trick",
     [
@@ -345,9 +352,9 @@ def test_an_old_way_into_the_kernel_kills(host: Host) -> None:
         "rm -rf /tmp/task; ln -s /etc /tmp/task",
     ],
 )
-def test_an_output_that_is_no_file_is_no_output(host: Host, trick: str, name: str) -> None:
-    result = host.service.client.result(script(trick.replace("{0}", name).replace("{}", name)))
-    assert (result["output"], result["test_output"]) == ("", ""), result
+def test_an_output_that_is_no_file_is_no_output(attack: Attack, trick: str, name: str) -> None:
+    result = attack(script(trick.replace("{0}", "{}").replace("{}", f"{name}.txt")))
+    assert result[name] == result["output"] == result["test_output"] == "", result
     assert result["status"] == "finished", result
     assert result["seconds"] < 2
 

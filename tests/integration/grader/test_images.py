@@ -15,8 +15,6 @@ from provision.cli import appliance
 from provision.guest.sandbox import image
 from tests.integration.grader.conftest import RECIPE, Grader, build_image, python, script, task
 
-JAVA = image.Recipe("java", ("default-jdk-headless", "maven"))
-
 
 def call(*words: str) -> Result:
     return CliRunner().invoke(appliance, words)
@@ -85,14 +83,11 @@ def test_the_same_packages_give_the_same_bytes(squashfs: Path, tmp_path: Path) -
 
 
 @pytest.fixture
-def java(images: Path, squashfs: Path) -> Path:
+def java(images: Path, java_squashfs: Path) -> Path:
     """The image for Java beside the other, and the directory of both."""
-    built = squashfs.parent / "java.squashfs"
-    if not built.exists():
-        build_image(JAVA, squashfs.parent)
     root = images / "java"
     if not root.exists():
-        image.extract(built, root)
+        image.extract(java_squashfs, root)
     return images
 
 

@@ -1,7 +1,11 @@
 """The TMC protocol as an exercise server sees it, and the interface beside it."""
 
 import concurrent.futures
+import contextlib
 import json
+import re
+import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,8 +105,57 @@ def test_busy_as_the_original_says_it(grader: Start) -> None:
     assert service.client.result(script("true"))["status"] == "finished"
 
 
-def test_the_queue_is_fair_between_clients(grader: Start) -> None:
-    service = grader(instances=1, tokens_file=_tokens())
+def test_the_queue_has_a_bound(grader: Start) -> None:
+    client = grader(instances=1, queue=2).client
+    answers = [client.post(script("sleep 1")) for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 500]
+    assert answers[3].json == {"status": "busy"}
+    status = client.request("/status.json").json
+    assert (status["busy_instances"], status["queued"], status["queue"]) == (1, 2, 2)
+    for answer in answers[:3]:
+        assert client.wait(answer.json["id"])["status"] == "finished"
+    assert client.result(script("true"))["status"] == "finished"
+
+
+def test_a_long_poll_ends_with_its_patience_or_the_task(grader: Start) -> None:
+    client = grader(instances=1).client
+    identifier = client.post(script("sleep 1.5; echo done")).json["id"]
+    begun = time.monotonic()
+    early = client.request(f"/tasks/{identifier}?wait=0.3")
+    assert early.json["state"] in ("queued", "running")
+    assert 0.3 <= time.monotonic() - begun < 1.4
+    late = client.request(f"/tasks/{identifier}?wait=30").json
+    assert (late["state"], late["stdout"]) == ("done", "done\n")
+    assert time.monotonic() - begun < 15
+    assert client.request(f"/tasks/{identifier}?wait=soon").status == 400
+    assert client.request("/tasks/nonesuch").status == 404
+
+
+def test_uploads_of_one_client_have_a_bound(grader: Start, state: Path) -> None:
+    service = grader(uploads_per_client=2, upload_seconds=30, tokens_file=_tokens(state))
+    body, kind = multipart(script("true"), {})
+    head = (
+        f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\n"
+        f"Authorization: Bearer alpha\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            slow = stack.enter_context(socket.create_connection(("127.0.0.1", service.port)))
+            slow.sendall(head + body[:700])
+        first, second = (Client(service.client.url, token) for token in ("alpha", "beta"))
+        uploads, deadline = service.state / "uploads", time.monotonic() + 10
+        while len(list(uploads.iterdir())) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert first.post(script("true")).status == 429
+        assert second.post(script("true")).status == 200
+    deadline = time.monotonic() + 10
+    while first.post(script("true")).status != 200:
+        assert time.monotonic() < deadline, "the uploads that ended still count"
+        time.sleep(0.05)
+
+
+def test_the_queue_is_fair_between_clients(grader: Start, state: Path) -> None:
+    service = grader(instances=1, tokens_file=_tokens(state))
     first = Client(service.client.url, "alpha")
     second = Client(service.client.url, "beta")
     many = [first.post(script("sleep 0.2")).json["id"] for _ in range(6)]
@@ -112,14 +165,14 @@ def test_the_queue_is_fair_between_clients(grader: Start) -> None:
     assert sum(later) >= 4, "one task of the second client waited for all of the first's"
 
 
-def _tokens() -> str:
-    path = Path("/var/tmp/appliance-grader-tokens")
+def _tokens(place: Path) -> str:
+    path = place / "tokens"
     path.write_text("# name token\nfirst alpha\nsecond beta\n")
     return str(path)
 
 
-def test_tokens_quotas_and_whose_task_it_is(grader: Start) -> None:
-    service = grader(instances=1, per_client=2, tokens_file=_tokens())
+def test_tokens_quotas_and_whose_task_it_is(grader: Start, state: Path) -> None:
+    service = grader(instances=1, per_client=2, tokens_file=_tokens(state))
     client = service.client
     assert client.post(script("true")).status == 401
     assert Client(client.url, "wrong").post(script("true")).status == 401
@@ -145,6 +198,12 @@ def test_events_and_metrics_and_openapi(grader: Start) -> None:
     client.wait(blocker)
     metrics = client.request("/metrics").body.decode()
     assert 'grader_tasks_total{outcome="finished"} 2' in metrics
+    # Prometheus's text format: each line a comment or a sample of a family that was announced.
+    sample = re.compile(r'(\w+)(\{\w+="[^"]*"(,\w+="[^"]*")*\})? -?[0-9.]+')
+    announced = set(re.findall(r"^# TYPE (\w+) (?:counter|gauge)$", metrics, re.MULTILINE))
+    for line in metrics.splitlines():
+        found = sample.fullmatch(line)
+        assert line.startswith("# TYPE ") or (found and found[1] in announced), line
     assert "/tasks/{id}" in client.request("/openapi.json").json["paths"]
     assert b"openapi.json" in client.request("/docs").body
 

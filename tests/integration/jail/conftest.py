@@ -1,5 +1,6 @@
 """A real jail, built once for each host, used by an ordinary user."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -13,7 +14,8 @@ from click.testing import CliRunner
 from provision.cli import appliance
 from provision.guest.jail import rootfs
 
-USER = 20_102
+# Nobody's number on any host, and no other test run's.
+USER = 10_000_000 + os.getpid()
 ROOT = Path(__file__).parents[3]
 
 Safeexec = Callable[..., subprocess.CompletedProcess[str]]
@@ -22,7 +24,8 @@ Safeexec = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def jail() -> Path:
     """A directory with Python and nothing else."""
-    place = Path("/var/tmp") / f"appliance-test-jail-{os.getuid()}"
+    key = hashlib.sha256(Path(rootfs.__file__).read_bytes()).hexdigest()[:12]
+    place = Path("/var/tmp") / f"appliance-test-jail-{os.getuid()}-{key}"
     if not (place / rootfs.MARK).exists():
         shutil.rmtree(place, ignore_errors=True)
         done = CliRunner().invoke(appliance, ["jail", "build", str(place)])
@@ -48,6 +51,7 @@ def safeexec(jail: Path) -> Safeexec:
             input=stdin,
             capture_output=True,
             text=True,
+            errors="surrogateescape",
             timeout=60,
             cwd=ROOT,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OUTER": "seen"},
