@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-from pathlib import Path
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICK = os.sysconf("SC_CLK_TCK")
@@ -16,8 +15,7 @@ def tree(pid: int) -> list[int]:
         found.append(parent)
         with contextlib.suppress(OSError, ValueError):
             for thread in os.listdir(f"/proc/{parent}/task"):  # noqa: PTH208 (names only, twice as fast)
-                children = Path(f"/proc/{parent}/task/{thread}/children").read_bytes()
-                waiting.extend(map(int, children.split()))
+                waiting.extend(map(int, _read(f"/proc/{parent}/task/{thread}/children").split()))
     return found
 
 
@@ -30,8 +28,20 @@ def usage(pid: int) -> tuple[int, float]:
     memory, ticks = 0, 0
     for member in tree(pid):
         with contextlib.suppress(OSError, ValueError, IndexError):
-            fields = Path(f"/proc/{member}/stat").read_bytes().rpartition(b")")[2].split()
+            fields = _read(f"/proc/{member}/stat").rpartition(b")")[2].split()
             ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime, cstime
-            resident, shared = map(int, Path(f"/proc/{member}/statm").read_bytes().split()[1:3])
+            resident, shared = map(int, _read(f"/proc/{member}/statm").split()[1:3])
             memory += (resident - shared) * _PAGE
     return memory, ticks / _TICK
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc; a third of what pathlib takes, many times in a task's life."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(descriptor, 1 << 16):  # the kernel gives a page at a time
+            parts.append(part)
+        return b"".join(parts)
+    finally:
+        os.close(descriptor)
