@@ -86,7 +86,8 @@ def test_one_task(images: Path, archive: Path, record_property: Callable[..., No
     paired = statistics.median(a / b for a, b in zip(ours, floor, strict=True))
     show(
         f"\nprint(1+1): bare bubblewrap p50 {1000 * statistics.median(floor):.1f} ms, "
-        f"engine p50 {1000 * statistics.median(ours):.1f} ms, ratio {ratio:.2f}, of pairs {paired:.2f}"
+        f"engine p50 {1000 * statistics.median(ours):.1f} ms, ratio {ratio:.2f}, "
+        f"of pairs {paired:.2f}"
     )
     record_property("ratio", ratio)
     assert ratio <= 1.3
