@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provision.config import Config
+from provision.config.model import Section
 from provision.jeos.archive import KEYRINGS, Source
 
 # What the roles grader and jail run on.
@@ -65,6 +66,7 @@ def playbook_variables(
         "mail_root": config.mail.root or "",
         "mail_smarthost": config.mail.smarthost or "",
         **_notebook(config),
+        **_hosted(config),
         **_grader(config),
         "jail_enabled": config.jail.enabled,
         "sage_source": config.sage.source,
@@ -100,6 +102,41 @@ def _notebook(config: Config) -> dict[str, Any]:
         "notebook_network": notebook.network,
         "notebook_limits": config.pool.limits.model_dump(),
     }
+
+
+def _hosted(config: Config) -> dict[str, Any]:
+    """What is off by default around the notebook."""
+    pool, kernels, git = config.pool, config.kernels, config.git
+    julia = kernels.julia.model_dump(mode="json", exclude_none=True) if kernels.julia else {}
+    sign_in = config.sign_in.model_dump(mode="json", exclude_none=True)
+    provided = any(getattr(config.sign_in, kind) for kind in ("google", "oidc", "ldap"))
+    return {
+        "notebook_groups": {
+            name: {"members": list(group.members), "limits": _given(group.limits)}
+            for name, group in pool.groups.items()
+        },
+        "notebook_students": {name: _given(share) for name, share in pool.students.items()},
+        "notebook_profiles": {
+            name: {
+                "title": profile.title,
+                "kernels": list(profile.kernels),
+                "limits": _given(profile.limits),
+            }
+            for name, profile in config.profiles.items()
+        },
+        "notebook_sign_in": sign_in if provided else {},
+        "notebook_git": git.enabled,
+        "notebook_git_hosts": list(git.hosts),
+        "notebook_git_size": git.size,
+        "kernels_names": [n for n in ("bash", "r", "octave") if getattr(kernels, n)],
+        "kernels_julia": julia,
+        "extensions_names": ["git"] * git.enabled + ["signin"] * provided,
+    }
+
+
+def _given(section: Section) -> dict[str, Any]:
+    """A section's values in plain numbers, without those that are not given."""
+    return section.model_dump(exclude_none=True)
 
 
 def _grader(config: Config) -> dict[str, Any]:

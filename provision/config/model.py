@@ -187,6 +187,26 @@ class Limits(Section):
     """quota of one student's files"""
 
 
+class Share(Section):
+    """Limits of their own for some students; what is not given stays as it is."""
+
+    memory: Size | None = None
+    """memory of all processes together"""
+    cpu: Annotated[int, Field(ge=1, le=6400)] | None = None
+    """processor time, in percent of one core"""
+    disk: Size | None = None
+    """quota of one student's files"""
+
+
+class Group(Section):
+    """Students with limits of their own."""
+
+    members: tuple[values.StudentName, ...] = ()
+    """their names"""
+    limits: Share = Share()
+    """what one session of theirs may use; of several groups the most counts"""
+
+
 class Pool(Section):
     """The unprivileged accounts on which sessions run."""
 
@@ -198,6 +218,10 @@ class Pool(Section):
     """their primary group; the admin is in it too"""
     limits: Limits = Limits()
     """what one session may use"""
+    groups: dict[values.RecordName, Group] = Field(default_factory=dict)
+    """groups of students with limits of their own"""
+    students: dict[values.StudentName, Share] = Field(default_factory=dict)
+    """limits of single students, before those of their groups"""
 
 
 class UnattendedUpgrades(Section):
@@ -246,6 +270,108 @@ class Sage(Section):
     """tarball: where to download it"""
     sha256: values.Sha256 | None = None
     """tarball: its checksum; required with url"""
+
+
+class Julia(Section):
+    """Julia, from an upstream tarball."""
+
+    version: values.Version
+    """its version, as in 1.12.1"""
+    path: values.HostFile | None = None
+    """file on this host"""
+    url: values.Url | None = None
+    """where to download it"""
+    sha256: values.Sha256
+    """its checksum"""
+
+
+class Kernels(Section):
+    """Further languages, besides Python and Sage."""
+
+    bash: bool = False
+    """bash"""
+    r: bool = False
+    """R, from the distribution"""
+    octave: bool = False
+    """GNU Octave, from the distribution"""
+    julia: Julia | None = None
+    """Julia with IJulia"""
+
+
+class Profile(Section):
+    """What a student may choose when a session starts."""
+
+    title: values.Title
+    """what the student reads"""
+    kernels: tuple[Literal["python", "sage", "bash", "r", "octave", "julia"], ...] = ()
+    """languages that it offers; none: all"""
+    limits: Share = Share()
+    """what one session of it may use, before the limits of groups"""
+
+
+class Google(Section):
+    """Sign-in by Google accounts."""
+
+    client_id: values.Word
+    """the key of the OAuth client"""
+    domains: tuple[values.Domain, ...]
+    """whose accounts may sign in: the domains of their mail addresses"""
+
+
+class Oidc(Section):
+    """Sign-in by any OpenID Connect provider."""
+
+    issuer: values.Url
+    """the provider's address, under which its configuration is published"""
+    client_id: values.Word
+    """the name under which the provider knows this appliance"""
+    title: values.Title = "your school account"
+    """what the button at sign-in says"""
+    username: values.Word = "email"
+    """the claim that names a student"""
+    domains: tuple[values.Domain, ...] = ()
+    """only mail addresses of these domains may sign in; none: all"""
+    groups: tuple[values.Title, ...] = ()
+    """only members of one of these groups may sign in; none: all"""
+    groups_claim: values.Word = "groups"
+    """the claim that lists a student's groups"""
+
+
+class Ldap(Section):
+    """Sign-in by the school's directory."""
+
+    server: values.HostPort
+    """host or host:port"""
+    tls: Literal["on_connect", "before_bind", "insecure"] = "before_bind"
+    """before_bind: STARTTLS; on_connect: LDAPS; insecure: passwords travel in the open"""
+    template: values.Title
+    """where names are, as in uid={username},ou=people,dc=example,dc=org"""
+    groups: tuple[values.Title, ...] = ()
+    """only members of one of these groups, given by DN, may sign in; none: all"""
+
+
+class SignIn(Section):
+    """Who says who a student is: the appliance's own accounts, or one of these."""
+
+    google: Google | None = None
+    """Google accounts"""
+    oidc: Oidc | None = None
+    """an OpenID Connect provider"""
+    ldap: Ldap | None = None
+    """an LDAP directory"""
+    admins: tuple[values.StudentName, ...] = ()
+    """the names that administer the notebook; the provider's, so its own accounts' admin is none"""
+
+
+class Git(Section):
+    """Git in the browser, and notebooks by links that a teacher shares."""
+
+    enabled: bool = False
+    """put it into the appliance"""
+    hosts: tuple[values.AllowedHost, ...] = ()
+    """servers that sessions reach for it, through a filtering proxy only"""
+    size: Size = 100 * MIB
+    """largest answer of such a server, so the largest clone"""
 
 
 class Notebook(Section):
@@ -390,6 +516,14 @@ class Config(Section):
     """which Sage goes in"""
     notebook: Notebook = Notebook()
     """the notebook server"""
+    sign_in: SignIn = SignIn()
+    """who says who a student is"""
+    kernels: Kernels = Kernels()
+    """further languages"""
+    profiles: dict[values.RecordName, Profile] = Field(default_factory=dict)
+    """what students choose from when a session starts; none: no choice"""
+    git: Git = Git()
+    """git in the browser"""
     grader: Grader = Grader()
     """the grading sandbox"""
     jail: Jail = Jail()

@@ -137,12 +137,12 @@ def _with_comment(line: str, comment: str) -> list[str]:
 def _example(key: Key, value: Any) -> list[str]:
     """What a record looks like where none is given, as comments."""
     place = dotted(key)
-    if len(key) != 1 or value not in ([], None):
+    if value not in ([], None):
         return []
-    lines = []
+    indent, lines = "  " * (len(key) - 1), []
     for mark, path in (("  ", place), ("- ", f"{place}[]")):
         for number, entry in enumerate(entries(sections()[path]) if path in sections() else ()):
-            line = f"#   {mark if number == 0 else '  '}{entry.name}: ({entry.kind})"
+            line = f"{indent}#   {mark if number == 0 else '  '}{entry.name}: ({entry.kind})"
             lines += _with_comment(line, entry.explanation)
     return lines
 

@@ -6,7 +6,7 @@ Each rule is a function from a configuration to its problems. ``check`` runs the
 from collections.abc import Callable, Iterator
 
 from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
-from provision.config.model import Config
+from provision.config.model import Config, Share
 from provision.config.problems import Key, Problem, listed
 from provision.config.quantities import format_size
 
@@ -88,6 +88,76 @@ def _limits(config: Config) -> Iterator[Problem]:
             f"{limits.cpu} % is more than all {config.cpus} processors",
             f"write at most {100 * config.cpus}, or give the VM more cpus",
             others=(("cpus",),),
+        )
+
+
+def _shares(config: Config) -> Iterator[Problem]:
+    shares: list[tuple[Key, Share]] = [
+        *((("pool", "groups", n, "limits"), g.limits) for n, g in config.pool.groups.items()),
+        *((("pool", "students", n), s) for n, s in config.pool.students.items()),
+        *((("profiles", n, "limits"), p.limits) for n, p in config.profiles.items()),
+    ]
+    room = config.memory - SYSTEM_MEMORY
+    for key, share in shares:
+        if share.memory is not None and not config.pool.limits.tmp <= share.memory <= room:
+            least, most = format_size(config.pool.limits.tmp), format_size(room)
+            yield Problem(
+                (*key, "memory"),
+                f"{format_size(share.memory)} for one session",
+                f"write from {least}, the size of its /tmp, to {most}, what the VM has for all",
+                others=(("memory",),),
+            )
+        if share.cpu is not None and share.cpu > 100 * config.cpus:
+            yield Problem(
+                (*key, "cpu"),
+                f"{share.cpu} % is more than all {config.cpus} processors",
+                f"write at most {100 * config.cpus}, or give the VM more cpus",
+                others=(("cpus",),),
+            )
+
+
+def _languages(config: Config) -> Iterator[Problem]:
+    kernels, julia = config.kernels, config.kernels.julia
+    there = {"python"}
+    there |= {name for name in ("bash", "r", "octave", "julia") if getattr(kernels, name)}
+    there |= {"sage"} if config.sage.source != "none" else set()
+    for name, profile in config.profiles.items():
+        for missing in (kernel for kernel in profile.kernels if kernel not in there):
+            mend: Key = ("sage", "source") if missing == "sage" else ("kernels", missing)
+            yield Problem(
+                ("profiles", name, "kernels"),
+                f"{missing} is not in this appliance",
+                f"leave it out, or set {'.'.join(map(str, mend))}",
+                others=(mend,),
+            )
+    if julia and (julia.path is None) == (julia.url is None):
+        yield Problem(
+            ("kernels", "julia"), "it needs a path or a url", "add one of the two", others=()
+        )
+
+
+def _sign_in(config: Config) -> Iterator[Problem]:
+    given = [name for name in ("google", "oidc", "ldap") if getattr(config.sign_in, name)]
+    for further in given[1:]:
+        yield Problem(
+            ("sign_in", further),
+            f"{given[0]} says already who a student is",
+            "leave one of the two out",
+            others=(("sign_in", given[0]),),
+        )
+    if given and config.notebook.accounts:
+        yield Problem(
+            ("notebook", "accounts"),
+            f"visitors' own accounts mean nothing where {given[0]} says who a student is",
+            "leave it out",
+            others=(("sign_in", given[0]),),
+        )
+    ldap = config.sign_in.ldap
+    if ldap and "{username}" not in ldap.template:
+        yield Problem(
+            ("sign_in", "ldap", "template"),
+            "it does not say where the name goes",
+            "write {username} there, as in uid={username},ou=people,dc=example,dc=org",
         )
 
 
@@ -311,6 +381,9 @@ def _sources(config: Config) -> Iterator[Problem]:
 _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _memory,
     _limits,
+    _shares,
+    _languages,
+    _sign_in,
     _sessions,
     _mounts,
     _disk_sizes,

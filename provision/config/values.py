@@ -292,6 +292,25 @@ Title = Annotated[
         "one line of text", r"[^\x00-\x1f]{0,100}", "write one line of at most 100 characters"
     ),
 ]
+StudentName = Annotated[
+    str,
+    *_matching(
+        "student",
+        r"[a-z0-9][a-z0-9._@+-]{0,63}",
+        "not a student's name; use small letters, digits and . _ @ + -",
+    ),
+]
+Domain = Annotated[
+    str,
+    *_matching(
+        "domain",
+        rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})+",
+        "not a domain; write one as in example.org",
+    ),
+]
+Word = Annotated[
+    str, *_matching("word", r"[^\s\x00-\x1f]{1,200}", "write one word, without spaces")
+]
 AccountName = Annotated[
     str,
     *_matching(

@@ -26,11 +26,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.guest.pool.certificate import student_of
+from provision.guest.pool.certificate import session_of
+from provision.guest.pool.entitlement import Share, read_shares, share_of
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
 MIRRORS = Path("/etc/notebook/hosts")  # with the mirrors' addresses, where sessions reach them
 JOURNAL = Path("/run/systemd/journal")
+USAGE = Path("/run/notebook-usage")  # what sessions use, a directory for each account
+CHANGED = Path("/run/systemd/system.control")  # what set-property --runtime has changed
 FIRST_STUDENT = 50000
 LAST_STUDENT = 59999
 GRACE_SECONDS = 3.0
@@ -46,12 +49,10 @@ class Settings:
     Args:
         directory: holds one directory per student.
         home_size: size of a session's own home, bytes.
-        quota: what one student's files may take, bytes; 0: no limit.
     """
 
     directory: Path
     home_size: int
-    quota: int
 
 
 def read_settings(path: Path = CONFIGURATION) -> Settings:
@@ -69,7 +70,6 @@ def read_settings(path: Path = CONFIGURATION) -> Settings:
     return Settings(
         directory=Path(values["directory"]),
         home_size=int(values["home_size"]),
-        quota=int(values["quota"]),
     )
 
 
@@ -86,14 +86,17 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
         OSError, CalledProcessError: the account cannot be made clean or the files not be mounted.
     """
     account = pwd.getpwnam(user)
-    student = student_of(auth_info)
+    student, profile = session_of(auth_info)
+    shares = read_shares()
+    share = share_of(student, profile, shares)
     with _turn(user, settings) as turn:
         reap(account.pw_uid, grace=0)
         turn.write_text(str(os.getppid()))
     files = student_directory(settings.directory, student)
     owner = files.stat().st_uid
-    if settings.quota:
-        _limit_disk(files, owner, settings.quota)
+    limit_account(account.pw_uid, share, usual=share_of("", "", shares))
+    if share.disk:
+        limit_disk(files, owner, share.disk)
     home = Path(account.pw_dir)
     options = f"size={settings.home_size},mode=0700,uid={account.pw_uid},gid={account.pw_gid}"
     _mount("-t", "tmpfs", "-o", f"nosuid,nodev,{options}", "tmpfs", str(home))
@@ -104,7 +107,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     _mount("--bind", "-o", f"nosuid,nodev,{identity}", str(files), str(work))
     if MIRRORS.exists():
         _mount("--bind", str(MIRRORS), "/etc/hosts")
-    _hide_services(home)
+    _hide_services(home, USAGE / user)
     syslog.syslog(f"{user} is open for {student}")
 
 
@@ -220,8 +223,10 @@ def _ours(path: Path) -> Path:
     return path
 
 
-def _hide_services(home: Path) -> None:
-    """Leave of /run only the journal's socket: the system's services are not a session's.
+def _hide_services(home: Path, usage: Path) -> None:
+    """Leave of /run only the journal's socket and the session's own usage.
+
+    The system's services are not a session's.
 
     The system bus, for one, would tell every process's command line, whatever /proc hides.
     """
@@ -232,14 +237,40 @@ def _hide_services(home: Path) -> None:
     place = fresh / JOURNAL.relative_to("/run")
     place.mkdir(parents=True)
     _mount("--bind", str(JOURNAL), str(place))
+    if usage.is_dir():
+        (fresh / "usage").mkdir()
+        _mount("--bind", "-o", "ro", str(usage), str(fresh / "usage"))
     _mount("-o", f"remount,ro,{options}", str(fresh))
     _mount("--rbind", str(fresh), "/run")
     subprocess.run(["/usr/bin/umount", "-R", str(fresh)], check=True)
     fresh.rmdir()
 
 
-def _limit_disk(files: Path, owner: int, quota: int) -> None:
+def limit_account(uid: int, share: Share, *, usual: Share) -> None:
+    """Give an account the limits of this session, where they are not those of every session.
+
+    Args:
+        uid: the account.
+        share: of the session's student.
+        usual: of everybody.
+
+    Raises:
+        CalledProcessError: the system's manager refuses.
+    """
+    changed = CHANGED / f"user-{uid}.slice.d"
+    if (share.memory, share.cpu) != (usual.memory, usual.cpu) or changed.exists():
+        limits = (f"MemoryMax={share.memory}", f"CPUQuota={share.cpu}%")
+        command = ["/usr/bin/systemctl", "set-property", "--runtime", f"user-{uid}.slice", *limits]
+        subprocess.run(command, check=True)
+
+
+def limit_disk(files: Path, owner: int, quota: int) -> None:
     """Set a student's disk quota; a file system without quotas is reported, not refused.
+
+    Args:
+        files: the student's directory.
+        owner: the student's number.
+        quota: bytes.
 
     By quotactl_fd(2), Linux 5.14: the tools want the disk's device, which sessions do not see.
     """

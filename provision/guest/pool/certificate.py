@@ -1,6 +1,7 @@
 """The student's name in the SSH certificate that opens a session.
 
-The hub signs a certificate for every session; its key id is the student's name. sshd proves the
+The hub signs a certificate for every session; its key id is the student's name, and the profile
+that was chosen. sshd proves the
 signature and hands the certificate to PAM, so that root can trust the name without asking the
 hub. The format is OpenSSH's PROTOCOL.certkeys.
 """
@@ -14,11 +15,23 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 ED25519 = b"ssh-ed25519-cert-v01@openssh.com"
 
 
-def student_of(auth_info: str) -> str:
-    """Read the student's name from what sshd tells PAM about the sign-in.
+def key_id(student: str, profile: str = "") -> str:
+    """What a session's certificate says: the student, and the profile if one was chosen.
+
+    Raises:
+        ValueError: one of the names cannot be used.
+    """
+    return f"{checked(student)}:{checked(profile)}" if profile else checked(student)
+
+
+def session_of(auth_info: str) -> tuple[str, str]:
+    """Read for whom a session is from what sshd tells PAM about the sign-in.
 
     Args:
         auth_info: the variable SSH_AUTH_INFO_0: ``publickey TYPE BASE64`` in its first line.
+
+    Returns:
+        The student's name, and the profile's; empty: none was chosen.
 
     Raises:
         ValueError: it holds no certificate of ours, or no usable name.
@@ -31,12 +44,13 @@ def student_of(auth_info: str) -> str:
         kind, rest = _string(blob)
         _nonce, rest = _string(rest)
         _public, rest = _string(rest)
-        key_id, _ = _string(rest[12:])  # after the serial number (8 bytes) and the type (4)
+        identity, _ = _string(rest[12:])  # after the serial number (8 bytes) and the type (4)
     except struct.error:
         raise ValueError("the certificate is cut off") from None
     if kind != ED25519:
         raise ValueError("the sign-in was not by a session's certificate")
-    return checked(key_id.decode(errors="replace"))
+    student, colon, profile = identity.decode(errors="replace").partition(":")
+    return checked(student), checked(profile) if colon else ""
 
 
 def checked(name: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provision.guest.pool.certificate import checked
+from provision.guest.pool.certificate import key_id
 from provision.guest.pool.leases import ANNOUNCE, Lease
 
 PORT = 2200
@@ -61,7 +61,8 @@ async def connect(
     Args:
         entry: the leased account.
         lease: descriptor of the lease's locked file.
-        request: what ``session`` reads; its ``student`` is who the session is for.
+        request: what ``session`` reads; its ``student`` is who the session is for, its ``profile``,
+            if any, what was chosen.
         key: the private key that signs sessions' certificates.
         state: directory of the hub's own files.
 
@@ -69,7 +70,12 @@ async def connect(
         ConnectionFailedError: the certificate could not be signed.
     """
     account = account_of(entry)
-    certificate = await _certificate(account.user, request["student"], key=key, state=state)
+    certificate = await _certificate(
+        account.user,
+        key_id(request["student"], request.get("profile", "")),
+        key=key,
+        state=state,
+    )
     control = _control(state, entry)
     control.parent.mkdir(mode=0o700, exist_ok=True)
     control.unlink(missing_ok=True)
@@ -146,14 +152,14 @@ def local_ports(entries: Sequence[str], entry: str) -> range:
     return range(first, first + 5)
 
 
-async def _certificate(user: str, student: str, *, key: str, state: Path) -> Path:
+async def _certificate(user: str, identity: str, *, key: str, state: Path) -> Path:
     """Sign that the student may open one session on the account, now."""
     directory = state / "certificates"
     directory.mkdir(mode=0o700, exist_ok=True)
     public = directory / f"{user}.pub"
     public.write_bytes(Path(f"{key}.pub").read_bytes())
     signing = await asyncio.create_subprocess_exec(
-        *("ssh-keygen", "-q", "-s", key, "-I", checked(student), "-n", user, "-V", "-5m:+5m"),
+        *("ssh-keygen", "-q", "-s", key, "-I", identity, "-n", user, "-V", "-5m:+5m"),
         *("-O", "clear", "-O", "permit-port-forwarding", str(public)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

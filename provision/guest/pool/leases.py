@@ -30,12 +30,14 @@ class Lease:
         student: who has it.
         pid: the session's ssh process; None for the moment before it runs.
         said: what the session has said since.
+        profile: what the student chose when it began; empty: nothing.
     """
 
     account: str
     student: str
     pid: int | None
     said: tuple[str, ...]
+    profile: str = ""
 
     def end(self) -> None:
         """Ask the session to end; its account is free as soon as it has."""
@@ -55,27 +57,28 @@ class Leases:
     def __init__(self, directory: Path, accounts: Sequence[str]) -> None:
         self.accounts = tuple(accounts)
         self._directory = directory
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def take(
-        self, student: str, among: Sequence[str] | None = None
+        self, student: str, among: Sequence[str] | None = None, *, profile: str = ""
     ) -> tuple[str, IO[bytes]] | None:
         """Lease a free account.
 
         Args:
             student: who gets it.
             among: only these of the accounts; None: any.
+            profile: what the student chose.
 
         Returns:
             The account and its locked file. Give the file to the session as standard error,
             then close it; closing it without a session gives the account back. None when all
             accounts are taken.
         """
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for account in self.accounts if among is None else among:
             file = self._path(account).open("a+b")
             if _locked(file):
                 file.truncate(0)
-                file.write(json.dumps({"student": student}).encode() + b"\n")
+                file.write(json.dumps({"student": student, "profile": profile}).encode() + b"\n")
                 file.flush()
                 return account, file
             file.close()
@@ -88,9 +91,11 @@ class Leases:
                 return None
             first, *rest = file.read().decode(errors="replace").splitlines() or ["{}"]
             number = rest[0] if rest else ""
+            who = json.loads(first)
             return Lease(
                 account=account,
-                student=json.loads(first).get("student", ""),
+                student=who.get("student", ""),
+                profile=who.get("profile", ""),
                 pid=int(number) if number.isdigit() else None,
                 said=tuple(rest[1:]),
             )

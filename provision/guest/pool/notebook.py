@@ -21,6 +21,7 @@ from jupyterhub.app import JupyterHub
 from tornado.web import StaticFileHandler
 from traitlets.config import Config
 
+from provision.guest.hub.settings import extend, read_hosted
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.activity import Notices
@@ -96,21 +97,21 @@ def notebook(
                 subprocess.Popen(proxy, start_new_session=True)
         case _:
             sys.exit("usage: start-notebook [hub|proxy]")
-    JupyterHub.instance(
-        config=hub_config(
-            server_pool=server_pool,
-            bind_url=f"http{'s' if secure else ''}://{interface}:{port}",
-            timeout=timeout,
-            session_expiry=session_expiry,
-            patience=patience,
-            ulimit=ulimit,
-            accounts=accounts,
-            approval=approval,
-            title=title,
-            admin=admin,
-            state=state,
-        )
+    config = hub_config(
+        server_pool=server_pool,
+        bind_url=f"http{'s' if secure else ''}://{interface}:{port}",
+        timeout=timeout,
+        session_expiry=session_expiry,
+        patience=patience,
+        ulimit=ulimit,
+        accounts=accounts,
+        approval=approval,
+        title=title,
+        admin=admin,
+        state=state,
     )
+    extend(config, read_hosted(), state)
+    JupyterHub.instance(config=config)
     JupyterHub.launch_instance([])
 
 

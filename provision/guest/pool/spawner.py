@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from jupyterhub.spawner import Spawner
-from traitlets import Float, Integer, List, Unicode
+from traitlets import Dict, Float, Integer, List, Unicode
 
+from provision.guest.hub import profiles
 from provision.guest.pool.activity import Notices, Watch, age_of, processor_time
 from provision.guest.pool.connection import (
     LOOPBACK,
@@ -61,11 +62,19 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     idle_timeout = Float(0, config=True, help="Seconds after which an idle session ends; 0: never.")
     expiry = Float(0, config=True, help="Seconds after which any session ends; 0: never.")
     hub_port = Integer(8081, config=True, help="The port of the hub's API on its own machine.")
+    profiles = Dict(config=True, help="What a student may choose when a session starts, by name.")
 
     line: ClassVar[list["PoolSpawner"]] = []
     account: str | None = None
     process: subprocess.Popen[bytes] | None = None
     watch: Watch | None = None
+
+    def _options_form_default(self) -> str:
+        return profiles.form(self.profiles)
+
+    def options_from_form(self, form_data: dict[str, Any]) -> dict[str, Any]:
+        """What was chosen when the session started."""
+        return {"profile": profiles.chosen(self.profiles, form_data)}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Recall the leased account after the hub was restarted."""
@@ -203,10 +212,16 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         if None in homes.values() or (mine is None and homes) or mine in taken:
             return None
         entries = [e for e in self.server_pool if mine is None or _machine(e) == mine]
-        leased = self.leases.take(self.user.name, entries)
+        leased = self.leases.take(self.user.name, entries, profile=self._profile())
         if leased and mine is None:
             self._set_home(_machine(leased[0]))
         return leased
+
+    def _profile(self) -> str:
+        try:
+            return profiles.chosen(self.profiles, self.user_options or {})
+        except ValueError as error:
+            raise SessionError(str(error)) from None
 
     def _home(self, student: str) -> str | None:
         """The machine that has a student's files; None: none yet, or it has left the pool."""
@@ -227,9 +242,12 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return f"All {len(self.server_pool)} places are taken."
 
     async def _connect(self, entry: str, lease: int) -> subprocess.Popen[bytes]:
+        profile = self._profile()
+        languages = self.profiles[profile].get("kernels", ()) if profile else ()
         request = {
             "student": self.user.name,
-            "argv": [*self.cmd, *self.get_args()],
+            "profile": profile,
+            "argv": [*self.cmd, *self.get_args(), *profiles.arguments(languages)],
             "env": {k: str(v) for k, v in self.get_env().items()},
             "ulimit": self.ulimit,
         }

@@ -145,15 +145,34 @@ def sage_layer(layers: Sequence[Path], scratch: Path) -> Path:
     """A layer with Sage on top of the notebook's, from the cache or made now."""
     role = resources.playbooks() / "roles" / "sage"
     inputs = [*sorted((role / "tasks").iterdir()), role / "files" / "passagemath-10.8.lock"]
+    return further_layer("sage", layers, inputs, {"sage_source": "passagemath"}, scratch)
+
+
+def further_layer(
+    name: str,
+    layers: Sequence[Path],
+    inputs: Sequence[Path],
+    variables: Mapping[str, Any],
+    scratch: Path,
+) -> Path:
+    """A layer that the playbook NAME.yml makes on top of the others, from the cache or made now.
+
+    Args:
+        name: of the playbook beside this module.
+        layers: from ``installed_layers``.
+        inputs: files that decide the result.
+        variables: of its roles.
+        scratch: directory for its log.
+    """
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
-    layer = layers[-1].with_name(f"sage-{layers[-1].name.split('-', 1)[1]}-{key}")
+    layer = layers[-1].with_name(f"{name}-{layers[-1].name.split('-', 1)[1]}-{key}")
     if not layer.exists():
         part = layer.with_suffix(".part")
         shutil.rmtree(part, ignore_errors=True)
-        log = scratch / "sage.log"
-        told = {**request(Config()).variables(), "sage_source": "passagemath"}
+        log = scratch / f"{name}.log"
+        told = {**request(Config()).variables(), **variables}
         with booted(layers, part, forwards={}, log=log) as (endpoint, _):
-            run_playbook(HERE / "sage.yml", endpoint, told, log=log)
+            run_playbook(HERE / f"{name}.yml", endpoint, told, log=log)
         part.rename(layer)
     return layer
 
@@ -214,7 +233,7 @@ def notebook_guest(
             guest = Guest(url, client, machine, endpoint)
             # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
             guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
-            units = "appliance-keys sshd-pool notebook notebook-pam.socket"
+            units = "appliance-keys notebook-usage sshd-pool notebook notebook-pam.socket"
             guest.run(f"systemctl daemon-reload && systemctl start {units}")
             guest.wait()
             yield guest

@@ -95,7 +95,7 @@ VALUES = {
     "text for list": ("packages: git\n", "appliance.yml:1:11: packages: not a list"),
     "list for mapping": (
         "pool: [a]\n",
-        "write indented lines with count, prefix, group or limits",
+        "write indented lines with count, prefix, group, limits",
     ),
     "no value": ("name:\n", "appliance.yml:1:1: name: has no value"),
     "choice": (

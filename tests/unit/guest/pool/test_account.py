@@ -9,7 +9,7 @@ from provision.guest.pool.account import FIRST_STUDENT, read_settings, student_d
 
 def test_settings_are_read(tmp_path: Path) -> None:
     file = tmp_path / "pool.conf"
-    file.write_text("# Ansible\ndirectory = /home/students\nhome_size = 268435456\nquota = 0\n")
+    file.write_text("# Ansible\ndirectory = /home/students\nhome_size = 268435456\n")
     settings = read_settings(file)
     assert (settings.directory, settings.home_size) == (Path("/home/students"), 268435456)
 

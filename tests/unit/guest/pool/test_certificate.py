@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from provision.guest.pool.certificate import ED25519, checked, student_of
+from provision.guest.pool.certificate import ED25519, checked, key_id, session_of
 
 
 def auth_info(key_id: bytes, kind: bytes = ED25519, method: str = "publickey") -> str:
@@ -15,7 +15,7 @@ def auth_info(key_id: bytes, kind: bytes = ED25519, method: str = "publickey") -
 
 
 def test_the_key_id_is_the_student() -> None:
-    assert student_of(auth_info(b"alice")) == "alice"
+    assert session_of(auth_info(b"alice")) == ("alice", "")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_the_key_id_is_the_student() -> None:
 )
 def test_another_sign_in_is_no_session(info: str) -> None:
     with pytest.raises(ValueError):
-        student_of(info)
+        session_of(info)
 
 
 @pytest.mark.parametrize(
@@ -42,9 +42,19 @@ def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError):
         checked(name)
     with pytest.raises(ValueError):
-        student_of(auth_info(name.encode()))
+        session_of(auth_info(name.encode()))
 
 
 @pytest.mark.parametrize("name", ["a", "anna.b", "x@school.example", "a+b", "7of9", "a_b-c"])
 def test_usual_names_are_fine(name: str) -> None:
     assert checked(name) == name
+
+
+def test_a_certificate_names_the_profile() -> None:
+    assert session_of(auth_info(key_id("alice", "stats").encode())) == ("alice", "stats")
+
+
+@pytest.mark.parametrize("name", ["alice:", "alice:../x", "alice:a:b", ":stats"])
+def test_a_damaged_profile_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="not a student's name"):
+        session_of(auth_info(name.encode()))

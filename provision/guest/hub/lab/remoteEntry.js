@@ -1,0 +1,72 @@
+// What the session uses and what is left, at the right of the top bar. A JupyterLab extension
+// written by hand as a federated module, so that nothing is built.
+(() => {
+  let shared;
+  const short = bytes => {
+    const units = ["B", "K", "M", "G", "T"];
+    let unit = 0;
+    while (bytes >= 1000 && unit < 4) { bytes /= 1024; unit += 1; }
+    return (bytes < 10 && unit > 2 ? bytes.toFixed(1) : Math.round(bytes)) + " " + units[unit];
+  };
+  const time = seconds => {
+    const minutes = Math.floor(seconds / 60);
+    return minutes < 60 ? minutes + " min" : Math.floor(minutes / 60) + " h " + (minutes % 60) + " min";
+  };
+  const part = (name, used, limit) => {
+    const span = document.createElement("span");
+    span.style.marginLeft = "1em";
+    const share = limit ? used / limit : 0;
+    if (share > 0.8) { span.style.color = "var(--jp-error-color1, red)"; span.style.fontWeight = "600"; }
+    span.textContent = name + " " + short(used) + (limit ? " of " + short(limit) : "");
+    return span;
+  };
+  const show = (node, usage) => {
+    const spans = [];
+    if (usage.memory) spans.push(part("Memory", usage.memory.used, usage.memory.limit));
+    if (usage.disk) spans.push(part("Disk", usage.disk.used, usage.disk.limit));
+    if (usage.left !== undefined && usage.left !== null) {
+      const span = document.createElement("span");
+      span.style.marginLeft = "1em";
+      if (usage.left < 600) { span.style.color = "var(--jp-error-color1, red)"; span.style.fontWeight = "600"; }
+      span.textContent = "Time left " + time(usage.left);
+      spans.push(span);
+    }
+    if (usage.message) {
+      const span = document.createElement("strong");
+      span.style.cssText = "margin-right:auto;overflow:hidden;text-overflow:ellipsis";
+      span.textContent = span.title = usage.message;
+      spans.unshift(span);
+    }
+    node.replaceChildren(...spans);
+  };
+  const plugin = {
+    id: "appliance-usage:plugin",
+    autoStart: true,
+    activate: async app => {
+      const versions = shared["@lumino/widgets"];
+      const { Widget } = (await versions[Object.keys(versions)[0]].get())();
+      const widget = new Widget();
+      widget.id = "appliance-usage";
+      widget.node.setAttribute("role", "status");
+      widget.node.style.cssText =
+        "display:flex;align-items:center;justify-content:flex-end;flex:1;padding:0 12px;" +
+        "white-space:nowrap;overflow:hidden;color:var(--jp-ui-font-color1);font-size:var(--jp-ui-font-size1)";
+      app.shell.add(widget, "top", { rank: 900 });
+      const base = JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl;
+      const ask = async () => {
+        if (document.visibilityState !== "visible") return;
+        try {
+          const answer = await fetch(base + "api/appliance/usage");
+          if (answer.ok) show(widget.node, await answer.json());
+        } catch (error) { /* the page itself says that the server is gone */ }
+      };
+      ask();
+      setInterval(ask, 5000);
+    },
+  };
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB["appliance-usage"] = {
+    init: scope => { shared = scope; },
+    get: () => Promise.resolve(() => ({ __esModule: true, default: plugin })),
+  };
+})();

@@ -1,0 +1,243 @@
+"""The administrator's screen and the health endpoint, in the hub's own pages.
+
+``/hub/classroom`` shows students, sessions, pool and machine, now and over the last day, and does
+what an administrator does; every action is written to ``audit.jsonl`` in the hub's directory and
+to the journal. ``/hub/healthy`` is for whoever watches the appliance from outside.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.scopes import needs_scope
+from tornado import web
+
+from provision.guest.hub.metrics import read_history, read_now
+from provision.guest.hub.wishes import UNITS, Wishes
+from provision.guest.pool.accounts import Accounts
+
+LOG_LINES = 200
+FULL = 0.98  # of a disk
+
+
+def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
+    """The pages, for JupyterHub's ``extra_handlers``.
+
+    Args:
+        state: directory of the hub's own files.
+    """
+    return [
+        (r"/healthy", HealthHandler, {}),
+        (r"/classroom", ClassroomHandler, {"state": state}),
+        (r"/classroom/logs", LogsHandler, {"state": state}),
+        (r"/classroom/do", ActionHandler, {"state": state}),
+    ]
+
+
+def ailments(now: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the appliance, in words; nothing when it is healthy.
+
+    Args:
+        now: the sampler's last sample; empty when there is none.
+    """
+    if not now:
+        return ["the sampler has not written for a minute"]
+    disks = now["host"]["disks"].items()
+    return [f"{mount} is full" for mount, disk in disks if disk["free"] < (1 - FULL) * disk["size"]]
+
+
+def sparkline(rows: list[list[float]], column: int, *, top: float | None = None) -> str:
+    """The points of an SVG polyline, 300 wide and 40 high, for one column of the history.
+
+    Args:
+        rows: of the history; the first column is the time.
+        column: which one to draw.
+        top: the value at the upper edge; None: the greatest.
+    """
+    rows = [row for row in rows if len(row) > column]
+    if len(rows) < 2:
+        return ""
+    begun, ended = rows[0][0], rows[-1][0]
+    highest = top or max(row[column] for row in rows) or 1
+    return " ".join(
+        f"{300 * (row[0] - begun) / max(1, ended - begun):.1f},"
+        f"{40 - 38 * min(1, row[column] / highest):.1f}"
+        for row in rows
+    )
+
+
+def size(number: float | None) -> str:
+    """Bytes in short, as 1.5 G."""
+    if number is None:
+        return ""
+    value, units = float(number), ["", "K", "M", "G", "T"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.1f} {units[0]}" if 0 < value < 10 else f"{value:.0f} {units[0]}"
+
+
+def exact(number: int | None) -> str:
+    """Bytes as one would write them, as 1536M."""
+    units = (unit for unit in ("T", "G", "M", "K") if number and number % UNITS[unit] == 0)
+    unit = next(units, "")
+    return f"{number // UNITS.get(unit, 1)}{unit}" if number else ""
+
+
+class HealthHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """``GET /hub/healthy``: 200 or 503; what is wrong is told without names."""
+
+    def get(self) -> None:
+        """Tell whether hub, sampler and disks are well."""
+        wrong = ailments(read_now())
+        self.set_status(503 if wrong else 200)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"healthy": not wrong, "wrong": wrong}))
+
+
+class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    def initialize(self, state: Path) -> None:
+        self.state = state
+        self.accounts = Accounts(state / "accounts.json")
+        self.wishes = Wishes(state)
+
+
+class ClassroomHandler(_Page):
+    """``GET /hub/classroom``."""
+
+    @web.authenticated
+    @needs_scope("admin-ui")  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """Show the screen."""
+        now, rows = read_now(), read_history()
+        page = await self.render_template(
+            "classroom.html",
+            now=now,
+            students=self._students(now),
+            wrong=ailments(now),
+            size=size,
+            exact=exact,
+            charts=[
+                ("Sessions", sparkline(rows, 1, top=now["pool"]["size"] if now else None)),
+                ("Load", sparkline(rows, 2)),
+                ("Memory", sparkline(rows, 3, top=1)),
+                ("Disk /", sparkline(rows, 4, top=1)),
+                ("Disk /home", sparkline(rows, 5, top=1)),
+            ],
+            done=self.get_argument("done", ""),
+        )
+        self.finish(page)
+
+    def _students(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
+        sessions = {s["student"]: {**s, "account": a} for a, s in now.get("sessions", {}).items()}
+        users = {user.name: user for user in self.users.values()}
+        known = {user.name for user in self.db.query(self.orm.User)} if not users else set(users)
+        names = sorted({*known, *sessions, *self.accounts.names()})
+        waiting, own = set(self.accounts.waiting()), self.wishes.limits()
+        return [
+            {
+                "name": name,
+                "session": sessions.get(name),
+                "active": getattr(users.get(name), "last_activity", None),
+                "waiting": name in waiting,
+                "account": name in self.accounts.names(),
+                "own": own.get(name, {}),
+            }
+            for name in names
+        ]
+
+
+class LogsHandler(_Page):
+    """``GET /hub/classroom/logs``: what hub and sessions' sign-ins have said last."""
+
+    @web.authenticated
+    @needs_scope("admin-ui")  # type: ignore[untyped-decorator]
+    async def get(self) -> None:
+        """Show the last lines of the journal."""
+        words = ("-u", "notebook", "-u", "notebook-proxy", "-u", "sshd-pool", "-n", str(LOG_LINES))
+        asked = await asyncio.create_subprocess_exec(
+            *("/usr/bin/journalctl", "--no-pager", "-q", *words),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        told, _ = await asked.communicate()
+        text = told.decode(errors="replace")
+        self.finish(await self.render_template("classroom-logs.html", text=text))
+
+
+class ActionHandler(_Page):
+    """``POST /hub/classroom/do``: one action of the administrator."""
+
+    @web.authenticated
+    @needs_scope("admin-ui")  # type: ignore[untyped-decorator]
+    async def post(self) -> None:
+        """Carry it out, note it, and go back to the screen."""
+        name, action = self.get_body_argument("student"), self.get_body_argument("action")
+        user = self.find_user(name)
+        if user is None and name not in self.accounts.names():
+            raise web.HTTPError(404, f"There is no student {name!r}.")
+        doing: Callable[[str, Any], Any] | None = {
+            "stop": self._stop,
+            "message": self._message,
+            "password": self._password,
+            "limits": self._limits,
+            "approve": self._approve,
+            "open": self._open,
+        }.get(action)
+        if doing is None:
+            raise web.HTTPError(400, f"There is no action {action!r}.")
+        try:
+            done = await doing(name, user)
+        except ValueError as error:
+            raise web.HTTPError(400, str(error)) from None
+        self._note(action, name)
+        if action == "open":
+            self.redirect(done)
+        elif action == "password":  # shown once, and never in an address
+            page = await self.render_template("classroom-password.html", name=name, password=done)
+            self.set_header("Cache-Control", "no-store")
+            self.finish(page)
+        else:
+            self.redirect(f"{self.hub.base_url}classroom?done={action}")
+
+    async def _stop(self, name: str, user: Any) -> None:
+        if user is not None and user.spawner.active:
+            await self.stop_single_user(user)
+
+    async def _message(self, name: str, user: Any) -> None:
+        self.wishes.tell(name, self.get_body_argument("text", "")[:500])
+
+    async def _password(self, name: str, user: Any) -> str:
+        password = os.urandom(8).hex()
+        if name not in self.accounts.names():
+            raise ValueError(f"{name} signs in elsewhere and has no password here.")
+        await asyncio.to_thread(self.accounts.add, name, password)
+        return password
+
+    async def _limits(self, name: str, user: Any) -> None:
+        self.wishes.limit(
+            name, {kind: self.get_body_argument(kind, "") for kind in ("memory", "cpu", "disk")}
+        )
+
+    async def _approve(self, name: str, user: Any) -> None:
+        self.accounts.approve(name)
+
+    async def _open(self, name: str, user: Any) -> str:
+        if user is None or not user.spawner.active:
+            raise ValueError(f"{name} has no session.")
+        return f"{user.url}lab"
+
+    def _note(self, action: str, name: str) -> None:
+        """Write down who did what to whom."""
+        who = self.current_user.name
+        line = {"time": time.strftime("%FT%TZ", time.gmtime()), "who": who, "action": action}
+        audit = os.open(self.state / "audit.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with os.fdopen(audit, "a") as file:
+            file.write(json.dumps({**line, "student": name}) + "\n")
+        self.log.warning("Audit: %s did %s to %s", who, action, name)

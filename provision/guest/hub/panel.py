@@ -1,0 +1,35 @@
+"""A session's own usage, for the page: an extension of the session's notebook server.
+
+Root's sampler writes it (``usage``), and ``account`` binds it into the session.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.base.handlers import JupyterHandler  # type: ignore[import-not-found]
+from tornado import web
+
+USAGE = Path("/run/usage/usage.json")
+
+
+class UsageHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is the guest's
+    """``GET api/appliance/usage``."""
+
+    @web.authenticated
+    def get(self) -> None:
+        """What this session uses and what is left; empty while it is not known."""
+        try:
+            found = json.loads(USAGE.read_text())
+        except (OSError, ValueError):
+            found = {}
+        self.finish(found)
+
+
+def _load_jupyter_server_extension(app: Any) -> None:
+    base = app.web_app.settings["base_url"].rstrip("/")
+    app.web_app.add_handlers(".*", [(f"{base}/api/appliance/usage", UsageHandler)])
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": __name__}]

@@ -1,0 +1,63 @@
+"""What is off by default, in JupyterHub's terms.
+
+``/etc/notebook/hosted.json`` is written from ``appliance.yml``: ``sign_in``, ``profiles``,
+``egress`` (the port of the filtering proxy for git), ``expiry``. A part that is missing or empty
+is off, and what belongs to it is not even imported.
+"""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+from traitlets.config import Config
+
+from provision.guest.hub import metrics, pages
+
+HOSTED = Path("/etc/notebook/hosted.json")
+METRICS_TOKEN = "metrics-token"  # noqa: S105 - the name of a file
+
+
+def read_hosted(path: Path = HOSTED) -> dict[str, Any]:
+    """Read the settings; none where there is no file."""
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
+def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
+    """Add to the hub's configuration what the settings ask for.
+
+    Args:
+        config: is changed.
+        hosted: from ``read_hosted``.
+        state: directory of the hub's own files.
+    """
+    if hosted.get("sign_in"):
+        from provision.guest.hub import sign_in  # noqa: PLC0415 - installed where it is wanted
+
+        config.merge(sign_in.configure(hosted["sign_in"], state))
+    spawner = config.PoolSpawner
+    spawner.profiles = hosted.get("profiles", {})
+    if port := hosted.get("egress"):
+        proxy = f"http://127.0.0.1:{port}"
+        names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+        spawner.environment = {
+            **dict.fromkeys(names, proxy),
+            **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
+        }
+    config.JupyterHub.extra_handlers = pages.handlers(state)
+    config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
+    config.JupyterHub.services = [{"name": "metrics", "api_token": _token(state)}]
+    config.JupyterHub.load_roles = [
+        {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
+    ]
+    metrics.register()
+
+
+def _token(state: Path) -> str:
+    """The token with which Prometheus may ask, made when it is first needed."""
+    path = state / METRICS_TOKEN
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_hex(24))
+    return path.read_text().strip()

@@ -1,0 +1,73 @@
+"""Guests with what is off by default."""
+
+import hashlib
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guest import Guest, further_layer, notebook_guest
+
+from provision import resources
+
+LIMITS = {
+    **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
+    **{"file_size": 100 << 20, "tmp": 32 << 20, "disk": 200 << 20},
+}
+VARIABLES = {
+    "pool_accounts": ["nb1", "nb2", "nb3"],
+    "notebook_accounts": True,
+    "notebook_patience": 6,
+    "notebook_limits": LIMITS,
+    "notebook_groups": {
+        "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
+    },
+    "notebook_students": {"sonja": {"cpu": 50}},
+    "notebook_profiles": {
+        "any": {"title": "Everything", "kernels": [], "limits": {}},
+        "stats": {"title": "Statistics", "kernels": ["r"], "limits": {"memory": 1536 << 20}},
+    },
+}
+# Julia is in no Debian and its package server is not everywhere: what stands in for it has the
+# layout of the upstream tarball, answers Pkg.add, and starts a Python kernel in Julia's name.
+STAND_IN = """#!/bin/sh
+case "$*" in
+*Pkg.add*) mkdir -p "$JULIA_DEPOT_PATH"; exit ;;
+*IJulia.run_kernel*) for file; do :; done
+    exec /opt/kernels/bin/python -m bash_kernel -f "$file" ;;
+esac
+echo "julia version 1.99.0"
+"""
+
+
+def stand_in(scratch: Path) -> dict[str, str]:
+    """The variables for a tarball with the layout of Julia's."""
+    program = scratch / "julia"
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    tarball = scratch / "julia.tar.gz"
+    with tarfile.open(tarball, "w:gz") as tar:
+        tar.add(program, "julia-1.99.0/bin/julia")
+    digest = hashlib.sha256(tarball.read_bytes()).hexdigest()
+    return {"version": "1.99.0", "path": str(tarball), "sha256": digest}
+
+
+@pytest.fixture(scope="session")
+def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What is off by default, installed."""
+    scratch = tmp_path_factory.mktemp("hosted")
+    roles = [resources.playbooks() / "roles" / name for name in ("kernels", "extensions")]
+    inputs = [file for role in roles for file in sorted(role.rglob("*")) if file.is_file()]
+    told = {
+        "kernels_names": ["bash", "r", "octave"],
+        "kernels_julia": stand_in(scratch),
+        "extensions_names": ["git", "signin"],
+    }
+    return [*layers, further_layer("hosted", layers, inputs, told, scratch)]
+
+
+@pytest.fixture(scope="session")
+def hosted(hosted_layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """A notebook with groups, profiles, languages and git."""
+    with notebook_guest(hosted_layers, tmp_path_factory.mktemp("guest"), VARIABLES) as guest:
+        yield guest

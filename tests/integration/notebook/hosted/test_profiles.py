@@ -1,0 +1,99 @@
+"""Limits of groups and students, profiles, languages."""
+
+import json
+import time
+
+import pytest
+from guest import Guest
+from student import RefusedError, Student
+
+pytestmark = pytest.mark.slow
+
+GIB = 1 << 30
+
+
+def limits(hosted: Guest, account: str) -> dict[str, str]:
+    """What the system's manager holds an account to."""
+    shown = hosted.run(
+        f"systemctl show -p MemoryMax,CPUQuotaPerSecUSec user-$(id -u {account}).slice"
+    )
+    return dict(line.split("=", 1) for line in shown.splitlines())
+
+
+def account_of(hosted: Guest, student: str) -> str:
+    told = dict(reversed(line.split()) for line in hosted.run("notebook-sessions").splitlines())
+    return told[student].split("@")[0]
+
+
+def test_groups_and_students_have_limits_of_their_own(hosted: Guest) -> None:
+    emmy = Student(hosted.url, "emmy").sign_in().start()
+    account = account_of(hosted, "emmy")
+    assert limits(hosted, account)["MemoryMax"] == str(2 * GIB)
+    emmy.stop()
+    # Whoever comes next on that account has what everybody has.
+    felix = Student(hosted.url, "felix").sign_in().start()
+    assert account_of(hosted, "felix") == account
+    assert limits(hosted, account) == {"MemoryMax": str(GIB), "CPUQuotaPerSecUSec": "1s"}
+    felix.stop()
+    sonja = Student(hosted.url, "sonja").sign_in().start()
+    shown = limits(hosted, account_of(hosted, "sonja"))
+    assert shown == {"MemoryMax": str(GIB), "CPUQuotaPerSecUSec": "500ms"}
+    sonja.stop()
+
+
+def test_a_profile_decides_languages_and_limits(hosted: Guest) -> None:
+    carl = Student(hosted.url, "carl").sign_in()
+    carl.json("POST", "/hub/api/users/carl/server", {"profile": "stats"})
+    carl.start()
+    specs = carl.server("GET", "kernelspecs")["kernelspecs"]
+    assert set(specs) == {"ir"}
+    assert limits(hosted, account_of(hosted, "carl"))["MemoryMax"] == str(3 * GIB // 2)
+    carl.stop()
+
+
+def test_an_unknown_profile_is_refused(hosted: Guest) -> None:
+    ada = Student(hosted.url, "ada").sign_in()
+    with pytest.raises(RefusedError, match="There is no profile"):
+        ada.json("POST", "/hub/api/users/ada/server", {"profile": "../root"})
+
+
+@pytest.mark.parametrize(
+    ("kernel", "code", "expected"),
+    [
+        ("bash", "echo $((6 * 7)); whoami", "42\nnb"),
+        ("ir", "cat(6 * 7, mean(c(1, 2, 6)))", "42 3"),
+        ("octave", "x = det([1 2; 3 4])", "-2"),
+        # The stand-in for Julia's program starts bash in its name; see conftest.py.
+        ("julia", "echo started by julia", "started by julia"),
+        ("python3", "6 * 7", "42"),
+    ],
+)
+def test_every_language_computes(hosted: Guest, kernel: str, code: str, expected: str) -> None:
+    grace = Student(hosted.url, "grace").sign_in().start()
+    assert expected in grace.kernel(kernel).run(code, 120)
+    grace.stop()
+
+
+def test_consoles_are_in_the_terminal(hosted: Guest) -> None:
+    grace = Student(hosted.url, "grace").sign_in().start()
+    kernel = grace.kernel()
+    asked = "R --version | head -1; octave-cli --eval 'disp(6*7)'; julia; python3 -c 'print(6*7)'"
+    told = kernel.shell(asked, 120)
+    assert "R version" in told
+    assert told.count("42") == 2
+    assert "julia version" in told
+    grace.stop()
+
+
+def test_a_session_reads_what_it_has_left(hosted: Guest) -> None:
+    emmy = Student(hosted.url, "emmy").sign_in().start()
+    deadline = time.monotonic() + 60
+    while not (told := json.loads(emmy.request("GET", "/user/emmy/api/appliance/usage"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert told["student"] == "emmy"
+    assert told["memory"]["used"] > 10 << 20
+    assert told["disk"]["limit"] == 300 << 20
+    assert 0 < told["left"] <= 43200
+    assert emmy.kernel().shell("ls /run/usage; touch /run/usage/x").startswith("usage.json\n")
+    emmy.stop()

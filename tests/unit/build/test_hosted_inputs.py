@@ -1,0 +1,69 @@
+"""What the keys of hosted sessions change in a build, and what they leave alone."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.build.variables import playbook_variables
+from provision.config import read
+from provision.errors import ConfigError
+from provision.jeos.archive import KEYRINGS, Source
+
+SOURCES = (Source("http://mirror.test/debian", "trixie", ("main",), Path(KEYRINGS["debian"][0])),)
+
+
+def told(*assignments: str) -> dict[str, Any]:
+    config = read(assignments=assignments, environ={}).config
+    return playbook_variables(config, SOURCES, epoch=1)
+
+
+def test_all_is_off_by_default() -> None:
+    variables = told()
+    for name in ("kernels_names", "extensions_names", "kernels_julia", "notebook_sign_in"):
+        assert not variables[name]
+    assert not variables["notebook_git"]
+
+
+def test_settings_become_variables() -> None:
+    variables = told(
+        "kernels={r: true, bash: true}",
+        "profiles={stats: {title: Statistics, kernels: [r], limits: {memory: 2G}}}",
+        "pool.groups={seniors: {members: [emmy], limits: {cpu: 200}}}",
+        "git={enabled: true, hosts: [github.com]}",
+        "sign_in={oidc: {issuer: 'https://id.example.org', client_id: nb}, admins: [emmy]}",
+    )
+    assert variables["kernels_names"] == ["bash", "r"]
+    assert variables["extensions_names"] == ["git", "signin"]
+    assert variables["notebook_profiles"]["stats"]["limits"] == {"memory": 2 << 30}
+    seniors = {"members": ["emmy"], "limits": {"cpu": 200}}
+    assert variables["notebook_groups"] == {"seniors": seniors}
+    assert variables["notebook_sign_in"]["oidc"]["client_id"] == "nb"
+    assert "google" not in variables["notebook_sign_in"]
+
+
+@pytest.mark.parametrize(
+    ("assignments", "complaint"),
+    [
+        (["profiles={a: {title: A, kernels: [r]}}"], "r is not in this appliance"),
+        (["pool.students={emmy: {memory: 100G}}"], "100G for one session"),
+        (["pool.groups={a: {limits: {cpu: 900}}}"], "900 % is more than all 2 processors"),
+        (["pool.students={'A B': {}}"], "not a student's name"),
+        (["sign_in.google={client_id: a, domains: ['@x']}"], "not a domain"),
+        (
+            ["sign_in.ldap={server: a, template: 'cn=x'}"],
+            "it does not say where the name goes",
+        ),
+        (
+            [
+                "sign_in.google={client_id: a, domains: [a.org]}",
+                "sign_in.oidc={issuer: 'https://a', client_id: a}",
+            ],
+            "google says already who a student is",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused(assignments: list[str], complaint: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(assignments=assignments, environ={})
+    assert complaint in str(refused.value)

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from provision.guest.hub.profiles import arguments, chosen, form
+
+PROFILES = {"any": {"title": "All & more"}, "stats": {"title": "R"}}
+
+
+def test_the_first_is_chosen_unless_told_otherwise() -> None:
+    assert chosen(PROFILES, {}) == "any"
+    assert chosen(PROFILES, {"profile": ["stats"]}) == "stats"
+    assert chosen({}, {}) == ""
+    with pytest.raises(ValueError, match="no profile 'x'"):
+        chosen(PROFILES, {"profile": "x"})
+
+
+def test_the_form_is_html_and_has_one_mark() -> None:
+    assert form({}) == ""
+    assert form(PROFILES).count(" checked") == 1
+    assert "All &amp; more" in form(PROFILES)
+
+
+def test_languages_become_kernels(tmp_path: Path) -> None:
+    for name in ("sagemath", "sagemath-10.8", "ir", "bash"):
+        (tmp_path / name).mkdir()
+    words = arguments(["sage", "r"], tmp_path)
+    assert [word.partition("=")[2] for word in words] == ["ir", "sagemath", "sagemath-10.8"]
+    assert arguments([], tmp_path) == []
