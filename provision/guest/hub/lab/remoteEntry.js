@@ -33,7 +33,7 @@
     }
     if (usage.message) {
       const span = document.createElement("strong");
-      span.style.cssText = "margin-right:auto;overflow:hidden;text-overflow:ellipsis";
+      span.style.cssText = "margin-right:auto";
       span.textContent = span.title = usage.message;
       spans.unshift(span);
     }
@@ -49,14 +49,16 @@
       widget.id = "appliance-usage";
       widget.node.setAttribute("role", "status");
       widget.node.style.cssText =
-        "display:flex;align-items:center;justify-content:flex-end;flex:1;padding:0 12px;" +
-        "white-space:nowrap;overflow:hidden;color:var(--jp-ui-font-color1);font-size:var(--jp-ui-font-size1)";
+        "display:flex;align-items:center;justify-content:flex-end;flex:1 0 max-content;padding:0 12px;" +
+        "white-space:nowrap;color:var(--jp-ui-font-color1);font-size:var(--jp-ui-font-size1)";
       app.shell.add(widget, "top", { rank: 900 });
       const base = JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl;
       const ask = async () => {
         if (document.visibilityState !== "visible") return;
         try {
-          const answer = await fetch(base + "api/appliance/usage");
+          const xsrf = document.cookie.split("; ").find(each => each.startsWith("_xsrf=")) || "";
+          const headers = { "X-XSRFToken": decodeURIComponent(xsrf.slice(6)) };
+          const answer = await fetch(base + "api/appliance/usage", { headers, redirect: "error" });
           if (answer.ok) show(widget.node, await answer.json());
         } catch (error) { /* the page itself says that the server is gone */ }
       };

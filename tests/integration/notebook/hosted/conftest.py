@@ -1,14 +1,19 @@
 """Guests with what is off by default."""
 
 import hashlib
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from guest import Guest, further_layer, notebook_guest
+from playwright.sync_api import Browser, sync_playwright
 
 from provision import resources
+from provision.process import require
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 LIMITS = {
     **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
@@ -71,3 +76,23 @@ def hosted(hosted_layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
     """A notebook with groups, profiles, languages and git."""
     with notebook_guest(hosted_layers, tmp_path_factory.mktemp("guest"), VARIABLES) as guest:
         yield guest
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=require("chromium", "chromium"),
+            args=["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(autouse=True)
+def empty(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave no session behind, whatever happens."""
+    yield
+    for name in request.fixturenames:
+        if isinstance(guest := request.getfixturevalue(name) if name == "hosted" else None, Guest):
+            guest.run("notebook-sessions end")

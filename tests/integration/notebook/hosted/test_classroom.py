@@ -1,0 +1,161 @@
+"""The administrator's screen, what students see of their limits, metrics and health."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from browser import fits, picture, sign_in, sign_in_as_admin, window
+from guest import Guest
+from playwright.sync_api import Browser, expect
+from student import RefusedError, Student
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def ask(hosted: Guest, path: str, token: str = "") -> tuple[int, str]:
+    request = urllib.request.Request(hosted.url + path)
+    if token:
+        request.add_header("Authorization", f"token {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_prometheus_reads_hub_pool_limits_and_host(hosted: Guest) -> None:
+    emmy = Student(hosted.url, "emmy").sign_in().start()
+    token = hosted.run("cat /var/lib/notebook/metrics-token").strip()
+    wanted = 'appliance_session_memory_limit{account="nb1@localhost",student="emmy"} 2.147483648e+09'
+    deadline = time.monotonic() + 60
+    while wanted not in (told := ask(hosted, "/hub/metrics", token)[1]):
+        assert time.monotonic() < deadline, told[-3000:]
+        time.sleep(0.5)
+    for name in (
+        *("jupyterhub_running_servers", "appliance_sampler_up 1.0", "appliance_pool_leased 1.0"),
+        *("appliance_host_memory_free_bytes", 'appliance_disk_free_bytes{mount="/home"}'),
+    ):
+        assert name in told
+    assert ask(hosted, "/hub/metrics")[0] == 403
+    assert ask(hosted, "/hub/api/users", token)[0] == 403  # for metrics and nothing else
+    emmy.stop()
+
+
+def test_health_is_told_to_everybody_and_names_nobody(hosted: Guest) -> None:
+    deadline = time.monotonic() + 60
+    while ask(hosted, "/hub/healthy") != (200, '{"healthy": true, "wrong": []}'):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    hosted.run("systemctl stop notebook-usage; rm /run/notebook-usage/now.json")
+    try:
+        status, told = ask(hosted, "/hub/healthy")
+        assert status == 503
+        assert json.loads(told)["wrong"] == ["the sampler has not written for a minute"]
+    finally:
+        hosted.run("systemctl start notebook-usage")
+
+
+def test_a_student_does_not_see_the_classroom(hosted: Guest) -> None:
+    emmy = Student(hosted.url, "emmy").sign_in()
+    for path in ("classroom", "classroom/logs"):
+        with pytest.raises(RefusedError) as refused:
+            emmy.request("GET", f"/hub/{path}")
+        assert refused.value.status == 403
+
+
+def test_a_student_chooses_and_sees_what_is_left(hosted: Guest, browser: Browser) -> None:
+    page = window(browser)
+    page.goto(f"{hosted.url}/hub/login")
+    picture(page, "sign-in")
+    sign_in(page, hosted, "noether")
+    page.goto(f"{hosted.url}/hub/spawn")
+    page.get_by_label("Statistics").check()
+    picture(page, "profiles")
+    page.get_by_role("button", name="Start").click()
+    usage = page.locator("#appliance-usage")
+    expect(usage).to_contain_text("Memory")
+    expect(usage).to_contain_text("of 1.5 G")
+    expect(usage).to_contain_text("Disk")
+    expect(usage).to_contain_text("Time left 11 h")
+    cards = page.locator('.jp-LauncherCard[data-category="Notebook"]')
+    expect(cards).to_have_count(1)
+    expect(cards).to_contain_text("R")
+    picture(page, "lab")
+    Student(hosted.url, "noether").sign_in().stop()
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:
+    hosted.run("echo correct horse | notebook-accounts password carl")
+    Student(hosted.url, "carl").sign_in().start()
+    seen = window(browser)
+    sign_in(seen, hosted, "carl")
+    seen.goto(f"{hosted.url}/user/carl/lab")
+    seen.locator("#appliance-usage").wait_for()
+    page = window(browser, phone=phone)
+    sign_in_as_admin(page, hosted)
+    classroom = f"{hosted.url}/hub/classroom"
+    page.goto(classroom)
+    row = page.locator('[data-student="carl"]')
+    deadline = time.monotonic() + 60
+    while "memory" not in row.inner_text():
+        assert time.monotonic() < deadline
+        page.goto(classroom)
+    expect(page.locator("body")).to_contain_text("of 3")
+    assert fits(page)
+    picture(page, f"classroom-{'phone' if phone else 'desktop'}")
+
+    row.locator("summary").click()
+    row.get_by_label("Message").fill("Five minutes left <b>!")
+    row.get_by_role("button", name="Send").click()
+    expect(page.get_by_role("status")).to_contain_text("message")
+    expect(seen.locator("#appliance-usage")).to_contain_text("Five minutes left <b>!")
+
+    row.locator("summary").click()
+    assert fits(page)
+    row.get_by_label("Memory").fill("1536M")
+    row.get_by_label("Processor").fill("70")
+    row.get_by_role("button", name="Set limits").click()
+    expect(page.get_by_role("status")).to_contain_text("limits")
+    account = hosted.run("notebook-sessions").split("@")[0]
+    shown = f"systemctl show -p MemoryMax,CPUQuotaPerSecUSec user-$(id -u {account}).slice"
+    deadline = time.monotonic() + 60
+    while hosted.run(shown).split() != ["CPUQuotaPerSecUSec=700ms", f"MemoryMax={1536 << 20}"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    row.locator("summary").click()
+    expect(row.get_by_label("Memory")).to_have_value("1536M")
+    row.get_by_label("Memory").fill("a lot")
+    row.get_by_role("button", name="Set limits").click()
+    expect(page.locator("body")).to_contain_text("is not a limit of memory")
+
+    page.goto(classroom)
+    row.locator("summary").click()
+    row.get_by_role("button", name="New password").click()
+    password = page.locator("#password").inner_text()
+    Student(hosted.url, "carl", password).sign_in()
+
+    page.goto(classroom)
+    row.locator("summary").click()
+    row.get_by_role("button", name="Open as this student").click()
+    page.get_by_role("button", name="Authorize").or_(page.locator(".jp-Launcher")).first.wait_for()
+    assert "carl" in page.url
+
+    page.goto(classroom)
+    row.locator("summary").click()
+    row.get_by_role("button", name="Stop the session").click()
+    expect(page.get_by_role("status")).to_contain_text("stop")
+    deadline = time.monotonic() + 60
+    while "carl" in hosted.run("notebook-sessions"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+    page.goto(f"{classroom}/logs")
+    expect(page.locator("pre")).to_contain_text("Audit: sageadm did open to carl")
+    assert fits(page)
+    lines = hosted.run("tail -5 /var/lib/notebook/audit.jsonl").splitlines()
+    told = [json.loads(line)["action"] for line in lines]
+    assert told == ["message", "limits", "password", "open", "stop"]
+    hosted.run("rm -f /var/lib/notebook/limits.json")
