@@ -200,7 +200,8 @@ class ActionHandler(_Page):
         if action == "open":
             self.redirect(done)
         elif action == "password":  # shown once, and never in an address
-            page = await self.render_template("classroom-password.html", student=name, password=done)
+            told = {"student": name, "password": done}
+            page = await self.render_template("classroom-password.html", **told)
             self.set_header("Cache-Control", "no-store")
             self.finish(page)
         else:

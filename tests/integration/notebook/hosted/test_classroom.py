@@ -28,7 +28,8 @@ def ask(hosted: Guest, path: str, token: str = "") -> tuple[int, str]:
 def test_prometheus_reads_hub_pool_limits_and_host(hosted: Guest) -> None:
     emmy = Student(hosted.url, "emmy").sign_in().start()
     token = hosted.run("cat /var/lib/notebook/metrics-token").strip()
-    wanted = 'appliance_session_memory_limit{account="nb1@localhost",student="emmy"} 2.147483648e+09'
+    labels = '{account="nb1@localhost",student="emmy"}'
+    wanted = f"appliance_session_memory_limit{labels} 2.147483648e+09"
     deadline = time.monotonic() + 60
     while wanted not in (told := ask(hosted, "/hub/metrics", token)[1]):
         assert time.monotonic() < deadline, told[-3000:]
@@ -87,7 +88,7 @@ def test_a_student_chooses_and_sees_what_is_left(hosted: Guest, browser: Browser
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
-def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:
+def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:  # noqa: PLR0915
     hosted.run("echo correct horse | notebook-accounts password carl")
     Student(hosted.url, "carl").sign_in().start()
     seen = window(browser)
