@@ -14,6 +14,7 @@ import pytest
 from tests.integration.grader.conftest import Client, Grader, Inbox, multipart, python, script, task
 
 Start = Callable[..., Grader]
+JSON = "application/json; charset=utf-8"
 
 
 def test_a_task_runs_and_its_target_is_told(grader: Start, inbox: Inbox) -> None:
@@ -24,7 +25,7 @@ def test_a_task_runs_and_its_target_is_told(grader: Start, inbox: Inbox) -> None
         token="s3cret",  # noqa: S106
     )
     assert (answer.status, answer.json["status"]) == (200, "ok")
-    assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert answer.headers["Content-Type"] == JSON
     (told,) = inbox.expect()
     assert told["_path"] == "/done"
     assert told["_type"].startswith("application/json")
@@ -68,6 +69,7 @@ def test_only_posts_are_served_beside_the_documented_paths(grader: Start) -> Non
     for path, method in (("/", "GET"), ("/tasks.json", "GET"), ("/", "PUT"), ("/x", "DELETE")):
         answer = client.request(path, method=method)
         assert (answer.status, answer.json) == (404, {"status": "not_found"})
+        assert answer.headers["Content-Type"] == JSON
     assert client.post(script("true"), path="/any/path/does").json["status"] == "ok"
     assert client.post(script("true"), path="/tasks.json").json["status"] == "ok"
 
@@ -90,6 +92,7 @@ def test_what_is_no_submission_is_a_bad_request(grader: Start) -> None:
     ]
     for answer in cases:
         assert (answer.status, answer.json["status"]) == (400, "bad_request"), answer
+        assert answer.headers["Content-Type"] == JSON
     assert client.result(script("true"))["status"] == "finished"
 
 
@@ -98,6 +101,7 @@ def test_busy_as_the_original_says_it(grader: Start) -> None:
     first = service.client.post(script("sleep 1"))
     second = service.client.post(script("true"))
     assert (second.status, second.json) == (500, {"status": "busy"})
+    assert second.headers["Content-Type"] == JSON
     status = service.client.request("/status.json").json
     assert (status["busy_instances"], status["total_instances"]) == (1, 1)
     assert len(status["loadavg"]) == 3
