@@ -152,7 +152,7 @@ class VirtualBoxMachine:
             for port, source in enumerate(disks):
                 target = made.settings.parent / f"{source.stem}.vdi"
                 with step(f"copy {source.name}"):
-                    self._copy(source, target)
+                    self.copy(source, target)
                 medium.attach(self.manage, made, CONTROLLER, port, target)
 
         return self.make(copy, ports=len(disks))
@@ -309,7 +309,8 @@ class VirtualBoxMachine:
                     self.destroy()
                 raise
 
-    def _copy(self, source: Path, target: Path) -> None:
+    def copy(self, source: Path, target: Path) -> None:
+        """Copy a disk image, raw, VDI or VMDK, to a VDI with an identity of its own."""
         with source.open("rb") as file:
             head = file.read(68)
         known = head.startswith(b"KDMV") or head[64:68] == b"\x7f\x10\xda\xbe"

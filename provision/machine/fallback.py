@@ -1,0 +1,89 @@
+"""A snapshot of a VM to fall back on: its root disk goes back, its other disks do not.
+
+VirtualBox's own restore takes all disks back, and with /home what students wrote since.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from provision.machine.root_disk import PUBLISHED, ROOT_PORT
+from provision.machine.virtualbox import CONTROLLER, found, mark, translated
+from provision.progress import step
+from vbox import VBoxManage, extradata, machine, medium, nat, parse, snapshot
+
+NAME = "appliance-upgrade"
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The snapshot of one VM.
+
+    Args:
+        manage: the VirtualBox.
+        vm: the VM's UUID.
+    """
+
+    manage: VBoxManage
+    vm: str
+
+    def take(self) -> None:
+        """Take it, the VM running or not; one that an earlier run left goes first.
+
+        Raises:
+            HypervisorError: VirtualBox refuses.
+        """
+        with translated(), step("take a snapshot"):
+            self.drop()
+            snapshot.take(self.manage, machine.show(self.manage, self.vm), NAME)
+
+    def back(self) -> None:
+        """Cut the power and have the root disk as it was; the VM is off afterwards.
+
+        Raises:
+            HypervisorError: VirtualBox refuses.
+        """
+        with translated(), step("go back to the snapshot"):
+            now = machine.show(self.manage, self.vm)
+            if now.state in machine.RUNNING:
+                machine.power_off(self.manage, now)
+                now = machine.show(self.manage, self.vm)
+            root = next(each.medium for each in now.attachments if each.port == ROOT_PORT)
+            frozen = medium.inspect(self.manage, root).parent
+            fresh = root.with_name(f"root-{uuid.uuid4().hex[:8]}.vdi")
+            self.manage.run(
+                "createmedium", "disk", "--filename", str(fresh), "--diffparent", str(frozen)
+            )
+            medium.attach(self.manage, now, CONTROLLER, ROOT_PORT, fresh)
+            medium.delete(self.manage, root)
+
+    def start(self) -> None:
+        """Power on."""
+        with translated():
+            machine.start(self.manage, machine.show(self.manage, self.vm))
+
+    def drop(self) -> None:
+        """Delete it, if it is there; the disks stay as they are now."""
+        with translated():
+            now = machine.show(self.manage, self.vm)
+            if any(each.name == NAME for each in snapshot.listed(self.manage, now)):
+                snapshot.delete(self.manage, now, NAME)
+
+
+def of_port(port: int) -> Fallback | None:
+    """The running VM of ours whose SSH server answers on a loopback port of this host.
+
+    None: there is no such VM, or it was pulled: its versions are kept in another way.
+
+    Raises:
+        HostNotReadyError: VirtualBox is not installed.
+    """
+    manage = found()
+    with translated():
+        for _, identity in parse.listed(manage.run("list", "runningvms")):
+            looked = machine.show(manage, identity)
+            owner = machine.owner(manage, looked) or ""
+            ports = {each.guest_port: each.host_port for each in nat.listed(looked)}
+            if owner.startswith(mark("")) and ports.get(22) == port:
+                pulled = PUBLISHED in extradata.read(manage, identity)
+                return None if pulled else Fallback(manage, identity)
+    return None

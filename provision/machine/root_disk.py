@@ -1,0 +1,130 @@
+"""Exchange the root disk of a VM for another; the old one is kept until it is confirmed.
+
+For a VM that was built or imported here. One that was pulled has its versions beside each other,
+see `provision.distribution.installed`.
+"""
+
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from provision.errors import HypervisorError, UsageError
+from provision.machine import SshEndpoint
+from provision.machine.virtualbox import CONTROLLER, VirtualBoxMachine, translated
+from provision.progress import step
+from vbox import extradata, medium
+from vbox.machine import Machine
+
+KEPT = "appliance/kept-root"
+PUBLISHED = "appliance/published"  # as `provision.distribution` marks what it pulled
+ROOT_PORT = 0
+
+
+@dataclass(frozen=True)
+class RootDisk:
+    """The root disk of a VM.
+
+    Args:
+        vm: the VM.
+    """
+
+    vm: VirtualBoxMachine
+
+    def kept(self) -> Path | None:
+        """The old root disk that waits to be confirmed; None: there is none."""
+        with translated():
+            found = self.vm.get()
+            kept = extradata.read(self.vm.manage, found.uuid).get(KEPT)
+            # Killed before the exchange, the old one is still in its slot.
+            return Path(kept) if kept and Path(kept) != _current(found) else None
+
+    def prepare(self, image: Path) -> Path:
+        """Copy an image beside the VM's disks, while the VM runs.
+
+        Args:
+            image: the new root disk: raw, VDI or VMDK; it is not changed.
+
+        Raises:
+            UsageError: one waits already, or the VM was pulled.
+            HypervisorError: the VM has snapshots, or the copy fails.
+        """
+        with translated():
+            found = self.vm.get()
+            data = extradata.read(self.vm.manage, found.uuid)
+            if PUBLISHED in data:
+                raise UsageError(
+                    f"the VM {found.name!r} was pulled", hint="appliance pull brings its next root"
+                )
+            if self.kept():
+                raise UsageError(
+                    f"the old root disk of {found.name!r} is still kept",
+                    hint="appliance replace-root --confirm, or --rollback",
+                )
+            if "CurrentSnapshotUUID" in found.properties:
+                raise HypervisorError(
+                    f"the VM {found.name!r} has snapshots, which hold on to its disks",
+                    hint="`appliance snapshot list`, then `appliance snapshot delete NAME`",
+                )
+            for left in found.settings.parent.glob("root-*.vdi"):
+                if left != _current(found):
+                    medium.delete(self.vm.manage, left)
+            target = found.settings.parent / f"root-{uuid.uuid4().hex[:8]}.vdi"
+            with step(f"copy {image.name}"):
+                self.vm.copy(image, target)
+            return target
+
+    def exchange(self, new: Path) -> None:
+        """Put a prepared disk in, the VM being off. Killed, the one or the other is in.
+
+        Raises:
+            HypervisorError: VirtualBox refuses.
+        """
+        with translated(), step("exchange the root disk"):
+            found = self.vm.get()
+            extradata.write(self.vm.manage, found.uuid, KEPT, str(_current(found)))
+            medium.attach(self.vm.manage, found, CONTROLLER, ROOT_PORT, new)
+            self.vm.settle(self.vm.get())
+
+    def put_back(self) -> None:
+        """Put the kept disk back, the VM being off, and delete the other.
+
+        Raises:
+            UsageError: none is kept.
+        """
+        kept = self._required()
+        with translated(), step("put the old root disk back"):
+            found = self.vm.get()
+            new = _current(found)
+            medium.attach(self.vm.manage, found, CONTROLLER, ROOT_PORT, kept)
+            extradata.write(self.vm.manage, found.uuid, KEPT, None)
+            medium.delete(self.vm.manage, new)
+
+    def confirm(self) -> Path:
+        """Delete the kept disk; the VM may run. Returns what was deleted.
+
+        Raises:
+            UsageError: none is kept.
+        """
+        kept = self._required()
+        with translated(), step("delete the old root disk"):
+            medium.delete(self.vm.manage, kept)
+            extradata.write(self.vm.manage, self.vm.get().uuid, KEPT, None)
+        return kept
+
+    def start(self) -> SshEndpoint:
+        """Power on and wait for SSH."""
+        return self.vm.start()
+
+    def stop(self) -> None:
+        """Shut down in order."""
+        self.vm.stop()
+
+    def _required(self) -> Path:
+        kept = self.kept()
+        if kept is None:
+            raise UsageError(f"no old root disk of {self.vm.config.name!r} is kept")
+        return kept
+
+
+def _current(found: Machine) -> Path:
+    return next(each.medium for each in found.attachments if each.port == ROOT_PORT)
