@@ -1,0 +1,74 @@
+"""`appliance replace-root`: a newly built root disk under an appliance in use."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.cli._machine import as_json, with_machine
+
+if TYPE_CHECKING:
+    from provision.fleet.inventory import Host
+    from provision.machine import SshEndpoint
+    from provision.machine.virtualbox import VirtualBoxMachine
+
+
+@click.command()
+@with_machine
+@click.option(
+    "--disk",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The new root disk: raw, VDI or VMDK. Default: build it from appliance.yml.",
+)
+@click.option("--confirm", is_flag=True, help="Delete the old root disk: the new one is good.")
+@click.option("--rollback", is_flag=True, help="Put the old root disk back.")
+@as_json
+def command(
+    vm: "VirtualBoxMachine", disk: Path | None, confirm: bool, rollback: bool, as_json: bool
+) -> None:
+    """Give the VM of appliance.yml a new root disk.
+
+    /home, accounts, the hub's state, host keys and the administrator's keys stay. The old root
+    disk is kept until --confirm; if the new one is not healthy it comes back by itself.
+    """
+    from provision.fleet.replace_root import replace, roll_back
+    from provision.machine.root_disk import RootDisk
+    from provision.progress import note
+
+    if confirm and rollback:
+        raise click.UsageError("--confirm or --rollback, not both")
+    root = RootDisk(vm)
+
+    def host(endpoint: "SshEndpoint") -> "Host":
+        return _host(vm, endpoint)
+
+    def tell(step: str, detail: str) -> None:
+        note(f"{step} {detail}".strip())
+
+    if confirm:
+        told = {"deleted": str(root.confirm())}
+    elif rollback:
+        told = roll_back(root, host, tell)
+    else:
+        new = root.prepare(disk or _built(vm))
+        told = replace(root, new, host, tell)
+    click.echo(json.dumps(told) if as_json else "\n".join(f"{k}  {v}" for k, v in told.items()))
+
+
+def _built(vm: "VirtualBoxMachine") -> Path:
+    """The root disk that the configuration leads to, from the cache or built now."""
+    from provision.build import build as builder
+    from provision.cli._options import default_output
+
+    wanted = builder.request(vm.config)
+    return builder.build(wanted, default_output(vm.config), with_vm=False).disks[0]
+
+
+def _host(vm: "VirtualBoxMachine", endpoint: "SshEndpoint") -> "Host":
+    from provision.fleet.inventory import Host
+
+    scheme = "https" if vm.config.https else "http"
+    url = f"{scheme}://127.0.0.1:{vm.forwarded(vm.config.notebook.port)}"
+    address, port, user = endpoint.host, endpoint.port, endpoint.user
+    return Host(vm.config.name, address, port, user, endpoint.key, url)

@@ -1,0 +1,105 @@
+"""A newly built root disk for an appliance in use; what is its own goes along.
+
+Students' files are on the disk of /home, which stays. Accounts, hub state, host keys and the
+administrator's keys are left there for the new root (``inside/leave_root.py``), which takes them
+on its first boot. The old root disk is kept until it is confirmed.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from provision.errors import ApplianceError, GuestError
+from provision.fleet.inventory import Host, Inventory
+from provision.fleet.many import Tell
+from provision.fleet.remote import reached
+from provision.fleet.upgrade import WentBackError, healthy
+from provision.machine import SshEndpoint
+
+PROGRAM = "leave_root"
+HEALTH_SECONDS = 300.0
+
+
+class Disk(Protocol):
+    """A machine whose root disk can be exchanged; see `provision.machine.root_disk`."""
+
+    def start(self) -> SshEndpoint:
+        """Power on, if it is off, and wait for SSH."""
+
+    def stop(self) -> None:
+        """Shut down in order."""
+
+    def exchange(self, new: Path) -> None:
+        """Put a disk in, keeping the old one."""
+
+    def put_back(self) -> None:
+        """Put the old one back."""
+
+
+def replace(
+    disk: Disk, new: Path, host: Callable[[SshEndpoint], Host], tell: Tell
+) -> dict[str, str]:
+    """Exchange an appliance's root disk, and go back when the new one is not healthy.
+
+    Args:
+        disk: the machine.
+        new: the new root disk, prepared.
+        host: what to ask once SSH answers at an endpoint.
+        tell: called as each step begins.
+
+    Returns:
+        The ``notebook`` that answers on the new root.
+
+    Raises:
+        WentBackError: the new root is not healthy; the old one serves.
+        ApplianceError: it failed before anything was exchanged.
+    """
+    _leave(disk, host, tell)
+    tell("exchange", "")
+    disk.stop()
+    disk.exchange(new)
+    try:
+        return {"notebook": _healthy(disk, host, tell)}
+    except ApplianceError as error:
+        tell("back", str(error))
+        disk.stop()
+        disk.put_back()
+        url = _healthy(disk, host, tell)
+        raise WentBackError(f"{error}; the old root disk serves again at {url}") from error
+
+
+def roll_back(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> dict[str, str]:
+    """Put the kept root disk back; what came into being since goes along.
+
+    Raises:
+        UsageError: none is kept.
+        GuestError: the old root does not answer.
+    """
+    try:
+        _leave(disk, host, tell)
+    except GuestError as error:  # a root that does not answer has nothing to leave
+        tell("leave", str(error))
+    disk.stop()
+    disk.put_back()
+    return {"notebook": _healthy(disk, host, tell)}
+
+
+def _leave(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> None:
+    tell("leave", "")
+    endpoint = disk.start()
+    where = host(endpoint)
+    with reached(where, Inventory(endpoint.known_hosts, {})) as remote:
+        remote.program(PROGRAM, "save", where.user)
+
+
+def _healthy(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> str:
+    """Start, and prove that all was taken: the pinned host key is the first proof."""
+    tell("start", "")
+    endpoint = disk.start()
+    where = host(endpoint)
+    tell("health", "")
+    with reached(where, Inventory(endpoint.known_hosts, {})) as remote:
+        if not remote.program(PROGRAM, "taken")["taken"]:
+            raise GuestError("the new root did not take what the old one left for it")
+    healthy(where.url, patience=HEALTH_SECONDS)
+    return where.url
