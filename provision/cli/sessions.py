@@ -62,3 +62,18 @@ def message(inventory: "Inventory", text: str, on: tuple[str, ...], as_json: boo
         as_json=as_json,
         columns=("told",),
     )
+
+
+@command.command()
+@click.argument("count", type=click.IntRange(1, 999))
+@on
+@as_json
+@with_inventory
+def pool(inventory: "Inventory", count: int, on: tuple[str, ...], as_json: bool) -> None:
+    """Let COUNT students have a session at once; no session ends by this.
+
+    Accounts that are too many go when their sessions have ended.
+    """
+    words = ("resize", str(count))
+    columns = ("pool", "leaving")
+    ask_each(inventory, on, words, program="pool", as_json=as_json, columns=columns)

@@ -39,14 +39,7 @@ def setup() -> dict[str, Any]:
     (restic's own options of forget, as a mapping) and ``when`` (systemd's calendar).
     """
     settings = json.loads(sys.stdin.read())
-    if shutil.which("restic") is None:
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update", "-q"], ["install", "-y", "--no-install-recommends", "restic"]):
-            done = subprocess.run(
-                ["apt-get", *words], capture_output=True, text=True, env=env, check=False
-            )
-        if done.returncode:
-            raise RefusedError(f"restic cannot be installed: {done.stderr.strip()[-300:]}")
+    _install(settings["repository"])
     SETTINGS.parent.mkdir(mode=0o755, exist_ok=True)
     fresh = SETTINGS.with_suffix(".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
@@ -65,8 +58,25 @@ def setup() -> dict[str, Any]:
     return {"repository": settings["repository"]}
 
 
+def _install(repository: str) -> None:
+    """Have what a repository takes; a newly made root disk may lack it."""
+    programs = ("restic", "rclone") if repository.startswith("rclone:") else ("restic",)
+    missing = [program for program in programs if shutil.which(program) is None]
+    if not missing:
+        return
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for words in (["update", "-q"], ["install", "-y", "--no-install-recommends", *missing]):
+        done = subprocess.run(
+            ["apt-get", *words], capture_output=True, text=True, env=env, check=False
+        )
+    if done.returncode:
+        told = done.stderr.strip()[-300:]
+        raise RefusedError(f"{' and '.join(missing)} cannot be installed: {told}")
+
+
 def run() -> dict[str, Any]:
     """Back up. Files that change meanwhile are taken again, and those that never rest are told."""
+    _install(_settings()["repository"])
     students = _students()
     hub = STATE / "hub"
     tries = 0

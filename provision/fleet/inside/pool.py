@@ -1,0 +1,145 @@
+#!/usr/bin/python3 -I
+"""Have more or fewer pool accounts while sessions go on: pool resize COUNT, as root.
+
+More come at once. Fewer: nobody gets the last ones any more, and they go when their sessions have
+ended; a timer looks again. One JSON object out; standard library only.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+SEAT = "/usr/local/lib/appliance/seat"
+START = Path("/usr/local/bin/start-notebook")
+SSHD = Path("/etc/notebook/sshd_config")
+LEASES = Path("/var/lib/notebook/leases")
+TIMER = "appliance-pool"
+AGAIN_SECONDS = 20
+# Each takes its new settings without ending what it has.
+RELOADED = ("notebook-firewall", "sshd-pool", "ssh")
+HUB = "http://127.0.0.1:8081/hub/api"
+HUB_SECONDS = 60.0
+
+
+def resize(count: str) -> dict[str, Any]:
+    """Bring the pool to a size.
+
+    Returns:
+        ``pool``, its accounts now, and ``leaving``, those whose sessions are waited for.
+    """
+    now = accounts()
+    prefix = now[0].rstrip("0123456789")
+    wanted = {f"{prefix}{number}" for number in range(1, int(count) + 1)}
+    systemctl("stop", f"{TIMER}-*.timer")
+    leaving = [name for name in now if name not in wanted]
+    if leaving and offer_without(leaving):
+        renew_hub()
+    if busy := [name for name in leaving if leased(name)]:
+        run(
+            # Its own name each time: it may be this very unit that waits on.
+            *("systemd-run", "--quiet", "--collect", f"--unit={TIMER}-{time.time_ns()}"),
+            *(f"--on-active={AGAIN_SECONDS}", str(Path(__file__).resolve()), "resize", count),
+        )
+        return {"pool": now, "leaving": busy}
+    with tempfile.TemporaryDirectory(dir="/run") as place:
+        Path(place, "appliance.seat").write_text(f"pool={int(count)}")
+        run(SEAT, env={**os.environ, "CREDENTIALS_DIRECTORY": place})
+    run(SEAT, "homes")
+    for unit in RELOADED:
+        systemctl("reload", unit)
+    renew_hub()
+    systemctl("start", "--no-block", "notebook-mirrors")  # the firewall forgot them
+    return {"pool": accounts(), "leaving": []}
+
+
+def accounts() -> list[str]:
+    """The pool's accounts."""
+    found = re.search(r"(?m)^AllowUsers (.*)$", SSHD.read_text())
+    if not found:
+        raise ValueError(f"{SSHD} names no accounts")
+    return [word.partition("@")[0] for word in found[1].split()]
+
+
+def offer_without(names: list[str]) -> bool:
+    """Take accounts from those that the hub leases; whether that changed anything."""
+    text = START.read_text()
+
+    def fewer(found: "re.Match[str]") -> str:
+        servers = re.findall(r'"([^"]*)"', found[2])
+        kept = [server for server in servers if server.removesuffix("@localhost") not in names]
+        return found[1] + ", ".join(f'"{server}"' for server in kept) + found[3]
+
+    changed = re.sub(r"(server_pool=\[)([^\]]*)(\])", fewer, text)
+    if changed == text:
+        return False
+    fresh = START.with_name(f".{START.name}.new")
+    fresh.write_text(changed)
+    fresh.chmod(START.stat().st_mode & 0o777)
+    fresh.replace(START)
+    return True
+
+
+def leased(name: str) -> bool:
+    """Whether somebody has a session on an account."""
+    path = LEASES / f"{name}@localhost"
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def renew_hub() -> None:
+    """Have the hub read its settings anew, and wait until it answers."""
+    before, deadline = hub_process(), time.monotonic() + HUB_SECONDS
+    systemctl("reload", "notebook")
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            if hub_process() != before:
+                urllib.request.urlopen(HUB, timeout=5).close()
+                return
+        time.sleep(0.2)
+
+
+def hub_process() -> str:
+    """The number of the hub's process."""
+    return systemctl("show", "--value", "-p", "MainPID", "notebook").strip()
+
+
+def systemctl(*words: str) -> str:
+    """What is not there needs no word."""
+    argv = ["systemctl", *words]
+    return subprocess.run(argv, check=False, capture_output=True, text=True).stdout
+
+
+def run(*argv: str, env: dict[str, str] | None = None) -> None:
+    """Run a command, which must succeed."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
+    if done.returncode:
+        raise OSError(f"{argv[0]}: {done.stderr.strip()[-400:]}")
+
+
+def main() -> None:
+    """Carry out one verb."""
+    os.umask(0o022)
+    try:
+        print(json.dumps({"resize": resize}[sys.argv[1]](*sys.argv[2:])))  # noqa: T201
+    except (ValueError, OSError) as error:
+        print(json.dumps({"error": str(error)}))  # noqa: T201 (a program of its own)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
