@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli._config import with_config
 from provision.cli._fleet import as_json, with_inventory
+from provision.config import Loaded
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Host, Inventory
@@ -158,11 +160,23 @@ def remove(inventory: "Inventory", hosts: tuple[str, ...]) -> None:
 
 @command.command()
 @click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
+@with_config
+@click.option("--drift", is_flag=True, help="Also what differs from appliance.yml; takes longer.")
 @as_json
 @with_inventory
-def status(inventory: "Inventory", hosts: tuple[str, ...], as_json: bool) -> None:
+def status(
+    inventory: "Inventory", hosts: tuple[str, ...], loaded: Loaded, drift: bool, as_json: bool
+) -> None:
     """Show version, disks, memory, sessions, failed units, reboots, certificate and backup."""
-    from provision.cli._fleet import ask_each
+    from provision.cli._fleet import carry_out
+    from provision.fleet.many import Pace
+    from provision.fleet.status import status as ask
 
     columns = ("sage", "sessions", "failed_units", "reboot", "certificate_days", "backup_seconds")
-    ask_each(inventory, hosts, ("status",), as_json=as_json, columns=columns)
+    carry_out(
+        inventory.select(hosts),
+        lambda host, tell: ask(host, inventory, loaded.config if drift else None, tell),
+        Pace(8),
+        as_json=as_json,
+        columns=(*columns, "drift") if drift else columns,
+    )

@@ -1,11 +1,15 @@
-"""`appliance upgrade`: renew Sage on one or many appliances over SSH."""
+"""`appliance upgrade`: renew Sage, or the system, of one or many appliances over SSH."""
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli._config import with_config
 from provision.cli._fleet import as_json, carry_out, with_inventory, with_pace
+from provision.config import Loaded
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Inventory
@@ -29,6 +33,11 @@ def command() -> None:
 )
 @click.option("--sha256", help="What the package must have. Default: PACKAGE.sha256, if there.")
 @click.option(
+    "--key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A minisign public key: PACKAGE.minisig must be by it.",
+)
+@click.option(
     "--keep", type=click.IntRange(0), default=1, show_default=True, help="Old versions to keep."
 )
 @click.option(
@@ -45,6 +54,11 @@ def command() -> None:
     metavar="SECONDS",
     help="After this time a switch that was not confirmed goes back by itself.",
 )
+@click.option(
+    "--via",
+    metavar="HOST",
+    help="A host of the room that gets the package first and hands it on to the others.",
+)
 @click.option("--resume", is_flag=True, help="Go on with the last run of this: skip what is done.")
 @with_pace
 @as_json
@@ -55,9 +69,11 @@ def sage(
     version: str,
     file: Path,
     sha256: str | None,
+    key: Path | None,
     keep: int,
     drain: int | None,
     patience: int,
+    via: str | None,
     resume: bool,
     pace: "Pace",
     as_json: bool,
@@ -70,18 +86,105 @@ def sage(
     """
     from provision.fleet.many import Record
     from provision.fleet.package import read
-    from provision.fleet.upgrade import Options, upgrade_sage
+    from provision.fleet.relay import offered
+    from provision.fleet.upgrade import Options, prepare, upgrade_sage
 
     chosen = inventory.select(hosts)
-    package = read(file, version, sha256=sha256)
+    if via is not None and via not in inventory.hosts:
+        raise click.UsageError(f"--via {via!r} is no host of {inventory.path}")
+    package = read(file, version, sha256=sha256, key=key)
     options = Options(keep=keep, drain=drain, patience=patience)
     task = {"upgrade": "sage", "version": version, "sha256": package.sha256}
     record = Record.last(task) if resume else Record.new(task, chosen)
+    with contextlib.ExitStack() as stack:
+        if via is not None:
+            prepare(inventory.hosts[via], inventory, package)
+            relay = stack.enter_context(offered(inventory.hosts[via], inventory, package))
+            options = replace(options, relay=relay)
+        carry_out(
+            chosen,
+            lambda host, tell: upgrade_sage(host, inventory, package, options, tell),
+            pace,
+            as_json=as_json,
+            record=record,
+            columns=("before", "after"),
+        )
+
+
+@command.command()
+@click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
+@with_config
+@click.option("--no-packages", is_flag=True, help="Leave the packages as they are.")
+@click.option(
+    "--reboot",
+    type=click.Choice(["auto", "never"]),
+    default="auto",
+    show_default=True,
+    help="auto: when something needs it, in the window, and nobody has a session.",
+)
+@click.option("--window", metavar="HH:MM-HH:MM", help="When a reboot may be. Default: any time.")
+@click.option(
+    "--drain",
+    type=click.IntRange(0),
+    metavar="SECONDS",
+    help="Before a reboot, tell students and wait so long until none has a session.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(10),
+    default=1800,
+    show_default=True,
+    metavar="SECONDS",
+    help="After this time what was not confirmed goes back by itself.",
+)
+@click.option("--undo", is_flag=True, help="Lead back to before the last upgrade instead.")
+@click.option("--resume", is_flag=True, help="Go on with the last run of this: skip what is done.")
+@with_pace
+@as_json
+@with_inventory
+def system(
+    inventory: "Inventory",
+    hosts: tuple[str, ...],
+    loaded: Loaded,
+    no_packages: bool,
+    reboot: str,
+    window: str | None,
+    drain: int | None,
+    patience: int,
+    undo: bool,
+    resume: bool,
+    pace: "Pace",
+    as_json: bool,
+) -> None:
+    """Bring packages, and the state that appliance.yml wants, up to date on the HOSTs.
+
+    Without an appliance.yml only the packages. What the upgrade replaces is kept on the
+    appliance; if anything fails, or nobody confirms it, all goes back. Sage stays as it is.
+    """
+    from provision.fleet.many import Record
+    from provision.fleet.system import SystemOptions, check_window, undo_system, upgrade_system
+
+    chosen = inventory.select(hosts)
+    if undo:
+        carry_out(
+            chosen,
+            lambda host, tell: undo_system(host, inventory, tell),
+            pace,
+            as_json=as_json,
+            columns=("reboot",),
+        )
+        return
+    if window is not None:
+        check_window(window)
+    config = loaded.config if loaded.origins or loaded.path else None
+    options = SystemOptions(not no_packages, config, reboot, window, drain, patience)
+    task = {"upgrade": "system", "packages": not no_packages, "config": config and str(config)}
+    record = Record.last(task) if resume else Record.new(task, chosen)
     carry_out(
         chosen,
-        lambda host, tell: upgrade_sage(host, inventory, package, options, tell),
+        lambda host, tell: upgrade_system(host, inventory, options, tell),
         pace,
         as_json=as_json,
         record=record,
-        columns=("before", "after"),
+        columns=("changed", "reboot"),
     )

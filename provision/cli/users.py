@@ -1,5 +1,6 @@
 """`appliance users`: who may sign in, on one or many appliances."""
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,9 +73,20 @@ def remove(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: bool
 @as_json
 @with_inventory
 def import_(inventory: "Inventory", file: Path, on: tuple[str, ...], as_json: bool) -> None:
-    """Make accounts of a CSV FILE of lines name[,password]."""
-    text = file.read_bytes()
-    ask_each(inventory, on, ("users-import",), stdin=text, as_json=as_json, columns=("users",))
+    """Make accounts of a CSV FILE of lines name[,password].
+
+    Passwords that are not in it are made, and shown once.
+    """
+    from provision.fleet.classroom import with_passwords
+
+    text, made = with_passwords(file.read_text(encoding="utf-8-sig"))
+    if made and as_json:
+        click.echo(json.dumps({"passwords": made}))
+    else:
+        for name, password in made.items():
+            click.echo(f"{name},{password}")
+    stdin = text.encode()
+    ask_each(inventory, on, ("users-import",), stdin=stdin, as_json=as_json, columns=("users",))
 
 
 def _with_password(

@@ -1,6 +1,9 @@
 """Accounts, sessions and the state of one appliance, asked of its own program."""
 
+import csv
+import io
 import json
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -76,3 +79,25 @@ def set_up_backup(
     repository = settings["repository"].replace("{host}", host.name)
     text = json.dumps({**settings, "repository": repository}).encode()
     return ask(host, inventory, ("setup",), tell, program="backup", stdin=text)
+
+
+def with_passwords(text: str) -> tuple[str, dict[str, str]]:
+    """A class list in which every name has a password.
+
+    Made on this host, so that a student's is the same on each appliance.
+
+    Args:
+        text: CSV lines ``name[,password]``.
+
+    Returns:
+        The same lines with a password in each, and those that were made, by name.
+    """
+    made: dict[str, str] = {}
+    out = io.StringIO()
+    for row in csv.reader(text.splitlines()):
+        cells = [cell.strip() for cell in row]
+        if cells and cells[0] and not any(cells[1:2]):
+            made[cells[0]] = secrets.token_urlsafe(9)
+            cells = [cells[0], made[cells[0]]]
+        csv.writer(out).writerow(cells)
+    return out.getvalue(), made

@@ -1,7 +1,8 @@
 """The fleet's inventory: YAML as Ansible has it, so that plain ``ansible`` reads it too.
 
-Our own facts of a host are variables: ``appliance_url`` (where its notebook is seen from here)
-and ``appliance_tags``. Host keys are pinned in ``known_hosts`` beside the inventory.
+Our own facts of a host are variables: ``appliance_url`` (where its notebook is seen from here),
+``appliance_tags`` and ``appliance_room`` (where others of its room reach its SSH server). Host keys
+are pinned in ``known_hosts`` beside the inventory.
 """
 
 import json
@@ -37,6 +38,8 @@ class Host:
         url: where its notebook answers, as seen from this host.
         groups: of the inventory.
         tags: free words.
+        room: ``ADDRESS:PORT`` by which the others of its room reach its SSH server, where that
+            is not as from here.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Host:
     url: str
     groups: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    room: str = ""
 
     def endpoint(self, known_hosts: Path) -> SshEndpoint:
         """Where and how to reach it."""
@@ -131,6 +135,8 @@ def write(inventory: Inventory) -> None:
             "ansible_become": host.user != "root",
             "appliance_url": host.url,
         }
+        if host.room:
+            variables["appliance_room"] = host.room
         if host.tags:
             variables["appliance_tags"] = list(host.tags)
         first, *more = host.groups or (UNGROUPED,)
@@ -239,6 +245,7 @@ def _host(path: Path, name: str, variables: Mapping[str, Any], groups: Sequence[
         url=str(variables.get("appliance_url", f"https://{address}:8000")),
         groups=tuple(dict.fromkeys(g for g in groups if g not in ("all", UNGROUPED))),
         tags=tuple(tags.split(",") if isinstance(tags, str) else map(str, tags)),
+        room=str(variables.get("appliance_room", "")),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import zstandard
 
 from provision.errors import UsageError
+from provision.ova import minisign
 
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,40}")
 
@@ -37,16 +38,20 @@ class Package:
     strip: int
 
 
-def read(path: Path, version: str, *, sha256: str | None = None) -> Package:
+def read(
+    path: Path, version: str, *, sha256: str | None = None, key: Path | None = None
+) -> Package:
     """Look a packed Sage through, once, before any guest sees it.
 
     Args:
         path: the file.
         version: its version.
         sha256: what the file must have; None: what ``FILE.sha256`` says, if there is one.
+        key: the minisign public key of who must have signed it, in ``FILE.minisig``.
 
     Raises:
         UsageError: it is not what it should be.
+        VerificationError: the signature is wrong or missing.
     """
     if not NAME.fullmatch(version) or version == "current":
         raise UsageError(f"{version!r} cannot name a version of Sage")
@@ -55,6 +60,9 @@ def read(path: Path, version: str, *, sha256: str | None = None) -> Package:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
+    if key is not None:
+        signature = path.with_name(path.name + ".minisig")
+        minisign.verify(path, signature, minisign.public_key(key))
     beside = path.with_name(path.name + ".sha256")
     wanted = sha256 or (beside.read_text().split()[0] if beside.exists() else None)
     if wanted is not None and found != wanted.lower():

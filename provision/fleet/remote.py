@@ -5,6 +5,7 @@ import json
 import shlex
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +18,7 @@ from provision.fleet.inventory import Host, Inventory
 from provision.machine.ssh import NoAnswerError, Result, connect, execute
 
 PATIENCE = 15.0
+SILENCE_SECONDS = 45.0
 BLOCK = 256 << 10
 _pinning = threading.Lock()
 
@@ -52,7 +54,7 @@ class Remote:
         self._client = connect(self.host.endpoint(self._known_hosts), patience=PATIENCE)
         transport = self._client.get_transport()
         assert transport is not None  # noqa: S101 (it is connected)
-        transport.set_keepalive(15)
+        threading.Thread(target=_watch, args=(transport,), daemon=True).start()
         return self
 
     def __exit__(
@@ -168,6 +170,22 @@ class Remote:
                 hint="its disk is full",
             )
         return sent
+
+
+def _watch(transport: paramiko.Transport) -> None:
+    """Close a connection whose other side has fallen silent: TCP alone would wait for long."""
+    while transport.is_active():
+        answered = threading.Event()
+
+        def ask(answered: threading.Event = answered) -> None:
+            with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+                transport.global_request("keepalive@openssh.com", wait=True)
+                answered.set()
+
+        threading.Thread(target=ask, daemon=True).start()
+        if not answered.wait(SILENCE_SECONDS):
+            transport.close()
+        time.sleep(PATIENCE)
 
 
 def reached(host: Host, inventory: Inventory) -> Remote:

@@ -4,6 +4,7 @@ The steps run in the guest (``inside/renew_sage.py``) and are repeatable, so a r
 is simply started again: what was received, unpacked or proven is not done twice.
 """
 
+import contextlib
 import json
 import ssl
 import time
@@ -17,14 +18,16 @@ from provision.errors import GuestError
 from provision.fleet.classroom import tell_students
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
+from provision.fleet.relay import Relay
 from provision.fleet.remote import Remote, StepError, reached
 from provision.machine.ssh import NoAnswerError
+from provision.progress import advance, step
 
 PROGRAM = "renew_sage"
 INCOMING = "/var/lib/appliance/sage/incoming"
 NOTICE = (
-    "Sage is about to be renewed. Please save your work and sign out: File, Hub Control Panel,"
-    " Stop My Server. Your files stay."
+    "This server is about to be renewed. Please save your work and sign out: File, Hub Control"
+    " Panel, Stop My Server. Your files stay."
 )
 LEAST_MEMORY = 512 << 20  # bytes that a proof wants beside the sessions
 ROOM = 256 << 20
@@ -51,12 +54,14 @@ class Options:
         drain: seconds to wait until no student has a session; None: do not wait.
         patience: seconds after which a switch that nobody confirmed goes back by itself.
         least_memory: bytes that must be free.
+        relay: a host of the room that hands the package on; None: it comes from this host.
     """
 
     keep: int = 1
     drain: float | None = None
     patience: int = 300
     least_memory: int = LEAST_MEMORY
+    relay: Relay | None = None
 
 
 def upgrade_sage(
@@ -99,7 +104,7 @@ def upgrade_sage(
         if done < 2:
             tell("transfer", "")
     if done < 2:
-        sent = _transfer(host, inventory, package, tell)
+        sent = transfer(host, inventory, package, tell, options.relay)
     with reached(host, inventory) as remote:
         try:
             if done < 2:
@@ -108,7 +113,7 @@ def upgrade_sage(
             tell("prove", "")
             remote.program(PROGRAM, "prove", version)
             if options.drain is not None:
-                _drain(host, inventory, remote, options.drain, tell)
+                drain(host, inventory, remote, options.drain, tell)
             tell("switch", "")
             remote.program(PROGRAM, "switch", version, str(options.patience))
             tell("health", "")
@@ -124,6 +129,19 @@ def upgrade_sage(
         tell("prune", "")
         remote.program(PROGRAM, "prune", str(options.keep))
     return {"before": before, "after": version, "sent": sent, "changed": True}
+
+
+def prepare(host: Host, inventory: Inventory, package: Package) -> None:
+    """Bring a package to a host that is to hand it on, and nothing more.
+
+    Raises:
+        NotReadyError: it does not arrive whole.
+        GuestError: no way in.
+    """
+    with reached(host, inventory) as remote:
+        remote.program(PROGRAM, "install", host.user, timeout=60)
+    with step(f"{package.path.name} to {host.name}"):
+        transfer(host, inventory, package, lambda _, more: advance(_percent(more), 100))
 
 
 class UnhealthyError(GuestError):
@@ -178,10 +196,31 @@ def _ready(host: Host, facts: dict[str, Any], package: Package, options: Options
         raise NotReadyError(f"before any change, {error}", hint="see appliance_url") from error
 
 
-def _transfer(host: Host, inventory: Inventory, package: Package, tell: Tell) -> int:
-    """Send the package, going on where it broke off; a damaged one is sent again, once."""
+def transfer(
+    host: Host, inventory: Inventory, package: Package, tell: Tell, relay: Relay | None = None
+) -> int:
+    """Send the package, going on where it broke off; a damaged one is sent again, once.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        package: the new version.
+        tell: called as it goes on.
+        relay: whom to take it from first; what does not come from there comes from here.
+
+    Returns:
+        How many bytes left this host.
+
+    Raises:
+        NotReadyError: it does not arrive whole.
+        GuestError: no way in.
+    """
     target = f"{INCOMING}/{package.sha256}"
     sent, damaged = 0, 0
+    if relay and relay.host != host:
+        tell("transfer", f"from {relay.host.name}")
+        with reached(host, inventory) as remote, contextlib.suppress(StepError):
+            relay.hand_on(remote, package)
     for attempt in range(TRIES):
         try:
             with reached(host, inventory) as remote:
@@ -205,17 +244,27 @@ def _transfer(host: Host, inventory: Inventory, package: Package, tell: Tell) ->
     raise NotReadyError("the package does not arrive whole: nothing was changed")
 
 
-def _drain(host: Host, inventory: Inventory, remote: Remote, patience: float, tell: Tell) -> None:
-    """Tell the students, then wait until nobody has a session."""
+def drain(host: Host, inventory: Inventory, remote: Remote, patience: float, tell: Tell) -> None:
+    """Tell the students, then wait until nobody has a session.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        remote: a connection to it.
+        patience: seconds to wait; 0: tell nobody.
+        tell: called as it goes on.
+
+    Raises:
+        NotReadyError: somebody still has one.
+    """
     deadline = time.monotonic() + patience
-    if remote.program(PROGRAM, "look", timeout=60)["sessions"]:
+    if patience and remote.program(PROGRAM, "look", timeout=60)["sessions"]:
         tell_students(host, inventory, NOTICE, tell)
     while students := remote.program(PROGRAM, "look", timeout=60)["sessions"]:
         tell("drain", f"{len(students)} sessions")
         if time.monotonic() > deadline:
             raise NotReadyError(
-                f"{len(students)} sessions are still open; the new Sage is there and proven,"
-                " not switched to",
+                f"{len(students)} sessions are still open; all is prepared, nothing switched",
                 hint="run again later; it goes on from here",
             )
         time.sleep(2)
@@ -224,3 +273,7 @@ def _drain(host: Host, inventory: Inventory, remote: Remote, patience: float, te
 def _back(remote: Remote, reason: str) -> None:
     """Put the old version back; when that cannot be said any more, the guest does it alone."""
     remote.program(PROGRAM, "back", reason[:500])
+
+
+def _percent(told: str) -> float:
+    return float(told.removesuffix(" %")) if told.endswith(" %") else 0.0

@@ -1,6 +1,6 @@
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from guests import Base, Fleet, base, fleet
 from toy import packed, tree
+
+FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and item.parent is not None:
+        item.parent.stash[FAILED] = True
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +47,12 @@ def one(shared: Base, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flee
     """A fleet of one."""
     with fleet(shared, tmp_path_factory.mktemp("fleet"), 1) as running:
         yield running
+
+
+@pytest.fixture
+def afresh(one: Fleet, request: pytest.FixtureRequest) -> None:
+    """New guests after a test that failed: what it left behind is not the next one's fault."""
+    parent = request.node.parent
+    if parent.stash.get(FAILED, False):
+        parent.stash[FAILED] = False
+        one.renew()

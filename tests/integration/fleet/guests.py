@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,13 @@ import paramiko
 from toy import tree
 
 from provision import resources
-from provision.build.build import request
+from provision.build import places
+from provision.build.artefacts import LAYER
+from provision.build.build import request, steps
+from provision.build.cache import Cache
 from provision.build.playbook import run_playbook
 from provision.config import Config
+from provision.errors import ApplianceError
 from provision.fleet.inventory import Host, Inventory, with_host, write
 from provision.fleet.remote import offered_key, pin
 from provision.guest import pool
@@ -28,11 +33,12 @@ from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
-from guest import booted, installed_layers
+from guest import ANY_CERTIFICATE, booted, installed_layers
 
 HERE = Path(__file__).parent
 ADMIN = "sageadm"
 OLD = "1.0"
+ROLES = ("users", "keys", "notebook", "seat")
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,18 @@ class Base:
         layers: read-only, the lowest first.
         key: the administrator's private key.
         python: the guests' Python, as ``python3.13``.
+        user: whom the guests let in besides: root, or the administrator of a finished appliance.
     """
 
     layers: tuple[Path, ...]
     key: Path
     python: str
+    user: str = "root"
+
+    @property
+    def scheme(self) -> str:
+        """How their notebooks are reached."""
+        return "http" if self.user == "root" else "https"
 
 
 def base(scratch: Path) -> Base:
@@ -58,8 +71,11 @@ def base(scratch: Path) -> Base:
     inputs = sorted(
         path
         for place in (
-            *(roles / name for name in ("users", "keys", "notebook", "sage/tasks")),
-            *(resources.templates() / "guest" / name for name in ("users", "keys", "notebook")),
+            *(roles / name for name in ("users", "keys", "notebook", "seat", "sage/tasks")),
+            *(
+                resources.templates() / "guest" / name
+                for name in ("users", "keys", "notebook", "seat")
+            ),
             *(
                 Path(pool.__file__).parent,
                 HERE / "toy.py",
@@ -80,6 +96,20 @@ def base(scratch: Path) -> Base:
         _make(layers, part, python, scratch)
         part.rename(made)
     return Base((*layers, made / "layer"), made / "key", python)
+
+
+def finished(wanted: Config, place: Path) -> Base:
+    """The appliance of a configuration that was built already, its administrator let in."""
+    planned = steps(request(wanted), place)
+    stages = [step for step in planned if step.name in ("base", "packages", "configure", "seal")]
+    layers = [Cache(places.cache() / "stages").entry(step.key) / LAYER for step in stages]
+    own = place / "own"
+    keys_of = own / "etc/ssh/authorized_keys.d"
+    keys_of.mkdir(parents=True)
+    (keys_of / ADMIN).write_text(keys.generate(place / "key", comment="fleet") + "\n")
+    for path in (own, *own.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    return Base((*layers, own), place / "key", "", ADMIN)
 
 
 def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path) -> None:
@@ -122,7 +152,7 @@ class Guest:
     def host(self) -> Host:
         return Host(
             *(self.name, "127.0.0.1", self.ssh, ADMIN, self.base.key),
-            f"http://127.0.0.1:{self.web}",
+            f"{self.base.scheme}://127.0.0.1:{self.web}",
         )
 
     def start(self, inventory: Path) -> None:
@@ -131,6 +161,7 @@ class Guest:
             self.base.layers,
             self.place / self.name,
             forwards={22: self.ssh, 8000: self.web},
+            user=self.base.user,
             console=self.place / f"{self.name}.console",
         )
         endpoint: SshEndpoint = self.machine.start()
@@ -163,7 +194,8 @@ class Guest:
     def run(self, command: str, timeout: float = 120) -> str:
         """Run a command as root; it must succeed."""
         assert self.root is not None
-        done = execute(self.root, command, timeout=timeout)
+        told = command if self.base.user == "root" else f"sudo -n sh -c {shlex.quote(command)}"
+        done = execute(self.root, told, timeout=timeout)
         assert done.status == 0, f"{command}: {done}"
         return done.stdout
 
@@ -172,7 +204,9 @@ class Guest:
         deadline = time.monotonic() + patience
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self.web}/hub/api/", timeout=20).close()
+                urllib.request.urlopen(
+                    f"{self.host.url}/hub/api/", timeout=20, context=ANY_CERTIFICATE
+                ).close()
                 return
             except OSError:
                 assert time.monotonic() < deadline, self.run("journalctl -n 30 --no-pager")
@@ -192,6 +226,17 @@ class Fleet:
 
     inventory: Path
     guests: list[Guest]
+
+    def renew(self) -> None:
+        """Have all guests as new, on the ports that they had."""
+        (self.inventory.parent / "known_hosts").unlink(missing_ok=True)
+        for guest in self.guests:
+            with contextlib.suppress(ApplianceError):
+                guest.stop()
+            shutil.rmtree(guest.place / guest.name, ignore_errors=True)
+            guest.start(self.inventory)
+        for guest in self.guests:
+            guest.wait()
 
     def appliance(
         self, *words: str, kill: tuple[str, int] | None = None, timeout: float = 300

@@ -79,11 +79,43 @@ def test_an_upgrade_waits_for_sessions(
     sofya.stop()
 
 
-def test_a_class_from_a_file(call: Call, url: str, tmp_path: Path) -> None:
+def test_the_pool_grows_and_shrinks_under_sessions(one: Fleet, call: Call, url: str) -> None:
+    guest, names = one.guests[0], ["grace", "hypatia", "ida", "julia"]
+    students = []
+    for number, name in enumerate(names):
+        if number == 3:  # the three accounts are taken
+            grown = call("sessions", "pool", "5")
+            assert (len(grown["pool"]), grown["leaving"]) == (5, [])
+        password = call("users", "add", name)["passwords"][name]
+        students.append(Student(url, name, password).sign_in().start())
+        if number == 0:
+            kernel = students[0].kernel()
+            kernel.run("x = 42")
+    assert kernel.run("print(x)") == "42\n"
+    assert len(call("sessions", "list")["sessions"]) == 4
+    last = students[3].kernel()
+    assert last.shell("id -un") == "nb4\n"
+
+    assert call("sessions", "pool", "3")["leaving"] == ["nb4"]
+    assert last.shell("echo still here") == "still here\n"
+    students[3].stop()
+    allowed = "sed -n 's/^AllowUsers //p' /etc/notebook/sshd_config"
+    guest.run(f"until [ \"$({allowed})\" = 'nb1 nb2 nb3' ]; do sleep 0.5; done", timeout=90)
+    guest.run("while systemctl -q is-active 'appliance-pool-*.service'; do sleep 0.2; done")
+    assert kernel.run("print(x)") == "42\n"
+    for student in students[:3]:
+        student.stop()
+
+
+def test_a_class_from_a_file(one: Fleet, url: str, tmp_path: Path) -> None:
     file = tmp_path / "class.csv"
-    file.write_text("ada,lovelace-1815\nalan,turing-1912\n")
-    assert call("users", "import", str(file))["users"] == ["ada", "alan"]
+    file.write_text("ada,lovelace-1815\n\nalan\n")
+    done = one.appliance("users", "import", str(file), "--json")
+    told = [json.loads(line) for line in done.out.splitlines()]
+    assert told[1]["hosts"][0]["facts"]["users"] == ["ada", "alan"], done
+    assert list(told[0]["passwords"]) == ["alan"]
     Student(url, "ada", "lovelace-1815").sign_in()
+    Student(url, "alan", told[0]["passwords"]["alan"]).sign_in()
 
 
 def test_a_name_that_is_not_there(one: Fleet) -> None:

@@ -1,15 +1,19 @@
 """Five appliances at once."""
 
+import hashlib
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from guests import Base, Fleet, fleet
 
+from provision.fleet.inventory import read, with_host, write
 from provision.machine import keys
+from provision.machine.ssh import execute
 
 Pack = Callable[..., Path]
 
@@ -88,3 +92,26 @@ def test_one_that_fails_holds_up_nobody_and_a_run_goes_on(five: Fleet, package: 
     code, results = renew(five, "1.2", file, "--resume")
     assert (code, set(results.values())) == (0, {"ok"})
     assert five.guests[2].sage() == "1.2"
+
+
+def test_one_of_a_room_hands_on_to_the_others(five: Fleet, package: Pack) -> None:
+    file, first = package("1.3", ballast=3 << 20), five.guests[0]
+    route = first.run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route").strip()
+    gateway = ".".join(str(byte) for byte in reversed(bytes.fromhex(route)))
+    inventory = read(five.inventory)
+    host = replace(inventory.hosts["sage-01"], room=f"{gateway}:{first.ssh}")
+    write(with_host(inventory, host))
+    keys_before = first.run("cat /etc/ssh/authorized_keys.d/sageadm")
+    incoming = "/var/lib/appliance/sage/incoming"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    half = file.read_bytes()[: file.stat().st_size // 2]
+    assert five.guests[1].root is not None
+    execute(five.guests[1].root, f"cat > {incoming}/{digest}", stdin=half)
+    done = five.appliance(
+        *("upgrade", "sage", "--to", "1.3", "--package", str(file), "--json", "--via", "sage-01")
+    )
+    assert done.code == 0, done
+    assert [row["facts"]["sent"] for row in json.loads(done.out)["hosts"]] == [0] * 5, done
+    assert [guest.sage() for guest in five.guests] == ["1.3"] * 5
+    assert first.run("cat /etc/ssh/authorized_keys.d/sageadm") == keys_before
+    assert first.run("ls /var/lib/appliance/sage").split() == ["incoming", "lock", "state.json"]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from provision.errors import UsageError
+from provision.errors import UsageError, VerificationError
 from provision.fleet import package
+from provision.ova import minisign
 
 
 def tar(path: Path, *names: str) -> Path:
@@ -32,6 +33,19 @@ def test_the_digest_beside_it_counts(tmp_path: Path) -> None:
     beside.write_text(f"{'0' * 64}  a\n")
     with pytest.raises(UsageError, match="has sha256"):
         package.read(path, "1")
+
+
+def test_a_signature_is_checked(tmp_path: Path) -> None:
+    path, key = tar(tmp_path / "a", "bin/sage"), tmp_path / "key.pub"
+    key.write_text(minisign.generate(tmp_path / "key").text())
+    with pytest.raises(VerificationError):
+        package.read(path, "1", key=key)
+    signature = minisign.sign(path, tmp_path / "key", "sage 1")
+    assert signature == tmp_path / "a.minisig"
+    package.read(path, "1", key=key)
+    tar(path, "bin/sage", "more")
+    with pytest.raises(VerificationError):
+        package.read(path, "1", key=key)
 
 
 @pytest.mark.parametrize("names", [["lib/x"], ["a/bin/sage", "b/x"], ["../bin/sage", "bin/sage"]])

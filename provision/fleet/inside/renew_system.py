@@ -1,0 +1,593 @@
+#!/usr/bin/python3 -I
+"""Renew this appliance's packages: renew-system STEP [ARGUMENT...], as root; one JSON object out.
+
+Before anything changes, ``begin`` writes a record of what there is. From then on apt itself calls
+``keep`` before it touches a package, whoever asked it to, and the package is put back together
+from its installed files: mirrors keep no old versions. With these, the files of the playbooks and
+the list of packages, ``back`` leads back. Until ``confirm``, a timer and a unit at boot do that,
+whatever becomes of the host that asked. Standard library only.
+"""
+
+import contextlib
+import fcntl
+import filecmp
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+STATE = Path("/var/lib/appliance/system")
+KEPT = STATE / "packages"
+FILES = STATE / "files"
+BEFORE = STATE / "before.json"
+STATUS, STATUS_BEFORE = Path("/var/lib/dpkg/status"), STATE / "status"
+HOOK = Path("/etc/apt/apt.conf.d/99appliance-upgrade")
+UNIT, BACK, WORK = "appliance-system", "appliance-system-back", "appliance-system-work"
+POOL = Path("/etc/notebook/sshd_config")
+HUB = ("notebook", "notebook-proxy", "sshd-pool")
+# What playbooks write, besides packages. /home and the hub's state are the students'.
+WRITTEN = (
+    *("/etc", "/usr/local", "/opt/notebook", "/opt/notebook.lock"),
+    *("/var/lib/apt/extended_states", "/vmlinuz", "/vmlinuz.old", "/initrd.img", "/initrd.img.old"),
+)
+# A machine's own, or made anew at each boot.
+LEFT = (
+    *("/etc/mtab", "/etc/resolv.conf", "/etc/machine-id", "/etc/.pwd.lock", str(HOOK)),
+    *("/usr/local/bin/sage", "/usr/local/share/jupyter/kernels"),  # of `upgrade sage`
+)
+SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates")
+PARTS = {*SCRIPTS, "triggers", "shlibs", "symbols", "md5sums"}
+# What only a new start replaces.
+BOOTED = ("linux-image-", "libc6", "systemd", "dbus", "libssl3")
+UNFINISHED = ("recorded", "upgrading", "upgraded", "rebooting", "rebooted")
+LOCK_SECONDS = 600
+DPKG = (
+    *("dpkg", "--force-confdef", "--force-confold", "--force-depends", "--force-breaks"),
+    *("--force-conflicts", "--force-overwrite", "--force-remove-essential"),
+)
+ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+
+
+class RefusedError(Exception):
+    """A step cannot be done; the message says why."""
+
+
+def look() -> dict[str, Any]:
+    """What there is: room, how far an upgrade has come, what the playbooks must know."""
+    room = os.statvfs("/")
+    memory = dict(
+        line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
+    )
+    current = Path("/opt/sage-current")
+    return {
+        "state": read_state(),
+        "working": run("systemctl", "is-active", f"{WORK}.service", check=False).strip()
+        in ("active", "activating", "deactivating"),
+        "free": room.f_bavail * room.f_frsize,
+        "memory": int(memory["MemAvailable"].split()[0]) * 1024,
+        "boot": boot_id(),
+        "reboot": reboot_wanted(),
+        "hostname": os.uname().nodename,
+        "sage": current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
+        "pool": pool(),
+        "failed": failed_units(),
+    }
+
+
+def begin(seconds: str) -> dict[str, Any]:
+    """Write the record, and from now on keep what apt replaces."""
+    if broken := run("dpkg", "--audit").strip():
+        raise RefusedError(f"packages are half installed already: {broken[:300]}")
+    HOOK.unlink(missing_ok=True)
+    me = Path(__file__).resolve()
+    unit = Path(f"/etc/systemd/system/{UNIT}.service")
+    write(
+        unit,
+        "[Unit]\nDescription=Go back when an upgrade of the system was not confirmed\n"
+        f"ConditionPathExists={STATE}/state.json\n\n"
+        # Not before other units: packages' scripts start and stop those.
+        f"[Service]\nType=exec\nExecStart={me} boot\n\n[Install]\nWantedBy=multi-user.target\n",
+    )
+    run("systemctl", "daemon-reload")
+    run("systemctl", "enable", "--quiet", unit.name)
+    for place in (KEPT, FILES):
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(mode=0o700)
+    for path in map(Path, WRITTEN):
+        copy_tree(path, FILES / path.relative_to("/"))
+    before = {"packages": packages(), "failed": failed_units(), "running": running_units()}
+    write(BEFORE, json.dumps(before), mode=0o600)
+    shutil.copy2(STATUS, STATUS_BEFORE)
+    write_state({"step": "recorded", "seconds": int(seconds), "since": time.time()})
+    os.sync()
+    write(
+        HOOK,
+        f'DPkg::Pre-Install-Pkgs {{"{me} keep";}};\n'
+        f'DPkg::Tools::Options::{me}::Version "3";\n'
+        f'DPkg::Lock::Timeout "{LOCK_SECONDS}";\n',
+    )
+    arm()
+    return look()
+
+
+def upgrade() -> dict[str, Any]:
+    """Begin to bring all packages up to date; ``look`` tells when it has ended."""
+    require("recorded")
+    advance("upgrading")
+    start = ("systemd-run", "--quiet", "--collect", f"--unit={WORK}")
+    run(*start, str(Path(__file__).resolve()), "work")
+    return {}
+
+
+def work() -> dict[str, Any]:
+    """Bring all packages up to date; outlives the connection that asked for it."""
+    options = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
+    try:
+        run("apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update")
+        run("apt-get", "-q", "-y", *options, "dist-upgrade")
+        run("apt-get", "-q", "clean")
+    except RefusedError as error:
+        if read_state().get("step") == "upgrading":
+            advance("upgrading", error=str(error))
+        raise
+    require("upgrading")  # else it went back meanwhile
+    return advance("upgraded")
+
+
+def keep() -> dict[str, Any]:
+    """Called by apt with what it is about to do: put the packages together that will change."""
+    lines = iter(sys.stdin.read().splitlines())
+    for line in lines:  # the configuration ends with an empty line
+        if not line:
+            break
+    for line in lines:
+        name, old, arch, _, _, new, *_ = line.split(" ", 8)
+        if old not in ("-", new):
+            pack(name, arch, old)
+    os.sync()
+    return {}
+
+
+def check() -> dict[str, Any]:
+    """Look after packages and services; what failed before may fail on."""
+    if broken := run("dpkg", "--audit").strip():
+        raise RefusedError(f"packages are half installed: {broken[:300]}")
+    before = json.loads(BEFORE.read_text())["failed"]
+    if worse := sorted(set(failed_units()) - set(before)):
+        raise RefusedError(f"failed units: {', '.join(worse)}")
+    dead = [
+        unit
+        for unit in HUB
+        if Path(f"/etc/systemd/system/{unit}.service").exists()
+        and run("systemctl", "is-active", unit, check=False).strip() != "active"
+    ]
+    if dead:
+        raise RefusedError(f"not running: {', '.join(dead)}")
+    return look()
+
+
+def extend() -> dict[str, Any]:
+    """The host is still at work: wait for it anew."""
+    require(*UNFINISHED)
+    arm()
+    return {}
+
+
+def reboot() -> dict[str, Any]:
+    """Start anew; whoever asked must confirm afterwards."""
+    require("recorded", "upgraded")
+    advance("rebooting")
+    os.sync()
+    run("systemd-run", "--quiet", "--collect", "--on-active=1", "systemctl", "reboot")
+    return {}
+
+
+def confirm() -> dict[str, Any]:
+    """What is now stays; the record stays, too, for ``undo``."""
+    if read_state().get("step") not in (*UNFINISHED, "healthy"):
+        raise RefusedError("it went back by itself: the confirmation came too late")
+    changed, stale = changes(), boot_id() if reboot_wanted() else None
+    HOOK.unlink(missing_ok=True)
+    write_state({"step": "healthy", "since": time.time(), "stale": stale})
+    run("systemctl", "stop", f"{BACK}.timer", check=False)
+    return {**look(), "changed": changed}
+
+
+def back(reason: str) -> dict[str, Any]:
+    """Lead back to the record, unless it was confirmed."""
+    if read_state().get("step") in (*UNFINISHED, "going back"):
+        _go_back(reason)
+    return look()
+
+
+def undo() -> dict[str, Any]:
+    """Lead back to before the last upgrade, confirmed or not."""
+    if not BEFORE.exists():
+        raise RefusedError("there is no record of an upgrade")
+    _go_back("asked for")
+    return look()
+
+
+def boot() -> dict[str, Any]:
+    """After each start: a reboot that we asked for waits for its confirmation."""
+    if read_state().get("step") == "rebooting":
+        advance("rebooted")
+        arm()
+        return {}
+    return back("the appliance lost its power meanwhile")
+
+
+def _go_back(reason: str) -> None:
+    write_state({"step": "going back", "reason": reason})
+    run("systemctl", "stop", f"{BACK}.timer", check=False)
+    run("systemctl", "kill", "--signal=SIGKILL", f"{WORK}.service", check=False)
+    with _alone():
+        pass
+    HOOK.unlink(missing_ok=True)
+    run(*DPKG, "--configure", "-a", check=False)
+    record = json.loads(BEFORE.read_text())
+    before, now = record["packages"], packages()
+    wanted = {name: version for name, version in before.items() if now.get(name) != version}
+    old = [_kept(name, version) for name, version in wanted.items()]
+    if missing := [path.name for path in old if not path.exists()]:
+        raise RefusedError(f"not kept: {', '.join(missing[:5])}")
+    if old:
+        run(*DPKG, "--install", *map(str, old))
+    # The running kernel refuses to go; it is not the one of the next start any more.
+    kernel = f"linux-image-{os.uname().release}"
+    if new := [name for name in packages() if name not in before and not name.startswith(kernel)]:
+        run(*DPKG, "--purge", *new)
+    _restore_files()
+    run("ldconfig")
+    run("systemctl", "daemon-reload")
+    for unit in HUB:
+        run("systemctl", "try-restart", unit, check=False)
+    if stopped := sorted(set(record["running"]) - set(running_units())):
+        run("systemctl", "start", *stopped, check=False)  # some have done their work meanwhile
+    if left := changes():
+        raise RefusedError(f"not as before: {', '.join(sorted(left)[:5])}")
+    # Selections, and which configuration files were changed here: packages put together again
+    # know the files as they are only.
+    with _alone():
+        fresh = STATUS.with_name("status.back")
+        shutil.copy2(STATUS_BEFORE, fresh)
+        fresh.replace(STATUS)
+    write_state({"step": "back", "reason": reason, "since": time.time()})
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Hold dpkg's lock; let another end first, such as an orphaned task of Ansible."""
+    with Path("/var/lib/dpkg/lock").open("a") as file:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise RefusedError("another dpkg does not end") from None
+                time.sleep(0.5)
+            else:
+                break
+        yield
+
+
+def pack(name: str, arch: str, version: str) -> None:
+    """Put an installed package together again, as it is on the disk.
+
+    A configuration file that was changed here comes as it is here, and so stays.
+    """
+    target = _kept(f"{name}:{arch}", version)
+    if target.exists():
+        return
+    info = Path("/var/lib/dpkg/info")
+    stem = next(s for s in (f"{name}:{arch}", name) if (info / f"{s}.list").exists())
+    tree = KEPT / ".tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    control = tree / "DEBIAN"
+    control.mkdir(parents=True, mode=0o755)
+    tree.chmod(0o755)
+    for kind in PARTS:
+        if (info / f"{stem}.{kind}").exists():
+            shutil.copy2(info / f"{stem}.{kind}", control / kind)
+    (control / "control").write_text(_control(stem))
+    paths = [path for path in (info / f"{stem}.list").read_text().splitlines() if path != "/."]
+    parents = {str(Path(path).parent) for path in paths}
+    for path in paths:
+        _take(tree, path, name, is_directory=path in parents)
+    if (info / f"{stem}.conffiles").exists():
+        kept = [
+            line
+            for line in (info / f"{stem}.conffiles").read_text().splitlines()
+            if line.startswith("remove-on-upgrade ") or os.path.lexists(f"{tree}{line}")
+        ]
+        (control / "conffiles").write_text("".join(f"{line}\n" for line in kept))
+    part = target.with_suffix(".part")
+    run("dpkg-deb", "-Zgzip", "-z1", "--build", str(tree), str(part))
+    part.replace(target)
+    shutil.rmtree(tree)
+
+
+def _take(tree: Path, path: str, package: str, *, is_directory: bool) -> None:
+    source = Path(path)
+    if path in _diverted() and _diverted()[path][1] != package:
+        source = Path(_diverted()[path][0])
+    try:
+        status = source.stat() if is_directory else source.lstat()
+    except FileNotFoundError:
+        return  # removed by hand, or never unpacked: documentation
+    target = tree / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if stat.S_ISDIR(status.st_mode):
+        target.mkdir(exist_ok=True)
+        os.chown(target, status.st_uid, status.st_gid)
+        target.chmod(stat.S_IMODE(status.st_mode))
+    else:
+        _duplicate(source, target)
+
+
+_diversions: dict[str, tuple[str, str]] = {}
+
+
+def _diverted() -> dict[str, tuple[str, str]]:
+    """Where packages' files are that another package has put aside, and which."""
+    if not _diversions:
+        lines = Path("/var/lib/dpkg/diversions").read_text().splitlines()
+        _diversions.update(
+            (lines[at], (lines[at + 1], lines[at + 2])) for at in range(0, len(lines) - 2, 3)
+        )
+        _diversions.setdefault("", ("", ""))
+    return _diversions
+
+
+def _control(name: str) -> str:
+    """A package's description without what only an installed one has."""
+    kept, skipping = [], False
+    for line in run("dpkg-query", "--status", name).splitlines():
+        if not line.startswith(" "):
+            skipping = line.split(":")[0] in ("Status", "Conffiles", "Config-Version")
+        if line and not skipping:
+            kept.append(line)
+    return "\n".join(kept) + "\n"
+
+
+def _kept(name: str, version: str) -> Path:
+    return KEPT / f"{name.replace(':', '_')}_{version.replace(':', '%3a')}.deb"
+
+
+def packages() -> dict[str, str]:
+    """Version by name:architecture of each package that is installed whole."""
+    form = "${db:Status-Abbrev}\t${Package}:${Architecture}\t${Version}\n"
+    rows = [line.split("\t") for line in run("dpkg-query", "-W", "-f", form).splitlines()]
+    return {name: version for state, name, version in rows if state[1] == "i"}
+
+
+def changes() -> dict[str, list[str | None]]:
+    """Packages that are not as in the record: before, now."""
+    before, now = json.loads(BEFORE.read_text())["packages"], packages()
+    return {
+        name: [before.get(name), now.get(name)]
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    }
+
+
+def reboot_wanted() -> bool:
+    """Whether something runs that only a new start replaces."""
+    if Path("/run/reboot-required").exists():
+        return True
+    state = read_state()
+    if state.get("step") == "healthy":
+        return bool(state.get("stale") == boot_id())
+    stale = state.get("step") in UNFINISHED[:-1] and BEFORE.exists()
+    return stale and any(name.startswith(BOOTED) for name in changes())
+
+
+def boot_id() -> str:
+    """The name of this start of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def pool() -> list[str]:
+    """The pool's accounts."""
+    with contextlib.suppress(OSError):
+        for line in POOL.read_text().splitlines():
+            if line.startswith("AllowUsers "):
+                return [word.partition("@")[0] for word in line.split()[1:]]
+    return []
+
+
+def failed_units() -> list[str]:
+    """Units that have failed."""
+    told = run("systemctl", "--failed", "--plain", "--no-legend", check=False)
+    return [line.split()[0] for line in told.splitlines() if line.split()]
+
+
+def running_units() -> list[str]:
+    """Services that run, of those that a file describes."""
+    told = run("systemctl", "list-units", "--type=service", "--state=running", "--plain",
+               "--no-legend", check=False)  # fmt: skip
+    names = [line.split()[0] for line in told.splitlines() if line.split()]
+    return [name for name in names if not name.startswith(("run-", "session-", UNIT, "user@"))]
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a tree as it is; what is only ever replaced, never written into, by links."""
+    linked = str(source).startswith("/opt/")
+    for path, status in _walk(source):
+        copy = target if path == source else target / path.relative_to(source)
+        if stat.S_ISDIR(status.st_mode):
+            copy.mkdir(parents=True, exist_ok=True)
+            os.chown(copy, status.st_uid, status.st_gid)
+            copy.chmod(stat.S_IMODE(status.st_mode))
+        elif _kind(status):
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            _duplicate(path, copy, link=linked)
+
+
+def _kind(status: os.stat_result) -> bool:
+    """Whether it is a directory, a file or a link: no playbook writes anything else."""
+    kind = stat.S_IFMT(status.st_mode)
+    return kind in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK)
+
+
+def _duplicate(source: Path, target: Path, *, link: bool = False) -> None:
+    if link:
+        with contextlib.suppress(OSError):
+            os.link(source, target, follow_symlinks=False)
+            return
+    status = source.lstat()
+    shutil.copy2(source, target, follow_symlinks=False)
+    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        target.chmod(stat.S_IMODE(status.st_mode))  # chown takes setuid away
+
+
+def _walk(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    try:
+        status = top.lstat()
+    except FileNotFoundError:
+        return
+    if str(top) in LEFT:
+        return
+    yield top, status
+    if stat.S_ISDIR(status.st_mode):
+        for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
+            yield from _walk(Path(entry.path))
+
+
+def _restore_files() -> None:
+    """Make the files of the playbooks exactly what they were."""
+    for top in map(Path, WRITTEN):
+        saved = FILES / top.relative_to("/")
+        for path, status in reversed(list(_walk(top))):
+            copy = FILES / path.relative_to("/")
+            if os.path.lexists(copy) or not _kind(status):
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            else:
+                path.unlink()
+        for copy, status in _walk(saved):
+            _restore_one(copy, Path("/") / copy.relative_to(FILES), status)
+
+
+def _restore_one(copy: Path, path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        if not path.is_dir() or path.is_symlink():
+            path.unlink(missing_ok=True)
+            path.mkdir()
+        os.chown(path, status.st_uid, status.st_gid)
+        path.chmod(stat.S_IMODE(status.st_mode))
+        return
+    if not _same(copy, path, status):
+        fresh = path.with_name(f".{path.name}.back")
+        fresh.unlink(missing_ok=True)
+        _duplicate(copy, fresh)
+        fresh.replace(path)
+
+
+def _same(copy: Path, path: Path, status: os.stat_result) -> bool:
+    try:
+        now = path.lstat()
+    except FileNotFoundError:
+        return False
+    of = (now.st_mode, now.st_uid, now.st_gid)
+    if (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino):
+        return True
+    if of != (status.st_mode, status.st_uid, status.st_gid):
+        return False
+    if stat.S_ISLNK(status.st_mode):
+        return copy.readlink() == path.readlink()
+    return filecmp.cmp(copy, path, shallow=False)
+
+
+def arm() -> None:
+    """Go back in so many seconds, unless it is confirmed before."""
+    run("systemctl", "stop", f"{BACK}.timer", check=False)
+    run(
+        *("systemd-run", "--quiet", f"--unit={BACK}", "--collect"),
+        *(f"--on-active={read_state()['seconds']}", "--timer-property=AccuracySec=1s"),
+        *(str(Path(__file__).resolve()), "back", "nobody confirmed it in time"),
+    )
+
+
+def require(*steps: str) -> None:
+    """Refuse unless the upgrade is at one of these steps."""
+    state = read_state()
+    if state.get("step") not in steps:
+        raise RefusedError(f"it is {state.get('step')}: {state.get('reason', 'begin anew')}")
+
+
+def read_state() -> dict[str, Any]:
+    """How far an upgrade has come."""
+    with contextlib.suppress(OSError, ValueError):
+        state: dict[str, Any] = json.loads((STATE / "state.json").read_text())
+        return state
+    return {}
+
+
+def advance(step: str, **more: Any) -> dict[str, Any]:
+    """Note that it has come so far."""
+    write_state({**read_state(), **more, "step": step})
+    return look()
+
+
+def write_state(state: dict[str, Any]) -> None:
+    """Replace the state as a whole."""
+    write(STATE / "state.json", json.dumps(state))
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replace a file; a power cut leaves the old one or the new one."""
+    fresh = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    os.fsync(directory)
+    os.close(directory)
+
+
+def run(*argv: str, check: bool = True) -> str:
+    """Run a command and return what it printed."""
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env=ENVIRONMENT, stdin=subprocess.DEVNULL
+    )
+    if check and done.returncode:
+        told = "\n".join((done.stdout + done.stderr).strip().splitlines()[-6:])
+        raise RefusedError(f"{argv[0]}: {told[-600:]}")
+    return done.stdout
+
+
+STEPS = (look, begin, upgrade, work, keep, check, extend, reboot, confirm, back, undo, boot)
+UNLOCKED = (look, work, keep)  # apt, which calls keep, may be our own; back ends it
+
+
+def main() -> None:
+    """Run one step; others wait for it."""
+    known = {step.__name__: step for step in STEPS}
+    step = known[sys.argv[1]]
+    os.umask(0o022)
+    STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with (STATE / "lock").open("a") as lock:
+        if step not in UNLOCKED:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            print(json.dumps(step(*sys.argv[2:])))  # noqa: T201
+        except (RefusedError, OSError) as error:
+            print(json.dumps({"error": str(error)}))  # noqa: T201 (a program of its own)
+            sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

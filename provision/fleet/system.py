@@ -1,0 +1,310 @@
+"""Renew the packages of an appliance in use and run our playbooks on it; what fails goes back.
+
+The steps that change packages run in the guest (``inside/renew_system.py``), which also leads back
+by itself when nobody confirms; Ansible brings the state.
+"""
+
+import contextlib
+import datetime
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision.build import places
+from provision.build.playbook import run_playbook
+from provision.build.variables import playbook_variables
+from provision.config import Config
+from provision.errors import ApplianceError, GuestError, HostNotReadyError, UsageError
+from provision.fleet.inventory import Host, Inventory
+from provision.fleet.remote import Remote, StepError, reached
+from provision.fleet.upgrade import NotReadyError, Tell, WentBackError, drain, healthy
+from provision.jeos import archive
+from provision.machine.fallback import Fallback, of_port
+from provision.machine.ssh import NoAnswerError
+
+PROGRAM = "renew_system"
+SAGE = "renew_sage"
+ROOM = 1 << 30  # bytes: new packages, old ones kept, files of the playbooks
+POLL_SECONDS = 1.0
+BOOT_SECONDS = 600.0
+HUB_SECONDS = 120.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+UNFINISHED = ("recorded", "upgrading", "upgraded", "rebooting", "rebooted", "going back")
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """How to renew a system.
+
+    Args:
+        packages: bring the packages up to date.
+        config: bring the state that this configuration wants; None: leave the playbooks out.
+        reboot: ``auto``: when something needs it, in the window and with nobody there;
+            ``never``.
+        window: ``HH:MM-HH:MM`` of this host's clock in which a reboot may be; None: any time.
+        drain: seconds to wait until no student has a session, before a reboot.
+        patience: seconds after which what nobody confirmed goes back by itself.
+    """
+
+    packages: bool = True
+    config: Config | None = None
+    reboot: str = "auto"
+    window: str | None = None
+    drain: float | None = None
+    patience: int = 1800
+
+
+def upgrade_system(
+    host: Host, inventory: Inventory, options: SystemOptions, tell: Tell
+) -> dict[str, Any]:
+    """Bring one appliance's packages and configuration up to date.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        options: how.
+        tell: called as each step begins.
+
+    Returns:
+        ``packages`` (name to versions before and now), ``tasks`` (of Ansible, that changed
+        something), ``reboot`` (``no``, ``done`` or why it is pending) and ``changed``.
+
+    Raises:
+        NotReadyError: nothing was changed.
+        WentBackError: something failed; the appliance is as it was.
+        GuestError: no way in, or the connection broke; the appliance goes back by itself.
+    """
+    tell("connect", "")
+    with reached(host, inventory) as remote:
+        facts = remote.program(PROGRAM, "look", timeout=60)
+        if facts["state"].get("step") in UNFINISHED:
+            tell("back", "an earlier run was not confirmed")
+            facts = remote.program(PROGRAM, "back", "a new run begins")
+        tell("check", "")
+        _ready(host, facts)
+    fallback = _fallback(host)
+    if fallback:
+        tell("snapshot", "")
+        fallback.take()
+    try:
+        result = _renew(host, inventory, options, tell)
+    except LostError as error:
+        if fallback is None:
+            raise
+        tell("back", "to the snapshot")
+        fallback.back()
+        fallback.start()
+        healthy(host.url, patience=BOOT_SECONDS)
+        fallback.drop()
+        raise WentBackError(f"{error}; its root disk is as it was") from error
+    except WentBackError:
+        if fallback:
+            fallback.drop()
+        raise
+    if fallback:
+        fallback.drop()
+    return result
+
+
+class LostError(GuestError):
+    """The appliance did not come back from its reboot."""
+
+
+def _renew(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell) -> dict[str, Any]:
+    """Change, start anew, look after it, confirm; what fails in the guest goes back there."""
+    with reached(host, inventory) as remote:
+        tell("record", "")
+        remote.program(PROGRAM, "begin", str(options.patience))
+        try:
+            tasks = _change(inventory, remote, options, tell)
+        except NoAnswerError:
+            raise
+        except ApplianceError as error:
+            raise _back(remote, error) from error
+    reboot = _reboot(host, inventory, options, tell)
+    with reached(host, inventory) as remote:
+        try:
+            tell("health", "")
+            facts = remote.program(PROGRAM, "check")
+            if facts["sage"]:
+                remote.program(SAGE, "check")
+            healthy(host.url)
+        except NoAnswerError:
+            raise
+        except ApplianceError as error:
+            raise _back(remote, error) from error
+        packages = remote.program(PROGRAM, "confirm")["changed"]
+    changed = bool(packages or tasks or reboot == "done")
+    return {"packages": packages, "tasks": tasks, "reboot": reboot, "changed": changed}
+
+
+def undo_system(host: Host, inventory: Inventory, tell: Tell) -> dict[str, Any]:
+    """Lead an appliance back to before its last upgrade, though that was confirmed.
+
+    Raises:
+        StepError: there is no record.
+        GuestError: no way in.
+    """
+    tell("back", "")
+    with reached(host, inventory) as remote:
+        facts: dict[str, Any] = remote.program(PROGRAM, "undo")
+    healthy(host.url)
+    return {"reboot": "pending" if facts["reboot"] else "no"}
+
+
+def drifted(host: Host, inventory: Inventory, config: Config, log: Path) -> tuple[str, ...]:
+    """What differs from a configuration: the names of the tasks that would change something.
+
+    Raises:
+        GuestError: no way in.
+        ProvisioningError: a task cannot be tried.
+    """
+    with reached(host, inventory) as remote:
+        variables = variables_for(config, remote)
+    endpoint = host.endpoint(inventory.known_hosts)
+    return run_playbook("configure", endpoint, variables, log=log, check=True).changed
+
+
+def variables_for(config: Config, remote: Remote) -> dict[str, Any]:
+    """A configuration for the playbooks, as far as it is not this one appliance's own matter.
+
+    Its name, who may enter, and a larger pool stay; Sage is renewed by ``upgrade sage`` alone.
+    """
+    facts = remote.program(PROGRAM, "look", timeout=60)
+    keys = remote.sudo("cat", f"/etc/ssh/authorized_keys.d/{remote.host.user}").splitlines()
+    sources = archive.sources(config.distribution, config.suite, config.mirror)
+    variables = playbook_variables(
+        config, sources, epoch=0, admin_keys=[key for key in keys if key], building=False
+    )
+    del variables["build_environment"]["SOURCE_DATE_EPOCH"]
+    variables |= {"base_hostname": facts["hostname"], "mail_hostname": facts["hostname"]}
+    if len(facts["pool"]) > len(variables["pool_accounts"]):
+        variables["pool_accounts"] = facts["pool"]
+        variables["notebook_sessions"] = len(facts["pool"])
+    if facts["sage"]:
+        variables["sage_source"] = "none"
+    return variables
+
+
+def check_window(text: str) -> None:
+    """Refuse what is no window.
+
+    Raises:
+        UsageError: it is not as in 02:00-05:00.
+    """
+    if not WINDOW.fullmatch(text):
+        raise UsageError(f"{text!r} is no window", hint="as in 02:00-05:00")
+
+
+def in_window(window: str | None, now: datetime.time) -> bool:
+    """Whether a time is in a window, which may have midnight in it."""
+    if window is None:
+        return True
+    begin, end = (datetime.time.fromisoformat(word) for word in window.split("-"))
+    return begin <= now < end if begin <= end else (now >= begin or now < end)
+
+
+def log_of(host: Host) -> Path:
+    """Where Ansible's story of a host is kept."""
+    return places.new_log(f"fleet-{host.name}")
+
+
+def _ready(host: Host, facts: dict[str, Any]) -> None:
+    if facts["free"] < ROOM:
+        raise NotReadyError(
+            f"/ has {facts['free'] / 1e6:.0f} MB free, an upgrade wants {ROOM / 1e6:.0f} MB",
+            hint="remove old versions of Sage, or grow the disk",
+        )
+    try:
+        healthy(host.url, patience=30)
+    except GuestError as error:
+        raise NotReadyError(f"before any change, {error}", hint="see appliance_url") from error
+
+
+def _change(
+    inventory: Inventory,
+    remote: Remote,
+    options: SystemOptions,
+    tell: Tell,
+) -> list[str]:
+    if options.packages:
+        tell("packages", "")
+        remote.program(PROGRAM, "upgrade")
+        _follow(remote)
+    if options.config is None:
+        return []
+    tell("playbooks", "")
+    remote.program(PROGRAM, "extend")
+    variables = variables_for(options.config, remote)
+    endpoint, log = remote.host.endpoint(inventory.known_hosts), log_of(remote.host)
+    return list(run_playbook("site", endpoint, variables, log=log).changed)
+
+
+def _follow(remote: Remote) -> None:
+    """Wait until the packages are done; they go on when we do not."""
+    while True:
+        facts = remote.program(PROGRAM, "look", timeout=60)
+        state = facts["state"]
+        if state.get("step") == "upgraded":
+            return
+        if state.get("error"):
+            raise StepError(state["error"])
+        if state.get("step") != "upgrading" or not facts["working"]:
+            raise StepError(f"the upgrade of packages ended: it is {state.get('step')}")
+        time.sleep(POLL_SECONDS)
+
+
+def _reboot(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell) -> str:
+    """Start the appliance anew where it is needed and allowed; says what came of it."""
+    with reached(host, inventory) as remote:
+        remote.program(PROGRAM, "extend")
+        before = remote.program(PROGRAM, "look", timeout=60)
+        if not before["reboot"]:
+            return "no"
+        if options.reboot == "never":
+            return "pending: not wanted now"
+        if not in_window(options.window, datetime.datetime.now().time()):
+            return f"pending: outside {options.window}"
+        try:
+            drain(host, inventory, remote, options.drain or 0, tell)
+        except NotReadyError:
+            return "pending: students have sessions"
+        tell("reboot", "")
+        remote.program(PROGRAM, "reboot")
+    _wait_for_boot(host, inventory, before["boot"])
+    return "done"
+
+
+def _wait_for_boot(host: Host, inventory: Inventory, before: str) -> None:
+    deadline, why = time.monotonic() + BOOT_SECONDS, "it did not even go down"
+    while True:
+        try:
+            with reached(host, inventory) as remote:
+                if remote.program(PROGRAM, "look", timeout=60)["boot"] != before:
+                    break
+        except GuestError as error:
+            why = str(error)
+        if time.monotonic() > deadline:
+            raise LostError(f"it did not come back from its reboot: {why}")
+        time.sleep(POLL_SECONDS)
+    with contextlib.suppress(GuestError):  # what is wrong, `check` says better
+        healthy(host.url, patience=HUB_SECONDS)
+
+
+def _fallback(host: Host) -> Fallback | None:
+    """A snapshot to go back to, where this host owns the VM."""
+    if host.address not in LOOPBACK:
+        return None
+    try:
+        return of_port(host.port)
+    except HostNotReadyError:
+        return None  # no VirtualBox here, so the VM is not its
+
+
+def _back(remote: Remote, error: ApplianceError) -> WentBackError:
+    """Lead back; what the guest cannot be told any more it does by itself."""
+    remote.program(PROGRAM, "back", str(error)[:500])
+    return WentBackError(f"{error}; the appliance is as it was", hint=error.hint)
