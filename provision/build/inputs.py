@@ -13,7 +13,7 @@ from provision.build.plan import StageInputs
 from provision.build.variables import playbook_variables
 from provision.config import Config
 from provision.jeos.archive import Release, Source
-from provision.jeos.base import BaseSpec
+from provision.jeos.base import BaseSpec, dpkg_rules
 from provision.jeos.disk import FileSystem
 
 # What every playbook gets, besides the variables that begin with the name of a role in it.
@@ -87,6 +87,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
                 "sources": [source.line("-") for source in request.sources],
                 "packages": list(request.base.packages),
                 "code": code(jeos, "base.py", "initramfs.sh", "skeleton"),
+                "left_out": files((dpkg_rules(),)),
                 **_image(config),
             },
         ),

@@ -4,11 +4,11 @@ import io
 import os
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision import temporary
+from provision import resources, temporary
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos.archive import Source
 from provision.process import CommandFailedError, require, run
@@ -31,22 +31,13 @@ PACKAGES = (
     "udev",
     "zstd",
 )
-# Drivers of hardware that no virtual machine has: half of a kernel's package. dpkg leaves them out
-# of each later kernel as well.
-NO_SUCH_HARDWARE = (
-    *("sound", "net/bluetooth", "net/can", "net/mac80211", "net/nfc", "net/wireless"),
-    *("drivers/accel", "drivers/atm", "drivers/bluetooth", "drivers/comedi", "drivers/firewire"),
-    *("drivers/gpu/drm/amd", "drivers/gpu/drm/i915", "drivers/gpu/drm/nouveau"),
-    *("drivers/gpu/drm/radeon", "drivers/gpu/drm/xe", "drivers/hwmon", "drivers/iio"),
-    *("drivers/infiniband", "drivers/isdn", "drivers/media", "drivers/mmc", "drivers/mtd"),
-    *("drivers/net/can", "drivers/net/ethernet", "drivers/net/usb", "drivers/net/wireless"),
-    *("drivers/net/wwan", "drivers/scsi/bfa", "drivers/scsi/lpfc", "drivers/scsi/qla2xxx"),
-    *("drivers/scsi/qla4xxx", "drivers/soundwire", "drivers/staging", "drivers/thunderbolt"),
-    "drivers/w1",
-)
-EMULATED_CARDS = ("amd", "dec", "intel/e1000", "intel/e1000e", "realtek")
 TMPFS = Path("/dev/shm")  # noqa: S108 (a kernel file system, not a file name in /tmp)
 TMPFS_BYTES = 3 << 30
+# mmdebstrap unpacks the essential packages once before dpkg and its rules are there.
+_WITHOUT_DOCUMENTATION = (
+    'cd "$1/usr/share" && for place in doc info lintian; do test ! -d $place ||'
+    " find $place -depth -mindepth 1 ! -name copyright '(' ! -type d -o -empty ')' -delete; done"
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +58,11 @@ class BaseSpec:
     def packages(self) -> tuple[str, ...]:
         """Every package asked for, the kernel included."""
         return tuple(sorted((KERNELS[self.distribution], *PACKAGES)))
+
+
+def dpkg_rules() -> Path:
+    """The file that says what of a package is left out: of the base's, and of later ones too."""
+    return resources.templates() / "guest/packages/dpkg.cfg"
 
 
 def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | None = None) -> None:
@@ -103,17 +99,14 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         *([f'--aptopt=Acquire::http::Proxy "{proxy}"'] if proxy else []),
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',
-        "--dpkgopt=path-exclude=/usr/share/doc/*",
-        "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-        "--dpkgopt=path-exclude=/usr/share/info/*",
-        "--dpkgopt=path-exclude=/usr/share/lintian/*",
-        *(f"--dpkgopt={rule}" for rule in _modules()),
         *("--skip=download/empty", "--skip=essential/unlink"),
+        # As --dpkgopt the rules would send each essential package through a filter in Python.
+        f"--setup-hook=tar-in {_quoted(skeleton)} /",
         '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
         f"--setup-hook={kept.put}",
-        f"--essential-hook=tar-in {_quoted(skeleton)} /",
         f'--customize-hook=sh {_quoted(INITRAMFS)} "$1"',
         f"--customize-hook={kept.keep}",
+        f"--customize-hook={_WITHOUT_DOCUMENTATION}",
         '--customize-hook=rm -rf "$1"/etc/ssh/ssh_host_*_key* "$1"/etc/resolv.conf'
         ' "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/dbus/machine-id',
         '--customize-hook=: > "$1/etc/machine-id"',
@@ -148,15 +141,6 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     finally:
         skeleton.unlink(missing_ok=True)
         temporary.remove(scratch)
-
-
-def _modules() -> Iterator[str]:
-    """Rules for dpkg: which of a kernel's modules are unpacked."""
-    kernel = "/*lib/modules/*/kernel"
-    for directory in NO_SUCH_HARDWARE:
-        yield f"path-exclude={kernel}/{directory}/*"
-    for card in EMULATED_CARDS:
-        yield f"path-include={kernel}/drivers/net/ethernet/{card}/*"
 
 
 @dataclass(frozen=True)
@@ -216,9 +200,10 @@ def _skeleton(epoch: int) -> bytes:
     """Our few files of the base as a tar owned by root, whoever owns the checkout."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for path in sorted(SKELETON.rglob("*")):
+        ours = {path: str(path.relative_to(SKELETON)) for path in sorted(SKELETON.rglob("*"))}
+        for path, name in {**ours, dpkg_rules(): "etc/dpkg/dpkg.cfg.d/appliance"}.items():
             if path.is_file():
-                info = tarfile.TarInfo(str(path.relative_to(SKELETON)))
+                info = tarfile.TarInfo(name)
                 info.size = path.stat().st_size
                 info.mtime = epoch
                 info.mode = 0o755 if "hooks" in path.parts else 0o644

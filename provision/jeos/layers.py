@@ -28,7 +28,7 @@ def private_mounts() -> None:
     if libc.unshare(CLONE_NEWNS) != 0:
         raise HostNotReadyError(
             f"cannot make a mount namespace: {os.strerror(ctypes.get_errno())}",
-            hint="run as root, or use --runtime qemu",
+            hint="run as root; `appliance doctor` says what a build without root needs",
         )
     run(["mount", "--make-rprivate", "/"])
 

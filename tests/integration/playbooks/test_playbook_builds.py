@@ -113,3 +113,13 @@ def test_sealed_tree_tells_nothing_of_its_build(sealed, workshop):
 def test_what_the_base_was_made_with_is_gone(sealed, path):
     with merged(sealed) as tree:
         assert not (tree / path.lstrip("/")).exists()
+
+
+def test_no_kernel_brings_drivers_that_no_machine_of_ours_has(sealed):
+    with merged(sealed) as tree:
+        (kernel,) = (tree / "usr/lib/modules").iterdir()
+        drivers = kernel / "kernel/drivers"
+        assert (drivers / "net/ethernet/intel/e1000").is_dir()
+        assert not (drivers / "gpu/drm/amd").exists()
+        # dpkg reads the same rules when the guest installs its next kernel.
+        assert "drm/amd/*" in (tree / "etc/dpkg/dpkg.cfg.d/appliance").read_text()
