@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 @click.option(
     "--runtime",
     type=click.Choice(["nspawn", "qemu"]),
-    default="nspawn",
-    show_default=True,
-    help="What boots the guest while it is provisioned; qemu is slow, and works in containers.",
+    help="What boots the guest while it is provisioned: nspawn, if root, is the fastest; qemu"
+    " needs no root and works in containers.",
 )
 @_options.as_json
 def command(
@@ -36,7 +35,7 @@ def command(
     offline: bool,
     keep_on_failure: bool,
     vm: bool,
-    runtime: "Runtime",
+    runtime: "Runtime | None",
     as_json: bool,
 ) -> None:
     """Build the appliance and write its OVA.
@@ -46,7 +45,7 @@ def command(
     """
     from provision.build import build as builder
     from provision.build.description import how_to_reach
-    from provision.machine.containment import contain
+    from provision.machine.containment import contain, rules_the_host
 
     contain()
     config = loaded.config
@@ -58,7 +57,7 @@ def command(
         offline=offline,
         keep_on_failure=keep_on_failure,
         with_vm=vm,
-        runtime=runtime,
+        runtime=runtime or ("nspawn" if rules_the_host() else "qemu"),
     )
     if as_json:
         click.echo(

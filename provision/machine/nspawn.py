@@ -19,6 +19,7 @@ from provision import temporary
 from provision.errors import HostNotReadyError, HypervisorError
 from provision.jeos.layers import escaped
 from provision.machine import SshEndpoint, keys
+from provision.machine.containment import rules_the_host
 from provision.machine.credentials import sign_in
 from provision.machine.ports import free_port
 from provision.machine.ssh import wait_for_ssh
@@ -96,7 +97,7 @@ class NspawnMachine:
             HostNotReadyError: not root, or a tool is missing.
             HypervisorError: nspawn ended before SSH answered.
         """
-        if os.geteuid() != 0:
+        if not rules_the_host():
             raise HostNotReadyError(
                 "the nspawn runtime needs root", hint="use sudo, or --runtime qemu"
             )
