@@ -10,7 +10,8 @@ import pytest
 
 from provision.build.artefacts import LAYER
 from provision.build.build import HOST_CA
-from provision.build.inputs import BUILD_CA_BUNDLE, Request
+from provision.build.cache import digest
+from provision.build.inputs import BUILD_CA_BUNDLE, Request, stage_inputs
 from provision.build.playbook import PlaySummary, run_playbook
 from provision.build.stages import WORK, Workshop
 from provision.config import Config
@@ -65,8 +66,9 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 @pytest.fixture(scope="session")
 def base(workshop: Workshop) -> Path:
-    """The lowest layer; kept on this host for as long as the mirror's state is the same."""
-    kept = _cache() / f"base-{workshop.request.release.packages[:16]}"
+    """The lowest layer; kept on this host for as long as all that decides it is the same."""
+    lowest, *_ = stage_inputs(workshop.request)
+    kept = _cache() / f"base-{digest(dict(lowest.inputs))[:16]}"
     if not kept.exists():
         part = kept.with_suffix(f".{os.getpid()}")
         part.mkdir(parents=True)

@@ -55,7 +55,7 @@ def test_second_run_and_check_change_nothing_and_the_pool_shrinks_and_grows(boot
         guest.play("configure").changed
     )
     assert guest.ask("getent passwd | grep -o '^nb[0-9]*' | xargs") == "nb1 nb2"
-    assert guest.ask("ls /home | xargs") == "nb1 nb2 sageadm"
+    assert guest.ask("ls /home | xargs") == "nb1 nb2 sageadm students"
     guest.variables["pool_accounts"] = ["nb1", "nb2", "nb3"]
     guest.play("configure")
     assert guest.ask("id nb3") == "uid=2003(nb3) gid=2000(sageusers) groups=2000(sageusers)"
@@ -97,6 +97,7 @@ def test_sealed_tree_tells_nothing_of_its_build(sealed, workshop):
             for directory in ("etc", "home", "root", "var", "opt", "srv", "usr/local")
             for path in (tree / directory).rglob("*")
             if path.is_file() and not path.is_symlink() and PRIVATE_KEY.search(path.read_bytes())
+            if "site-packages/tornado/test/" not in str(path)  # published with its source
         ]
         assert keys == []
         host = os.uname().nodename.encode()
