@@ -19,7 +19,6 @@ Verb = Callable[..., Any]
 PARTIAL = 6
 NONE = 1
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 on = click.option(
     "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
 )

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 Verb = Callable[..., Any]
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-
 
 def with_machine(verb: Verb) -> Verb:
     """Give a verb ``--config``, ``--set`` and ``--identity``, and the VM as argument ``vm``."""

@@ -31,7 +31,6 @@ seats = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The seat file (CSV): name, address, ports, memory and pool of each seat.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 
 def default_output(config: Config) -> Path:

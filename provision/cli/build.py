@@ -8,6 +8,7 @@ import click
 
 from provision.cli import _options
 from provision.cli._config import with_config
+from provision.cli._json import as_json
 from provision.config import Loaded
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     help="What boots the guest while it is provisioned: nspawn, if root, is the fastest; qemu"
     " needs no root and works in containers.",
 )
-@_options.as_json
+@as_json
 def command(
     loaded: Loaded,
     output: Path | None,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli import _options
+from provision.cli._json import as_json
 
 
 @click.command()
@@ -19,7 +19,7 @@ from provision.cli import _options
     " as `pip download` or `pip wheel` make it.",
 )
 @click.option("--ova", is_flag=True, help="The whole OVA too, as `publish --ova` put it there.")
-@_options.as_json
+@as_json
 def command(
     source: Path, target: Path, channel: str, wheels: Path | None, ova: bool, as_json: bool
 ) -> None:

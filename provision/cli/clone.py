@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from provision.cli import _options
+from provision.cli._json import as_json
 
 
 @click.command()
@@ -19,7 +20,7 @@ from provision.cli import _options
 )
 @click.option("--pattern", default="{name}-{seat:02d}", show_default=True, help="Of the names.")
 @_options.seats
-@_options.as_json
+@as_json
 def command(
     name: str, count: int, linked: bool, pattern: str, seats: Path | None, as_json: bool
 ) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._config import with_config
-from provision.cli._fleet import as_json, with_inventory
+from provision.cli._fleet import with_inventory
+from provision.cli._json import as_json
 from provision.config import Loaded
 
 if TYPE_CHECKING:

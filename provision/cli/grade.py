@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.cli._config import with_config
-from provision.cli._options import as_json
+from provision.cli._json import as_json
 
 if TYPE_CHECKING:
     from provision.config import Loaded

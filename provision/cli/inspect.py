@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli import _options
+from provision.cli._json import as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Check FILE.minisig, too, by this minisign public key.",
 )
-@_options.as_json
+@as_json
 def command(file: Path, public_key: Path | None, as_json: bool) -> None:
     """Verify FILE, an OVA by us, VirtualBox or VMware, and show what it holds.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli._options import as_json
+from provision.cli._json import as_json
 
 
 @click.group()

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from provision.cli._machine import as_json
+from provision.cli._json import as_json
 
 
 @click.command()

@@ -7,6 +7,7 @@ import click
 
 from provision.cli import _options
 from provision.cli._config import with_config
+from provision.cli._json import as_json
 from provision.config import Loaded
 
 
@@ -16,7 +17,7 @@ from provision.config import Loaded
 @_options.from_stage
 @click.option("--offline", is_flag=True, help="Take the mirror's state from the last build.")
 @click.option("--explain", is_flag=True, help="Show the inputs of each stage too.")
-@_options.as_json
+@as_json
 def command(
     loaded: Loaded,
     output: Path | None,

@@ -9,6 +9,7 @@ import click
 
 from provision.cli import _options
 from provision.cli._config import with_config
+from provision.cli._json import as_json
 from provision.config import Loaded
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Afterwards keep the newest N versions, and those that a channel points to.",
 )
-@_options.as_json
+@as_json
 @with_config
 def command(
     loaded: Loaded,

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from provision.cli import _options
+from provision.cli._json import as_json
 
 
 @click.command()
@@ -41,7 +42,7 @@ from provision.cli import _options
     help="A copy of the published folder, however old: take from it what it has.",
 )
 @click.option("--rollback", is_flag=True, help="Put the version before back, as it was left.")
-@_options.as_json
+@as_json
 def command(
     source: str | None,
     key: Path | None,

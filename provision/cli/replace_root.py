@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._machine import as_json, with_machine
+from provision.cli._json import as_json
+from provision.cli._machine import with_machine
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Host

@@ -5,6 +5,7 @@ import json
 import click
 
 from provision.cli import _options
+from provision.cli._json import as_json
 
 
 @click.command()
@@ -22,7 +23,7 @@ from provision.cli import _options
     type=click.Choice(["on", "off"]),
     help="Have the root disk reset by itself at each start from now on, or no more.",
 )
-@_options.as_json
+@as_json
 def command(name: str, home: str, wait: int, at_each_start: str | None, as_json: bool) -> None:
     """Bring the root disk of the pulled appliance NAME back to the published version, in seconds.
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._fleet import as_json, ask_each, with_inventory
+from provision.cli._fleet import ask_each, with_inventory
+from provision.cli._json import as_json
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Inventory

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._machine import addresses, as_json, show_addresses, with_machine
+from provision.cli._json import as_json
+from provision.cli._machine import addresses, show_addresses, with_machine
 
 if TYPE_CHECKING:
     from provision.machine.virtualbox import VirtualBoxMachine

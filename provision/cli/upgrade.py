@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._config import with_config
-from provision.cli._fleet import as_json, carry_out, with_inventory, with_pace
+from provision.cli._fleet import carry_out, with_inventory, with_pace
+from provision.cli._json import as_json
 from provision.config import Loaded
 
 if TYPE_CHECKING:

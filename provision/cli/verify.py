@@ -8,6 +8,7 @@ import click
 
 from provision.cli import _options
 from provision.cli._config import with_config
+from provision.cli._json import as_json
 from provision.config import Loaded
 
 MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "not checked": ("–", "yellow")}
@@ -26,7 +27,7 @@ WIDTH = 160  # columns of the table in a file or pipe
     help="Check disk images instead of an OVA: the root disk first. May be repeated.",
 )
 @click.option("--fast", is_flag=True, help="Boot in nspawn: seconds, but not the disks themselves.")
-@_options.as_json
+@as_json
 def command(
     ova: Path | None, loaded: Loaded, disks: tuple[Path, ...], fast: bool, as_json: bool
 ) -> None:
