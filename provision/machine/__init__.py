@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+SSH = 22  # the guest's port, which every runtime forwards
+
 
 @dataclass(frozen=True)
 class SshEndpoint:

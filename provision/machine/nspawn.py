@@ -18,7 +18,7 @@ from typing import Self
 from provision import temporary
 from provision.errors import HostNotReadyError, HypervisorError
 from provision.jeos.layers import escaped
-from provision.machine import SshEndpoint, keys
+from provision.machine import SSH, SshEndpoint, keys
 from provision.machine.containment import rules_the_host
 from provision.machine.credentials import sign_in
 from provision.machine.ports import free_port
@@ -30,7 +30,6 @@ SHUTDOWN_SECONDS = 20
 NAME_SERVER = "169.254.1.1"  # pasta answers there and asks whatever resolver the host uses
 # What systemd takes as an order to power off, see systemd(1), "SIGRTMIN+4" and nspawn's manual.
 POWER_OFF = signal.SIGRTMIN + 3
-SSH = 22
 
 
 class NspawnMachine:

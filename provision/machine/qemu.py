@@ -18,7 +18,7 @@ from typing import Literal, Self
 
 from provision import temporary
 from provision.errors import HypervisorError
-from provision.machine import SshEndpoint, keys, kvm
+from provision.machine import SSH, SshEndpoint, keys, kvm
 from provision.machine.credentials import sign_in, smbios
 from provision.machine.qmp import Monitor
 from provision.machine.ssh import NoAnswerError, wait_for_ssh
@@ -29,7 +29,6 @@ KVM_BOOT_SECONDS = 90
 EMULATED_BOOT_SECONDS = 600
 EMULATED_TRIES = 3
 SHUTDOWN_SECONDS = 90
-SSH = 22
 SAVED = "booted"  # the name of the saved state inside the overlays
 PANIC = b"Kernel panic - not syncing"
 

@@ -12,7 +12,7 @@ import vbox
 from provision import locks
 from provision.errors import ApplianceError, HostNotReadyError, HypervisorError
 from provision.jeos.disk import convert
-from provision.machine import SshEndpoint
+from provision.machine import SSH, SshEndpoint
 from provision.progress import advance, note, step
 from vbox import VBoxManage, appliance, extradata, machine, medium, nat, ports
 from vbox.errors import NotInstalledError, NotOursError, PortTakenError, VBoxError
@@ -26,7 +26,6 @@ BOOT_SECONDS = 300.0
 SHUTDOWN_SECONDS = 90.0
 ALIVE_SECONDS = 1.0
 CONTROLLER = "SATA"
-SSH = 22
 MIB = 1 << 20
 COMPLETE_KEY = "appliance/complete"
 CONSOLE = "console.log"

@@ -14,11 +14,10 @@ from platformdirs import user_data_dir
 
 from provision.build import places
 from provision.config import Config
-from provision.machine import Machine, SshEndpoint
+from provision.machine import SSH, Machine, SshEndpoint
 from provision.machine.ssh import execute
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
-SSH = 22
 SERVICE_SECONDS = 90  # an emulated guest's services come long after its SSH server
 PATIENCE_SECONDS = 30
 # What must not answer though many an image has it: mail, web, portmapper, printing, databases.
