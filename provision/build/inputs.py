@@ -96,7 +96,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             "configure",
             {
                 **_playbook_inputs(request, "configure"),
-                "guest": code(guest, "__init__.py", "pool", *_boxes(config)),
+                "guest": code(guest, "__init__.py", "pool", "hub", *_boxes(config)),
                 **_images(config),
                 "hooks": files((*config.hooks.playbooks, *config.hooks.roles)),
             },
