@@ -5,11 +5,15 @@ from typing import Any
 
 from provision.config import Config
 from provision.config.model import Section
+from provision.guest.grader.instances import proxy_configuration
+from provision.guest.grader.settings import Settings
 from provision.jeos.archive import KEYRINGS, Source
 
 # What the roles grader and jail run on.
 GRADER_PACKAGES = ("bubblewrap", "nftables", "python3-aiohttp", "squashfs-tools", "squid")
 JAIL_PACKAGES = ("bubblewrap",)
+# Of the proxy between sessions and the servers that they reach by git.
+EGRESS_PORT = 3120
 SWAP_PACKAGES: Mapping[str, Sequence[str]] = {"none": (), "zram": ("systemd-zram-generator",)}
 
 
@@ -125,13 +129,18 @@ def _hosted(config: Config) -> dict[str, Any]:
             for name, profile in config.profiles.items()
         },
         "notebook_sign_in": sign_in if provided else {},
-        "notebook_git": git.enabled,
-        "notebook_git_hosts": list(git.hosts),
-        "notebook_git_size": git.size,
+        "notebook_egress": EGRESS_PORT if git.enabled and git.hosts else 0,
+        "egress_squid": _squid(git.hosts) if git.enabled and git.hosts else "",
         "kernels_names": [n for n in ("bash", "r", "octave") if getattr(kernels, n)],
         "kernels_julia": julia,
         "extensions_names": ["git"] * git.enabled + ["signin"] * provided,
     }
+
+
+def _squid(hosts: Sequence[str]) -> str:
+    """The filtering proxy between sessions and the servers that they may reach."""
+    sessions = Settings(network=tuple(hosts), proxy=f"127.0.0.1:{EGRESS_PORT}")
+    return proxy_configuration({"sessions": sessions})
 
 
 def _given(section: Section) -> dict[str, Any]:

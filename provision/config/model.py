@@ -369,9 +369,7 @@ class Git(Section):
     enabled: bool = False
     """put it into the appliance"""
     hosts: tuple[values.AllowedHost, ...] = ()
-    """servers that sessions reach for it, through a filtering proxy only"""
-    size: Size = 100 * MIB
-    """largest answer of such a server, so the largest clone"""
+    """servers that sessions reach for it over HTTP and HTTPS, through a filtering proxy only"""
 
 
 class Notebook(Section):

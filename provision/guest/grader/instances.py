@@ -75,7 +75,7 @@ def proxy_configuration(instances: Mapping[str, Settings]) -> str:
     is; a name below a domain may not, for anyone could have chosen it. Nothing leads to us.
     """
     lines = [
-        "# Written by grader-instance from /etc/grader/instances.",
+        "# Squid between untrusted programs and the hosts that they may reach.",
         "visible_hostname sandbox",
         "pid_filename none",
         "access_log syslog:daemon.info",

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ldap3.core.exceptions import LDAPException
 from ldapauthenticator import LDAPAuthenticator
 from ldapauthenticator.ldapauthenticator import TlsStrategy
 from oauthenticator.generic import GenericOAuthenticator
@@ -49,9 +50,9 @@ def configure(wanted: Mapping[str, Any], state: Path) -> Config:
     if kind == "ldap":
         return _ldap(told, shared)
     shared |= {"secret_file": str(state / SECRET), "client_id": told["client_id"]}
-    shared |= {"allow_all": True}  # who may not come in does not get past check_allowed
     if kind == "google":
         settings = {**shared, "hosted_domain": list(told["domains"])}
+        settings |= {"strip_domain": False}  # a name is one person's, whatever domains follow
         return _with("Google", settings)
     settings = {
         **shared,
@@ -140,9 +141,32 @@ class Google(_WithSecret, GoogleOAuthenticator):  # type: ignore[misc]  # it has
         _ = self.client_secret
         return "https://accounts.google.com/o/oauth2/v2/auth"
 
+    async def check_allowed(self, username: str, auth_model: dict[str, Any] | None) -> bool:
+        """Whoever is of the school's domains, which ``check_blocked_users`` has made sure of.
+
+        Raises:
+            HTTPError: 403, the mail address is not verified.
+        """
+        await super().check_allowed(username, auth_model)
+        return True
+
 
 class Ldap(LDAPAuthenticator):  # type: ignore[misc]  # it has no types
-    """The school's directory."""
+    """The school's directory; one that does not answer, or not safely, is said to be so."""
+
+    async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
+        """Ask the directory.
+
+        Raises:
+            HTTPError: 503, it could not be asked.
+        """
+        try:
+            return await super().authenticate(handler, data)
+        except LDAPException as error:
+            self.log.error("%s: %s", self.server_address, error)
+            raise web.HTTPError(
+                503, "The school's directory does not answer as it should. Tell your teacher."
+            ) from None
 
 
 def refused(claims: Mapping[str, Any], allowed: Mapping[str, Any], groups_claim: str) -> str:

@@ -22,7 +22,7 @@ def test_all_is_off_by_default() -> None:
     variables = told()
     for name in ("kernels_names", "extensions_names", "kernels_julia", "notebook_sign_in"):
         assert not variables[name]
-    assert not variables["notebook_git"]
+    assert (variables["notebook_egress"], variables["egress_squid"]) == (0, "")
 
 
 def test_settings_become_variables() -> None:
@@ -36,6 +36,9 @@ def test_settings_become_variables() -> None:
     assert variables["kernels_names"] == ["bash", "r"]
     assert variables["extensions_names"] == ["git", "signin"]
     assert variables["notebook_profiles"]["stats"]["limits"] == {"memory": 2 << 30}
+    assert variables["notebook_egress"] == 3120
+    assert "http_port 127.0.0.1:3120" in variables["egress_squid"]
+    assert "dstdomain -n github.com" in variables["egress_squid"]
     seniors = {"members": ["emmy"], "limits": {"cpu": 200}}
     assert variables["notebook_groups"] == {"seniors": seniors}
     assert variables["notebook_sign_in"]["oidc"]["client_id"] == "nb"

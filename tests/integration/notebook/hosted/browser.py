@@ -5,7 +5,7 @@ from pathlib import Path
 from guest import Guest
 from playwright.sync_api import Browser, Page, expect
 
-PATIENCE = 120_000  # milliseconds: build hosts are busy
+PATIENCE = 30_000  # milliseconds: build hosts are busy
 DESKTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 PICTURES = Path(__file__).parents[4] / "dist" / "screenshots"

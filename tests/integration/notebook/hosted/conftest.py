@@ -11,9 +11,12 @@ from guest import Guest, further_layer, notebook_guest
 from playwright.sync_api import Browser, sync_playwright
 
 from provision import resources
+from provision.build.variables import EGRESS_PORT, _squid
 from provision.process import require
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+from gitserver import GIT_PORT
 
 LIMITS = {
     **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
@@ -27,6 +30,8 @@ VARIABLES = {
     "notebook_groups": {
         "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
     },
+    "notebook_egress": EGRESS_PORT,
+    "egress_squid": _squid((f"git.school.test:{GIT_PORT}",)),
     "notebook_students": {"sonja": {"cpu": 50}},
     "notebook_profiles": {
         "any": {"title": "Everything", "kernels": [], "limits": {}},
@@ -75,6 +80,7 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
 def hosted(hosted_layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A notebook with groups, profiles, languages and git."""
     with notebook_guest(hosted_layers, tmp_path_factory.mktemp("guest"), VARIABLES) as guest:
+        guest.run("systemctl start notebook-egress")
         yield guest
 
 
@@ -83,7 +89,12 @@ def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=require("chromium", "chromium"),
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
+            args=[
+                *("--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"),
+                # What a page would load from outside is not found at once.
+                "--host-resolver-rules=MAP id.school.test 127.0.0.1,MAP * ~NOTFOUND,"
+                "EXCLUDE 127.0.0.1",
+            ],
         )
         yield browser
         browser.close()

@@ -1,0 +1,114 @@
+"""Git in the browser, and a teacher's links, through the filtering proxy."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from browser import picture, sign_in, window
+from gitserver import GIT_PORT, git_server
+from guest import Guest
+from playwright.sync_api import Browser
+from student import Student
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+URL = f"http://git.school.test:{GIT_PORT}/course.git"
+
+
+@pytest.fixture
+def course(hosted: Guest, tmp_path: Path) -> Iterator[Path]:
+    with git_server(tmp_path, GIT_PORT) as bare:
+        hosted.run(
+            "grep -q git.school.test /etc/hosts ||"
+            f" (echo {hosted.gateway()} git.school.test other.school.test >> /etc/hosts;"
+            " systemctl restart notebook-egress)"
+        )
+        yield bare
+
+
+def test_a_teachers_link_brings_a_notebook(hosted: Guest, browser: Browser, course: Path) -> None:
+    hosted.run("rm -rf /home/students/sophie/course")
+    page = window(browser)
+    sign_in(page, hosted, "sophie")
+    page.goto(f"{hosted.url}/hub/spawn")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_selector(".jp-Launcher")
+    link = f"git-pull?repo={quote(URL, safe='')}&branch=main&urlpath=lab/tree/course/lesson.ipynb"
+    page.goto(f"{hosted.url}/hub/user-redirect/{link}")
+    page.locator(".jp-Notebook h1", has_text="Rings").wait_for()
+    picture(page, "link")
+    assert "Rings" in hosted.run("cat /home/students/sophie/course/lesson.ipynb")
+
+
+def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Path) -> None:
+    hosted.run("rm -rf /home/students/emmy/course")
+    page = window(browser)
+    sign_in(page, hosted, "emmy")
+    page.goto(f"{hosted.url}/hub/spawn")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_selector(".jp-Launcher")
+    page.get_by_role("menuitem", name="Git", exact=True).click()
+    page.get_by_role("menuitem", name="Clone a Repository").click()
+    page.locator(".jp-Dialog input").first.fill(URL)
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    folder = page.locator('.jp-DirListing-item[title*="course"]')
+    folder.wait_for()
+    folder.dblclick()
+    page.locator('.jp-DirListing-item[title*="lesson.ipynb"]').wait_for()
+    student = Student(hosted.url, "emmy").sign_in()
+    kernel = student.kernel()
+    kernel.shell(
+        "cd course && git config user.name Emmy && git config user.email emmy@school.test"
+        " && echo mine > mine.txt"
+    )
+    page.get_by_role("tab", name="Git").click()
+    untracked = page.get_by_text("mine.txt", exact=True).first
+    untracked.wait_for()
+    untracked.hover()
+    page.get_by_title("Track this file").first.click()
+    page.get_by_placeholder("Summary").fill("My answer")
+    page.get_by_role("button", name="Commit", exact=False).first.click()
+    kernel.shell(
+        "cd course && for i in $(seq 60); do git log | grep -q answer && break; sleep 1; done"
+    )
+    assert "My answer" in kernel.shell("cd course && git log -1 --format=%s")
+    page.get_by_title("Push committed changes", exact=False).first.click()
+    page.get_by_placeholder("username").fill("emmy")
+    page.get_by_placeholder("password / personal access token").fill("token-of-emmy")
+    picture(page, "git")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    kernel.shell(
+        "cd course; for i in $(seq 60); do git fetch -q;"
+        " [ $(git rev-parse HEAD) = $(git rev-parse origin/main) ] && break; sleep 1; done"
+    )
+    there = subprocess.run(
+        ["git", "-C", str(course), "log", "-1", "--format=%s", "main"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert there.stdout == "My answer\n"
+    # What was typed is nobody else's and is not kept where files are backed up.
+    assert "token-of-emmy" not in hosted.run("grep -ro token-of-emmy /home/students || true")
+    assert "token-of-emmy" not in hosted.run("journalctl --no-pager -o cat; ps -eo args")
+
+
+def test_nothing_but_the_allowed_hosts_is_reached(hosted: Guest, course: Path) -> None:
+    kernel = Student(hosted.url, "emmy").sign_in().start().kernel()
+    clone = "git clone -q {} /tmp/x 2>&1; rm -rf /tmp/x"
+    assert kernel.shell(clone.format(URL)) == ""
+    for other in (
+        f"http://other.school.test:{GIT_PORT}/course.git",
+        f"http://{hosted.gateway()}:{GIT_PORT}/course.git",
+        "http://git.school.test:22/course.git",
+        "http://127.0.0.1:8001/api/routes",
+        "http://localhost:8081/hub/api",
+    ):
+        told = kernel.shell(f"no_proxy= NO_PROXY= {clone.format(other)}")
+        assert "403" in told, told
+    direct = f"env -u http_proxy -u HTTP_PROXY timeout 10 {clone.format(URL)}"
+    told = kernel.shell(direct)
+    assert told
+    assert "403" not in told
