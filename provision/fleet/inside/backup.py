@@ -45,8 +45,9 @@ def setup() -> dict[str, Any]:
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(settings, file)
     fresh.replace(SETTINGS)
-    if _restic("cat", "config", check=False).returncode:
-        _restic("init")
+    # First, for it makes a bucket, too; where there is none all else is tried for minutes.
+    if _restic("init", check=False).returncode:
+        _restic("cat", "config")
     _unit(".service", f"[Service]\nType=oneshot\nExecStart={Path(__file__).resolve()} run\n")
     _unit(
         ".timer",

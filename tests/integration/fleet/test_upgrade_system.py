@@ -132,18 +132,21 @@ def test_the_host_is_killed(used: Fleet, step: str) -> None:
 @pytest.mark.slow
 def test_the_guest_loses_power_and_a_reboot_is_asked_for(used: Fleet) -> None:
     guest, before = used.guests[0], chalk(used.guests[0])
-    publish(guest, f"{before}.1", "sleep 5")
-    used.appliance("upgrade", "system", "--json", kill=("running packages", signal.SIGKILL))
-    guest.run("until grep -q upgrading /var/lib/appliance/system/state.json; do sleep 0.1; done")
+    publish(guest, f"{before}.1", "sleep 15")
+    outcome: list[tuple[Outcome, dict[str, Any]]] = []
+    caller = threading.Thread(target=lambda: outcome.append(renew(used)))
+    caller.start()
+    guest.run("until pgrep -f '[c]halk.postinst'; do sleep 0.1; done")
     guest.cut()
     guest.start(used.inventory)
+    caller.join()
+    assert outcome.pop()[0].code == 1
     guest.wait()
     goes_back(guest, before)
 
     publish(guest, f"{before}.1", "touch /run/reboot-required")
     done, row = renew(used, "--window", time.strftime("%H:00-%H:00"))
     assert (done.code, row["facts"]["reboot"][:7]) == (0, "pending"), done
-    outcome: list[tuple[Outcome, dict[str, Any]]] = []
     caller = threading.Thread(target=lambda: outcome.append(renew(used)))
     caller.start()
     assert guest.machine is not None and guest.machine._process is not None
