@@ -30,9 +30,10 @@ from tests.integration.grader.conftest import (
     squashfs,
     state,
     uml,
+    uml_kernel,
 )
 
-__all__ = ["grader", "images", "inbox", "squashfs", "state", "uml"]
+__all__ = ["grader", "images", "inbox", "squashfs", "state", "uml", "uml_kernel"]
 
 ROUNDS = 60
 WORKERS = 2

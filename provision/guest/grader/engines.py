@@ -1,6 +1,5 @@
 """The engines that the settings offer."""
 
-from provision.errors import ConfigError
 from provision.guest.grader.engine import Bubblewrap, Engine
 from provision.guest.grader.settings import Settings
 from provision.guest.grader.uml import UserModeLinux
@@ -11,7 +10,7 @@ def make(settings: Settings) -> dict[str, Engine]:
     """Make every engine of some settings.
 
     Raises:
-        ConfigError: one is unknown, or the proxy is no address.
+        ConfigError: the proxy is no address.
     """
     engines: dict[str, Engine] = {}
     way_out = gate.Gate(gate.proxy_address(settings.proxy)) if settings.proxy else None
@@ -19,8 +18,6 @@ def make(settings: Settings) -> dict[str, Engine]:
     for name in settings.engines:
         if name == "bubblewrap":
             engines[name] = bubblewrap
-        elif name == "uml":
-            engines[name] = UserModeLinux(settings.uml_kernel, settings.uml_images, bubblewrap)
         else:
-            raise ConfigError(f"unknown engine {name}", hint="known: bubblewrap, uml")
+            engines[name] = UserModeLinux(settings.uml_kernel, settings.uml_images, bubblewrap)
     return engines

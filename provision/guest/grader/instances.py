@@ -146,6 +146,9 @@ def make(name: str, changes: Mapping[str, Any], directory: Path = DIRECTORY) -> 
     if port in taken:
         raise UsageError(f"port {port} belongs to another instance")
     values |= {"port": port, "state": f"/var/lib/grader/{name}"}
+    if engine := changes.get("engine"):
+        offered = values.get("engines", [Settings.engine])
+        values["engines"] = list(dict.fromkeys([*offered, engine]))
     values.pop("proxy", None)
     for entry in values.get("network", ()):
         host(entry)

@@ -12,6 +12,7 @@ from typing import Any
 from provision.errors import ConfigError
 from provision.guest.sandbox.limits import MIB, Limits
 
+ENGINES = ("bubblewrap", "uml")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -88,6 +89,9 @@ def load(path: Path) -> Settings:
         settings = dataclasses.replace(settings, tokens=_tokens(settings.tokens_file))
     if settings.notify_format not in ("json", "form"):
         raise ConfigError(f"{path}: notify_format is neither json nor form")
+    for name in settings.engines:
+        if name not in ENGINES:
+            raise ConfigError(f"{path}: unknown engine {name}", hint=f"known: {', '.join(ENGINES)}")
     if settings.engine not in settings.engines:
         raise ConfigError(f"{path}: engine {settings.engine!r} is not among engines")
     return settings

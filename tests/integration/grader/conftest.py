@@ -114,17 +114,23 @@ def from_sid(package: str, place: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def uml(images: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Debian's User-Mode Linux kernel and the image as a disk: the engine's settings."""
+def uml_kernel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Debian's User-Mode Linux, downloaded once for each host."""
     kept = cache().parent / "linux.uml"
     if not kept.exists():
         place = tmp_path_factory.mktemp("uml")
         subprocess.run(["dpkg-deb", "-x", from_sid("user-mode-linux", place), place], check=True)
         shutil.move(place / "usr/bin/linux.uml", kept)
+    return kept
+
+
+@pytest.fixture(scope="session")
+def uml(images: Path, uml_kernel: Path) -> dict[str, str]:
+    """User-Mode Linux and the image as a disk: the engine's settings."""
     # Beside the roots, where the service's user can reach them.
     disks = images / ".uml"
     disks.mkdir(mode=0o755)
-    kernel = Path(shutil.copy(kept, disks))
+    kernel = Path(shutil.copy(uml_kernel, disks))
     image.to_ext4(images / RECIPE.name, disks / f"{RECIPE.name}.ext4", 700 << 20)
     return {"uml_kernel": str(kernel), "uml_images": str(disks)}
 

@@ -373,6 +373,31 @@ GET = """class Get {
 """
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_user_mode_linux_in_the_hardened_service(
+    call: Callable[..., Result], guest: Guest, uml_kernel: Path, tmp_path: Path
+) -> None:
+    """The second engine under the unit's own confinement, made ready as docs/grading.md says."""
+    with guest.client.open_sftp() as sftp:
+        sftp.put(str(uml_kernel), "linux.uml")
+    guest.run("install -m 755 linux.uml /usr/bin/linux.uml")
+    guest.run(
+        "cd /var/tmp && unsquashfs -q -n -d root /var/lib/sandbox/python.squashfs && mke2fs -q"
+        " -t ext4 -O ^has_journal -m 0 -d root -E root_owner=0:0 /var/lib/sandbox/python.ext4 700M"
+        " && rm -r root"
+    )
+    added = call("sandbox", "instance", "add", "uml", "--engine", "uml", "--limit", "clock=30")
+    assert added.exit_code == 0, added.exception
+    with contextlib.ExitStack() as stack:
+        stack.callback(call, "sandbox", "instance", "remove", "uml")
+        task_ = script("uname -r; echo points > output.txt; cat /etc/shadow; exit 3")
+        result = run(call, tmp_path, task_, "uml")
+    assert (result["status"], result["exit_code"], result["output"]) == ("failed", 3, "points\n")
+    assert result["stdout"].strip() not in ("", guest.run("uname -r").strip())
+    assert guest.run("systemctl --failed --plain --no-legend").strip() == ""
+
+
 def test_only_the_service_reaches_the_proxy_and_the_proxy_nothing_of_ours(
     guest: Guest, networked: dict[str, Any]
 ) -> None:

@@ -46,7 +46,9 @@ def test_a_changed_image_is_found_out(squashfs: Path, tmp_path: Path) -> None:
     ("words", "says"),
     [
         (["../evil"], "not an image name"),
-        (["x", "-p", "no-such-package-at-all"], "no-such-package"),
+        pytest.param(
+            ["x", "-p", "no-such-package-at-all"], "no-such-package", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_cannot_be_built_is_named(tmp_path: Path, words: list[str], says: str) -> None:

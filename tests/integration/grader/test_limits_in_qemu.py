@@ -60,6 +60,15 @@ def test_the_service_says_so(client: paramiko.SSHClient) -> None:
     )
 
 
+def test_the_root_of_a_box_is_a_read_only_squashfs(client: paramiko.SSHClient) -> None:
+    mounted = ask(client, "findmnt -n -o FSTYPE,OPTIONS /run/sandbox/images/python").split()
+    assert mounted[0] == "squashfs"
+    assert "ro" in mounted[1].split(",")
+    result = grade(client, script("touch /x /usr/x /root/x; touch /tmp/x /var/tmp/y && echo fine"))
+    assert result["stdout"] == "fine\n"
+    assert result["stderr"].count("Read-only file system") >= 2, result
+
+
 def test_memory_of_many_processes(client: paramiko.SSHClient) -> None:
     result = grade(
         client,

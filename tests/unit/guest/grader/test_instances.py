@@ -36,6 +36,12 @@ def test_an_instance_has_no_network_unless_it_is_given_one(directory: Path) -> N
     assert (made.network, made.proxy) == ((), None)
 
 
+def test_an_instance_may_have_the_other_engine(directory: Path) -> None:
+    instances.make("original", {"engine": "uml"}, directory)
+    made = load(directory / "original.toml")
+    assert (made.engine, made.engines) == ("uml", ("bubblewrap", "uml"))
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "error", "says"),
     [
@@ -46,7 +52,7 @@ def test_an_instance_has_no_network_unless_it_is_given_one(directory: Path) -> N
         ("x", {"network": ["http://pypi.org/"]}, ConfigError, "no host to allow"),
         ("x", {"network": ["a.org\nhttp_access allow all"]}, ConfigError, "no host to allow"),
         ("x", {"network": ["a.org:99999"]}, ConfigError, "no host to allow"),
-        ("x", {"engine": "docker"}, ConfigError, "engine"),
+        ("x", {"engine": "docker"}, ConfigError, "unknown engine docker"),
         ("x", {"queue": "many"}, ConfigError, "queue"),
     ],
 )
