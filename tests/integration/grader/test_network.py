@@ -154,6 +154,20 @@ def test_a_gate_that_was_killed_is_started_again(grader: Start, proxy: Proxy) ->
         assert done["stdout"] == "b'fetched'\n", done
 
 
+@pytest.mark.slow
+def test_a_gate_that_hangs_is_started_again_and_costs_the_task_no_time(
+    grader: Start, proxy: Proxy
+) -> None:
+    service = grader(proxy=proxy.address, limits={"clock": 10.0})
+    (gate,) = [line for line in service.processes() if "sandbox.gate" in line]
+    os.kill(int(gate.split()[0]), signal.SIGSTOP)
+    posted = service.client.post(python(FETCH.format(""))).json["id"]
+    done = service.client.request(f"/tasks/{posted}?wait=60").json
+    assert (done["status"], done["stdout"]) == ("finished", "b'fetched'\n"), done
+    (renewed,) = [line for line in service.processes() if "sandbox.gate" in line]
+    assert renewed.split()[0] != gate.split()[0]
+
+
 def test_the_gate_ends_with_a_killed_service(grader: Start, proxy: Proxy) -> None:
     service = grader(proxy=proxy.address)
     assert len(service.processes()) == 1
