@@ -26,7 +26,7 @@ DIRECTORY = Path("/etc/grader/instances")
 DEFAULT = "default"
 FIRST_PORT, FIRST_PROXY_PORT, LAST_PROXY_PORT = 8090, 3128, 3227
 PROXY_UNIT = "grader-proxy.service"
-_PATIENCE = 30  # seconds for a service to start
+_PATIENCE = 180  # seconds for a service to start; an emulated machine takes more than 30
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
