@@ -86,7 +86,7 @@ def test_the_guest_loses_power(one: Fleet, package: Pack, version: str, step: st
     serves(one, version)
 
 
-@pytest.mark.parametrize("fault", ["right", "starts"])
+@pytest.mark.parametrize("fault", ["right", slow("starts")])
 def test_a_bad_version_goes_back(one: Fleet, package: Pack, version: str, fault: str) -> None:
     before = one.guests[0].sage()
     done = renew(one, version, package(version, **{fault: False}))
@@ -144,6 +144,7 @@ def test_the_network_is_cut(one: Fleet, package: Pack, version: str, seconds: in
     serves(one, version)
 
 
+@pytest.mark.slow
 def test_a_damaged_transfer_is_sent_again(one: Fleet, package: Pack, version: str) -> None:
     file = package(version, ballast=1 << 20)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
