@@ -314,18 +314,19 @@ def test_no_privilege_to_gain(attack: Attack) -> None:
         assert refused in result["stderr"], (refused, result["stderr"])
 
 
-@pytest.mark.parametrize(
-    "number", [101, 310, 321, 425, 298, 323, 250, 272, 308, 165, 428, 304, 175, 246, 435, 319, 29]
-)
-def test_dangerous_system_calls_do_nothing(attack: Attack, number: int) -> None:
+def test_dangerous_system_calls_do_nothing(attack: Attack) -> None:
+    numbers = [101, 310, 321, 425, 298, 323, 250, 272, 308, 165, 428, 304, 175, 246, 435, 319, 29]
     result = attack(
         python(
             "import ctypes, errno\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-            f"r = libc.syscall({number}, 0, 0, 0, 0, 0)\n"
-            "print(r, errno.errorcode[ctypes.get_errno()])"
+            f"for number in {numbers}:\n"
+            "  r = libc.syscall(number, 0, 0, 0, 0, 0)\n"
+            "  print(number, r, errno.errorcode[ctypes.get_errno()])"
         )
     )
-    assert result["stdout"] in ("-1 EPERM\n", "-1 ENOSYS\n")
+    told = [line.split() for line in result["stdout"].splitlines()]
+    assert [int(line[0]) for line in told] == numbers, result
+    assert {tuple(line[1:]) for line in told} <= {("-1", "EPERM"), ("-1", "ENOSYS")}, told
 
 
 def test_an_old_way_into_the_kernel_kills(attack: Attack, host: Host) -> None:
@@ -336,7 +337,6 @@ def test_an_old_way_into_the_kernel_kills(attack: Attack, host: Host) -> None:
     assert (result["status"], result["exit_code"]) == ("failed", known)
 
 
-@pytest.mark.parametrize("name", ["output", "test_output", "stdout", "stderr"])
 @pytest.mark.parametrize(
     "trick",
     [
@@ -349,14 +349,15 @@ def test_an_old_way_into_the_kernel_kills(attack: Attack, host: Host) -> None:
         "python3 -c \"import socket; socket.socket(socket.AF_UNIX).bind('{}')\"",
         "ln -s /dev/zero {}",
         "echo x > {0}; chmod 000 {0}",
-        "rm -rf /tmp/task; ln -s /etc /tmp/task",
+        "rm -rf /tmp/task; ln -sfn /etc /tmp/task",
     ],
 )
-def test_an_output_that_is_no_file_is_no_output(attack: Attack, trick: str, name: str) -> None:
-    result = attack(script(trick.replace("{0}", "{}").replace("{}", f"{name}.txt")))
-    assert result[name] == result["output"] == result["test_output"] == "", result
+def test_an_output_that_is_no_file_is_no_output(attack: Attack, trick: str) -> None:
+    names = ("output", "test_output", "stdout", "stderr")
+    tricks = (trick.replace("{0}", "{}").replace("{}", f"{name}.txt") for name in names)
+    result = attack(script("\n".join(tricks)))
+    assert {result[name] for name in names} == {""}, result
     assert result["status"] == "finished", result
-    assert result["seconds"] < 2
 
 
 def test_a_sparse_giant_as_output(attack: Attack) -> None:
