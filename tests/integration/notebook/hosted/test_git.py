@@ -29,13 +29,14 @@ def course(hosted: Guest, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_teachers_link_brings_a_notebook(hosted: Guest, browser: Browser, course: Path) -> None:
-    hosted.run("rm -rf /home/students/sophie/course")
+    hosted.run("rm -rf /home/students/sophie")
     page = window(browser)
     sign_in(page, hosted, "sophie")
     page.goto(f"{hosted.url}/hub/spawn")
     page.get_by_role("button", name="Start").click()
     page.wait_for_selector(".jp-Launcher")
-    link = f"git-pull?repo={quote(URL, safe='')}&branch=main&urlpath=lab/tree/course/lesson.ipynb"
+    link = f"git-pull?repo={quote(URL, safe='')}&branch=main&targetpath=course"
+    link += "&urlpath=lab/tree/course/lesson.ipynb"
     page.goto(f"{hosted.url}/hub/user-redirect/{link}")
     page.locator(".jp-Notebook h1", has_text="Rings").wait_for()
     picture(page, "link")
@@ -43,9 +44,9 @@ def test_a_teachers_link_brings_a_notebook(hosted: Guest, browser: Browser, cour
 
 
 def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Path) -> None:
-    hosted.run("rm -rf /home/students/emmy/course")
+    hosted.run("rm -rf /home/students/lise")
     page = window(browser)
-    sign_in(page, hosted, "emmy")
+    sign_in(page, hosted, "lise")
     page.goto(f"{hosted.url}/hub/spawn")
     page.get_by_role("button", name="Start").click()
     page.wait_for_selector(".jp-Launcher")
@@ -57,7 +58,7 @@ def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Pat
     folder.wait_for()
     folder.dblclick()
     page.locator('.jp-DirListing-item[title*="lesson.ipynb"]').wait_for()
-    student = Student(hosted.url, "emmy").sign_in()
+    student = Student(hosted.url, "lise").sign_in()
     kernel = student.kernel()
     kernel.shell(
         "cd course && git config user.name Emmy && git config user.email emmy@school.test"
