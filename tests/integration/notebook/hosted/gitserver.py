@@ -14,6 +14,7 @@ from provision.machine.ports import free_port
 
 GIT_PORT = free_port()
 PASSWORD = "emmy:token-of-emmy"  # noqa: S105 - a test's
+TEACHER = ("-c", "user.name=Teacher", "-c", "user.email=teacher@school.test")
 
 
 @contextmanager
@@ -33,8 +34,7 @@ def git_server(root: Path, port: int) -> Iterator[Path]:
         ' "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
     )
     _git("-C", str(work), "add", ".")
-    who = ("-c", "user.name=Teacher", "-c", "user.email=teacher@school.test")
-    _git("-C", str(work), *who, "commit", "-qm", "First lesson")
+    _git("-C", str(work), *TEACHER, "commit", "-qm", "First lesson")
     _git("-C", str(work), "push", "-q", "origin", "HEAD:main")
 
     class Handler(BaseHTTPRequestHandler):
@@ -82,6 +82,16 @@ def git_server(root: Path, port: int) -> Iterator[Path]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def further_lesson(bare: Path) -> None:
+    """Let the teacher add a file to the repository."""
+    work = str(bare.parent / "work")
+    _git("-C", work, "pull", "-q", "origin", "main")
+    (bare.parent / "work" / "further.txt").write_text("Fields\n")
+    _git("-C", work, "add", ".")
+    _git("-C", work, *TEACHER, "commit", "-qm", "Further lesson")
+    _git("-C", work, "push", "-q", "origin", "HEAD:main")
 
 
 def _git(*words: str) -> None:

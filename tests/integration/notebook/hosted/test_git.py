@@ -1,5 +1,6 @@
 """Git in the browser, and a teacher's links, through the filtering proxy."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from urllib.parse import quote
 
 import pytest
 from browser import picture, sign_in, window
-from gitserver import GIT_PORT, git_server
+from gitserver import GIT_PORT, further_lesson, git_server
 from guest import Guest
 from playwright.sync_api import Browser
 from student import Student
@@ -70,9 +71,9 @@ def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Pat
     untracked.hover()
     page.get_by_title("Track this file").first.click()
     page.get_by_placeholder("Summary").fill("My answer")
-    page.get_by_role("button", name="Commit", exact=False).first.click()
+    page.locator("#jp-git-sessions button", has_text=re.compile("^commit$", re.I)).click()
     kernel.shell(
-        "cd course && for i in $(seq 60); do git log | grep -q answer && break; sleep 1; done"
+        "cd course && for i in $(seq 40); do git log | grep -q answer && break; sleep 1; done"
     )
     assert "My answer" in kernel.shell("cd course && git log -1 --format=%s")
     page.get_by_title("Push committed changes", exact=False).first.click()
@@ -81,7 +82,7 @@ def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Pat
     picture(page, "git")
     page.locator(".jp-Dialog .jp-mod-accept").click()
     kernel.shell(
-        "cd course; for i in $(seq 60); do git fetch -q;"
+        "cd course; for i in $(seq 40); do git fetch -q;"
         " [ $(git rev-parse HEAD) = $(git rev-parse origin/main) ] && break; sleep 1; done"
     )
     there = subprocess.run(
@@ -91,6 +92,10 @@ def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Pat
         check=True,
     )
     assert there.stdout == "My answer\n"
+    further_lesson(course)
+    page.get_by_title("Pull latest changes").click()
+    kernel.shell("for i in $(seq 40); do [ -e course/further.txt ] && break; sleep 1; done")
+    assert kernel.shell("cat course/further.txt") == "Fields\n"
     # What was typed is nobody else's and is not kept where files are backed up.
     assert "token-of-emmy" not in hosted.run("grep -ro token-of-emmy /home/students || true")
     assert "token-of-emmy" not in hosted.run("journalctl --no-pager -o cat; ps -eo args")
