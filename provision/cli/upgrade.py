@@ -1,6 +1,7 @@
 """`appliance upgrade`: renew Sage, or the system, of one or many appliances over SSH."""
 
 import contextlib
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,7 +180,8 @@ def system(
         check_window(window)
     config = loaded.config if loaded.origins or loaded.path else None
     options = SystemOptions(not no_packages, config, reboot, window, drain, patience)
-    task = {"upgrade": "system", "packages": not no_packages, "config": config and str(config)}
+    digest = hashlib.sha256(str(config).encode()).hexdigest()[:16]
+    task = {"upgrade": "system", "packages": not no_packages, "config": digest}
     record = Record.last(task) if resume else Record.new(task, chosen)
     carry_out(
         chosen,

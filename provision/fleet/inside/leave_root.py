@@ -8,6 +8,7 @@ already. One JSON object out; standard library only.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -37,7 +38,6 @@ def save(admin: str) -> dict[str, Any]:
         for line in Path("/etc/shadow").read_text().splitlines()
         if line.startswith(f"{admin}:")
     )
-    (PLACE / "taken.tar").unlink(missing_ok=True)
     (PLACE / "password").write_text(f"{admin}:{hashed}\n")
     fresh, count = PLACE / "state.new", 0
     with tarfile.open(fresh, "w") as tar:
@@ -51,8 +51,11 @@ def save(admin: str) -> dict[str, Any]:
 
 
 def taken() -> dict[str, Any]:
-    """Whether this root disk has taken what the one before it left."""
-    return {"taken": not (PLACE / "state.tar").exists(), "there": PLACE.exists()}
+    """Whether this root disk has taken what the one before it left; then nothing is kept of it."""
+    if (PLACE / "state.tar").exists():
+        return {"taken": False}
+    shutil.rmtree(PLACE, ignore_errors=True)
+    return {"taken": True}
 
 
 def main() -> None:
