@@ -144,6 +144,8 @@ def test_sage_draws(
     variables = {"pool_accounts": ["nb1"], "notebook_accounts": True, "notebook_limits": limits}
     with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
         page = sign_in(browser, guest, "gauss")
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
         page.locator('.jp-LauncherCard[data-category="Notebook"][title^="SageMath"]').first.click()
         page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content")
         page.get_by_text("| Idle").wait_for()
@@ -178,3 +180,5 @@ def test_sage_draws(
         frame = book.frame_locator("iframe").first
         frame.locator("canvas").wait_for()
         assert "not supported" not in frame.locator("body").inner_text()
+        ours = (guest.url, "data:", "blob:")
+        assert [url for url in asked if not url.startswith(ours)] == []
