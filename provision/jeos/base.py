@@ -33,10 +33,11 @@ PACKAGES = (
 )
 TMPFS = Path("/dev/shm")  # noqa: S108 (a kernel file system, not a file name in /tmp)
 TMPFS_BYTES = 3 << 30
-# mmdebstrap unpacks the essential packages once before dpkg and its rules are there.
+# mmdebstrap unpacks the essential packages once before dpkg and its rules are there. A link from
+# one package's directory to another's leads to the copyright file that they share.
 _WITHOUT_DOCUMENTATION = (
     'cd "$1/usr/share" && for place in doc info lintian; do test ! -d $place ||'
-    " find $place -depth -mindepth 1 ! -name copyright '(' ! -type d -o -empty ')' -delete; done"
+    " find $place -type f ! -name copyright -delete; done"
 )
 
 

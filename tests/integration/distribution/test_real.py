@@ -1,6 +1,9 @@
 """The verbs on a real build: published, checked by other tools, pulled to a seat, booted."""
 
+import contextlib
+import io
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,37 +11,54 @@ from typing import Any
 
 import pytest
 
+from provision.build import places
 from provision.build.build import Built
 from provision.cli import main
+from provision.cli._options import default_output
 from provision.distribution import vdi
 from provision.process import require
-from tests.integration.conftest import SMALL
+from tests.integration.conftest import CONFIG, SMALL
 from vbox import VBoxManage, machine
 
 Cli = Callable[..., Any]
 
 
-@pytest.fixture
-def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-    def appliance(*arguments: str | Path) -> Any:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main([*map(str, arguments), "--json"])
-        shown = capsys.readouterr()
-        assert ended.value.code == 0, shown.err
-        return json.loads(shown.out)
-
-    return appliance
+@pytest.fixture(scope="module")
+def work(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A publisher's directory and data, from which the shared appliance is built already."""
+    place = tmp_path_factory.mktemp("work")
+    (place / default_output(CONFIG)).symlink_to(built.ova)
+    shutil.copytree(places.admin_key(CONFIG.name).parent, place / "data/appliance" / CONFIG.name)
+    yield place
+    shutil.rmtree(place)
 
 
-@pytest.fixture
-def folder(built: Built, cli: Cli, tmp_path: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+@pytest.fixture(scope="module")
+def cli(work: Path) -> Iterator[Cli]:
+    """Run a verb there; what it says as JSON."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(work)
+        patched.setenv("XDG_DATA_HOME", str(work / "data"))
+
+        def appliance(*arguments: str | Path) -> Any:
+            out, err = io.StringIO(), io.StringIO()
+            with (
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+                pytest.raises(SystemExit) as ended,
+            ):
+                main([*map(str, arguments), "--json"])
+            assert ended.value.code == 0, err.getvalue()
+            return json.loads(out.getvalue())
+
+        yield appliance
+
+
+@pytest.fixture(scope="module")
+def folder(cli: Cli, work: Path) -> tuple[Path, dict[str, Any]]:
     """The shared appliance, published by the verb with its OVA."""
-    place = tmp_path / "published"
-    yield place, cli("publish", place, "--ova", *SMALL)
+    place = work / "published"
+    return place, cli("publish", place, "--ova", *SMALL)
 
 
 def test_publish_a_build(folder: tuple[Path, dict[str, Any]], built: Built, cli: Cli) -> None:
