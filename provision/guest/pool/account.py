@@ -107,6 +107,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     _mount("--bind", "-o", f"nosuid,nodev,{identity}", str(files), str(work))
     if MIRRORS.exists():
         _mount("--bind", str(MIRRORS), "/etc/hosts")
+    (USAGE / user / "usage.json").unlink(missing_ok=True)  # the last session's; the next follows
     _hide_services(home, USAGE / user)
     syslog.syslog(f"{user} is open for {student}")
 

@@ -42,13 +42,13 @@ def test_groups_and_students_have_limits_of_their_own(hosted: Guest) -> None:
 
 
 def test_a_profile_decides_languages_and_limits(hosted: Guest) -> None:
-    carl = Student(hosted.url, "carl").sign_in()
-    carl.json("POST", "/hub/api/users/carl/server", {"profile": "stats"})
-    carl.start()
-    specs = carl.server("GET", "kernelspecs")["kernelspecs"]
+    bernhard = Student(hosted.url, "bernhard").sign_in()
+    bernhard.json("POST", "/hub/api/users/bernhard/server", {"profile": "stats"})
+    bernhard.start()
+    specs = bernhard.server("GET", "kernelspecs")["kernelspecs"]
     assert set(specs) == {"ir"}
-    assert limits(hosted, account_of(hosted, "carl"))["MemoryMax"] == str(3 * GIB // 2)
-    carl.stop()
+    assert limits(hosted, account_of(hosted, "bernhard"))["MemoryMax"] == str(3 * GIB // 2)
+    bernhard.stop()
 
 
 def test_an_unknown_profile_is_refused(hosted: Guest) -> None:
