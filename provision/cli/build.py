@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli import _options
+from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
 from provision.config import Loaded
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @with_config
-@_options.output
-@_options.from_stage
+@_build.output
+@_build.from_stage
 @click.option("--offline", is_flag=True, help="Download nothing; build from the cache.")
 @click.option("--keep-on-failure", is_flag=True, help="Keep the directory of a failed stage.")
 @click.option("--vm/--no-vm", default=True, help="Define the VM in VirtualBox too.")
@@ -53,7 +53,7 @@ def command(
     wanted = builder.request(config, offline=offline)
     built = builder.build(
         wanted,
-        output or _options.default_output(config),
+        output or _build.default_output(config),
         from_stage=from_stage,
         offline=offline,
         keep_on_failure=keep_on_failure,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli import _options
+from provision.cli import _seat
 from provision.cli._json import as_json
 
 
@@ -74,7 +74,7 @@ def receive(directory: Path, interface: str | None, port: int) -> None:
 
 @command.command()
 @click.argument("source")
-@_options.seats
+@_seat.seats
 @as_json
 def status(source: str, seats: Path | None, as_json: bool) -> None:
     """Show what each seat reported to SOURCE, the room's URL or the published folder.

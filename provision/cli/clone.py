@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli import _options
+from provision.cli import _seat
 from provision.cli._json import as_json
 
 
@@ -19,7 +19,7 @@ from provision.cli._json import as_json
     help="Share the published images, or copy them.",
 )
 @click.option("--pattern", default="{name}-{seat:02d}", show_default=True, help="Of the names.")
-@_options.seats
+@_seat.seats
 @as_json
 def command(
     name: str, count: int, linked: bool, pattern: str, seats: Path | None, as_json: bool

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli import _options
+from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
 from provision.config import Loaded
@@ -13,8 +13,8 @@ from provision.config import Loaded
 
 @click.command()
 @with_config
-@_options.output
-@_options.from_stage
+@_build.output
+@_build.from_stage
 @click.option("--offline", is_flag=True, help="Take the mirror's state from the last build.")
 @click.option("--explain", is_flag=True, help="Show the inputs of each stage too.")
 @as_json
@@ -32,7 +32,7 @@ def command(
 
     config = loaded.config
     wanted = builder.request(config, offline=offline)
-    target = output or _options.default_output(config)
+    target = output or _build.default_output(config)
     planned = builder.steps(wanted, target, from_stage=from_stage)
     if as_json:
         stages = [

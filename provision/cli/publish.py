@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from provision.cli import _options
+from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
 from provision.config import Loaded
@@ -86,7 +86,7 @@ def _publish(
 
     config = loaded.config
     wanted = builder.request(config)
-    built = builder.build(wanted, _options.default_output(config), with_vm=False)
+    built = builder.build(wanted, _build.default_output(config), with_vm=False)
     images = [
         Image(system.name, raw, keep=not system.is_root)
         for system, raw in zip(wanted.file_systems, built.disks, strict=True)

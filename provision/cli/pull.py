@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli import _options
+from provision.cli import _seat
 from provision.cli._json import as_json
 
 
@@ -28,8 +28,8 @@ from provision.cli._json import as_json
     help="The VM's name; {name} is the published one, {seat:02d} this seat's number.",
 )
 @click.option("--seat", type=click.IntRange(min=1), help="The number of this seat.")
-@_options.seats
-@_options.wait
+@_seat.seats
+@_seat.wait
 @click.option(
     "--share",
     type=click.IntRange(min=1),

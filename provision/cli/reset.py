@@ -4,7 +4,7 @@ import json
 
 import click
 
-from provision.cli import _options
+from provision.cli import _seat
 from provision.cli._json import as_json
 
 
@@ -17,7 +17,7 @@ from provision.cli._json import as_json
     show_default=True,
     help="What becomes of the users' files.",
 )
-@_options.wait
+@_seat.wait
 @click.option(
     "--at-each-start",
     type=click.Choice(["on", "off"]),

@@ -30,7 +30,7 @@ def command(vm: "VirtualBoxMachine", wait: bool, timeout: int, as_json: bool) ->
     A VM that is not there yet is imported from NAME-VERSION.ova in the current directory.
     Taken ports of this host are corrected, or refused with the name of what holds them.
     """
-    from provision.cli._options import default_output
+    from provision.cli._build import default_output
 
     ova = default_output(vm.config)
     if vm.find() is None and ova.exists():

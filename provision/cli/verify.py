@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli import _options
+from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
 from provision.config import Loaded
@@ -44,7 +44,7 @@ def command(
     from provision.verify.run import verify
 
     config = loaded.config
-    ova = ova or _options.default_output(config)
+    ova = ova or _build.default_output(config)
     if not disks and not ova.is_file():
         raise UsageError(f"there is no {ova}", hint="appliance build, or name the OVA")
     report = verify(config, disks or ova, fast=fast)

@@ -14,7 +14,7 @@ import pytest
 from provision.build import places
 from provision.build.build import Built
 from provision.cli import main
-from provision.cli._options import default_output
+from provision.cli._build import default_output
 from provision.distribution import vdi
 from provision.process import require
 from tests.integration.conftest import CONFIG, SMALL

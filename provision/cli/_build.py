@@ -1,4 +1,4 @@
-"""Options that several verbs share."""
+"""What the verbs that build share: their options, and where the OVA goes."""
 
 from pathlib import Path
 
@@ -18,18 +18,6 @@ from_stage = click.option(
     "from_stage",
     type=click.Choice(STAGES),
     help="Run this stage and all after it, cached or not.",
-)
-wait = click.option(
-    "--wait",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="SECONDS",
-    help="How long to wait for a running VM to be shut down.",
-)
-seats = click.option(
-    "--seats",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The seat file (CSV): name, address, ports, memory and pool of each seat.",
 )
 
 
