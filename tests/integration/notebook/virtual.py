@@ -100,8 +100,10 @@ def make_disks(layers: list[Path], scratch: Path) -> list[Path]:
 
 
 def machine(disks: list[Path]) -> QemuMachine:
-    """The virtual machine, off; it writes to the disks."""
-    return QemuMachine(disks, forwards={PORT: 0}, memory=3072 * MIB, write=True)
+    """The virtual machine, off; it writes to the disks, the key that lets root in included."""
+    kept = disks[0].with_name("machine")
+    kept.mkdir(exist_ok=True)
+    return QemuMachine(disks, forwards={PORT: 0}, memory=3072 * MIB, write=True, directory=kept)
 
 
 @contextmanager
