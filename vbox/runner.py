@@ -23,6 +23,7 @@ DEFAULT_TIMEOUT = 120.0
 STOP_SECONDS = 30.0
 RETRY_SECONDS = 0.1
 _PERCENT = re.compile(rb"(\d{1,3})%\.{0,3}")
+_BEGUN = re.compile(rb"\d{0,3}\Z")  # a number whose percent sign comes with the next chunk
 
 Progress = Callable[[float], None]
 
@@ -133,11 +134,14 @@ def _dies_with_us() -> list[str]:
 
 
 def _follow(stream: IO[bytes], into: list[bytes], on_progress: Progress | None) -> None:
+    begun = b""
     with contextlib.suppress(ValueError, OSError):
         while chunk := os.read(stream.fileno(), 65536):
             into.append(chunk)
-            if on_progress and (percents := _PERCENT.findall(chunk)):
+            begun += chunk
+            if on_progress and (percents := _PERCENT.findall(begun)):
                 on_progress(float(percents[-1]))
+            begun = _BEGUN.findall(begun)[0]
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
