@@ -20,8 +20,11 @@ from provision.errors import HypervisorError
 from provision.machine.virtualbox import (
     COMPLETE_KEY,
     CONTROLLER,
+    PUBLISHED,
+    ROOT_PORT,
     VirtualBoxMachine,
     mark,
+    refuse_snapshots,
     translated,
 )
 from provision.progress import step
@@ -31,12 +34,11 @@ from vbox.machine import Machine
 if TYPE_CHECKING:
     from provision.config import Config
 
-PUBLISHED, PREVIOUS, RESETS = "appliance/published", "appliance/previous", "appliance/resets"
+PREVIOUS, RESETS = "appliance/previous", "appliance/resets"
 # What the guest's systemd reads at boot, as a credential of this name: VirtualBox puts this text
 # into the machine's SMBIOS tables, as a string of type 11 (systemd.system-credentials(7)).
 SEAT = "VBoxInternal/Devices/pcbios/0/Config/DmiOEMVBoxVer"
 CREDENTIAL = "appliance.seat"
-ROOT_PORT = 0
 _POLL_SECONDS = 1.0
 _NAMESPACE = uuid.UUID("0d4cbb2e-2f5e-5a3c-8c0d-3f6a2f9f4c11")
 
@@ -107,11 +109,7 @@ class Installed:
                 f"the VM {name!r} is saved in mid-work, so its disks stay as they are",
                 hint="start it and shut it down",
             )
-        if "CurrentSnapshotUUID" in found.properties:
-            raise HypervisorError(
-                f"the VM {name!r} has snapshots, which hold on to its disks",
-                hint="`appliance snapshot list`, then `appliance snapshot delete NAME`",
-            )
+        refuse_snapshots(found)
 
     def install(self, version: str, disks: Mapping[int, str], *, mac: str) -> None:
         """Make the VM from the untouched images of a version.

@@ -6,8 +6,15 @@ VirtualBox's own restore takes all disks back, and with /home what students wrot
 import uuid
 from dataclasses import dataclass
 
-from provision.machine.root_disk import PUBLISHED, ROOT_PORT
-from provision.machine.virtualbox import CONTROLLER, found, mark, translated
+from provision.machine import SSH
+from provision.machine.virtualbox import (
+    CONTROLLER,
+    PUBLISHED,
+    ROOT_PORT,
+    found,
+    mark,
+    translated,
+)
 from provision.progress import step
 from vbox import VBoxManage, extradata, machine, medium, nat, parse, snapshot
 
@@ -83,7 +90,7 @@ def of_port(port: int) -> Fallback | None:
             looked = machine.show(manage, identity)
             owner = machine.owner(manage, looked) or ""
             ports = {each.guest_port: each.host_port for each in nat.listed(looked)}
-            if owner.startswith(mark("")) and ports.get(22) == port:
+            if owner.startswith(mark("")) and ports.get(SSH) == port:
                 pulled = PUBLISHED in extradata.read(manage, identity)
                 return None if pulled else Fallback(manage, identity)
     return None

@@ -8,16 +8,21 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.errors import HypervisorError, UsageError
+from provision.errors import UsageError
 from provision.machine import SshEndpoint
-from provision.machine.virtualbox import CONTROLLER, VirtualBoxMachine, translated
+from provision.machine.virtualbox import (
+    CONTROLLER,
+    PUBLISHED,
+    ROOT_PORT,
+    VirtualBoxMachine,
+    refuse_snapshots,
+    translated,
+)
 from provision.progress import step
 from vbox import extradata, medium
 from vbox.machine import Machine
 
 KEPT = "appliance/kept-root"
-PUBLISHED = "appliance/published"  # as `provision.distribution` marks what it pulled
-ROOT_PORT = 0
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,7 @@ class RootDisk:
                     f"the old root disk of {found.name!r} is still kept",
                     hint="appliance replace-root --confirm, or --rollback",
                 )
-            if "CurrentSnapshotUUID" in found.properties:
-                raise HypervisorError(
-                    f"the VM {found.name!r} has snapshots, which hold on to its disks",
-                    hint="`appliance snapshot list`, then `appliance snapshot delete NAME`",
-                )
+            refuse_snapshots(found)
             for left in found.settings.parent.glob("root-*.vdi"):
                 if left != _current(found):
                     medium.delete(self.vm.manage, left)

@@ -28,6 +28,8 @@ ALIVE_SECONDS = 1.0
 CONTROLLER = "SATA"
 MIB = 1 << 20
 COMPLETE_KEY = "appliance/complete"
+PUBLISHED = "appliance/published"  # of a VM that was pulled: what `provision.distribution` brought
+ROOT_PORT = 0
 CONSOLE = "console.log"
 EVERYWHERE = ""
 INSTALL_HINT = "install VirtualBox: https://www.virtualbox.org/wiki/Linux_Downloads"
@@ -47,6 +49,19 @@ def translated() -> Iterator[None]:
         raise HostNotReadyError(str(error), hint=error.hint or None) from error
     except VBoxError as error:
         raise HypervisorError(str(error), hint=error.hint or None) from error
+
+
+def refuse_snapshots(vm: Machine) -> None:
+    """Make sure that no snapshot holds on to a VM's disks.
+
+    Raises:
+        HypervisorError: one does.
+    """
+    if "CurrentSnapshotUUID" in vm.properties:
+        raise HypervisorError(
+            f"the VM {vm.name!r} has snapshots, which hold on to its disks",
+            hint="`appliance snapshot list`, then `appliance snapshot delete NAME`",
+        )
 
 
 def found() -> VBoxManage:
