@@ -19,7 +19,7 @@ from provision.config import Config
 from provision.errors import ApplianceError, GuestError, HostNotReadyError, UsageError
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.remote import Remote, StepError, reached
-from provision.fleet.upgrade import NotReadyError, Tell, WentBackError, drain, healthy
+from provision.fleet.upgrade import NotReadyError, Tell, WentBackError, drain, healthy, well_before
 from provision.jeos import archive
 from provision.machine.fallback import Fallback, of_port
 from provision.machine.ssh import NoAnswerError
@@ -218,10 +218,7 @@ def _ready(host: Host, facts: dict[str, Any]) -> None:
             f"/ has {facts['free'] / 1e6:.0f} MB free, an upgrade wants {ROOM / 1e6:.0f} MB",
             hint="remove old versions of Sage, or grow the disk",
         )
-    try:
-        healthy(host.url, patience=30)
-    except GuestError as error:
-        raise NotReadyError(f"before any change, {error}", hint="see appliance_url") from error
+    well_before(host, patience=30)
 
 
 def _change(

@@ -172,6 +172,18 @@ def healthy(url: str, *, patience: float = 20) -> None:
         time.sleep(0.5)
 
 
+def well_before(host: Host, *, patience: float) -> None:
+    """Refuse an appliance that is unhealthy before anything is changed.
+
+    Raises:
+        NotReadyError: its notebook does not answer in so many seconds.
+    """
+    try:
+        healthy(host.url, patience=patience)
+    except UnhealthyError as error:
+        raise NotReadyError(f"before any change, {error}", hint="see appliance_url") from error
+
+
 def _ready(host: Host, facts: dict[str, Any], package: Package, options: Options) -> None:
     """Refuse before anything is changed."""
     state = facts["state"]
@@ -190,10 +202,7 @@ def _ready(host: Host, facts: dict[str, Any], package: Package, options: Options
             f" {options.least_memory / 1e6:.0f} MB",
             hint="wait until sessions have ended",
         )
-    try:
-        healthy(host.url, patience=5)
-    except UnhealthyError as error:
-        raise NotReadyError(f"before any change, {error}", hint="see appliance_url") from error
+    well_before(host, patience=5)
 
 
 def transfer(
