@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from provision.fleet.many import Pace
 
 
+resumed = click.option(
+    "--resume", is_flag=True, help="Go on with the last run of this: skip what is done."
+)
+
+
 @click.group()
 def command() -> None:
     """Renew appliances in use over SSH; what fails goes back by itself."""
@@ -61,7 +66,7 @@ def command() -> None:
     metavar="HOST",
     help="A host of the room that gets the package first and hands it on to the others.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the last run of this: skip what is done.")
+@resumed
 @with_pace
 @as_json
 @with_inventory
@@ -140,7 +145,7 @@ def sage(
     help="After this time what was not confirmed goes back by itself.",
 )
 @click.option("--undo", is_flag=True, help="Lead back to before the last upgrade instead.")
-@click.option("--resume", is_flag=True, help="Go on with the last run of this: skip what is done.")
+@resumed
 @with_pace
 @as_json
 @with_inventory
