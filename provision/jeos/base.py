@@ -90,10 +90,10 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     downloads.mkdir(parents=True, exist_ok=True)
     skeleton = target.with_name(target.name + ".skeleton.tar")
     skeleton.write_bytes(_skeleton(spec.epoch))
-    kept = _kept(downloads, as_root=os.geteuid() == 0)
+    archives, outside = "/var/cache/apt/archives", _quoted(downloads)
     argv = [
         mmdebstrap,
-        f"--mode={'root' if os.geteuid() == 0 else 'unshare'}",
+        "--mode=root",  # of the host, or of an ordinary user's namespace
         "--variant=minbase",
         "--format=tar",
         f"--include={','.join(spec.packages)}",
@@ -103,10 +103,12 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         *("--skip=download/empty", "--skip=essential/unlink"),
         # As --dpkgopt the rules would send each essential package through a filter in Python.
         f"--setup-hook=tar-in {_quoted(skeleton)} /",
-        '--setup-hook=mkdir -p "$1/var/cache/apt/archives"',
-        f"--setup-hook={kept.put}",
+        # Plain copies: mmdebstrap's own way sends all packages, twice, by a pipe.
+        f'--setup-hook=mkdir -p "$1{archives}"',
+        f'--setup-hook=find {outside} -maxdepth 1 -name "*.deb" -exec cp -t "$1{archives}" {{}} +',
         f'--customize-hook=sh {_quoted(INITRAMFS)} "$1"',
-        f"--customize-hook={kept.keep}",
+        f'--customize-hook=cd {outside}; for new in "$1{archives}"/*.deb; do kept=${{new##*/}};'
+        ' test -e "$kept" || { cp "$new" "$kept.part" && mv "$kept.part" "$kept"; }; done',
         f"--customize-hook={_WITHOUT_DOCUMENTATION}",
         '--customize-hook=rm -rf "$1"/etc/ssh/ssh_host_*_key* "$1"/etc/resolv.conf'
         ' "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/dbus/machine-id',
@@ -142,26 +144,6 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
     finally:
         skeleton.unlink(missing_ok=True)
         temporary.remove(scratch)
-
-
-@dataclass(frozen=True)
-class _Hooks:
-    """mmdebstrap's hooks that put kept packages into the tree, and keep new ones."""
-
-    put: str
-    keep: str
-
-
-def _kept(downloads: Path, *, as_root: bool) -> _Hooks:
-    """Plain copies where they are allowed: mmdebstrap's own way sends all, twice, by a pipe."""
-    archives, outside = "/var/cache/apt/archives", _quoted(downloads)
-    if not as_root:
-        return _Hooks(f"sync-in {outside} {archives}", f"sync-out {archives} {outside}")
-    return _Hooks(
-        put=f'find {outside} -maxdepth 1 -name "*.deb" -exec cp -t "$1{archives}" {{}} +',
-        keep=f'cd {outside}; for new in "$1{archives}"/*.deb; do kept=${{new##*/}};'
-        ' test -e "$kept" || { cp "$new" "$kept.part" && mv "$kept.part" "$kept"; }; done',
-    )
 
 
 def explain(told: str, sources: Sequence[Source]) -> ApplianceError | None:
