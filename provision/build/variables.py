@@ -111,6 +111,7 @@ def _notebook(config: Config) -> dict[str, Any]:
 def _hosted(config: Config) -> dict[str, Any]:
     """What is off by default around the notebook."""
     pool, kernels, git = config.pool, config.kernels, config.git
+    reached = git.hosts if git.enabled else ()
     julia = kernels.julia.model_dump(mode="json", exclude_none=True) if kernels.julia else {}
     sign_in = config.sign_in.model_dump(mode="json", exclude_none=True)
     provided = any(getattr(config.sign_in, kind) for kind in ("google", "oidc", "ldap"))
@@ -129,16 +130,16 @@ def _hosted(config: Config) -> dict[str, Any]:
             for name, profile in config.profiles.items()
         },
         "notebook_sign_in": sign_in if provided else {},
-        "notebook_egress": EGRESS_PORT if git.enabled and git.hosts else 0,
-        "egress_squid": _squid(git.hosts) if git.enabled and git.hosts else "",
+        "notebook_egress": EGRESS_PORT if reached else 0,
+        "egress_squid": egress_proxy(reached) if reached else "",
         "kernels_names": [n for n in ("bash", "r", "octave") if getattr(kernels, n)],
         "kernels_julia": julia,
         "extensions_names": ["git"] * git.enabled + ["signin"] * provided,
     }
 
 
-def _squid(hosts: Sequence[str]) -> str:
-    """The filtering proxy between sessions and the servers that they may reach."""
+def egress_proxy(hosts: Sequence[str]) -> str:
+    """The configuration of the proxy between sessions and the servers that they may reach."""
     sessions = Settings(network=tuple(hosts), proxy=f"127.0.0.1:{EGRESS_PORT}")
     return proxy_configuration({"sessions": sessions})
 

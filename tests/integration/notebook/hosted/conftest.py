@@ -11,7 +11,7 @@ from guest import Guest, further_layer, notebook_guest
 from playwright.sync_api import Browser, sync_playwright
 
 from provision import resources
-from provision.build.variables import EGRESS_PORT, _squid
+from provision.build.variables import EGRESS_PORT, egress_proxy
 from provision.process import require
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,7 +31,7 @@ VARIABLES = {
         "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
     },
     "notebook_egress": EGRESS_PORT,
-    "egress_squid": _squid((f"git.school.test:{GIT_PORT}",)),
+    "egress_squid": egress_proxy((f"git.school.test:{GIT_PORT}",)),
     "notebook_students": {"sonja": {"cpu": 50}},
     "notebook_profiles": {
         "any": {"title": "Everything", "kernels": [], "limits": {}},

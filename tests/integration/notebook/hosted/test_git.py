@@ -10,7 +10,7 @@ import pytest
 from browser import picture, sign_in, window
 from gitserver import GIT_PORT, further_lesson, git_server
 from guest import Guest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 from student import Student
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -29,13 +29,19 @@ def course(hosted: Guest, tmp_path: Path) -> Iterator[Path]:
         yield bare
 
 
-def test_a_teachers_link_brings_a_notebook(hosted: Guest, browser: Browser, course: Path) -> None:
-    hosted.run("rm -rf /home/students/sophie")
+def fresh_session(browser: Browser, hosted: Guest, student: str) -> Page:
+    """A window on the started session of a student who has no files."""
+    hosted.run(f"rm -rf /home/students/{student}")
     page = window(browser)
-    sign_in(page, hosted, "sophie")
+    sign_in(page, hosted, student)
     page.goto(f"{hosted.url}/hub/spawn")
     page.get_by_role("button", name="Start").click()
     page.wait_for_selector(".jp-Launcher")
+    return page
+
+
+def test_a_teachers_link_brings_a_notebook(hosted: Guest, browser: Browser, course: Path) -> None:
+    page = fresh_session(browser, hosted, "sophie")
     link = f"git-pull?repo={quote(URL, safe='')}&branch=main&targetpath=course"
     link += "&urlpath=lab/tree/course/lesson.ipynb"
     page.goto(f"{hosted.url}/hub/user-redirect/{link}")
@@ -45,12 +51,7 @@ def test_a_teachers_link_brings_a_notebook(hosted: Guest, browser: Browser, cour
 
 
 def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Path) -> None:
-    hosted.run("rm -rf /home/students/lise")
-    page = window(browser)
-    sign_in(page, hosted, "lise")
-    page.goto(f"{hosted.url}/hub/spawn")
-    page.get_by_role("button", name="Start").click()
-    page.wait_for_selector(".jp-Launcher")
+    page = fresh_session(browser, hosted, "lise")
     page.get_by_role("menuitem", name="Git", exact=True).click()
     page.get_by_role("menuitem", name="Clone a Repository").click()
     page.locator(".jp-Dialog input").first.fill(URL)
