@@ -83,8 +83,10 @@ def request(config: Config, *, offline: bool = False) -> Request:
     )
 
 
-def steps(wanted: Request, output: Path, *, from_stage: str | None = None) -> tuple[Step, ...]:
-    """The plan of a build, against this host's cache."""
+def steps(
+    wanted: Request, output: Path | None, *, from_stage: str | None = None
+) -> tuple[Step, ...]:
+    """The plan of a build, against this host's cache; without an output it wants no OVA."""
     cache = Cache(places.cache() / "stages")
 
     def has(key: str) -> bool:
@@ -119,6 +121,49 @@ def build(
         ApplianceError: a stage failed; all finished stages stay for the next build.
     """
     planned = steps(wanted, output, from_stage=from_stage)
+    by_name = {planned_step.name: planned_step for planned_step in planned}
+    last = places.state(wanted.config.name) / "last.json"
+    with _disks(wanted, planned, offline=offline, keep=keep_on_failure, runtime=runtime) as (
+        cache,
+        finished,
+        log,
+    ):
+        disks = _paths(wanted, finished)
+        if with_vm:
+            _deliver(cache, by_name["vm"], lambda: _delivery().define_vm(wanted.config, disks))
+            _remember(last, {"vm": dict(by_name["vm"].inputs)})
+        product = _deliver(
+            cache,
+            by_name["export"],
+            lambda: _delivery().export(wanted, disks, finished / SBOM, output),
+        )
+        _remember(last, {"export": dict(by_name["export"].inputs)})
+    return Built(output, product["size"], product["sha256"], disks, log)
+
+
+def build_disks(wanted: Request) -> tuple[Path, ...]:
+    """Build what is not cached yet of the disks; nothing is handed to the user.
+
+    Returns:
+        The raw image of each disk, root first, and beside them the bill of materials.
+
+    Raises:
+        ApplianceError: a stage failed; all finished stages stay for the next build.
+    """
+    with _disks(wanted, steps(wanted, None)) as (_, finished, _):
+        return _paths(wanted, finished)
+
+
+@contextlib.contextmanager
+def _disks(
+    wanted: Request,
+    planned: tuple[Step, ...],
+    *,
+    offline: bool = False,
+    keep: bool = False,
+    runtime: Runtime = "nspawn",
+) -> Iterator[tuple[Cache, Path, Path]]:
+    """Run the stages up to the disks; cache, directory of the disks and log file, to go on with."""
     missing = [s.name for s in planned if not s.cached and s.name in ("base", "packages")]
     if offline and missing:
         raise HostNotReadyError(
@@ -138,23 +183,16 @@ def build(
             private_mounts()
             temporary.sweep(TMPFS)
         for name in LAYERED:
-            _run_stage(cache, shop, by_name[name], layers, keep=keep_on_failure)
+            _run_stage(cache, shop, by_name[name], layers, keep=keep)
             _remember(last, {name: dict(by_name[name].inputs)})
             entry = cache.entry(by_name[name].key)
             layers = [*([] if whole(entry) else layers), entry / LAYER]
-        finished = cache.entry(by_name["disks"].key)
-        disks = tuple(finished / f"{system.name}.raw" for system in wanted.file_systems)
-        if with_vm:
-            _deliver(cache, by_name["vm"], lambda: _delivery().define_vm(wanted.config, disks))
-            _remember(last, {"vm": dict(by_name["vm"].inputs)})
-        product = _deliver(
-            cache,
-            by_name["export"],
-            lambda: _delivery().export(wanted, disks, finished / SBOM, output),
-        )
-        _remember(last, {"export": dict(by_name["export"].inputs)})
+        yield cache, cache.entry(by_name["disks"].key), shop.log
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
-    return Built(output, product["size"], product["sha256"], disks, shop.log)
+
+
+def _paths(wanted: Request, finished: Path) -> tuple[Path, ...]:
+    return tuple(finished / f"{system.name}.raw" for system in wanted.file_systems)
 
 
 def _run_stage(
@@ -199,12 +237,12 @@ def _delivery() -> ModuleType:
     return delivery
 
 
-def _still_there(record: Mapping[str, Any], output: Path) -> bool:
+def _still_there(record: Mapping[str, Any], output: Path | None) -> bool:
     """Whether what a stage handed to the user is where it was put, untouched."""
     if "product" not in record:
         return True
     product = record["product"]
-    if record["stage"] == "export" and product["path"] != str(output.resolve()):
+    if record["stage"] == "export" and (output is None or product["path"] != str(output.resolve())):
         return False
     try:
         status = Path(product["path"]).stat()

@@ -86,18 +86,23 @@ def _publish(
 
     config = loaded.config
     wanted = builder.request(config)
-    built = builder.build(wanted, _build.default_output(config), with_vm=False)
+    extra = None
+    if ova:
+        built = builder.build(wanted, _build.default_output(config), with_vm=False)
+        disks, extra = built.disks, built.ova
+    else:
+        disks = builder.build_disks(wanted)
     images = [
         Image(system.name, raw, keep=not system.is_root)
-        for system, raw in zip(wanted.file_systems, built.disks, strict=True)
+        for system, raw in zip(wanted.file_systems, disks, strict=True)
     ]
     return asdict(
         publication.publish(
             images,
             definition=definition(config),
-            sbom=built.disks[0].with_name(SBOM).read_text(),
+            sbom=disks[0].with_name(SBOM).read_text(),
             secret=secret,
             channel_name=channel,
-            extra=built.ova if ova else None,
+            extra=extra,
         )
     )

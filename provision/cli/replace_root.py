@@ -60,10 +60,8 @@ def command(
 def _built(vm: "VirtualBoxMachine") -> Path:
     """The root disk that the configuration leads to, from the cache or built now."""
     from provision.build import build as builder
-    from provision.cli._build import default_output
 
-    wanted = builder.request(vm.config)
-    return builder.build(wanted, default_output(vm.config), with_vm=False).disks[0]
+    return builder.build_disks(builder.request(vm.config))[0]
 
 
 def _host(vm: "VirtualBoxMachine", endpoint: "SshEndpoint") -> "Host":

@@ -61,7 +61,13 @@ def folder(cli: Cli, work: Path) -> tuple[Path, dict[str, Any]]:
     return place, cli("publish", place, "--ova", *SMALL)
 
 
-def test_publish_a_build(folder: tuple[Path, dict[str, Any]], built: Built, cli: Cli) -> None:
+def test_publish_a_build(
+    folder: tuple[Path, dict[str, Any]],
+    built: Built,
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
     place, out = folder
     assert out["new_chunks"] == out["chunks"] > 1000
     version = place / "versions" / out["version"]
@@ -93,8 +99,11 @@ def test_publish_a_build(folder: tuple[Path, dict[str, Any]], built: Built, cli:
     assert "\ndeb openssh-server 1:" in packages
     assert "\npypi jupyterhub " in packages
     assert (version / "changelog.txt").read_text() == "The first version.\n"
-    # The same build again adds nothing; a second channel, and what prune may take.
+    # The same build again adds nothing, and nobody gets an OVA who did not ask for one.
+    monkeypatch.chdir(tmp_path)
     again = cli("publish", place, *SMALL)
+    assert list(tmp_path.iterdir()) == []
+    # A second channel, and what prune may take.
     assert (again["version"], again["serial"], again["new_chunks"]) == (out["version"], 1, 0)
     moved = cli("publish", place, "--channel", "next", "--promote", out["version"], "--prune", "1")
     assert (moved["serial"], moved["pruned_versions"]) == (1, 0)
