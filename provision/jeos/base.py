@@ -102,7 +102,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         '--aptopt=APT::Install-Recommends "false"',
         *("--skip=download/empty", "--skip=essential/unlink"),
         # As --dpkgopt the rules would send each essential package through a filter in Python.
-        f"--setup-hook=tar-in {_quoted(skeleton)} /",
+        f'--setup-hook=tar -C "$1" -xf {_quoted(skeleton)}',  # the hook tar-in starts a Perl
         # Plain copies: mmdebstrap's own way sends all packages, twice, by a pipe.
         f'--setup-hook=mkdir -p "$1{archives}"',
         f'--setup-hook=find {outside} -maxdepth 1 -name "*.deb" -exec cp -t "$1{archives}" {{}} +',
