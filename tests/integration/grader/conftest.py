@@ -284,7 +284,7 @@ class Grader:
             env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(self.state)},
             stderr=(self.state / "log").open("ab"),
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             assert self.process.poll() is None, (self.state / "log").read_text()
             with contextlib.suppress(OSError):
@@ -335,7 +335,7 @@ def grader(state: Path, images: Path) -> Iterator[Callable[..., Grader]]:
         one.stop(kill=True)
     # A box that was being set up when its service was killed: the next service would sweep it
     # up, but nobody starts one; and the next test counts what runs.
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while running and (left := running[0].processes()):
         assert time.monotonic() < deadline, left
         for line in left if os.getuid() == 0 else ():
@@ -354,7 +354,7 @@ class Inbox:
     status: int = 200
     location: str | None = None
 
-    def expect(self, count: int = 1, seconds: float = 30) -> list[dict[str, Any]]:
+    def expect(self, count: int = 1, seconds: float = 60) -> list[dict[str, Any]]:
         deadline = time.monotonic() + seconds
         while len(self.received) < count and time.monotonic() < deadline:
             self.arrived.wait(0.02)

@@ -1,8 +1,8 @@
 """What the service outlives: restarts, a full disk, slow clients, hostile and silent targets."""
 
 import contextlib
-import itertools
 import os
+import select
 import socket
 import subprocess
 import threading
@@ -17,6 +17,13 @@ from tests.integration.grader.conftest import USER, Grader, Inbox, multipart, sc
 Start = Callable[..., Grader]
 
 
+def running(service: Grader, identifier: str) -> None:
+    deadline = time.monotonic() + 60
+    while service.client.request(f"/tasks/{identifier}").json["state"] != "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
 def test_a_restart_in_mid_task_forgets_nothing(grader: Start, inbox: Inbox, kill: bool) -> None:
     service = grader(instances=1)
@@ -24,10 +31,12 @@ def test_a_restart_in_mid_task_forgets_nothing(grader: Start, inbox: Inbox, kill
         service.client.post(script("sleep 1; echo ran"), notify=inbox.url, token=str(number))
         for number in range(3)
     ]
-    time.sleep(0.4)
+    running(service, posted[0].json["id"])
     service.stop(kill=kill)
-    time.sleep(0.2)
-    assert service.processes() == []
+    deadline = time.monotonic() + 60
+    while left := service.processes():
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
     service.start()
     told = inbox.expect(3)
     assert sorted(t["token"] for t in told) == ["0", "1", "2"]
@@ -39,9 +48,9 @@ def test_a_restart_in_mid_task_forgets_nothing(grader: Start, inbox: Inbox, kill
 
 def test_a_task_that_takes_the_service_down_twice_is_reported(grader: Start, inbox: Inbox) -> None:
     service = grader(instances=1)
-    service.client.post(script("sleep 5"), notify=inbox.url)
+    task = service.client.post(script("sleep 9"), notify=inbox.url).json["id"]
     for _ in range(2):
-        time.sleep(0.4)
+        running(service, task)
         service.stop(kill=True)
         service.start()
     (told,) = inbox.expect()
@@ -63,7 +72,7 @@ def test_a_notification_under_way_is_told_after_a_restart(grader: Start, inbox: 
 
 
 def test_slow_and_aborted_uploads_hold_nobody_up(grader: Start) -> None:
-    service = grader(upload_seconds=2.0)
+    service = grader(upload_seconds=5.0)
     body, kind = multipart(script("true"), {})
     head = (
         f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -76,14 +85,13 @@ def test_slow_and_aborted_uploads_hold_nobody_up(grader: Start) -> None:
     aborted = socket.create_connection(("127.0.0.1", service.port))
     aborted.sendall(head + body[:700])
     aborted.close()
-    begun = time.monotonic()
     assert service.client.result(script("true"))["status"] == "finished"
-    assert time.monotonic() - begun < 1.5
+    assert select.select(slow, [], [], 0)[0] == [], "the slow ones are still at it"
     for connection in slow:
-        connection.settimeout(10)
+        connection.settimeout(60)
         assert b"408" in connection.recv(4096)
         connection.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while list((service.state / "uploads").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list((service.state / "uploads").iterdir()) == []
@@ -122,8 +130,7 @@ def test_targets_that_refuse_are_tried_again(grader: Start, inbox: Inbox) -> Non
     inbox.expect(2)
     inbox.status = 200
     told = inbox.expect(3)
-    gaps = [later["_at"] - earlier["_at"] for earlier, later in itertools.pairwise(told)]
-    assert gaps[1] > 1.5 * gaps[0]
+    assert told[2]["_at"] - told[0]["_at"] >= 1.45, "half a second, and then a whole one"
     assert notified(service, task) == "delivered"
 
 
@@ -144,7 +151,7 @@ def test_a_target_that_hangs_holds_nobody_up(grader: Start, inbox: Inbox) -> Non
                 script("true"), notify=f"http://127.0.0.1:{silent.getsockname()[1]}/"
             )
         service.client.post(script("true"), notify=inbox.url)
-        inbox.expect(seconds=8)
+        inbox.expect(seconds=60)
 
 
 def test_a_redirect_is_not_followed(grader: Start, inbox: Inbox) -> None:
@@ -203,23 +210,22 @@ def private(images: Path) -> Iterator[Grader]:
 
 def test_a_crowd_of_slow_readers_of_events_holds_nobody_up(grader: Start) -> None:
     service = grader(instances=1)
-    blocker = service.client.post(script("sleep 1")).json["id"]
+    blocker = service.client.post(script("sleep 3")).json["id"]
     readers = [
         threading.Thread(target=service.client.request, args=(f"/tasks/{blocker}/events",))
         for _ in range(30)
     ]
     for reader in readers:
         reader.start()
-    begun = time.monotonic()
     assert service.client.request("/status.json").status == 200
-    assert time.monotonic() - begun < 1
+    assert all(reader.is_alive() for reader in readers)
     for reader in readers:
         reader.join()
 
 
 def notified(service: Grader, identifier: str) -> str:
     """How the notification of a task ended, once it has."""
-    deadline = time.monotonic() + 25
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = service.client.request(f"/tasks/{identifier}?wait=5").json["notified"]
         if found:

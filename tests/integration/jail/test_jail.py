@@ -3,8 +3,6 @@
 import os
 import re
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -68,11 +66,9 @@ def test_the_example_of_python3jail(safeexec: Safeexec) -> None:
 def test_limits_and_their_words(
     safeexec: Safeexec, words: list[str], code: str, expected: str
 ) -> None:
-    begun = time.monotonic()
     done = safeexec(*words, code=code)
     assert verdict(done.stderr) == expected
     assert (done.returncode == 0) == (expected == "OK")
-    assert time.monotonic() - begun < 20
 
 
 def test_a_time_limit_shows_the_limit_itself(safeexec: Safeexec) -> None:
@@ -207,14 +203,3 @@ def test_maintenance_sets_owners_and_modes(tmp_path: Path) -> None:
     assert (program.stat().st_mode & 0o777, program.owner()) == (0o755, "daemon")
     assert (place / "lib").stat().st_mode & 0o777 == 0o755
     assert rootfs.maintain(place, owner="daemon", web="www-data") == []
-
-
-def test_it_starts_fast_enough_for_a_web_page(jail: Path) -> None:
-    argv = [sys.executable, "-m", "provision.guest.jail.safeexec", "--chroot_dir", str(jail)]
-    argv += ["--env_vars", "PY", "--exec", "/bin/python3", "-S", "-c", "1"]
-    times = []
-    for _ in range(5):
-        begun = time.monotonic()
-        subprocess.run(argv, check=True, capture_output=True)
-        times.append(time.monotonic() - begun)
-    assert min(times) < 0.5

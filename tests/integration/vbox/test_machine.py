@@ -261,7 +261,7 @@ def test_the_verbs_from_import_to_destroy(
     assert report["state"] == "running"
     assert {each["name"] for each in report["forwards"]} == {"ssh", "notebook"}
     assert call("up", "--no-wait", "--json")[0] == 0, "a second up changes nothing"
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "ready" not in (shown := call("logs")[1]):
         assert time.monotonic() < deadline, shown
         time.sleep(0.1)

@@ -297,9 +297,7 @@ class TestInterruption:
             medium.clone(manage, source, target)
         killer.join()
         assert not target.exists()
-        begun = time.monotonic()
         assert medium.clone(manage, source, target).usable
-        assert time.monotonic() - begun < 60
 
     def test_python_killed_mid_clone_leaves_no_vboxmanage(
         self, manage: VBoxManage, source: Path, tmp_path: Path
@@ -313,7 +311,7 @@ class TestInterruption:
             [os.sys.executable, "-c", code, str(manage.path), str(source), str(target)],
             env={**os.environ, **manage.env},
         )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not target.exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)

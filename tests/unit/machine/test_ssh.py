@@ -100,7 +100,7 @@ def test_waits_until_the_server_is_there(endpoint: SshEndpoint, server: Server) 
     threading.Timer(0.4, server.listen, [port]).start()
     begun = time.monotonic()
     wait_for_ssh(replace(endpoint, port=port), timeout=10)
-    assert 0.3 < time.monotonic() - begun < 2
+    assert time.monotonic() - begun > 0.3
 
 
 def test_a_nat_that_accepts_and_then_hangs_up_is_asked_again(endpoint: SshEndpoint) -> None:
