@@ -5,6 +5,7 @@ Each line begins with the record separator of RFC 7464, which nothing else print
 
 # ruff: noqa: D102 (Ansible names the methods and says what they are for)
 
+import difflib
 import json
 import sys
 import time
@@ -46,6 +47,31 @@ def _message(result):
     return "\n".join(dict.fromkeys(str(part).strip() for part in parts if part))
 
 
+def _items(result, every):
+    """What of a loop, or which file, was changed."""
+    if "results" not in result:
+        return [str(result.get("dest") or result.get("path") or result.get("name") or "")]
+    return [
+        str(item.get("_ansible_item_label", item.get("item")))
+        for item in result["results"]
+        if isinstance(item, dict) and (every or item.get("changed"))
+    ]
+
+
+def _diff(result):
+    """How the text of files changes, line by line; empty unless it was asked for."""
+    found = []
+    for item in (result, *result.get("results", ())):
+        diffs = item.get("diff", ()) if isinstance(item, dict) else ()
+        for diff in diffs if isinstance(diffs, (list, tuple)) else [diffs]:
+            before, after = (diff.get(side) for side in ("before", "after"))
+            if isinstance(before, str) and isinstance(after, str):
+                lines = (text.splitlines() for text in (before, after))
+                name = str(diff.get("after_header", ""))
+                found += list(difflib.unified_diff(*lines, name, name, lineterm="", n=0))
+    return found
+
+
 class CallbackModule(CallbackBase):
     """Writes the events; Ansible calls its methods by name."""
 
@@ -62,16 +88,19 @@ class CallbackModule(CallbackBase):
         self._emit(event="play", name=play.get_name(), tasks=sum(map(_count, tasks)))
 
     def v2_playbook_on_task_start(self, task, is_conditional):
-        self._begun = time.monotonic()
+        self._begun, self._handler = time.monotonic(), False
         if task.action not in ("meta", "ansible.builtin.meta"):
             self._emit(event="task", name=task.get_name())
 
     def v2_playbook_on_handler_task_start(self, task):
-        self._begun = time.monotonic()
+        self._begun, self._handler = time.monotonic(), True
         self._emit(event="handler", name=task.get_name())
 
     def _result(self, status, result):
         shown = {} if status in ("ok", "skipped") else {"message": _message(result.result)}
+        if status == "changed" or self._handler:
+            shown |= {"handler": self._handler, "items": _items(result.result, self._handler)}
+            shown |= {"diff": _diff(result.result)}
         self._emit(
             event="result",
             status=status,

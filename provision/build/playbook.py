@@ -63,6 +63,23 @@ class Transport(Enum):
 
 
 @dataclass(frozen=True)
+class Change:
+    """What one task changed, or would.
+
+    Args:
+        task: its name.
+        items: files, services or other parts.
+        handler: it is what follows from changes: a service that starts anew.
+        diff: how the text of files changes, line by line; only where nothing was changed yet.
+    """
+
+    task: str
+    items: tuple[str, ...]
+    handler: bool
+    diff: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class PlaySummary:
     """What a playbook did.
 
@@ -72,6 +89,7 @@ class PlaySummary:
         skipped: how many tasks did not apply.
         seconds: wall time, with Ansible's own start.
         times: seconds by task, in order.
+        changes: the same as ``changed``, in detail; with handlers that a trial leaves out.
     """
 
     ok: int
@@ -79,6 +97,7 @@ class PlaySummary:
     skipped: int
     seconds: float
     times: tuple[tuple[str, float], ...] = field(repr=False)
+    changes: tuple[Change, ...] = field(repr=False, default=())
 
 
 class _Events:
@@ -89,6 +108,7 @@ class _Events:
         self._file = file
         self.done = self.total = self.ok = self.skipped = 0
         self.changed: list[str] = []
+        self.changes: list[Change] = []
         self.times: list[tuple[str, float]] = []
         self.failure: dict[str, Any] | None = None
         self.other: list[str] = []
@@ -115,6 +135,9 @@ class _Events:
         self.times.append((task, event["seconds"]))
         message = event.get("message", "")
         self._write(f"  {status} ({event['seconds']:.1f} s)" + (f": {message}" if message else ""))
+        if "items" in event:
+            items, diff = tuple(event["items"]), tuple(event.get("diff", ()))
+            self.changes.append(Change(task, items, event["handler"], diff))
         match status:
             case "ok" | "ignored":
                 self.ok += 1
@@ -172,7 +195,7 @@ def run_playbook(
         events = _Events(name, file)
         argv = _prepare(private, path, endpoint, variables, roles=roles, transport=transport)
         if check:
-            argv.append("--check")
+            argv += ["--check", "--diff"]
         context = contextvars.copy_context()  # on_line is called from a thread without ours
         failed = None
         try:
@@ -194,6 +217,7 @@ def run_playbook(
         skipped=events.skipped,
         seconds=time.monotonic() - begun,
         times=tuple(events.times),
+        changes=tuple(events.changes),
     )
 
 

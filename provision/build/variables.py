@@ -129,6 +129,14 @@ def _hosted(config: Config) -> dict[str, Any]:
             }
             for name, profile in config.profiles.items()
         },
+        "notebook_courses": {
+            name: {
+                "members": sorted({*course.members, *_members(config, course.group)}),
+                "teachers": list(course.teachers),
+                "quota": course.quota,
+            }
+            for name, course in config.courses.items()
+        },
         "notebook_sign_in": sign_in if provided else {},
         "notebook_egress": EGRESS_PORT if reached else 0,
         "egress_squid": egress_proxy(reached) if reached else "",
@@ -136,6 +144,10 @@ def _hosted(config: Config) -> dict[str, Any]:
         "kernels_julia": julia,
         "extensions_names": ["git"] * git.enabled + ["signin"] * provided,
     }
+
+
+def _members(config: Config, group: str | None) -> tuple[str, ...]:
+    return config.pool.groups[group].members if group is not None else ()
 
 
 def egress_proxy(hosts: Sequence[str]) -> str:

@@ -85,8 +85,11 @@ def carry_out(
     as_json: bool,
     record: "Record | None" = None,
     columns: Sequence[str] = (),
+    lists: Sequence[str] = (),
 ) -> None:
     """Do a piece of work on hosts, show how it goes, report, and exit with what came of it.
+
+    Each host is a line with the facts of ``columns``, and below it those of ``lists``.
 
     Exit code: 0 all, 6 some, 1 none.
     """
@@ -100,6 +103,9 @@ def carry_out(
     else:
         for row in rows:
             _print(row, columns)
+            for name in lists:
+                for line in row.facts.get(name, ()):
+                    click.echo(f"  {name:<10} {line}")
     good = sum(row.result == "ok" for row in rows)
     if good < len(rows):
         raise click.exceptions.Exit(PARTIAL if good else NONE)

@@ -68,6 +68,33 @@ def remove(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: bool
     ask_each(inventory, on, ("users-remove", name), as_json=as_json, columns=("users",))
 
 
+@command.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on
+@as_json
+@with_inventory
+def delete(
+    inventory: "Inventory", name: str, yes: bool, on: tuple[str, ...], as_json: bool
+) -> None:
+    """Delete NAME and all files, which are archived on the appliance first."""
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"this deletes {name} and all files; add --yes")
+        click.confirm(f"Delete {name} and all files, after archiving them?", abort=True, err=True)
+    ask_each(inventory, on, ("users-delete", name), as_json=as_json, columns=("said",))
+
+
+@command.command("bring-back")
+@click.argument("name")
+@on
+@as_json
+@with_inventory
+def bring_back(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: bool) -> None:
+    """Put the archived files of NAME, who was deleted, back; `reset` then makes a password."""
+    ask_each(inventory, on, ("users-back", name), as_json=as_json, columns=("said",))
+
+
 @command.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @on

@@ -309,6 +309,19 @@ class Profile(Section):
     """what one session of it may use, before the limits of groups"""
 
 
+class Course(Section):
+    """Students and teachers with files in common: material, what is handed out, handed in."""
+
+    members: tuple[values.StudentName, ...] = ()
+    """who learns"""
+    group: values.RecordName | None = None
+    """a group of pool.groups whose members learn, too"""
+    teachers: tuple[values.StudentName, ...] = ()
+    """who fills material and hand-out, and reads what everybody hands in"""
+    quota: Size = 1 * GIB
+    """of material and hand-out; what is handed in counts towards each student's own"""
+
+
 class Google(Section):
     """Sign-in by Google accounts."""
 
@@ -520,6 +533,8 @@ class Config(Section):
     """further languages"""
     profiles: dict[values.RecordName, Profile] = Field(default_factory=dict)
     """what students choose from when a session starts; none: no choice"""
+    courses: dict[values.RecordName, Course] = Field(default_factory=dict)
+    """courses by name"""
     git: Git = Git()
     """git in the browser"""
     grader: Grader = Grader()

@@ -161,6 +161,31 @@ def _sign_in(config: Config) -> Iterator[Problem]:
         )
 
 
+def _courses(config: Config) -> Iterator[Problem]:
+    for name, course in config.courses.items():
+        if course.group is not None and course.group not in config.pool.groups:
+            yield Problem(
+                ("courses", name, "group"),
+                f"there is no group {course.group}",
+                f"choose from {listed(sorted(config.pool.groups))}"
+                if config.pool.groups
+                else "write it under pool.groups, or name the members",
+                others=(("pool", "groups"),),
+            )
+        both = {*course.members, *_group(config, course.group)} & {*course.teachers}
+        if both:
+            yield Problem(
+                ("courses", name, "teachers"),
+                f"{listed(sorted(both))} cannot both teach and hand in",
+                "leave the name out of one of the two",
+                others=(("courses", name, "members"),),
+            )
+
+
+def _group(config: Config, name: str | None) -> tuple[str, ...]:
+    return config.pool.groups[name].members if name in config.pool.groups else ()
+
+
 def _sessions(config: Config) -> Iterator[Problem]:
     wanted = config.notebook.max_sessions or 0
     accounts = config.pool.count + len(config.notebook.server_pool)
@@ -384,6 +409,7 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _shares,
     _languages,
     _sign_in,
+    _courses,
     _sessions,
     _mounts,
     _disk_sizes,

@@ -47,6 +47,7 @@ class SystemOptions:
         window: ``HH:MM-HH:MM`` of this host's clock in which a reboot may be; None: any time.
         drain: seconds to wait until no student has a session, before a reboot.
         patience: seconds after which what nobody confirmed goes back by itself.
+        playbook: which of ours brings that state: ``site``, or ``configure`` without packages.
     """
 
     packages: bool = True
@@ -55,6 +56,7 @@ class SystemOptions:
     window: str | None = None
     drain: float | None = None
     patience: int = 1800
+    playbook: str = "site"
 
 
 def upgrade_system(
@@ -237,7 +239,7 @@ def _change(
     remote.program(PROGRAM, "extend")
     variables = variables_for(options.config, remote)
     endpoint, log = remote.host.endpoint(inventory.known_hosts), log_of(remote.host)
-    return list(run_playbook("site", endpoint, variables, log=log).changed)
+    return list(run_playbook(options.playbook, endpoint, variables, log=log).changed)
 
 
 def _follow(remote: Remote) -> None:

@@ -31,6 +31,8 @@ HOOK = Path("/etc/apt/apt.conf.d/99appliance-upgrade")
 UNIT, BACK, WORK = "appliance-system", "appliance-system-back", "appliance-system-work"
 POOL = Path("/etc/notebook/sshd_config")
 HUB = ("notebook", "notebook-proxy", "sshd-pool")
+# What else the playbooks start anew, in its order.
+RULES = ("nftables", "notebook-firewall", "notebook-egress", "notebook-usage")
 # What playbooks write, besides packages. /home and the hub's state are the students'.
 WRITTEN = (
     *("/etc", "/usr/local", "/opt/notebook", "/opt/notebook.lock"),
@@ -246,7 +248,7 @@ def _go_back(reason: str) -> None:
     _restore_files()
     run("ldconfig")
     run("systemctl", "daemon-reload")
-    for unit in HUB:
+    for unit in (*RULES, *HUB):
         run("systemctl", "try-restart", unit, check=False)
     if stopped := sorted(set(record["running"]) - set(running_units())):
         run("systemctl", "start", *stopped, check=False)  # some have done their work meanwhile

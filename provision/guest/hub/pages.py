@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,16 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web
 
+from provision.guest.hub import upkeep
 from provision.guest.hub.metrics import read_history, read_now
 from provision.guest.hub.wishes import UNITS, Wishes
 from provision.guest.pool.accounts import Accounts
+from provision.guest.pool.authenticator import PoolAuthenticator
+from provision.guest.pool.keeper import RefusedError, asked
 
 LOG_LINES = 200
 FULL = 0.98  # of a disk
+LASTING = ("backup", "restore", "delete", "bring back")
 
 
 def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
@@ -32,11 +36,12 @@ def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
     Args:
         state: directory of the hub's own files.
     """
+    told = {"state": state, "jobs": upkeep.Jobs()}
     return [
         (r"/healthy", HealthHandler, {}),
-        (r"/classroom", ClassroomHandler, {"state": state}),
-        (r"/classroom/logs", LogsHandler, {"state": state}),
-        (r"/classroom/do", ActionHandler, {"state": state}),
+        (r"/classroom", ClassroomHandler, told),
+        (r"/classroom/logs", LogsHandler, told),
+        (r"/classroom/do", ActionHandler, told),
     ]
 
 
@@ -102,8 +107,8 @@ class HealthHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no typ
 
 
 class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
-    def initialize(self, state: Path) -> None:
-        self.state = state
+    def initialize(self, state: Path, jobs: upkeep.Jobs) -> None:
+        self.state, self.jobs = state, jobs
         self.accounts = Accounts(state / "accounts.json")
         self.wishes = Wishes(state)
 
@@ -131,8 +136,21 @@ class ClassroomHandler(_Page):
                 ("Disk /home", sparkline(rows, 5, top=1)),
             ],
             done=self.get_argument("done", ""),
+            jobs=self.jobs.jobs,
+            working=self.jobs.working(),
+            clock=lambda seconds: time.strftime("%F %H:%M", time.gmtime(seconds)),
+            backup=upkeep.last_backup(),
+            deleted=await self._deleted(),
         )
         self.finish(page)
+
+    async def _deleted(self) -> list[str]:
+        """The students whose files are archived; none where root's service cannot be asked."""
+        try:
+            return list((await asked("deleted"))["deleted"])
+        except RefusedError as error:
+            self.log.warning("%s", error)
+            return []
 
     def _students(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
         sessions = {s["student"]: {**s, "account": a} for a, s in now.get("sessions", {}).items()}
@@ -172,14 +190,19 @@ class LogsHandler(_Page):
 
 
 class ActionHandler(_Page):
-    """``POST /hub/classroom/do``: one action of the administrator."""
+    """``POST /hub/classroom/do``: what the administrator does, here or by a token."""
+
+    _accept_token_auth = True
 
     @web.authenticated
     @needs_scope("admin-ui")  # type: ignore[untyped-decorator]
     async def post(self) -> None:
         """Carry it out, note it, and go back to the screen."""
-        name, action = self.get_body_argument("student"), self.get_body_argument("action")
+        name, action = self.get_body_argument("student", ""), self.get_body_argument("action")
         user = self.find_user(name)
+        if action in LASTING:
+            await self._begin(action, name, user)
+            return
         if user is None and name not in self.accounts.names():
             raise web.HTTPError(404, f"There is no student {name!r}.")
         doing: Callable[[str, Any], Any] | None = {
@@ -206,6 +229,60 @@ class ActionHandler(_Page):
             self.finish(page)
         else:
             self.redirect(f"{self.hub.base_url}classroom?done={action}")
+
+    async def _begin(self, action: str, name: str, user: Any) -> None:
+        """Begin what takes its time; whoever asks for JSON waits for the end."""
+        if self.jobs.busy(name):
+            raise web.HTTPError(409, "The last one is still at work.")
+        work: Awaitable[str]
+        match action:
+            case "backup":
+                name, work = "", upkeep.back_up()
+            case "restore":
+                words = self.get_body_argument("path", "."), self.get_body_argument("at", "latest")
+                work = upkeep.restore(name, *words)
+            case "bring back":
+                work = self._bring_back(name)
+            case _:
+                self._may_go(name, user)
+                work = upkeep.delete(self, user, name, self.state)
+        self._note(action, name)
+        job = self.jobs.begin(action, name, work)
+        if not self._by_program():
+            self.redirect(f"{self.hub.base_url}classroom")
+            return
+        await job.ended.wait()
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"error" if job.failed else "said": job.said}))
+
+    def _by_program(self) -> bool:
+        return "application/json" in self.request.headers.get("Accept", "")
+
+    def write_error(self, status_code: int, **told: Any) -> None:
+        """Say what is wrong, to a person by a page, to a program in JSON."""
+        error = told.get("exc_info", (None, None))[1]
+        if self._by_program() and isinstance(error, web.HTTPError):
+            self.set_header("Content-Type", "application/json")
+            self.finish(json.dumps({"error": error.log_message or error.reason}))
+        else:
+            super().write_error(status_code, **told)
+
+    def _may_go(self, name: str, user: Any) -> None:
+        """Refuse to delete whom nobody meant."""
+        if user is None and name not in self.accounts.names():
+            raise web.HTTPError(404, f"There is no student {name!r}.")
+        if user is not None and user.admin:
+            raise web.HTTPError(400, f"{name} is an administrator.")
+        if self.get_body_argument("confirm", "").strip() != name:
+            raise web.HTTPError(400, f"To delete {name}, write the name into the field beside it.")
+
+    async def _bring_back(self, name: str) -> str:
+        """A deleted student's files and, where accounts are our own, the name."""
+        await asked("back", name)
+        if isinstance(self.authenticator, PoolAuthenticator) and name not in self.accounts.names():
+            self.accounts.lock(name)
+            return "a new password lets the student in"
+        return "the files are there again"
 
     async def _stop(self, name: str, user: Any) -> None:
         if user is not None and user.spawner.active:

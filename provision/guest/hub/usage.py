@@ -25,16 +25,14 @@ from typing import Any
 
 from provision.guest.hub.wishes import Wishes
 from provision.guest.pool.account import (
-    QUOTACTL_FD,
     USAGE,
     limit_account,
-    limit_disk,
     read_settings,
-    student_directory,
 )
 from provision.guest.pool.activity import age_of, processor_time
 from provision.guest.pool.connection import account_of
 from provision.guest.pool.entitlement import OWN, read_shares, share_of
+from provision.guest.pool.files import QUOTACTL_FD, limit_disk, student_directory
 from provision.guest.pool.leases import Lease, Leases
 
 KEPT = Path("/var/lib/notebook-usage/history.json")
@@ -159,7 +157,7 @@ def row(now: Mapping[str, Any]) -> list[Any]:
 
 def quota_used(path: Path) -> int | None:
     """Bytes that the owner of a directory has on its file system; None: it keeps no quota."""
-    # struct if_dqblk, as in ``account``.
+    # struct if_dqblk, as in ``files``.
     block = ctypes.create_string_buffer(struct.calcsize("=8QI") + 4)
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

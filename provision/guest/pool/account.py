@@ -3,21 +3,18 @@
 When a session opens: make sure that nothing of the last one is left, give the account an empty
 home, and put the student's files there. When it closes: end every process of the account.
 
-The student's files are one directory per student, owned by a number of that student's own; the
-directory's owner is the register of those numbers. An idmapped mount shows them to the account
-as its own. All mounts are made in the session's private mount namespace (pam_namespace made
-it) and end with it.
+The student's files (``files``) are owned by a number of the student's own; an idmapped mount shows
+them to the account as its own. So do others for the student's courses. All mounts are made in the
+session's private mount namespace (pam_namespace made it) and end with it.
 
 Configuration: ``/etc/notebook/pool.conf``, ``key = value`` lines as in ``Settings``.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import pwd
 import signal
-import struct
 import subprocess
 import sys
 import syslog
@@ -27,19 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.guest.pool.certificate import session_of
+from provision.guest.pool.courses import View, read_courses, views
 from provision.guest.pool.entitlement import Share, read_shares, share_of
+from provision.guest.pool.files import limit_disk, student_directory
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
 MIRRORS = Path("/etc/notebook/hosts")  # with the mirrors' addresses, where sessions reach them
 JOURNAL = Path("/run/systemd/journal")
 USAGE = Path("/run/notebook-usage")  # what sessions use, a directory for each account
 CHANGED = Path("/run/systemd/system.control")  # what set-property --runtime has changed
-FIRST_STUDENT = 50000
-LAST_STUDENT = 59999
 GRACE_SECONDS = 3.0
 REAP_SECONDS = 10.0
-QUOTACTL_FD = 443  # the same number on every architecture
-SET_USER_QUOTA = 0x800008 << 8  # QCMD(Q_SETQUOTA, USRQUOTA), linux/quota.h
 
 
 @dataclass(frozen=True)
@@ -102,9 +97,12 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     _mount("-t", "tmpfs", "-o", f"nosuid,nodev,{options}", "tmpfs", str(home))
     work = home / "work"
     work.mkdir(mode=0o700)
-    # What is owned by the student's number appears as the account's, and the other way round.
-    identity = f"X-mount.idmap=u:{owner}:{account.pw_uid}:1 g:{owner}:{account.pw_gid}:1"
-    _mount("--bind", "-o", f"nosuid,nodev,{identity}", str(files), str(work))
+    _show(files, work, account, "nosuid,nodev")
+    if shown := list(views(settings.directory, student, read_courses())):
+        _show_courses(home / "courses", shown, account)
+        with contextlib.suppress(OSError):  # what the student has there stays
+            (files / "courses").symlink_to("../courses")
+            os.chown(files / "courses", owner, owner, follow_symlinks=False)
     if MIRRORS.exists():
         _mount("--bind", str(MIRRORS), "/etc/hosts")
     (USAGE / user / "usage.json").unlink(missing_ok=True)  # the last session's; the next follows
@@ -126,38 +124,6 @@ def close_session(user: str, settings: Settings) -> None:
         if turn.read_text() == str(os.getppid()):
             reap(pwd.getpwnam(user).pw_uid, grace=GRACE_SECONDS)
             syslog.syslog(f"{user} is closed")
-
-
-def student_directory(directory: Path, student: str) -> Path:
-    """Find a student's directory, or make it with the next free number as its owner.
-
-    Args:
-        directory: the directory of all students' directories, on a real file system.
-        student: the student's name, checked.
-
-    Raises:
-        OSError: no number is left, or the directory is not what we made.
-    """
-    path = directory / student
-    with contextlib.suppress(FileNotFoundError):
-        return _ours(path)
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with contextlib.suppress(FileNotFoundError):
-            return _ours(path)
-        taken = {entry.stat(follow_symlinks=False).st_uid for entry in os.scandir(directory)}
-        number = max((n for n in taken if FIRST_STUDENT <= n <= LAST_STUDENT), default=0) + 1
-        number = max(number, FIRST_STUDENT)
-        if number > LAST_STUDENT:
-            raise OSError(f"all numbers up to {LAST_STUDENT} are taken")
-        fresh = directory / f".new-{student}"
-        fresh.mkdir(mode=0o700, exist_ok=True)
-        os.chown(fresh, number, number)
-        fresh.rename(path)
-    finally:
-        os.close(lock)
-    return path
 
 
 def reap(uid: int, *, grace: float) -> None:
@@ -215,13 +181,19 @@ def _turn(user: str, settings: Settings) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _ours(path: Path) -> Path:
-    status = path.lstat()
-    if not path.is_dir() or path.is_symlink():
-        raise OSError(f"{path} is not a directory")
-    if not FIRST_STUDENT <= status.st_uid <= LAST_STUDENT:
-        raise OSError(f"{path} is owned by {status.st_uid}, not by a student's number")
-    return path
+def _show(files: Path, place: Path, account: pwd.struct_passwd, options: str) -> None:
+    """Show an account a directory as its own: what it makes there is its owner's."""
+    owner = files.stat().st_uid
+    identity = f"X-mount.idmap=u:{owner}:{account.pw_uid}:1 g:{owner}:{account.pw_gid}:1"
+    _mount("--bind", "-o", f"{options},{identity}", str(files), str(place))
+
+
+def _show_courses(home: Path, shown: list[View], account: pwd.struct_passwd) -> None:
+    home.mkdir()
+    for view in shown:
+        place = home / view.place
+        place.mkdir(parents=True)
+        _show(view.files, place, account, view.options)
 
 
 def _hide_services(home: Path, usage: Path) -> None:
@@ -263,26 +235,6 @@ def limit_account(uid: int, share: Share, *, usual: Share) -> None:
         limits = (f"MemoryMax={share.memory}", f"CPUQuota={share.cpu}%")
         command = ["/usr/bin/systemctl", "set-property", "--runtime", f"user-{uid}.slice", *limits]
         subprocess.run(command, check=True)
-
-
-def limit_disk(files: Path, owner: int, quota: int) -> None:
-    """Set a student's disk quota; a file system without quotas is reported, not refused.
-
-    Args:
-        files: the student's directory.
-        owner: the student's number.
-        quota: bytes.
-
-    By quotactl_fd(2), Linux 5.14: the tools want the disk's device, which sessions do not see.
-    """
-    # struct if_dqblk: hard and soft limit, use; the same of inodes; two times; what is valid.
-    limits = struct.pack("=8QI", quota // 1024, 0, 0, max(quota // 4096, 1000), 0, 0, 0, 0, 1 | 4)
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = os.open(files, os.O_RDONLY | os.O_DIRECTORY)
-    if libc.syscall(QUOTACTL_FD, descriptor, SET_USER_QUOTA, owner, limits):
-        why = os.strerror(ctypes.get_errno())
-        syslog.syslog(syslog.LOG_WARNING, f"no quota for {files}: {why}")
-    os.close(descriptor)
 
 
 def _mount(*arguments: str) -> None:

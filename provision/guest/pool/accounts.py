@@ -24,7 +24,7 @@ from provision.guest.pool.certificate import checked
 # scrypt with 32 MiB and about 0.1 s a try, as RFC 7914 and OWASP advise.
 COST, BLOCK, PARALLEL, MEMORY = 2**15, 8, 1, 64 << 20
 SHORTEST_PASSWORD = 8
-LOCKED = "!"
+LOCKED = "!"  # before what an account was that may not open
 WAITING = "?"  # before the hash of an account that a visitor made and nobody has approved
 
 
@@ -81,7 +81,12 @@ class Accounts:
     def lock(self, name: str) -> None:
         """Keep a name from signing in, whatever the password; the student's files stay."""
         with self._changing() as accounts:
-            accounts[name] = LOCKED
+            accounts[name] = LOCKED + (accounts.get(name) or "").removeprefix(LOCKED)
+
+    def unlock(self, name: str) -> None:
+        """Let a locked name sign in as before."""
+        with self._changing() as accounts:
+            accounts[name] = (accounts[name] or "").removeprefix(LOCKED) or None
 
     def remove(self, name: str) -> None:
         """Forget a name; the student's files stay."""
@@ -125,7 +130,7 @@ class Accounts:
         """
         accounts = self._read()
         stored = accounts.get(name)
-        if stored is not None and stored != LOCKED:
+        if stored is not None and not stored.startswith(LOCKED):
             right = matches(password, stored.removeprefix(WAITING))
             if right and stored.startswith(WAITING):
                 raise WaitingError

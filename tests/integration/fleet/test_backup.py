@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 from guests import Fleet
+from student import RefusedError, Student
 
 Call = Callable[..., Any]
 FILES = "/home/students"
+NEW = (
+    "from pathlib import Path; from provision.guest.pool.files import student_directory;"
+    f'student_directory(Path("{FILES}"), "ada")'
+)
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +23,8 @@ def call(one: Fleet) -> Call:
         assert done.code == 0, done
         return json.loads(done.out.splitlines()[-1])["hosts"][0]["facts"]
 
+    # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
+    one.guests[0].run(f"mount -t tmpfs -o mode=0711 tmpfs {FILES}")
     one.guests[0].run(f"install -d -o 50000 -g 50000 -m 700 {FILES}/emmy {FILES}/emmy/ring")
     one.guests[0].run(f"echo noether > {FILES}/emmy/ring/ideal; chown 50000 {FILES}/emmy/ring/*")
     call("backup", "setup", "--to", "/var/backups/{host}")
@@ -73,6 +80,100 @@ def test_the_password_is_nobody_elses(one: Fleet, call: Call) -> None:
     assert one.guests[0].run("stat -c %a /etc/appliance/backup.json") == "600\n"
     assert secret not in one.guests[0].run("journalctl --no-pager")
     assert one.guests[0].run("systemctl is-enabled appliance-backup.timer") == "enabled\n"
+
+
+@pytest.fixture(scope="module")
+def teacher(one: Fleet) -> Student:
+    """The administrator, at the classroom's page."""
+    guest = one.guests[0]
+    password = guest.run("cat /var/lib/notebook/first-password").strip()
+    return Student(guest.host.url, "sageadm", password).sign_in()
+
+
+def do(who: Student, action: str, student: str = "", **more: str) -> str:
+    """Press a button of the classroom's page, and wait for what comes of it."""
+    who.request("GET", "/hub/classroom")
+    form = {"action": action, "student": student, **more}
+    return json.loads(who.request("POST", "/hub/classroom/do", form, form=True, wants="json"))
+
+
+def test_backup_and_restore_from_the_page(one: Fleet, call: Call, teacher: Student) -> None:
+    guest = one.guests[0]
+    before = len(call("backup", "list")["snapshots"])
+    assert do(teacher, "backup")["said"].endswith("consistent")
+    assert len(call("backup", "list")["snapshots"]) == before + 1
+    told = do(teacher, "restore", "emmy", path="ring/ideal")["said"]
+    name = told.rpartition(" ")[2]
+    assert guest.run(f"cat {FILES}/emmy/{name}/ideal") == "noether\n"
+    assert "is not below" in do(teacher, "restore", "emmy", path="../../etc/shadow")["error"]
+    assert "not a student's name" in do(teacher, "restore", "../emmy")["error"]
+    assert "sageadm restore emmy" in " ".join(
+        "{who} {action} {student}".format(**json.loads(line))
+        for line in guest.run("cat /var/lib/notebook/audit.jsonl").splitlines()
+    )
+    page = teacher.request("GET", "/hub/classroom")
+    assert "Back up now" in page and told in page
+
+
+def test_a_student_who_computes_is_deleted_and_brought_back(
+    one: Fleet, call: Call, teacher: Student
+) -> None:
+    guest = one.guests[0]
+    password = call("users", "add", "carl")["passwords"]["carl"]
+    carl = Student(guest.host.url, "carl", password).sign_in().start()
+    kernel = carl.kernel()
+    kernel.shell("echo theorema > egregium; ln -s /etc/shadow link; mkfifo pipe; chmod 0 egregium")
+    kernel.shell("(while :; do :; done) > /dev/null 2>&1 &")
+    number = guest.run(f"stat -c %u {FILES}/carl").strip()
+    with pytest.raises(RefusedError, match="write the name"):
+        do(teacher, "delete", "carl")
+    with pytest.raises(RefusedError, match="is an administrator"):
+        do(teacher, "delete", "sageadm", confirm="sageadm")
+    with pytest.raises(RefusedError, match="403"):
+        do(carl, "delete", "emmy", confirm="emmy")
+    assert f"carl.{number}." in do(teacher, "delete", "carl", confirm="carl")["said"]
+    assert guest.run(f"ls -A {FILES} | grep carl || true") == ""
+    assert (
+        guest.run(f"stat -c '%U %a' {FILES}/.archive {FILES}/.archive/*") == "root 700\nroot 600\n"
+    )
+    assert "carl" not in call("users", "list")["users"]
+    assert call("sessions", "list")["sessions"] == []
+    with pytest.raises(RefusedError):
+        carl.json("POST", "/hub/api/users/carl/server", {})  # the token ended, too
+    with pytest.raises(RefusedError):
+        Student(guest.host.url, "carl", password).sign_in()
+    # Another student gets another number while the archive is there.
+    call("users", "add", "ada")
+    guest.run(f"/opt/notebook/bin/python -c '{NEW}'")
+    assert guest.run(f"stat -c %u {FILES}/ada").strip() != number
+
+    call("users", "bring-back", "carl")
+    assert guest.run(f"cat {FILES}/carl/egregium") == "theorema\n"
+    assert guest.run(f"stat -c '%u %a' {FILES}/carl/egregium") == f"{number} 0\n"
+    assert guest.run(f"readlink {FILES}/carl/link") == "/etc/shadow\n"
+    password = call("users", "reset", "carl")["passwords"]["carl"]
+    carl = Student(guest.host.url, "carl", password).sign_in().start()
+    assert "theorema" in carl.kernel().shell("chmod 600 egregium; cat egregium")
+    call("users", "delete", "carl", "--yes")
+    call("users", "delete", "ada", "--yes")
+
+
+@pytest.mark.slow
+def test_who_cannot_be_archived_is_not_deleted(one: Fleet, call: Call, teacher: Student) -> None:
+    guest = one.guests[0]
+    password = call("users", "add", "karl")["passwords"]["karl"]
+    karl = Student(guest.host.url, "karl", password).sign_in().start()
+    karl.kernel().shell("head -c 40000000 /dev/urandom > large")
+    guest.run(f"mount -t tmpfs -o size=1m,mode=700 tmpfs {FILES}/.archive")
+    try:
+        told = do(teacher, "delete", "karl", confirm="karl")["error"]
+        assert "No space left" in told
+        assert guest.run(f"ls -A {FILES}/.archive") == ""
+    finally:
+        guest.run(f"umount {FILES}/.archive")
+    karl = Student(guest.host.url, "karl", password).sign_in().start()
+    assert "40000000" in karl.kernel().shell("stat -c %s large")
+    call("users", "delete", "karl", "--yes")
 
 
 def test_everything_after_a_loss(one: Fleet, call: Call) -> None:

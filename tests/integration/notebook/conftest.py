@@ -21,6 +21,11 @@ LIMITS = {
 }
 
 
+COURSES = {
+    "algebra": {"members": ["emmy", "carl"], "teachers": ["noether"], "quota": 50 << 20},
+}
+
+
 @pytest.fixture(scope="session")
 def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A running notebook with three places, open to whoever makes an account."""
@@ -30,6 +35,7 @@ def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
         "notebook_patience": 6,
         "notebook_classic": True,
         "notebook_limits": LIMITS,
+        "notebook_courses": COURSES,
     }
     with notebook_guest(layers, tmp_path_factory.mktemp("guest"), variables) as guest:
         yield guest

@@ -54,11 +54,20 @@ class Student:
         )
 
     def request(
-        self, method: str, path: str, data: Any = None, *, form: bool = False, timeout: float = 90
+        self,
+        method: str,
+        path: str,
+        data: Any = None,
+        *,
+        form: bool = False,
+        timeout: float = 90,
+        wants: str = "html",
     ) -> str:
         """Send one request, signed in by token or cookies."""
         body = None
         request = urllib.request.Request(self.url + path, method=method)
+        if wants == "json":
+            request.add_header("Accept", "application/json")
         if self.token:
             request.add_header("Authorization", f"token {self.token}")
         if form:

@@ -45,6 +45,15 @@ def test_settings_become_variables() -> None:
     assert "google" not in variables["notebook_sign_in"]
 
 
+def test_a_group_learns_in_a_course() -> None:
+    variables = told(
+        "pool.groups={seniors: {members: [emmy, carl]}}",
+        "courses={algebra: {members: [georg], group: seniors, teachers: [noether], quota: 2G}}",
+    )
+    algebra = {"members": ["carl", "emmy", "georg"], "teachers": ["noether"], "quota": 2 << 30}
+    assert variables["notebook_courses"] == {"algebra": algebra}
+
+
 @pytest.mark.parametrize(
     ("assignments", "complaint"),
     [
@@ -52,6 +61,9 @@ def test_settings_become_variables() -> None:
         (["pool.students={emmy: {memory: 100G}}"], "100G for one session"),
         (["pool.groups={a: {limits: {cpu: 900}}}"], "900 % is more than all 2 processors"),
         (["pool.students={'A B': {}}"], "not a student's name"),
+        (["courses={a: {group: seniors}}"], "there is no group seniors"),
+        (["courses={a: {members: [b], teachers: [b]}}"], "b cannot both teach and hand in"),
+        (["courses={a: {owner: b}}"], "owner"),
         (["sign_in.google={client_id: a, domains: ['@x']}"], "not a domain"),
         (
             ["sign_in.ldap={server: a, template: 'cn=x'}"],

@@ -1,0 +1,98 @@
+"""Students' files: one directory per student, owned by a number of that student's own.
+
+The directory's owner is the register of those numbers, and what quotas are counted by.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import struct
+import syslog
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from provision.guest.pool.archives import archives
+
+STUDENTS = range(50000, 60000)
+COURSES = range(49000, 50000)
+QUOTACTL_FD = 443  # the same number on every architecture
+SET_USER_QUOTA = 0x800008 << 8  # QCMD(Q_SETQUOTA, USRQUOTA), linux/quota.h
+
+
+def student_directory(directory: Path, student: str) -> Path:
+    """Find a student's directory, or make it with the next free number as its owner.
+
+    Args:
+        directory: the directory of all students' directories, on a real file system.
+        student: the student's name, checked.
+
+    Raises:
+        OSError: no number is left, or the directory is not what we made.
+    """
+    path = directory / student
+    with contextlib.suppress(FileNotFoundError):
+        return _ours(path)
+    with alone(directory):
+        with contextlib.suppress(FileNotFoundError):
+            return _ours(path)
+        taken = {entry.stat(follow_symlinks=False).st_uid for entry in os.scandir(directory)}
+        taken |= {archive.number for archive in archives(directory)}
+        number = free_number(STUDENTS, taken)
+        fresh = directory / f".new-{student}"
+        fresh.mkdir(mode=0o700, exist_ok=True)
+        os.chown(fresh, number, number)
+        fresh.rename(path)
+    return path
+
+
+@contextlib.contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Give out numbers one after another."""
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def free_number(numbers: range, taken: Iterable[int]) -> int:
+    """The next number after those that are taken.
+
+    Raises:
+        OSError: none is left.
+    """
+    number = max((each for each in taken if each in numbers), default=numbers[0] - 1) + 1
+    if number not in numbers:
+        raise OSError(f"all numbers up to {numbers[-1]} are taken")
+    return number
+
+
+def limit_disk(files: Path, owner: int, quota: int) -> None:
+    """Set a number's disk quota; a file system without quotas is reported, not refused.
+
+    Args:
+        files: a directory of its file system.
+        owner: the number.
+        quota: bytes.
+
+    By quotactl_fd(2), Linux 5.14: the tools want the disk's device, which sessions do not see.
+    """
+    # struct if_dqblk: hard and soft limit, use; the same of inodes; two times; what is valid.
+    limits = struct.pack("=8QI", quota // 1024, 0, 0, max(quota // 4096, 1000), 0, 0, 0, 0, 1 | 4)
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(files, os.O_RDONLY | os.O_DIRECTORY)
+    if libc.syscall(QUOTACTL_FD, descriptor, SET_USER_QUOTA, owner, limits):
+        why = os.strerror(ctypes.get_errno())
+        syslog.syslog(syslog.LOG_WARNING, f"no quota for {files}: {why}")
+    os.close(descriptor)
+
+
+def _ours(path: Path) -> Path:
+    status = path.lstat()
+    if not path.is_dir() or path.is_symlink():
+        raise OSError(f"{path} is not a directory")
+    if status.st_uid not in STUDENTS:
+        raise OSError(f"{path} is owned by {status.st_uid}, not by a student's number")
+    return path
