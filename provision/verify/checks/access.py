@@ -18,7 +18,7 @@ from provision.machine import SSH, Machine, SshEndpoint
 from provision.machine.ssh import execute
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
-SERVICE_SECONDS = 90  # an emulated guest's services come long after its SSH server
+SERVICE_SECONDS = 300  # an emulated guest's services come long after its SSH server
 PATIENCE_SECONDS = 30
 # What must not answer though many an image has it: mail, web, portmapper, printing, databases.
 UNPROMISED = (25, 80, 111, 631, 3306, 5432, 8001, 8081)
