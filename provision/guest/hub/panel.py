@@ -4,6 +4,7 @@ Root's sampler writes it (``usage``), and ``account`` binds it into the session.
 """
 
 import json
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ class UsageHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is t
             found = json.loads(USAGE.read_text())
         except (OSError, ValueError):
             found = {}
-        self.finish(found)
+        largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        known = largest != resource.RLIM_INFINITY
+        self.finish({**found, "file": largest if known else None})
 
 
 def _load_jupyter_server_extension(app: Any) -> None:

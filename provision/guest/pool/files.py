@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import shutil
 import struct
 import syslog
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from provision.guest.pool.archives import archives
 
 STUDENTS = range(50000, 60000)
 COURSES = range(49000, 50000)
+WELCOME = Path("/etc/notebook/welcome")  # the files with which a student begins
 QUOTACTL_FD = 443  # the same number on every architecture
 SET_USER_QUOTA = 0x800008 << 8  # QCMD(Q_SETQUOTA, USRQUOTA), linux/quota.h
 
@@ -42,6 +44,8 @@ def student_directory(directory: Path, student: str) -> Path:
         fresh = directory / f".new-{student}"
         fresh.mkdir(mode=0o700, exist_ok=True)
         os.chown(fresh, number, number)
+        for file in WELCOME.iterdir() if WELCOME.is_dir() else ():
+            os.chown(shutil.copy(file, fresh), number, number)
         fresh.rename(path)
     return path
 

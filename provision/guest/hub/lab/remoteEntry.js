@@ -39,12 +39,29 @@
     }
     node.replaceChildren(...spans);
   };
+  // A file that cannot fit is refused before its first byte is sent; the page shows the reason.
+  const guard = (model, now) => {
+    const upload = model.prototype.upload;
+    model.prototype.upload = async function (file, ...rest) {
+      const { file: largest, disk } = now();
+      if (largest && file.size > largest)
+        throw new Error(`${file.name} has ${short(file.size)}; one file may have ${short(largest)} here.`);
+      if (disk && disk.limit && file.size > disk.limit - disk.used)
+        throw new Error(`${file.name} has ${short(file.size)}, and you have ${short(Math.max(0, disk.limit - disk.used))} left.`);
+      return upload.call(this, file, ...rest);
+    };
+  };
+  const module = async name => {
+    const versions = shared[name];
+    return (await versions[Object.keys(versions)[0]].get())();
+  };
   const plugin = {
     id: "appliance-usage:plugin",
     autoStart: true,
     activate: async app => {
-      const versions = shared["@lumino/widgets"];
-      const { Widget } = (await versions[Object.keys(versions)[0]].get())();
+      const { Widget } = await module("@lumino/widgets");
+      let usage = {};
+      guard((await module("@jupyterlab/filebrowser")).FileBrowserModel, () => usage);
       const widget = new Widget();
       widget.id = "appliance-usage";
       widget.node.setAttribute("role", "status");
@@ -59,7 +76,7 @@
           const xsrf = document.cookie.split("; ").find(each => each.startsWith("_xsrf=")) || "";
           const headers = { "X-XSRFToken": decodeURIComponent(xsrf.slice(6)) };
           const answer = await fetch(base + "api/appliance/usage", { headers, redirect: "error" });
-          if (answer.ok) show(widget.node, await answer.json());
+          if (answer.ok) show(widget.node, usage = await answer.json());
         } catch (error) { /* the page itself says that the server is gone */ }
       };
       ask();
