@@ -97,8 +97,8 @@ def test_a_class_hour(browser: Browser, guest: Guest, tmp_path: Path) -> None:
     page.wait_for_selector("#username_input")
 
     other = sign_in(browser, guest, "amalie")
-    other.wait_for_timeout(2000)
-    assert other.locator(".jp-DirListing-item").count() == 0
+    expect(other.locator('.jp-DirListing-item[title*="First steps"]')).to_be_visible()
+    expect(other.locator(".jp-DirListing-item")).to_have_count(1)
     other.goto(f"{guest.url}/user/emmy/lab")
     expect(other.locator("body")).not_to_contain_text("out.txt")
 
