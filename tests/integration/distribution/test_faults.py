@@ -2,6 +2,9 @@
 
 import contextlib
 import errno
+import http.client
+import http.server
+import json
 import os
 import resource
 import shutil
@@ -16,9 +19,14 @@ import pytest
 from publishing import Publisher, Room, Server
 
 from provision.distribution import assemble as assembling
+from provision.distribution import chunks, room
 from provision.distribution import pull as pulling
 from provision.distribution.assemble import present
+from provision.distribution.channel import Channel, sign
+from provision.distribution.chunks import Store
 from provision.distribution.manifest import read as read_manifest
+from provision.distribution.peers import Sharing
+from provision.distribution.source import Web
 from provision.errors import (
     ApplianceError,
     HostNotReadyError,
@@ -70,8 +78,6 @@ def test_wrong_signature_is_one_of_another_key(updated: Room, tmp_path: Path) ->
     minisign.generate(other)
     channel = updated.publisher.root / "channels/stable.minisig"
     version = updated.publisher.publication.versions()[-1][0]
-    from provision.distribution.channel import Channel, sign
-
     sums = (updated.publisher.root / "versions" / version / "SHA256SUMS").read_bytes()
     channel.write_bytes(sign(Channel("stable", 9, version), sums, other))
     with pytest.raises(VerificationError, match="was signed with key"):
@@ -383,7 +389,10 @@ def _clock(year: float) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_the_old_appliance_still_starts_after_each_fault(
-    startable: Room, serve: Callable[[Path], Server], monkeypatch: pytest.MonkeyPatch
+    startable: Room,
+    serve: Callable[[Path], Server],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     """VirtualBox opens its disks and runs it; only in mid-switch it may be the new one."""
     monkeypatch.setattr("provision.distribution.source.PAUSE_SECONDS", 0.01)
@@ -400,6 +409,7 @@ def test_the_old_appliance_still_starts_after_each_fault(
             str(root),
         ),
         "a full disk": (_no_room(), str(root)),
+        "another pull at work": (pulling._alone(startable.here.machine.folder), str(root)),
         "the server gone half-way": (contextlib.nullcontext(), dying.url),
         "a flipped bit in a chunk": (_flipped(needed[-1]), str(root)),  # what came before stays
     }
@@ -416,6 +426,58 @@ def test_the_old_appliance_still_starts_after_each_fault(
     with _clock(1998):
         assert not startable.pull().changed
     startable.assert_version(2)
+    with _downgraded(startable.publisher), pytest.raises(VerificationError, match="went back"):
+        startable.pull()
+    startable.assert_version(2)
+    _assert_starts(startable, "a downgraded channel")
+    startable.publisher.publish(3)
+    with _lying_room(root, tmp_path / "spool") as (url, sharing):
+        pulled = startable.pull(url, neighbours=sharing.around)
+        assert (pulled.fetched > 0, sharing.from_peers) == (True, 0)
+    startable.assert_version(3)
+    _make_startable(startable)
+    _assert_starts(startable, "a peer serving bad data")
+
+
+@contextlib.contextmanager
+def _downgraded(publisher: Publisher) -> Iterator[None]:
+    """The channel as it was when version 1 was published, correctly signed."""
+    version = publisher.publication.versions()[0][0]
+    sums = (publisher.root / "versions" / version / "SHA256SUMS").read_bytes()
+    file = publisher.root / "channels/stable.minisig"
+    newer = file.read_bytes()
+    file.write_bytes(sign(Channel("stable", 1, version), sums, publisher.secret))
+    yield
+    file.write_bytes(newer)
+
+
+class _Liar(http.server.BaseHTTPRequestHandler):
+    """A seat that has every chunk, and each is another one."""
+
+    def do_GET(self) -> None:
+        data = chunks.compress(b"not what you asked for")
+        self.send_response(http.client.OK)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@contextlib.contextmanager
+def _lying_room(root: Path, spool: Path) -> Iterator[tuple[str, Sharing]]:
+    """The room's server, and this seat beside one that lies."""
+    server = room.serve(root, "127.0.0.1", 0)
+    liar = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Liar)
+    source = Web(f"http://127.0.0.1:{server.server_address[1]}")
+    for each in (server, liar):
+        threading.Thread(target=each.serve_forever, args=(0.05,), daemon=True).start()
+    report = {"port": liar.server_address[1], "state": "pulling"}
+    source.once("PUT", "seats/liar.json", body=json.dumps(report).encode())
+    with Sharing(source, "seat-1", Store(spool), gather=0) as sharing:
+        yield source.url, sharing
+        assert sharing._liars == {"liar"}
+    for each in (server, liar):
+        each.shutdown()
+        each.server_close()
 
 
 def _assert_starts(room: Room, fault: str) -> None:
