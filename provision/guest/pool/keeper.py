@@ -62,8 +62,8 @@ async def asked(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
 def delete(student: str) -> dict[str, Any]:
     """Archive a student's files, then remove them; a failure leaves them where they were."""
     directory = read_settings().directory
-    _idle(student)
-    files, leaving = directory / checked(student), directory / f".leaving-{student}"
+    _idle(checked(student))
+    files, leaving = directory / student, directory / f".leaving-{student}"
     made = []
     if leaving.exists():  # an earlier run was cut off
         made.append(_archived(student, leaving, directory))
@@ -88,7 +88,8 @@ def deleted() -> dict[str, Any]:
 def back(student: str) -> dict[str, Any]:
     """Put the newest archive of a student back in its place."""
     directory = read_settings().directory
-    found = [each for each in archives(directory) if each.student == checked(student)]
+    checked(student)
+    found = [each for each in archives(directory) if each.student == student]
     if not found:
         raise RefusedError(f"there is no archive of {student}")
     newest, files = max(found, key=lambda each: each.time), directory / student
