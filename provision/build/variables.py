@@ -172,6 +172,7 @@ def _grader(config: Config) -> dict[str, Any]:
         "grader_address": "0.0.0.0" if forwarded else "127.0.0.1",  # noqa: S104 (a forward's)
         "grader_port": grader.port,
         "grader_image": next(iter(grader.images)),
+        "grader_image_names": list(grader.images),
         "grader_instances": grader.instances,
         "grader_queue": grader.queue,
         "grader_network": list(grader.network),

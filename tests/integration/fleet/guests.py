@@ -17,10 +17,7 @@ import paramiko
 from toy import tree
 
 from provision import resources
-from provision.build import places
-from provision.build.artefacts import LAYER
-from provision.build.build import request, steps
-from provision.build.cache import Cache
+from provision.build.build import request
 from provision.build.playbook import run_playbook
 from provision.config import Config
 from provision.errors import ApplianceError
@@ -31,6 +28,7 @@ from provision.machine import SshEndpoint, keys
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
+from tests.integration.conftest import layers_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
 from guest import ANY_CERTIFICATE, booted, installed_layers
@@ -100,16 +98,13 @@ def base(scratch: Path) -> Base:
 
 def finished(wanted: Config, place: Path) -> Base:
     """The appliance of a configuration that was built already, its administrator let in."""
-    planned = steps(request(wanted), place)
-    stages = [step for step in planned if step.name in ("base", "packages", "configure", "seal")]
-    layers = [Cache(places.cache() / "stages").entry(step.key) / LAYER for step in stages]
     own = place / "own"
     keys_of = own / "etc/ssh/authorized_keys.d"
     keys_of.mkdir(parents=True)
     (keys_of / ADMIN).write_text(keys.generate(place / "key", comment="fleet") + "\n")
     for path in (own, *own.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    return Base((*layers, own), place / "key", "", ADMIN)
+    return Base((*layers_of(wanted), own), place / "key", "", ADMIN)
 
 
 def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path) -> None:

@@ -17,12 +17,8 @@ import paramiko
 import pytest
 from click.testing import CliRunner, Result
 
-from provision.build import places
-from provision.build.build import HOST_CA, steps
-from provision.build.build import request as build_request
-from provision.build.cache import Cache
+from provision.build.build import HOST_CA
 from provision.build.inputs import BUILD_CA_BUNDLE
-from provision.build.stages import LAYER
 from provision.cli import _machine, appliance
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
@@ -46,19 +42,11 @@ class Guest:
 
 
 @pytest.fixture(scope="module")
-def guest(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Guest]:
+def guest(sealed: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """The layers of the shared appliance, booted for the admin."""
-    # Named before they are built, by the same state of our own files.
-    wanted = build_request(CONFIG)
-    planned = {step.name: step.key for step in steps(wanted, places.cache() / "tests/verify.ova")}
-    request.getfixturevalue("built")
-    cache = Cache(places.cache() / "stages")
-    layers = [cache.entry(planned[n]) / LAYER for n in ("base", "packages", "configure", "seal")]
     scratch = tmp_path_factory.mktemp("guest")
     with NspawnMachine(
-        layers,
+        sealed,
         scratch / "upper",
         user=CONFIG.admin.user,
         binds={HOST_CA: BUILD_CA_BUNDLE} if HOST_CA.exists() else None,

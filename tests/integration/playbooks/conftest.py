@@ -1,6 +1,5 @@
 """Real guests: one on the bare base, one that was built and sealed by the stages of a build."""
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,19 +7,17 @@ from typing import Any
 
 import pytest
 
+from provision.build import places
 from provision.build.artefacts import LAYER
-from provision.build.build import HOST_CA
-from provision.build.cache import digest
-from provision.build.inputs import BUILD_CA_BUNDLE, Request, stage_inputs
+from provision.build.build import HOST_CA, request
+from provision.build.inputs import BUILD_CA_BUNDLE
 from provision.build.playbook import PlaySummary, run_playbook
 from provision.build.stages import WORK, Workshop
-from provision.config import Config
-from provision.config.model import Sage
-from provision.jeos import archive
 from provision.jeos.layers import private_mounts
-from provision.machine import SshEndpoint, keys
+from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ssh import Result, connect, execute
+from tests.integration.conftest import CONFIG
 
 ADMIN = "sageadm"
 Boot = Callable[..., "Guest"]
@@ -55,26 +52,15 @@ class Guest:
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     where = tmp_path_factory.mktemp("workshop")
-    config = Config(name="sage", sage=Sage(source="none"))
-    sources = archive.sources(config.distribution, config.suite, config.mirror)
-    public = keys.generate(where / "admin", comment="admin")
-    host_ca = HOST_CA if HOST_CA.exists() else None
-    request = Request(config, sources, archive.read_release(sources), (public,), host_ca=host_ca)
+    wanted = request(CONFIG)
     private_mounts()
-    return Workshop(request, _cache() / "downloads", where / "build.log")
+    return Workshop(wanted, places.cache() / "packages", where / "build.log")
 
 
 @pytest.fixture(scope="session")
-def base(workshop: Workshop) -> Path:
-    """The lowest layer; kept on this host for as long as all that decides it is the same."""
-    lowest, *_ = stage_inputs(workshop.request)
-    kept = _cache() / f"base-{digest(dict(lowest.inputs))[:16]}"
-    if not kept.exists():
-        part = kept.with_suffix(f".{os.getpid()}")
-        part.mkdir(parents=True)
-        WORK["base"](workshop, (), part)
-        part.rename(kept)
-    return kept / LAYER
+def base(sealed: list[Path]) -> Path:
+    """The lowest layer of the shared appliance."""
+    return sealed[0]
 
 
 @pytest.fixture(scope="session")
@@ -95,11 +81,6 @@ def build(
         return layers
 
     return build
-
-
-@pytest.fixture(scope="session")
-def sealed(build: Callable[[], list[Path]]) -> list[Path]:
-    return build()
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +105,3 @@ def boot(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     yield boot
     for machine in machines:
         machine.stop()
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "appliance-tests" / "playbooks"

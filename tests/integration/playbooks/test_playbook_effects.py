@@ -4,6 +4,8 @@ import subprocess
 
 import pytest
 
+from tests.integration.conftest import CONFIG
+
 ADMIN = "sageadm"
 SETUID = {
     "/usr/bin/chfn",
@@ -59,7 +61,7 @@ def test_every_promised_package_is_there(guest):
 
 def test_accounts(guest):
     assert guest.ask(f"id -nG {ADMIN}") == f"{ADMIN} adm systemd-journal sageusers"
-    for number in range(1, 6):
+    for number in (1, 2):
         account = f"nb{number}"
         assert guest.ask(f"id -gn {account}") == "sageusers"
         assert guest.ask(f"id -nG {account}") == "sageusers"
@@ -70,7 +72,7 @@ def test_accounts(guest):
 
 
 def test_admin_reaches_every_pool_account_without_a_prompt(guest):
-    for number in range(1, 6):
+    for number in (1, 2):
         reached = guest.ask(f"ssh -o BatchMode=yes nb{number}@localhost id -un")
         assert reached == f"nb{number}"
     assert guest.ask("ssh -o BatchMode=yes nb1@127.0.0.1 true; echo $?") == "0"
@@ -147,10 +149,10 @@ def test_updates_come_from_the_security_archive_only(guest):
 
 
 def test_language_time_and_names(guest):
-    assert guest.ask("hostname") == "sage"
+    assert guest.ask("hostname") == CONFIG.name
     assert "LANG=en_US.UTF-8" in guest.ask("cat /etc/locale.conf")
     assert guest.ask("LC_ALL=en_US.UTF-8 locale charmap") == "UTF-8"
-    assert guest.ask("readlink /etc/resolv.conf; getent hosts sage").endswith("sage")
+    assert guest.ask("readlink /etc/resolv.conf; getent hosts verify").endswith("verify")
     assert "ssh -p 2222 sageadm@" in guest.ask("cat /etc/issue")
 
 

@@ -46,6 +46,7 @@ def test_settings_become_variables() -> None:
     assert (variables["grader_instances"], variables["grader_queue"]) == (4, 0)
     assert variables["grader_network"] == ["pypi.org", ".debian.org"]
     assert variables["grader_image"] == "c"
+    assert variables["grader_image_names"] == ["c", "py"]
     assert variables["grader_limits"]["memory"] == 1 << 30
     assert variables["grader_address"] == "127.0.0.1"
 
