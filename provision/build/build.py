@@ -186,13 +186,39 @@ def _disks(
             _run_stage(cache, shop, by_name[name], layers, keep=keep)
             _remember(last, {name: dict(by_name[name].inputs)})
             entry = cache.entry(by_name[name].key)
-            layers = [*([] if whole(entry) else layers), entry / LAYER]
+            layers = _on(layers, entry)
         yield cache, cache.entry(by_name["disks"].key), shop.log
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
 
 
 def _paths(wanted: Request, finished: Path) -> tuple[Path, ...]:
     return tuple(finished / f"{system.name}.raw" for system in wanted.file_systems)
+
+
+def root_layers(wanted: Request) -> tuple[Path, ...]:
+    """The layers of a finished build's root file system, the lowest first.
+
+    Args:
+        wanted: what was built.
+
+    Raises:
+        ApplianceError: it is not built, or not any more.
+    """
+    cache = Cache(places.cache() / "stages")
+    layers: list[Path] = []
+    inputs = stage_inputs(wanted)
+    planned = plan(inputs, has=cache.has, last={}, from_stage=None)
+    for each in planned[: LAYERED.index("disks")]:
+        if not each.cached:
+            raise ApplianceError(f"{wanted.config.name} is not built", hint="appliance build")
+        cache.touch(each.key)
+        layers = _on(layers, cache.entry(each.key))
+    return tuple(layers)
+
+
+def _on(layers: list[Path], entry: Path) -> list[Path]:
+    """The layers with that of a further stage on top."""
+    return [*([] if whole(entry) else layers), entry / LAYER]
 
 
 def _run_stage(

@@ -12,7 +12,7 @@ from provision.jeos.archive import KEYRINGS, Source
 # What the roles grader and jail run on.
 GRADER_PACKAGES = ("bubblewrap", "nftables", "python3-aiohttp", "squashfs-tools", "squid")
 JAIL_PACKAGES = ("bubblewrap",)
-# Of the proxy between sessions and the servers that they reach by git.
+# Of the proxy between sessions and the servers that they reach for git and for stores.
 EGRESS_PORT = 3120
 SWAP_PACKAGES: Mapping[str, Sequence[str]] = {"none": (), "zram": ("systemd-zram-generator",)}
 
@@ -110,8 +110,9 @@ def _notebook(config: Config) -> dict[str, Any]:
 
 def _hosted(config: Config) -> dict[str, Any]:
     """What is off by default around the notebook."""
-    pool, kernels, git = config.pool, config.kernels, config.git
-    reached = git.hosts if git.enabled else ()
+    pool, kernels, git, stores = config.pool, config.kernels, config.git, config.stores
+    hosts = (*(git.hosts * git.enabled), *(stores.hosts * stores.enabled))
+    reached = tuple(dict.fromkeys(hosts))
     julia = kernels.julia.model_dump(mode="json", exclude_none=True) if kernels.julia else {}
     sign_in = config.sign_in.model_dump(mode="json", exclude_none=True)
     provided = any(getattr(config.sign_in, kind) for kind in ("google", "oidc", "ldap"))
@@ -138,11 +139,16 @@ def _hosted(config: Config) -> dict[str, Any]:
             for name, course in config.courses.items()
         },
         "notebook_sign_in": sign_in if provided else {},
+        "notebook_stores": {"every": stores.every} if stores.enabled else {},
         "notebook_egress": EGRESS_PORT if reached else 0,
         "egress_squid": egress_proxy(reached) if reached else "",
         "kernels_names": [n for n in ("bash", "r", "octave") if getattr(kernels, n)],
         "kernels_julia": julia,
-        "extensions_names": ["git"] * git.enabled + ["signin"] * provided,
+        "extensions_names": [
+            *(["git"] * git.enabled),
+            *(["signin"] * provided),
+            *(["stores"] * stores.enabled),
+        ],
     }
 
 

@@ -385,6 +385,17 @@ class Git(Section):
     """servers that sessions reach for it over HTTP and HTTPS, through a filtering proxy only"""
 
 
+class Stores(Section):
+    """Google Drive, S3, WebDAV and Nextcloud for students' files, by rclone."""
+
+    enabled: bool = False
+    """put it into the appliance"""
+    hosts: tuple[values.AllowedHost, ...] = ()
+    """their servers, which sessions reach through the same proxy as git's"""
+    every: Duration = 600
+    """a running session synchronises what is connected so often; 0: only when told to"""
+
+
 class Notebook(Section):
     """The notebook server, in the words of the classic notebook()."""
 
@@ -537,6 +548,8 @@ class Config(Section):
     """courses by name"""
     git: Git = Git()
     """git in the browser"""
+    stores: Stores = Stores()
+    """stores outside the appliance for students' files"""
     grader: Grader = Grader()
     """the grading sandbox"""
     jail: Jail = Jail()

@@ -1,5 +1,13 @@
-"""The appliance that the integration tests share: small, without Sage, built once per host."""
+"""The appliance that the integration tests share: small, without Sage, built once per host.
 
+And a server that several of them use.
+"""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +17,7 @@ from provision.build.artefacts import LAYER
 from provision.build.build import Built, build, request, steps
 from provision.build.cache import Cache
 from provision.config import Config, read
+from provision.machine.ports import free_port
 
 # The command line's options that name the shared appliance.
 SMALL = (
@@ -17,6 +26,7 @@ SMALL = (
     # Debian's own package tools beside Python, to prove that they work through the proxy.
     *("--set", "grader.images={python: [apt, python3, python3-pip]}"),
 )
+MOTO = "5.2.5"
 CONFIG = read(assignments=SMALL[1::2]).config
 
 
@@ -63,3 +73,33 @@ def arguments() -> list[str]:
 def admin() -> str:
     """The shared appliance's administrator."""
     return CONFIG.admin.user
+
+
+@pytest.fixture
+def s3_port() -> int:
+    """Where the server of ``s3`` is to listen."""
+    return free_port()
+
+
+@pytest.fixture
+def s3(tmp_path: Path, s3_port: int) -> Iterator[int]:
+    """A server that speaks S3, on loopback; its port. It has an environment of its own, cached."""
+    home = places.cache() / "tests" / f"moto-{MOTO}"
+    if not (home / "bin/moto_server").exists():
+        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+        subprocess.run([home / "bin/pip", "install", "-q", f"moto[server]=={MOTO}"], check=True)
+    with (tmp_path / "moto.log").open("wb") as log:
+        words = [home / "bin/moto_server", "-H", "127.0.0.1", "-p", str(s3_port)]
+        server = subprocess.Popen(words, stdout=log, stderr=log)
+        try:
+            for _ in range(300):
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{s3_port}/", timeout=5).close()
+                    break
+                except OSError:
+                    assert server.poll() is None, (tmp_path / "moto.log").read_text()
+                    time.sleep(0.2)
+            yield s3_port
+        finally:
+            server.terminate()
+            server.wait()

@@ -1,8 +1,9 @@
-"""A session's own usage, for the page: an extension of the session's notebook server.
+"""An extension of the session's notebook server: its usage, for the page, and its stores' clock.
 
-Root's sampler writes it (``usage``), and ``account`` binds it into the session.
+Root's sampler writes the usage (``usage``), and ``account`` binds it into the session.
 """
 
+import asyncio
 import json
 import resource
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler  # type: ignore[import-not-found]
 from tornado import web
+
+from provision.guest.stores import timer
 
 USAGE = Path("/run/usage/usage.json")
 
@@ -32,6 +35,10 @@ class UsageHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is t
 def _load_jupyter_server_extension(app: Any) -> None:
     base = app.web_app.settings["base_url"].rstrip("/")
     app.web_app.add_handlers(".*", [(f"{base}/api/appliance/usage", UsageHandler)])
+
+
+async def _start_jupyter_server_extension(app: Any) -> None:
+    app.stores_clock = asyncio.create_task(timer.keep(Path.home()))
 
 
 def _jupyter_server_extension_points() -> list[dict[str, str]]:

@@ -45,9 +45,14 @@ def arguments(languages: Sequence[str], directory: Path = KERNELS) -> list[str]:
         languages: of a profile; none: all.
         directory: where the kernels are.
     """
+    there = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    return chosen_kernels(languages, there)
+
+
+def chosen_kernels(languages: Sequence[str], there: Sequence[str]) -> list[str]:
+    """As ``arguments``, of kernels whose names are known."""
     if not languages:
         return []
-    there = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
     prefixes = [SPECS.get(language, language) for language in languages]
     names = [name for name in ("python3", *there) if _is_of(name, prefixes)]
     return [f"--KernelSpecManager.allowed_kernelspecs={name}" for name in dict.fromkeys(names)]

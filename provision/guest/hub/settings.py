@@ -1,8 +1,8 @@
 """What is off by default, in JupyterHub's terms.
 
 ``/etc/notebook/hosted.json`` is written from ``appliance.yml``: ``sign_in``, ``profiles``,
-``egress`` (the port of the filtering proxy for git), ``expiry``. A part that is missing or empty
-is off, and what belongs to it is not even imported.
+``egress`` (the port of the filtering proxy), ``stores``, ``expiry``. A part that is missing or
+empty is off, and what belongs to it is not even imported.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 from traitlets.config import Config
 
 from provision.guest.hub import metrics, pages
+from provision.guest.stores.timer import EVERY
 
 HOSTED = Path("/etc/notebook/hosted.json")
 METRICS_TOKEN = "metrics-token"  # noqa: S105 - the name of a file
@@ -38,10 +39,11 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
         config.merge(sign_in.configure(hosted["sign_in"], state))
     spawner = config.PoolSpawner
     spawner.profiles = hosted.get("profiles", {})
+    spawner.environment = {EVERY: str(hosted.get("stores", {}).get("every", 0))}
     if port := hosted.get("egress"):
         proxy = f"http://127.0.0.1:{port}"
         names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
-        spawner.environment = {
+        spawner.environment |= {
             **dict.fromkeys(names, proxy),
             **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
         }

@@ -1,21 +1,12 @@
 """Repositories of each kind, on real servers of this host and of the guest; and dates."""
 
 import json
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from guests import Fleet, Guest
 
-from provision.build import places
-from provision.machine.ports import free_port
-
 FILES = "/home/students"
-MOTO = "5.2.5"
 pytestmark = pytest.mark.slow
 
 
@@ -23,33 +14,6 @@ def call(fleet: Fleet, *words: str) -> Any:
     done = fleet.appliance(*words, "--json")
     assert done.code == 0, done
     return json.loads(done.out.splitlines()[-1])["hosts"][0]["facts"]
-
-
-@pytest.fixture
-def s3(tmp_path: Path) -> Iterator[int]:
-    """A server that speaks S3, on loopback; its port. It has an environment of its own, cached."""
-    port, home = free_port(), places.cache() / "tests" / f"moto-{MOTO}"
-    if not (home / "bin/moto_server").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([home / "bin/pip", "install", "-q", f"moto[server]=={MOTO}"], check=True)
-    with (tmp_path / "moto.log").open("wb") as log:
-        server = subprocess.Popen(
-            [home / "bin/moto_server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            for _ in range(300):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).close()
-                    break
-                except OSError:
-                    assert server.poll() is None, (tmp_path / "moto.log").read_text()
-                    subprocess.run(["sleep", "0.2"], check=True)
-            yield port
-        finally:
-            server.terminate()
-            server.wait()
 
 
 def gateway(guest: Guest) -> str:

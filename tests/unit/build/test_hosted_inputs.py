@@ -20,7 +20,13 @@ def told(*assignments: str) -> dict[str, Any]:
 
 def test_all_is_off_by_default() -> None:
     variables = told()
-    for name in ("kernels_names", "extensions_names", "kernels_julia", "notebook_sign_in"):
+    for name in (
+        "kernels_names",
+        "extensions_names",
+        "kernels_julia",
+        "notebook_sign_in",
+        "notebook_stores",
+    ):
         assert not variables[name]
     assert (variables["notebook_egress"], variables["egress_squid"]) == (0, "")
 
@@ -31,14 +37,17 @@ def test_settings_become_variables() -> None:
         "profiles={stats: {title: Statistics, kernels: [r], limits: {memory: 2G}}}",
         "pool.groups={seniors: {members: [emmy], limits: {cpu: 200}}}",
         "git={enabled: true, hosts: [github.com]}",
+        "stores={enabled: true, hosts: ['cloud.example.org', github.com], every: 30m}",
         "sign_in={oidc: {issuer: 'https://id.example.org', client_id: nb}, admins: [emmy]}",
     )
     assert variables["kernels_names"] == ["bash", "r"]
-    assert variables["extensions_names"] == ["git", "signin"]
+    assert variables["extensions_names"] == ["git", "signin", "stores"]
     assert variables["notebook_profiles"]["stats"]["limits"] == {"memory": 2 << 30}
     assert variables["notebook_egress"] == 3120
     assert "http_port 127.0.0.1:3120" in variables["egress_squid"]
-    assert "dstdomain -n github.com" in variables["egress_squid"]
+    assert variables["egress_squid"].count("dstdomain -n github.com") == 1
+    assert "dstdomain -n cloud.example.org" in variables["egress_squid"]
+    assert variables["notebook_stores"] == {"every": 1800}
     seniors = {"members": ["emmy"], "limits": {"cpu": 200}}
     assert variables["notebook_groups"] == {"seniors": seniors}
     assert variables["notebook_sign_in"]["oidc"]["client_id"] == "nb"

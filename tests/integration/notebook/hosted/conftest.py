@@ -17,6 +17,7 @@ from provision.process import require
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gitserver import GIT_PORT
+from storeservers import WEBDAV_PORT
 
 LIMITS = {
     **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
@@ -31,7 +32,10 @@ VARIABLES = {
         "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
     },
     "notebook_egress": EGRESS_PORT,
-    "egress_squid": egress_proxy((f"git.school.test:{GIT_PORT}",)),
+    "egress_squid": egress_proxy(
+        (f"git.school.test:{GIT_PORT}", f"store.school.test:{WEBDAV_PORT}")
+    ),
+    "notebook_stores": {"every": 3600},
     "notebook_students": {"sonja": {"cpu": 50}},
     "notebook_profiles": {
         "any": {"title": "Everything", "kernels": [], "limits": {}},
@@ -71,7 +75,7 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
     told = {
         "kernels_names": ["bash", "r", "octave"],
         "kernels_julia": stand_in(scratch),
-        "extensions_names": ["git", "signin"],
+        "extensions_names": ["git", "signin", "stores"],
     }
     return [*layers, further_layer("hosted", layers, inputs, told, scratch)]
 

@@ -1,0 +1,79 @@
+"""`appliance export`: the same sessions on an engine beyond one room."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provision.cli._config import with_config
+from provision.cli._json import as_json
+
+if TYPE_CHECKING:
+    from provision.config import Loaded
+
+_directory = click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+
+
+@click.group()
+def command() -> None:
+    """Write the appliance's sessions for an engine that runs them on many machines."""
+
+
+@command.command("zero-to-jupyterhub")
+@_directory
+@click.option(
+    "--image",
+    default="registry.example.org/appliance",
+    show_default=True,
+    help="The name under which your registry will have the image, without a tag.",
+)
+@as_json
+@with_config
+def zero_to_jupyterhub(directory: Path, image: str, loaded: "Loaded", as_json: bool) -> None:
+    """Write the image of a built appliance and the values of the chart Zero to JupyterHub.
+
+    DIRECTORY gets image, an OCI layout with the build's root file system, and values.yaml with
+    the same profiles and limits.
+    """
+    from provision.build import build as builder
+    from provision.distribution import zero_to_jupyterhub
+
+    wanted = builder.request(loaded.config, offline=True)
+    zero_to_jupyterhub.export(
+        loaded.config,
+        builder.root_layers(wanted),
+        directory,
+        image=image,
+        epoch=wanted.release.epoch,
+    )
+    tag = f"{image}:{loaded.config.version}"
+    push = f"skopeo copy oci:{directory / 'image'}:{loaded.config.version} docker://{tag}"
+    if as_json:
+        click.echo(json.dumps({"path": str(directory), "image": tag, "push": push}))
+        return
+    click.echo(f"{directory / 'image'}")
+    click.echo(f"{directory / 'values.yaml'}")
+    click.echo(f"push  {push}")
+    click.echo(
+        "then  helm upgrade --install notebook jupyterhub --repo https://hub.jupyter.org/helm-chart"
+        f" --values {directory / 'values.yaml'}"
+    )
+
+
+@command.command("slurm")
+@_directory
+@click.option("--server", help="jupyterhub-singleuser on the cluster's machines.")
+@as_json
+@with_config
+def slurm(directory: Path, server: str | None, loaded: "Loaded", as_json: bool) -> None:
+    """Write JupyterHub's configuration for sessions as jobs of Slurm, by batchspawner.
+
+    DIRECTORY gets jupyterhub_config.py and what it reads, with the same profiles and limits.
+    """
+    from provision.distribution import elsewhere
+    from provision.distribution import slurm as cluster
+
+    cluster.export(loaded.config, directory, server=server or elsewhere.SERVER)
+    path = directory / cluster.CONFIG
+    click.echo(json.dumps({"path": str(path)}) if as_json else f"{path}")

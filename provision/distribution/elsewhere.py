@@ -1,0 +1,52 @@
+"""What sessions on another engine need of ours: who may use how much, and what may be chosen.
+
+The rules are the guest's own modules, which need nothing but Python: they are sent along as they
+are.
+"""
+
+import inspect
+from types import ModuleType
+from typing import Any
+
+from provision.config import Config
+from provision.config.model import Section
+from provision.guest.hub import profiles
+from provision.guest.pool import entitlement
+
+SERVER = "/opt/notebook/bin/jupyterhub-singleuser"
+KERNELS = "usr/local/share/jupyter/kernels"
+
+
+def modules() -> dict[str, str]:
+    """The guest's rules: the text of each module by its file's name."""
+
+    def text(module: ModuleType) -> str:
+        return inspect.getsource(module)
+
+    return {"entitlement.py": text(entitlement), "profiles.py": text(profiles)}
+
+
+def shares(config: Config) -> dict[str, Any]:
+    """Everything that decides what one session may use, as ``entitlement.share_of`` takes it."""
+
+    def given(section: Section) -> dict[str, Any]:
+        return section.model_dump(exclude_none=True)
+
+    limits = config.pool.limits
+    return {
+        "default": {kind: getattr(limits, kind) for kind in entitlement.KINDS},
+        "profiles": {name: given(each.limits) for name, each in config.profiles.items()},
+        "groups": {
+            name: {"members": list(group.members), "limits": given(group.limits)}
+            for name, group in config.pool.groups.items()
+        },
+        "students": {name: given(share) for name, share in config.pool.students.items()},
+    }
+
+
+def choices(config: Config) -> dict[str, dict[str, Any]]:
+    """The profiles, as ``profiles.form`` and ``profiles.chosen`` take them."""
+    return {
+        name: {"title": profile.title, "kernels": list(profile.kernels)}
+        for name, profile in config.profiles.items()
+    }
