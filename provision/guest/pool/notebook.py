@@ -5,6 +5,7 @@
 starts the proxy when none runs, then the hub.
 """
 
+import fcntl
 import html
 import os
 import secrets
@@ -227,23 +228,36 @@ def _certificate(directory: Path) -> list[str]:
     """
     key, certificate = directory / "key.pem", directory / "cert.pem"
     directory.mkdir(mode=0o700, exist_ok=True)
-    if not certificate.exists() and not key.exists():
-        name = socket.gethostname()
-        subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-                *("ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj", f"/CN={name}"),
-                *("-addext", f"subjectAltName=DNS:{name},DNS:localhost,IP:127.0.0.1"),
-                *("-keyout", str(key), "-out", str(certificate)),
-            ],
-            check=True,
-            capture_output=True,
-        )
+    lock = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # on first boot hub and proxy are here at once
+        if not certificate.exists() and not key.exists():
+            _make_certificate(key, certificate)
+    finally:
+        os.close(lock)
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         sys.exit(f"start-notebook: {certificate} and {key} cannot be used together: {error}")
     return ["--ssl-key", str(key), "--ssl-cert", str(certificate)]
+
+
+def _make_certificate(key: Path, certificate: Path) -> None:
+    """Make both, each put in its place when it is whole."""
+    name = socket.gethostname()
+    fresh = [path.with_suffix(".new") for path in (key, certificate)]
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
+            *("ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj", f"/CN={name}"),
+            *("-addext", f"subjectAltName=DNS:{name},DNS:localhost,IP:127.0.0.1"),
+            *("-keyout", str(fresh[0]), "-out", str(fresh[1])),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    fresh[0].replace(key)
+    fresh[1].replace(certificate)
 
 
 def _listening(port: int) -> bool:
