@@ -47,7 +47,7 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
             **dict.fromkeys(names, proxy),
             **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
         }
-    config.JupyterHub.extra_handlers = pages.handlers(state)
+    config.JupyterHub.extra_handlers.extend(pages.handlers(state))
     config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
     config.JupyterHub.services = [{"name": "metrics", "api_token": _token(state)}]
     config.JupyterHub.load_roles = [

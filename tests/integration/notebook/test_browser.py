@@ -92,6 +92,8 @@ def test_a_class_hour(browser: Browser, guest: Guest, tmp_path: Path) -> None:
     page.keyboard.type("wc -l < data.csv > lines.txt; git init -q repo\n")
     page.locator('.jp-DirListing-item[title*="lines.txt"]').wait_for()
 
+    assert page.get_by_text("official Jupyter news").count() == 0  # nobody is asked about it
+
     page.goto(f"{guest.url}/hub/logout")
     page.goto(f"{guest.url}/user/emmy/lab")
     page.wait_for_selector("#username_input")
