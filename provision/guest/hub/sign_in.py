@@ -17,7 +17,8 @@ from ldapauthenticator import LDAPAuthenticator
 from ldapauthenticator.ldapauthenticator import TlsStrategy
 from oauthenticator.generic import GenericOAuthenticator
 from oauthenticator.google import GoogleOAuthenticator
-from tornado import web
+from oauthenticator.oauth2 import OAuthenticator
+from tornado import httpclient, web
 from traitlets import Dict, Unicode, default
 from traitlets.config import Config
 
@@ -25,6 +26,7 @@ from provision.guest.pool.certificate import NAME
 
 SECRET = "sign-in-secret"  # noqa: S105 - the name of a file
 SECONDS = 5
+SILENT = "The school's sign-in does not answer. Please try again in a minute."
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 LDAP_PORT, LDAPS_PORT = 389, 636
 
@@ -66,7 +68,7 @@ def configure(wanted: Mapping[str, Any], state: Path) -> Config:
     return _with("Oidc", settings)
 
 
-class _WithSecret(GenericOAuthenticator):  # type: ignore[misc]  # it has no types
+class _WithSecret(OAuthenticator):  # type: ignore[misc]  # it has no types
     """The client's secret is read from a file when it is needed."""
 
     secret_file = Unicode(config=True, help="The file with the client's secret.")
@@ -81,12 +83,28 @@ class _WithSecret(GenericOAuthenticator):  # type: ignore[misc]  # it has no typ
                 503, "Sign-in is not set up: the administrator has yet to give the client's secret."
             ) from None
 
+    async def httpfetch(self, url: str, *words: Any, **options: Any) -> Any:
+        """Ask the provider.
+
+        Raises:
+            HTTPError: 503, it does not answer; 502, it refuses.
+        """
+        try:
+            return await super().httpfetch(url, *words, **options)
+        except (OSError, httpclient.HTTPClientError) as error:
+            self.log.error("%s: %s", url, error)
+            if isinstance(error, httpclient.HTTPClientError) and error.code < 500:
+                raise web.HTTPError(
+                    502, "The school's sign-in refuses this notebook. Tell your teacher."
+                ) from None
+            raise web.HTTPError(503, SILENT) from None
+
     def normalize_username(self, username: str) -> str:
         """Names are written small, as mail addresses are compared."""
         return username.strip().lower()
 
 
-class Oidc(_WithSecret):
+class Oidc(_WithSecret, GenericOAuthenticator):  # type: ignore[misc]  # it has no types
     """Any provider that publishes its configuration under its issuer's address."""
 
     issuer = Unicode(config=True, help="The provider's address.")
@@ -116,9 +134,7 @@ class Oidc(_WithSecret):
                     self._published = json.load(answer)
             except (OSError, ValueError, urllib.error.URLError) as error:
                 self.log.error("%s does not answer: %s", url, error)
-                raise web.HTTPError(
-                    503, "The school's sign-in does not answer. Please try again in a minute."
-                ) from None
+                raise web.HTTPError(503, SILENT) from None
         return str(self._published[name])
 
     async def check_allowed(self, username: str, auth_model: dict[str, Any] | None) -> bool:

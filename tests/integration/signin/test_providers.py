@@ -1,0 +1,194 @@
+"""Sign-in from the button to the hub: our authenticators against a provider of our own.
+
+Only the addresses of Google's endpoints are others; hub, proxy, authenticators and OAuth are real.
+"""
+
+import hashlib
+import http.cookiejar
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from oidc_provider_mock import User, run_server_in_thread
+
+from provision import resources
+from provision.build import places
+from provision.machine.ports import free_port
+
+pytestmark = pytest.mark.slow
+
+SECRET = "not-so-secret"  # noqa: S105 - a test's
+
+
+def person(name: str, domain: str, **claims: object) -> User:
+    usual = {"email": f"{name}@{domain}", "hd": domain, "verified_email": True}
+    return User(sub=name.lower(), claims={**usual, **claims})
+
+
+USERS = (
+    person("Emmy", "school.test"),
+    person("carl", "elsewhere.test"),
+    person("zoe", "school.test", verified_email=False),
+    person("mallory", "school.test", hd=""),  # a mail address alone proves no domain
+)
+HUB = """
+import sys
+sys.path.insert(0, {packages!r})
+from pathlib import Path
+from provision.guest.hub.sign_in import configure
+c = get_config()
+wanted = {wanted} | {{"admins": ["emmy@school.test"]}}
+c.merge(configure(wanted, Path(".").resolve()))
+c.Google.authorize_url = "{provider}/oauth2/authorize"
+c.Google.token_url = "{provider}/oauth2/token"
+c.Google.userdata_url = "{provider}/userinfo"
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.hub_port = {hub_port}
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
+c.ConfigurableHTTPProxy.command = [
+    *("env", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs", "configurable-http-proxy"),
+]
+"""
+
+GOOGLE = {"google": {"client_id": "notebook", "domains": ["school.test"]}}
+
+
+@pytest.fixture(scope="module")
+def packages() -> Path:
+    """What the appliance adds for sign-in, by its own lock; kept for the next run."""
+    lock = resources.playbooks() / "roles/extensions/files/signin.lock"
+    key = hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
+    target = places.cache() / "tests" / f"signin-{key}"
+    if not (target / "whole").exists():
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes"]
+        pip += ["--only-binary", ":all:", "--upgrade", "--target", str(target), "-r", str(lock)]
+        subprocess.run(pip, check=True)
+        (target / "whole").touch()
+    return target
+
+
+class Browser:
+    """One browser's worth of state; it says how each step ended."""
+
+    def __init__(self) -> None:
+        self.cookies = http.cookiejar.CookieJar()
+        handlers = (
+            urllib.request.HTTPCookieProcessor(self.cookies),
+            urllib.request.ProxyHandler({}),
+        )
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def get(self, url: str, form: dict[str, str] | None = None) -> tuple[int, str, str]:
+        """Status, the address at which it ended, and the page."""
+        data = urllib.parse.urlencode(form).encode() if form else None
+        try:
+            with self._opener.open(url, data, timeout=60) as answer:
+                return answer.status, answer.url, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.url or "", error.read().decode()
+
+
+@pytest.fixture
+def hub(
+    request: pytest.FixtureRequest, packages: Path, tmp_path: Path
+) -> Iterator[tuple[str, str]]:
+    """A hub with the settings of sign-in that the test names, and where its provider will be."""
+    port, provider = free_port(), free_port()
+    wanted = json.dumps(request.param).replace("PROVIDER", f"http://127.0.0.1:{provider}")
+    told: dict[str, object] = {
+        "wanted": wanted,
+        "packages": str(packages),
+        "provider": f"http://127.0.0.1:{provider}",
+        "port": port,
+    }
+    told |= {"hub_port": free_port(), "proxy_port": free_port()}
+    (tmp_path / "hub.py").write_text(HUB.format(**told))
+    (tmp_path / "sign-in-secret").write_text(f"{SECRET}\n")
+    env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    with (tmp_path / "log").open("wb") as log:
+        hub = subprocess.Popen(
+            [sys.executable, "-m", "jupyterhub", "-f", "hub.py"],
+            cwd=tmp_path,
+            env=env,
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            deadline = time.monotonic() + 180
+            while "JupyterHub is now running" not in (said := (tmp_path / "log").read_text()):
+                assert hub.poll() is None and time.monotonic() < deadline, said[-4000:]
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{provider}"
+            assert SECRET not in (tmp_path / "log").read_text()
+        finally:
+            hub.terminate()
+            hub.wait()
+
+
+def agree(browser: Browser, hub: str, who: str) -> tuple[int, str, str]:
+    """Press the button, and agree at the provider."""
+    status, address, _ = browser.get(f"{hub}/hub/oauth_login")
+    assert (status, "/oauth2/authorize?" in address) == (200, True)
+    return browser.get(address, {"sub": who})
+
+
+@pytest.mark.parametrize("hub", [GOOGLE], indirect=True)
+def test_who_may_come_in_by_google(hub: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    url, provider = hub
+    port = int(provider.rpartition(":")[2])
+    with run_server_in_thread(port, user_claims=USERS):
+        page = Browser().get(f"{url}/hub/login")[2]
+        assert "Sign in with Google" in " ".join(page.split()), page
+        emmy = Browser()
+        agree(emmy, url, "emmy")
+        status, address, page = emmy.get(f"{url}/hub/home")
+        assert (status, address) == (200, f"{url}/hub/home")
+        assert "emmy@school.test" in page
+        assert emmy.get(f"{url}/hub/admin")[0] == 200  # one of sign_in.admins
+        for who in ("carl", "zoe", "mallory"):
+            browser = Browser()
+            assert agree(browser, url, who)[0] == 403, who
+            assert "/hub/login" in browser.get(f"{url}/hub/home")[1]
+        # A state that another browser was given is refused.
+        started = Browser().get(f"{url}/hub/oauth_login")[1]
+        assert Browser().get(started, {"sub": "emmy"})[0] == 400
+        late = Browser()
+        address = late.get(f"{url}/hub/oauth_login")[1]
+        state = urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)["state"][0]
+    # The provider is down when the hub asks it.
+    back = urllib.parse.urlencode({"code": "x", "state": state})
+    status, _, page = late.get(f"{url}/hub/oauth_callback?{back}")
+    assert (status, "does not answer" in page) == (503, True), json.dumps(page[-2000:])
+    assert emmy.get(f"{url}/hub/home")[0] == 200  # who is in stays in
+
+
+OIDC = {
+    "issuer": "PROVIDER",
+    **{"client_id": "notebook", "title": "your school account", "username": "email"},
+    **{"domains": ["school.test"], "groups": [], "groups_claim": "groups"},
+}
+
+
+@pytest.mark.parametrize("hub", [{"oidc": OIDC}], indirect=True)
+def test_who_may_come_in_by_another_provider(
+    hub: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a browser, with groups: tests/integration/notebook/hosted/test_school.py."""
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    url, provider = hub
+    assert "does not answer" in Browser().get(f"{url}/hub/oauth_login")[2]
+    with run_server_in_thread(int(provider.rpartition(":")[2]), user_claims=USERS):
+        assert "Sign in with your school account" in Browser().get(f"{url}/hub/login")[2]
+        emmy = Browser()
+        agree(emmy, url, "emmy")
+        assert "emmy@school.test" in emmy.get(f"{url}/hub/home")[2]
+        assert agree(Browser(), url, "carl")[0] == 403
