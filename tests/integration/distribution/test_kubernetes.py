@@ -1,17 +1,14 @@
 """The export for Kubernetes: what other tools read in the image, and KubeSpawner in the values."""
 
-import hashlib
 import json
-import os
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from trees import tree
 
 from provision.build import places
 from provision.build.build import Built
@@ -73,27 +70,6 @@ def test_registries_take_the_image(exported: Path, tmp_path: Path) -> None:
         check=True,
         capture_output=True,
     )
-
-
-def tree(root: Path) -> dict[str, tuple[Any, ...]]:
-    """All files of a tree: kind, mode, owners, size, what links say; digests of the small."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for directory, below, files in os.walk(root):
-        for name in (*below, *files):
-            path = Path(directory) / name
-            status = path.lstat()
-            if stat.S_ISSOCK(status.st_mode):
-                continue
-            plain = stat.S_ISREG(status.st_mode)
-            target = path.readlink() if path.is_symlink() else ""
-            digest = ""
-            if plain and status.st_size < 4096:
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            size = status.st_size if plain else 0
-            found[str(path.relative_to(root))] = (
-                *(status.st_mode, status.st_uid, status.st_gid, size, str(target), digest),
-            )
-    return found
 
 
 def test_the_image_is_the_builds_root(unpacked: Path, sealed: list[Path]) -> None:
