@@ -67,7 +67,7 @@ def _diff(result):
             before, after = (diff.get(side) for side in ("before", "after"))
             if isinstance(before, str) and isinstance(after, str):
                 lines = (text.splitlines() for text in (before, after))
-                name = str(diff.get("after_header", ""))
+                name = str(diff.get("before_header") or diff.get("after_header", ""))
                 found += list(difflib.unified_diff(*lines, name, name, lineterm="", n=0))
     return found
 

@@ -77,6 +77,17 @@ def test_a_students_files_have_a_quota(bomber: Session, bystander: Session) -> N
     assert bystander.shell("echo fine > small && cat small") == "fine\n"
 
 
+def test_a_course_has_a_quota_of_its_own(bomber: Session, bystander: Session) -> None:
+    told = bomber.shell("dd if=/dev/zero of=courses/sets/material/big bs=1M count=30; true")
+    assert "Disk quota exceeded" in told
+    assert bomber.shell("echo fine > small && cat small") == "fine\n"
+    assert 15 << 20 < int(bystander.shell("stat -c %s courses/sets/material/big")) < 20 << 20
+    told = bystander.shell("dd if=/dev/zero of=courses/sets/hand-in/big bs=1M count=200; true")
+    assert "Disk quota exceeded" in told  # the student's own
+    bystander.shell("rm courses/sets/hand-in/big; echo mine > courses/sets/hand-in/answer")
+    assert bomber.shell("cat courses/sets/hand-in/bystander/answer") == "mine\n"
+
+
 def test_nobody_takes_anothers_port(guest: Guest, bomber: Session) -> None:
     uid = int(guest.run("id -u nb1"))
     bind = f"import socket; socket.socket().bind(('127.0.0.1', {10000 + uid}))"

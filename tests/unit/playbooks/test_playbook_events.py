@@ -9,6 +9,7 @@ import pytest
 
 from provision.build.playbook import (
     RECORD_SEPARATOR,
+    Change,
     Transport,
     _Events,
     _explained,
@@ -63,6 +64,21 @@ def test_tasks_are_a_percentage_and_handlers_do_not_exceed_it():
     assert (events.ok, events.changed, events.skipped) == (1, ["a"], 1)
     assert "TASK a" in log
     assert "HANDLER c" in log
+
+
+def test_what_changes_and_what_follows_is_told_in_detail():
+    change = {"items": ["/etc/a"], "diff": ["-x", "+y"], "handler": False}
+    follows = {"items": ["a.service"], "diff": [], "handler": True}
+    events, _, _ = told(
+        event(event="result", status="changed", task="Write a", seconds=0, **change),
+        event(event="result", status="skipped", task="Restart a", seconds=0, **follows),
+        result("ok", "b"),
+    )
+    assert events.changed == ["Write a"]
+    assert events.changes == [
+        Change("Write a", ("/etc/a",), handler=False, diff=("-x", "+y")),
+        Change("Restart a", ("a.service",), handler=True, diff=()),
+    ]
 
 
 def failed(*lines: str) -> Exception:

@@ -160,3 +160,43 @@ def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:  #
     told = [json.loads(line)["action"] for line in lines]
     assert told == ["message", "limits", "password", "open", "stop"]
     hosted.run("rm -f /var/lib/notebook/limits.json")
+
+
+@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+def test_a_student_leaves_and_comes_back(hosted: Guest, browser: Browser, phone: bool) -> None:
+    hosted.run("echo correct horse | notebook-accounts password karl")
+    Student(hosted.url, "karl").sign_in().start().kernel().shell("echo kept > work.txt")
+    page = window(browser, phone=phone)
+    sign_in_as_admin(page, hosted)
+    classroom = f"{hosted.url}/hub/classroom"
+    page.goto(classroom)
+    row = page.locator('.student[data-student="karl"]')
+    row.locator("summary").click()
+    row.get_by_label("Name of the student to delete").fill("carl")
+    row.get_by_role("button", name="Delete").click()
+    expect(page.locator("body")).to_contain_text("write the name into the field beside it")
+
+    page.goto(classroom)
+    row.locator("summary").click()
+    assert fits(page)
+    row.get_by_label("Name of the student to delete").fill("karl")
+    row.get_by_role("button", name="Delete").click()
+    job = page.locator('.job[data-action="delete"]').first
+    expect(job).to_contain_text("archived as karl.")  # the page looks again while it works
+    expect(row).to_have_count(0)
+    assert fits(page)
+    picture(page, f"classroom-deleted-{'phone' if phone else 'desktop'}")
+    assert "karl" not in hosted.run("ls /home/students; notebook-accounts list")
+
+    page.get_by_role("button", name="Back up now").click()
+    expect(page.locator('.job[data-action="backup"]').first).to_contain_text("backup setup")
+    page.get_by_role("button", name="Bring back karl").click()
+    job = page.locator('.job[data-action="bring back"]').first
+    expect(job).to_contain_text("a new password lets the student in")
+    assert hosted.run("cat /home/students/karl/work.txt") == "kept\n"
+    row.locator("summary").click()
+    row.get_by_role("button", name="New password").click()
+    Student(hosted.url, "karl", page.locator("#password").inner_text()).sign_in()
+    lines = hosted.run("tail -4 /var/lib/notebook/audit.jsonl").splitlines()
+    done = [json.loads(line)["action"] for line in lines]
+    assert done == ["delete", "backup", "bring back", "password"]
