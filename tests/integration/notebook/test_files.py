@@ -2,7 +2,10 @@
 
 import base64
 import http.client
+import io
 import json
+import tarfile
+import urllib.request
 from collections.abc import Iterator
 from urllib.parse import quote, urlsplit
 
@@ -67,3 +70,16 @@ def test_far_too_much_is_refused_early_and_what_does_not_fit_clearly(gauss: Stud
         put(gauss, "piece.bin", b"x" * 4096, chunk=2)
     usage = json.loads(gauss.request("GET", "/user/gauss/api/appliance/usage"))
     assert usage["file"] == 100 << 20  # by this the page refuses before it sends
+
+
+def test_a_folder_comes_as_an_archive(gauss: Student) -> None:
+    gauss.kernel().shell("mkdir -p thesis/1; echo proof > thesis/1/é.txt")
+    where = "/user/gauss/directories/thesis?archiveToken=x&archiveFormat=tgz"
+    request = urllib.request.Request(gauss.url + where)
+    request.add_header("Authorization", f"token {gauss.token}")
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        sent = io.BytesIO(answer.read())
+    with tarfile.open(fileobj=sent) as archive:
+        proof = archive.extractfile("thesis/1/é.txt")
+        assert proof is not None
+        assert proof.read() == b"proof\n"
