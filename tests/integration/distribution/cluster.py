@@ -13,7 +13,7 @@ from network import SERVER, Network
 from provision import resources
 from provision.build import places
 
-BATCHSPAWNER = "1.3.0"
+BATCHSPAWNER, CULLER = "1.3.0", "1.4.0"
 STUDENTS = {"emmy": 61001, "carl": 61002, "lise": 61003}
 MEMORY = 3000  # megabytes of each machine
 # Each machine sees its own name, the cluster's names and accounts, and our Python in /opt/notebook.
@@ -38,7 +38,7 @@ class Cluster:
 
     def __init__(self, network: Network, place: Path) -> None:
         self.network, self.place = network, place
-        self.python = places.cache() / "tests" / f"batchspawner-{BATCHSPAWNER}"
+        self.python = places.cache() / "tests" / f"batchspawner-{BATCHSPAWNER}-{CULLER}"
         self._processes: list[subprocess.Popen[bytes]] = []
         names = [self.name(number) for number in (SERVER, *network.seats)]
         addresses = [network.address(number) for number in (SERVER, *network.seats)]
@@ -96,7 +96,8 @@ class Cluster:
         # Not by the appliance's lock: a host's Python is older than the guest's.
         script = (
             f"/usr/bin/python3 -m venv --clear /opt/notebook && {pip} {_locked('jupyterhub')}"
-            f" {_locked('jupyterlab')} ipykernel batchspawner=={BATCHSPAWNER}"
+            f" {_locked('jupyterlab')} ipykernel jupyterhub-idle-culler=={CULLER}"
+            f" batchspawner=={BATCHSPAWNER}"
         )
         # With the host's own network: by a namespace of its mounts alone.
         env = {**os.environ, "PLACE": str(self.place), "PYTHON": str(self.python), "NAME": "head"}

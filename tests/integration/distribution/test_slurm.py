@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,14 @@ else:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    place = tmp_path_factory.mktemp("slurm")
-    for each in (place, *place.parents[:2]):
-        each.chmod(0o755)
-    slurm.export(CONFIG, place / "exported")
-    (place / "hub.py").write_text(SCHOOL)
-    (place / "client.py").write_text(CLIENT)
-    with Network(2) as network:
+def cluster() -> Iterator[Cluster]:
+    # Not pytest's own place, which it keeps for root alone.
+    with tempfile.TemporaryDirectory(prefix="slurm-") as name, Network(2) as network:
+        place = Path(name)
+        place.chmod(0o755)
+        slurm.export(CONFIG, place / "exported")
+        (place / "hub.py").write_text(SCHOOL)
+        (place / "client.py").write_text(CLIENT)
         cluster = Cluster(network, place)
         cluster.install()
         with cluster.running():
@@ -122,6 +123,9 @@ def test_sessions_are_jobs_within_the_students_limits(cluster: Cluster) -> None:
     until(lambda: not jobs(cluster))
     log = (cluster.place / "head-jupyterhub.log").read_text()
     assert "correct horse" not in log
+    # Idle sessions are the culler's, which works as long as the hub does.
+    assert "idle-culler" in log
+    assert not [line for line in log.splitlines() if "idle-culler exited" in line], log
 
 
 def test_a_profile_that_is_not_there_is_refused(cluster: Cluster) -> None:
