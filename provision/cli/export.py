@@ -38,8 +38,14 @@ def zero_to_jupyterhub(directory: Path, image: str, loaded: "Loaded", as_json: b
     """
     from provision.build import build as builder
     from provision.distribution import zero_to_jupyterhub
+    from provision.errors import ApplianceError, HostNotReadyError
 
-    wanted = builder.request(loaded.config, offline=True)
+    try:
+        wanted = builder.request(loaded.config, offline=True)
+    except HostNotReadyError as error:  # nothing of that name was ever built here
+        raise ApplianceError(
+            f"{loaded.config.name} is not built", hint="appliance build"
+        ) from error
     zero_to_jupyterhub.export(
         loaded.config,
         builder.root_layers(wanted),

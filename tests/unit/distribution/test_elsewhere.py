@@ -11,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from ruamel.yaml import YAML
 
 from provision.config import Config, read
 from provision.distribution import oci, slurm, zero_to_jupyterhub
@@ -193,3 +194,23 @@ def test_the_whole_tree_is_looked_up_from_above(layers: list[Path]) -> None:
 def test_a_build_without_a_notebook_is_none(layers: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ApplianceError, match="no notebook"):
         zero_to_jupyterhub.export(config(), layers, tmp_path / "x", image="a", epoch=1)
+
+
+def test_the_export_is_an_image_and_values(layers: list[Path], tmp_path: Path) -> None:
+    for name in ("opt/notebook/bin/jupyterhub-singleuser", "usr/local/share/jupyter/kernels/ir"):
+        (layers[1] / name).parent.mkdir(parents=True)
+        (layers[1] / name).touch()
+    target = tmp_path / "new" / "place"
+    told = zero_to_jupyterhub.export(
+        config(*SETTINGS), layers, target, image="reg.test/sage", epoch=1000
+    )
+    assert YAML(typ="safe").load((target / "values.yaml").read_text()) == told
+    jsonschema.validate(told, CHART)
+    single = told["singleuser"]
+    assert (single["uid"], single["fsGid"]) == (1001, 1002)
+    args = single["profileList"][1]["kubespawner_override"]["args"]
+    assert args == ["--KernelSpecManager.allowed_kernelspecs=ir"]
+    assert "etc/passwd" in contents(target / "image")[0]
+    index = json.loads((target / "image/index.json").read_text())
+    names = [each["annotations"] for each in index["manifests"]]
+    assert names == [{"org.opencontainers.image.ref.name": "1.0"}]
