@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from provision.build import places
 from provision.build.build import Built
 from provision.cli import appliance
 from provision.errors import VerificationError
+from provision.verify import run
 
 
 def verify(*arguments: str) -> tuple[dict[str, dict[str, Any]], VerificationError | None]:
@@ -27,14 +27,16 @@ def broken(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def test_the_built_appliance_keeps_every_promise_that_nspawn_can_see(
-    built: Built, arguments: list[str]
+    built: Built, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A place of its own: another verification may run at the same time.
+    monkeypatch.setattr(run, "user_cache_path", lambda name: tmp_path)
     rows, error = verify("--fast", *arguments, str(built.ova))
     assert broken(rows) == {}
     assert error is None
     assert rows["root-refused"]["result"] == "ok"
     assert rows["full-home-harmless"]["result"] == "not checked"
-    assert list((places.cache() / "verify").iterdir()) == []
+    assert list((tmp_path / "verify").iterdir()) == []
 
 
 def test_a_damaged_appliance_is_found_out(
