@@ -9,6 +9,7 @@ from platformdirs import user_cache_path
 
 from provision import temporary
 from provision.config import Config
+from provision.config.capacity import memory_needed
 from provision.machine import Machine, SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -20,7 +21,7 @@ from provision.verify.checks.access import wanted_ports
 from provision.verify.image import look
 from provision.verify.registry import Facts, Guest, Row, collectors, judge
 
-MEMORY = 2 << 30  # bytes; enough for every check, and small beside the host's
+MEMORY = 2 << 30  # bytes; enough for most checks, and small beside the host's
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,9 @@ def _raw(source: Path | Sequence[Path], directory: Path) -> list[Path]:
 
 
 def _in_qemu(config: Config, disks: Sequence[Path]) -> dict[str, Facts]:
-    admin, memory = config.admin.user, min(MEMORY, config.memory)
+    admin = config.admin.user
+    # One session has to reach its own limit before the machine reaches its.
+    memory = min(max(MEMORY, memory_needed(1, config.pool.limits.memory)), config.memory)
     forwards = dict.fromkeys(wanted_ports(config), 0)
     with QemuMachine(disks, user=admin, forwards=forwards, memory=memory) as machine:
         with step("first boot"):

@@ -29,6 +29,8 @@ def gather(guest: Guest) -> dict[str, Any] | None:
         port=config.notebook.port,
         directory=config.notebook.directory,
         quota=config.pool.limits.disk,
+        tasks=config.pool.limits.tasks,
+        memory=config.pool.limits.memory,
     )
 
 
@@ -248,6 +250,30 @@ _promise(
     "The journal tells whose session was on which account",
     _told("journal", "it does not", wanted=True),
 )
+
+
+@check("notebook", how="a made-up student reads its own limits")
+def sizes_limited(config: Config, facts: Facts) -> Problems:
+    """A session's open files, its largest file and its /tmp have their limits."""
+    limits = config.pool.limits
+    for name, most in {
+        "files": limits.files, "file_size": limits.file_size, "tmp": limits.tmp,
+    }.items():  # fmt: skip
+        shown = facts["sessions"]["sizes"][name]
+        if not 0 < shown <= most:  # -1 is none
+            yield f"{name} is {shown} instead of {most}"
+
+
+@check("notebook_limits", how="a made-up student starts processes and takes memory without end")
+def bombs_contained(config: Config, facts: Facts) -> Problems:
+    """Who takes all memory or processes is stopped at the limit, and others work on."""
+    sessions = facts["sessions"]
+    if sessions["forks"] >= config.pool.limits.tasks:
+        yield f"{sessions['forks']} processes could be started"
+    if sessions["greedy"] != -9:  # what the kernel does to it
+        yield f"taking more memory than allowed ends with status {sessions['greedy']}"
+    if not sessions["victim_works"]:
+        yield "another's session stood still"
 
 
 @check("notebook", how=HOSTILE)

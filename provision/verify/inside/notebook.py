@@ -37,12 +37,15 @@ server = socket.create_server(("127.0.0.1", 0))
 with open("victim.json", "w") as file:
     file.write('{"pid": %d, "port": %d}' % (os.getpid(), server.getsockname()[1]))
 os.environ["TREASURE"] = "treasure"
-time.sleep(3600)
+for n in range(36000):
+    with open("tick", "w") as file:
+        file.write(str(n))
+    time.sleep(0.1)
 """
 
 # What the other tries; every True is a broken promise.
 MALLORY = """
-import ctypes, glob, json, os, socket, subprocess, sys
+import ctypes, glob, json, os, resource, signal, socket, subprocess, sys
 asked = json.loads(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 def reads(*paths):
@@ -130,6 +133,26 @@ except OSError as error:
     facts["quota"] = os.strerror(error.errno)
 if os.path.exists("big"):
     os.unlink("big")
+tmp = os.statvfs("/tmp")
+facts["sizes"] = {"files": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+                  "file_size": resource.getrlimit(resource.RLIMIT_FSIZE)[1],
+                  "tmp": tmp.f_blocks * tmp.f_frsize}
+children = []
+try:
+    for _ in range(asked["tasks"]):
+        child = os.fork()
+        if child == 0:
+            signal.pause()
+            os._exit(0)
+        children.append(child)
+except OSError:
+    pass
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+facts["forks"] = len(children)
+greedy = f"held = [b'x' * (1 << 24) for _ in range({asked['memory'] // (1 << 24) + 4})]"
+facts["greedy"] = subprocess.call([sys.executable, "-c", greedy]) if asked["memory"] else None
 subprocess.Popen(["sleep", "3600"], start_new_session=True)
 with open("facts.new", "w") as file:
     json.dump(facts, file)
@@ -205,6 +228,7 @@ def hostile(directory: Path) -> dict[str, Any]:
             "admin": ASKED["admin"], "outside": [*gateways, "192.0.2.1"],
             "victims_own_port": 10000 + pwd.getpwnam(first).pw_uid,
             "quota": 0 if CONTAINED else ASKED["quota"],
+            "tasks": ASKED["tasks"], "memory": 0 if CONTAINED else ASKED["memory"],
         }  # fmt: skip
         mallory = session(second, STUDENTS[1], MALLORY, asked)
         if not until(done.exists):
@@ -214,6 +238,9 @@ def hostile(directory: Path) -> dict[str, Any]:
         facts["owner"] = number.st_uid
         facts["mode"] = number.st_mode & 0o777
         facts["victim_lives"] = victim.poll() is None
+        tick = directory / STUDENTS[0] / "tick"
+        before = tick.read_text()
+        facts["victim_works"] = until(lambda: tick.read_text() not in ("", before), 60)
     finally:
         for process in (victim, mallory):
             if process is not None:
