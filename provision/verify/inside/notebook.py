@@ -331,7 +331,7 @@ def report() -> dict[str, Any]:
     status = subprocess.run(
         ["systemctl", "start", "notebook-report.service"], check=False
     ).returncode
-    until(lambda: "Wrong passwords" in letters(), 60)  # others' letters may come before
+    until(lambda: "Wrong passwords" in letters())  # others' letters may come before
     text = letters()
     timer = told("systemctl", "is-active", "notebook-report.timer").strip()
     return {"status": status, "letter": text[:8000], "timer": timer}
