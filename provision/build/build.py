@@ -181,7 +181,7 @@ def _disks(
     with _logging_to(shop.log), step(f"build {wanted.config.name} {wanted.config.version}"):
         if not all(by_name[name].cached for name in LAYERED):
             private_mounts()
-            temporary.sweep(TMPFS)
+            temporary.sweep(TMPFS, shop.downloads)
         for name in LAYERED:
             _run_stage(cache, shop, by_name[name], layers, keep=keep)
             _remember(last, {name: dict(by_name[name].inputs)})

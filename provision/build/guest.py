@@ -8,6 +8,7 @@ from pathlib import Path
 
 import paramiko
 
+from provision import temporary
 from provision.build.artefacts import LAYER, mark_whole
 from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.errors import GuestError, HostNotReadyError
@@ -32,19 +33,43 @@ LEFT_OUT = (f"./{BUILD_NETWORK}", "./root/.ssh", "./var/cache/apt/archives/*.deb
 
 
 @contextlib.contextmanager
+def linked(downloads: Path) -> Iterator[Path]:
+    """A directory of one guest's own with the packages there are; new ones are kept at its end.
+
+    apt locks the directory that it downloads into and waits for nobody, and other builds run.
+
+    Args:
+        downloads: directory of packages that were downloaded before.
+    """
+    with temporary.directory(downloads) as own:
+        own.chmod(0o755)  # apt downloads as a user of its own
+        for package in downloads.glob("*.deb"):
+            (own / package.name).hardlink_to(package)
+        try:
+            yield own
+        finally:
+            for package in own.glob("*.deb"):
+                with contextlib.suppress(FileExistsError):
+                    (downloads / package.name).hardlink_to(package)
+
+
+@contextlib.contextmanager
 def nspawn_guest(
     request: Request, layers: Sequence[Path], part: Path, *, downloads: Path, console: Path
 ) -> Iterator[SshEndpoint]:
     """Boot at native speed; what the guest writes is the new layer."""
     host_ca = request.host_ca
-    with NspawnMachine(
-        layers,
-        part / LAYER,
-        binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
-        caches={downloads: "/var/cache/apt/archives"},
-        masked=by_the_clock(layers),
-        console=console,
-    ) as machine:
+    with (
+        linked(downloads) as archives,
+        NspawnMachine(
+            layers,
+            part / LAYER,
+            binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
+            caches={archives: "/var/cache/apt/archives"},
+            masked=by_the_clock(layers),
+            console=console,
+        ) as machine,
+    ):
         with step("boot the guest"):
             endpoint = machine.start()
         yield endpoint

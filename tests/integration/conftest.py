@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from provision.build import places
-from provision.build.artefacts import LAYER
-from provision.build.build import Built, build, request, steps
-from provision.build.cache import Cache
-from provision.config import Config, read
+from provision.build.build import Built, build, request, root_layers
+from provision.config import read
 from provision.machine.ports import free_port
 
 # The command line's options that name the shared appliance.
@@ -30,17 +28,6 @@ MOTO = "5.2.5"
 CONFIG = read(assignments=SMALL[1::2]).config
 
 
-def layers_of(config: Config) -> list[Path]:
-    """The layers of a configuration's appliance, the base first; there once it is built.
-
-    Ask before the build: they are named by the state of our own files.
-    """
-    named = {each.name: each.key for each in steps(request(config), Path("any.ova"))}
-    cache = Cache(places.cache() / "stages")
-    order = ("base", "packages", "configure", "seal")
-    return [cache.entry(named[stage]) / LAYER for stage in order]
-
-
 @pytest.fixture(scope="session")
 def built() -> Built:
     """The shared appliance; its stages and its OVA stay in the user's cache for the next run."""
@@ -50,11 +37,9 @@ def built() -> Built:
 
 
 @pytest.fixture(scope="session")
-def sealed(request: pytest.FixtureRequest) -> list[Path]:
+def sealed(built: Built) -> tuple[Path, ...]:
     """The layers of the shared appliance, the base first."""
-    layers = layers_of(CONFIG)
-    request.getfixturevalue("built")
-    return layers
+    return root_layers(request(CONFIG))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import paramiko
 from toy import tree
 
 from provision import resources
-from provision.build.build import request
+from provision.build.build import request, root_layers
 from provision.build.playbook import run_playbook
 from provision.config import Config
 from provision.errors import ApplianceError
@@ -28,7 +28,6 @@ from provision.machine import SshEndpoint, keys
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
-from tests.integration.conftest import layers_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
 from guest import ANY_CERTIFICATE, booted, installed_layers
@@ -104,7 +103,7 @@ def finished(wanted: Config, place: Path) -> Base:
     (keys_of / ADMIN).write_text(keys.generate(place / "key", comment="fleet") + "\n")
     for path in (own, *own.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    return Base((*layers_of(wanted), own), place / "key", "", ADMIN)
+    return Base((*root_layers(request(wanted)), own), place / "key", "", ADMIN)
 
 
 def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path) -> None:

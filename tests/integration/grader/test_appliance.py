@@ -42,7 +42,7 @@ class Guest:
 
 
 @pytest.fixture(scope="module")
-def guest(sealed: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def guest(sealed: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """The layers of the shared appliance, booted for the admin."""
     scratch = tmp_path_factory.mktemp("guest")
     with NspawnMachine(

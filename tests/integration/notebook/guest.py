@@ -17,17 +17,18 @@ import paramiko
 from provision import resources
 from provision.build import places
 from provision.build.artefacts import LAYER
-from provision.build.build import HOST_CA, request
+from provision.build.build import HOST_CA, request, root_layers
 from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import run_playbook
 from provision.build.stages import WORK, Workshop
 from provision.config import Config
+from provision.errors import ApplianceError
 from provision.jeos.archive import identity
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
-from tests.integration.conftest import CONFIG, layers_of
+from tests.integration.conftest import CONFIG
 
 HERE = Path(__file__).parent
 PORT = 8000
@@ -130,8 +131,9 @@ def installed_layers(scratch: Path) -> list[Path]:
     cache = places.cache() / "tests"
     install = cache / f"notebook-{base_key}-{key}"
     log = scratch / "install.log"
-    base, *_ = layers_of(CONFIG)  # of the shared appliance, where that was built
-    if not base.exists():
+    try:
+        base, *_ = root_layers(request(CONFIG))  # of the shared appliance
+    except ApplianceError:  # which was not built
         base = cache / f"base-{base_key}" / LAYER
         if not base.exists():
             make_base(wanted, base.parent, log=log)

@@ -1,6 +1,6 @@
 """Real guests: one on the bare base, one that was built and sealed by the stages of a build."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 
 
 @pytest.fixture(scope="session")
-def base(sealed: list[Path]) -> Path:
+def base(sealed: tuple[Path, ...]) -> Path:
     """The lowest layer of the shared appliance."""
     return sealed[0]
 
@@ -88,7 +88,7 @@ def boot(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """Boot layers; all guests end with the module."""
     machines: list[NspawnMachine] = []
 
-    def boot(layers: list[Path], user: str = "root", **variables: Any) -> Guest:
+    def boot(layers: Sequence[Path], user: str = "root", **variables: Any) -> Guest:
         where = tmp_path_factory.mktemp("guest")
         machine = NspawnMachine(
             layers,
