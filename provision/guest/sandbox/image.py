@@ -45,6 +45,8 @@ _ACCOUNT = {
     "etc/group": f"{USER}:x:{UID}:\n",
 }
 COMPILE = "-m compileall -q --invalidation-mode unchecked-hash"
+# What packages came by is this host's business: its proxy may have a password in its URL.
+_FORGET = "rm -f etc/apt/apt.conf.d/99mmdebstrap etc/dpkg/dpkg.cfg.d/99mmdebstrap"
 # In one process: many need shared memory, which an unpacked root does not have. The directories
 # are the root's own, not this host's. Some files are bad on purpose (tests).
 _COMPILE = (
@@ -137,6 +139,7 @@ def bootstrap(recipe: Recipe, tar: Path) -> None:
     scripts = [_COMPILE]
     if any("jdk" in package or "jre" in package for package in recipe.packages):
         scripts.append(_JAVA_SHARED_CLASSES)
+    scripts.append(_FORGET)
     argv += [f'--customize-hook=cd "$1" && {{ {script}; }}' for script in scripts]
     argv += [recipe.suite, str(tar)]
     if recipe.proxy:

@@ -74,6 +74,10 @@ def test_python_is_compiled_ahead(images: Path) -> None:
     assert {p.stem for p in sources} <= compiled
 
 
+def test_an_image_tells_nothing_of_how_its_packages_came(images: Path) -> None:
+    assert list((images / RECIPE.name / "etc").rglob("*mmdebstrap*")) == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_same_packages_give_the_same_bytes(squashfs: Path, tmp_path: Path) -> None:
