@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -233,10 +234,21 @@ def _run_stage(
         record = {"stage": planned.name, "inputs": planned.inputs}
         with (
             step(planned.name),
+            _open_umask(),
             cache.building(planned.key, record, keep=keep) as part,
             _explained(planned.name, cache.root, shop.log),
         ):
             WORK[planned.name](shop, tuple(layers), part)
+
+
+@contextlib.contextmanager
+def _open_umask() -> Iterator[None]:
+    """What a stage writes lands in the image, where others than root must read it."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _deliver(cache: Cache, planned: Step, make: Callable[[], Product | None]) -> Product:

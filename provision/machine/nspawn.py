@@ -108,6 +108,7 @@ class NspawnMachine:
         ):
             require(tool, package)
         self._upper.mkdir(parents=True, exist_ok=True)
+        self._upper.chmod(0o755)  # it is the guest's root directory
         self._private = temporary.make()
         work = self._upper.with_name(self._upper.name + ".work")
         work.mkdir(exist_ok=True)

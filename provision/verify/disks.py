@@ -65,6 +65,7 @@ def to_tree(disks: Sequence[Path], tree: Path) -> None:
     systems: list[FileSystem] = [fs for disk in disks for fs in file_systems(disk)]
     for fs, place in zip(systems, (tree, tree / "home"), strict=False):
         place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o755)
         names = [n for n in fs.list_sizes("/")["/"] if n != "lost+found"]
         fs.ask(*(f'rdump "/{name}" "{place}"' for name in names))
         _restore_modes(fs, place)

@@ -3,6 +3,7 @@
 And a server that several of them use.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -33,7 +34,11 @@ def built() -> Built:
     """The shared appliance; its stages and its OVA stay in the user's cache for the next run."""
     place = places.cache() / "tests"
     place.mkdir(parents=True, exist_ok=True)
-    return build(request(CONFIG), place / "verify.ova", with_vm=False)
+    before = os.umask(0o077)  # as careful administrators have it
+    try:
+        return build(request(CONFIG), place / "verify.ova", with_vm=False)
+    finally:
+        os.umask(before)
 
 
 @pytest.fixture(scope="session")

@@ -136,7 +136,6 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
 
 def main() -> None:
     """Carry out the request on standard input."""
-    os.umask(0o077)
     try:
         verb, *words = map(str, json.loads(sys.stdin.buffer.read(LONGEST)))
         answer = VERBS[verb](*words)
