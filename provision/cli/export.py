@@ -37,8 +37,8 @@ def zero_to_jupyterhub(directory: Path, image: str, loaded: "Loaded", as_json: b
     the same profiles and limits.
     """
     from provision.build import build as builder
-    from provision.distribution import zero_to_jupyterhub
     from provision.errors import ApplianceError, HostNotReadyError
+    from provision.export import zero_to_jupyterhub
 
     try:
         wanted = builder.request(loaded.config, offline=True)
@@ -77,8 +77,8 @@ def slurm(directory: Path, server: str | None, loaded: "Loaded", as_json: bool) 
 
     DIRECTORY gets jupyterhub_config.py and what it reads, with the same profiles and limits.
     """
-    from provision.distribution import elsewhere
-    from provision.distribution import slurm as cluster
+    from provision.export import elsewhere
+    from provision.export import slurm as cluster
 
     cluster.export(loaded.config, directory, server=server or elsewhere.SERVER)
     path = directory / cluster.CONFIG

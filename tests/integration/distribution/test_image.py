@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trees import tree
 
-from provision.distribution import oci
+from provision.export import oci
 from provision.jeos.layers import merged
 from provision.process import require
 

@@ -120,7 +120,7 @@ def kubespawner() -> Path:
 def test_pods_have_the_students_limits(
     kubespawner: Path, tmp_path: Path, student: str, profile: str, limits: dict[str, str]
 ) -> None:
-    from provision.distribution import zero_to_jupyterhub
+    from provision.export import zero_to_jupyterhub
 
     config: Config = read(assignments=PROFILES[1::2], environ={}).config
     values = zero_to_jupyterhub.values(

@@ -13,7 +13,7 @@ from cluster import Cluster, until
 from network import SERVER, Network
 
 from provision.config import read
-from provision.distribution import slurm
+from provision.export import slurm
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -14,8 +14,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from provision.config import Config, read
-from provision.distribution import oci, slurm, zero_to_jupyterhub
 from provision.errors import ApplianceError
+from provision.export import oci, slurm, zero_to_jupyterhub
 
 SETTINGS = (
     "kernels={r: true}",

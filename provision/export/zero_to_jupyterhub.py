@@ -12,8 +12,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from provision.config import Config
-from provision.distribution import elsewhere, oci
 from provision.errors import ApplianceError
+from provision.export import elsewhere, oci
 from provision.guest.hub import profiles
 from provision.guest.pool.session import PATH
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.config import Config
-from provision.distribution import elsewhere
+from provision.export import elsewhere
 from provision.guest.pool.certificate import NAME
 
 CONFIG = "jupyterhub_config.py"
