@@ -18,7 +18,7 @@ PATIENCE = {
     "RCLONE_TIMEOUT": "60s",
     "RCLONE_RETRIES": "1",
     "RCLONE_LOW_LEVEL_RETRIES": "2",
-    "RCLONE_TRANSFERS": "2",
+    "RCLONE_TRANSFERS": "1",  # one that does not fit is gone before the next one is tried
     "RCLONE_CHECKERS": "4",
     "RCLONE_STATS": "0",
     "RCLONE_USE_SERVER_MODTIME": "true",

@@ -1,6 +1,7 @@
 """``store`` against real WebDAV and S3 servers: both sides alike, and nothing lost."""
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -8,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from storehome import PASSWORD, USER, Home, host_environment
-
-from provision.machine.ports import free_port
 
 Where = Callable[[str], str]
 
@@ -130,22 +129,21 @@ def test_a_store_that_hangs_and_two_at_once(home: Home, dav: tuple[str, Path]) -
     (home.path / "mine").mkdir()
     (home.path / "mine/one").touch()
     config = home.path / ".config/store/rclone.conf"
-    settings, port = config.read_text(), free_port()
-    config.write_text(settings.replace(dav[0], f"http://127.0.0.1:{port}"))
-    silent = "import socket, time; s = socket.create_server(('127.0.0.1', %d)); time.sleep(999)"
-    home.env = {"RCLONE_TIMEOUT": "3s"}
-    with subprocess.Popen(["python3", "-c", silent % port]) as server:
-        try:
-            first = home.begin("sync")
-            lock = home.path / ".config/store/mine.lock"
-            deadline = time.monotonic() + 120
-            while not lock.exists() or "already" not in (told := home.store("sync")[1]):
-                assert time.monotonic() < deadline and first.poll() is None, told
-            assert PASSWORD not in _arguments()
-            said = first.communicate(timeout=300)[0]
-            assert first.returncode == 1, said
-        finally:
-            server.kill()
+    settings = config.read_text()
+    home.env = {"RCLONE_TIMEOUT": "10s"}
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and says nothing
+        there = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        config.write_text(settings.replace(dav[0], there))
+        first = home.begin("sync")
+        deadline = time.monotonic() + 120
+        rclone = ["pgrep", "--parent", str(first.pid)]  # runs under the lock
+        while subprocess.run(rclone, stdout=subprocess.DEVNULL, check=False).returncode:
+            assert time.monotonic() < deadline and first.poll() is None
+            time.sleep(0.05)
+        assert "already" in home.store("sync")[1]
+        assert PASSWORD not in _arguments()
+        said = first.communicate(timeout=300)[0]
+        assert first.returncode == 1, said
     assert home.store("list")[1].split("\t")[4] != "-\n"
     config.write_text(settings)
     assert home.store("sync") == (0, "mine: 0 fetched, 1 sent, 0 removed\n")
