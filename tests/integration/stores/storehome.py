@@ -6,8 +6,6 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-USER, PASSWORD = "emmy", "password-of-emmy"
-
 
 def host_environment() -> dict[str, str]:
     """The host's variables but those of its proxy and authorities, which loopback has none of."""

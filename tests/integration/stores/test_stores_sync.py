@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from storehome import PASSWORD, USER, Home, host_environment
+from storehome import Home, host_environment
+
+from tests.integration.webdav import PASSWORD, USER
 
 Where = Callable[[str], str]
 

@@ -17,7 +17,8 @@ from provision.process import require
 sys.path.insert(0, str(Path(__file__).parent))
 
 from gitserver import GIT_PORT
-from storeservers import WEBDAV_PORT
+
+from tests.integration.webdav import HOSTED_PORT
 
 LIMITS = {
     **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
@@ -33,7 +34,7 @@ VARIABLES = {
     },
     "notebook_egress": EGRESS_PORT,
     "egress_squid": egress_proxy(
-        (f"git.school.test:{GIT_PORT}", f"store.school.test:{WEBDAV_PORT}")
+        (f"git.school.test:{GIT_PORT}", f"store.school.test:{HOSTED_PORT}")
     ),
     "notebook_stores": {"every": 3600},
     "notebook_students": {"sonja": {"cpu": 50}},

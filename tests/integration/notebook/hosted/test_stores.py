@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pytest
 from guest import Guest
-from storeservers import PASSWORD, USER, WEBDAV_PORT, webdav
 from student import Kernel, Student
+
+from tests.integration.webdav import HOSTED_PORT, PASSWORD, USER, webdav
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOSTED = "/etc/notebook/hosted.json"
 CONNECT = (
     f"echo {PASSWORD} | store connect dav webdav --user {USER}"
-    f" --url http://store.school.test:{WEBDAV_PORT}"
+    f" --url http://store.school.test:{HOSTED_PORT}"
 )
 
 
@@ -36,7 +37,7 @@ def named(hosted: Guest) -> None:
 def dav(tmp_path: Path) -> Iterator[Path]:
     root = tmp_path / "dav"
     root.mkdir()
-    with webdav(root):
+    with webdav(root, HOSTED_PORT):
         yield root / "notebook"
 
 
