@@ -132,7 +132,7 @@ def _hosted(config: Config) -> dict[str, Any]:
         },
         "notebook_courses": {
             name: {
-                "members": sorted({*course.members, *_members(config, course.group)}),
+                "members": sorted(config.learners(course)),
                 "teachers": list(course.teachers),
                 "quota": course.quota,
             }
@@ -150,10 +150,6 @@ def _hosted(config: Config) -> dict[str, Any]:
             *(["stores"] * stores.enabled),
         ],
     }
-
-
-def _members(config: Config, group: str | None) -> tuple[str, ...]:
-    return config.pool.groups[group].members if group is not None else ()
 
 
 def egress_proxy(hosts: Sequence[str]) -> str:

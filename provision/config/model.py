@@ -585,3 +585,8 @@ class Config(Section):
     def pool_accounts(self) -> tuple[str, ...]:
         """The names of the pool's accounts."""
         return tuple(f"{self.pool.prefix}{n}" for n in range(1, self.pool.count + 1))
+
+    def learners(self, course: Course) -> set[str]:
+        """Everybody who learns in a course: its members and those of its group."""
+        group = self.pool.groups.get(course.group) if course.group is not None else None
+        return {*course.members, *(group.members if group else ())}

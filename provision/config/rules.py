@@ -172,7 +172,7 @@ def _courses(config: Config) -> Iterator[Problem]:
                 else "write it under pool.groups, or name the members",
                 others=(("pool", "groups"),),
             )
-        both = {*course.members, *_group(config, course.group)} & {*course.teachers}
+        both = config.learners(course) & {*course.teachers}
         if both:
             yield Problem(
                 ("courses", name, "teachers"),
@@ -180,10 +180,6 @@ def _courses(config: Config) -> Iterator[Problem]:
                 "leave the name out of one of the two",
                 others=(("courses", name, "members"),),
             )
-
-
-def _group(config: Config, name: str | None) -> tuple[str, ...]:
-    return config.pool.groups[name].members if name in config.pool.groups else ()
 
 
 def _sessions(config: Config) -> Iterator[Problem]:
