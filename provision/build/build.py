@@ -207,9 +207,7 @@ def root_layers(wanted: Request) -> tuple[Path, ...]:
     """
     cache = Cache(places.cache() / "stages")
     layers: list[Path] = []
-    inputs = stage_inputs(wanted)
-    planned = plan(inputs, has=cache.has, last={}, from_stage=None)
-    for each in planned[: LAYERED.index("disks")]:
+    for each in steps(wanted, None)[: LAYERED.index("disks")]:
         if not each.cached:
             raise ApplianceError(f"{wanted.config.name} is not built", hint="appliance build")
         cache.touch(each.key)
