@@ -4,26 +4,25 @@ The rules are the guest's own modules, which need nothing but Python: they are s
 are.
 """
 
-import inspect
-from types import ModuleType
+from importlib.resources import files
 from typing import Any
 
+from provision import guest
 from provision.config import Config
 from provision.config.model import Section
-from provision.guest.hub import profiles
 from provision.guest.pool import entitlement
 
 SERVER = "/opt/notebook/bin/jupyterhub-singleuser"
 KERNELS = "usr/local/share/jupyter/kernels"
 
 
-def modules() -> dict[str, str]:
-    """The guest's rules: the text of each module by its file's name."""
+def source(module: str) -> str:
+    """The text of one of the guest's modules, which may need what only the guest has.
 
-    def text(module: ModuleType) -> str:
-        return inspect.getsource(module)
-
-    return {"entitlement.py": text(entitlement), "profiles.py": text(profiles)}
+    Args:
+        module: its path below ``provision/guest``.
+    """
+    return (files(guest) / module).read_text()
 
 
 def shares(config: Config) -> dict[str, Any]:

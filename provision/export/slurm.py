@@ -40,7 +40,7 @@ def export(config: Config, target: Path, *, server: str = elsewhere.SERVER) -> d
     }
     target.mkdir(parents=True, exist_ok=True)
     (target / "appliance.json").write_text(json.dumps(told, indent=1) + "\n")
-    for name, text in elsewhere.modules().items():
-        (target / name).write_text(text)
+    for module in ("pool/entitlement.py", "hub/profiles.py"):
+        (target / Path(module).name).write_text(elsewhere.source(module))
     (target / CONFIG).write_text(Path(__file__).with_name("slurm_config.py").read_text())
     return told

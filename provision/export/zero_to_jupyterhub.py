@@ -1,7 +1,8 @@
 """The same sessions on Kubernetes: an image and the values of the chart Zero to JupyterHub.
 
 The image is the appliance's root file system; the hub and its proxy are the chart's own. The chart
-has no word for limits of groups and students: a hook of KubeSpawner asks our own rules.
+has no word for limits of groups and students, nor for our rules of who may sign in: our own modules
+go along, as files in the hub's pod.
 """
 
 import json
@@ -36,6 +37,15 @@ def appliance_limits(spawner, pod):
     return pod
 
 c.KubeSpawner.modify_pod_hook = appliance_limits
+"""
+# The chart's image of the hub has the authenticators that ours are made of.
+SIGN_IN = f"""\
+import json, sys
+from pathlib import Path
+sys.path.append("{RULES}")
+from provision.guest.hub.sign_in import configure
+with open("{RULES}/sign-in.json") as file:
+    c.merge(configure(json.load(file), Path("{RULES}")))
 """
 
 
@@ -91,12 +101,7 @@ def values(
     notebook, limits = config.notebook, config.pool.limits
     egress = {"nonPrivateIPs": notebook.network == "open", "privateIPs": False}
     return {
-        "hub": {
-            "config": _sign_in(config),
-            **({"activeServerLimit": notebook.max_sessions} if notebook.max_sessions else {}),
-            "extraFiles": _files(config),
-            "extraConfig": {"appliance-limits": HOOK},
-        },
+        "hub": _hub(config),
         "singleuser": {
             "image": {"name": image, "tag": config.version},
             "cmd": [elsewhere.SERVER],
@@ -145,29 +150,34 @@ def _override(profile: Any, kernels: Sequence[str]) -> dict[str, Any]:
     return told
 
 
-def _sign_in(config: Config) -> dict[str, Any]:
-    """Who may come in; the chart's default is whoever comes."""
-    sign_in = config.sign_in
-    shared = {"Authenticator": {"admin_users": list(sign_in.admins)}} if sign_in.admins else {}
-    if google := sign_in.google:
-        return {
-            **shared,
-            "JupyterHub": {"authenticator_class": "google"},
-            "GoogleOAuthenticator": {
-                "client_id": google.client_id,
-                "hosted_domain": list(google.domains),
-            },
-        }
-    return {**shared, "JupyterHub": {"authenticator_class": "null"}}
-
-
-def _files(config: Config) -> dict[str, Any]:
-    """The rules and their data, in the hub's pod."""
-    texts = {"entitlement.py": elsewhere.modules()["entitlement.py"]}
-    texts["shares.json"] = json.dumps(elsewhere.shares(config))
+def _hub(config: Config) -> dict[str, Any]:
+    """The hub's own part: our rules and their data as files, and what calls them."""
+    texts = {
+        "entitlement.py": elsewhere.source("pool/entitlement.py"),
+        "shares.json": json.dumps(elsewhere.shares(config)),
+    }
+    calls = {"appliance-limits": HOOK}
+    sign_in = config.sign_in.model_dump(mode="json", exclude_none=True)
+    classes = {}
+    if any(sign_in.get(kind) for kind in ("google", "oidc", "ldap")):
+        calls["appliance-sign-in"] = SIGN_IN
+        for module in ("hub/sign_in.py", "pool/certificate.py"):
+            texts[f"provision/guest/{module}"] = elsewhere.source(module)
+        texts["sign-in.json"] = json.dumps(sign_in)
+    else:  # the appliance's own accounts stay there; the chart's default is whoever comes
+        classes = {"JupyterHub": {"authenticator_class": "null"}}
+    limit = config.notebook.max_sessions
     return {
-        name.replace(".", "-"): {"mountPath": f"{RULES}/{name}", "stringData": text}
-        for name, text in texts.items()
+        "config": classes,
+        **({"activeServerLimit": limit} if limit else {}),
+        "extraFiles": {
+            Path(name).name.replace(".", "-"): {
+                "mountPath": f"{RULES}/{name}",
+                "stringData": text,
+            }
+            for name, text in texts.items()
+        },
+        "extraConfig": calls,
     }
 
 

@@ -21,6 +21,8 @@ from oidc_provider_mock import User, run_server_in_thread
 
 from provision import resources
 from provision.build import places
+from provision.config import read
+from provision.export import zero_to_jupyterhub
 from provision.machine.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -40,13 +42,11 @@ USERS = (
     person("mallory", "school.test", hd=""),  # a mail address alone proves no domain
 )
 HUB = """
-import sys
+import json, sys
 sys.path.insert(0, {packages!r})
 from pathlib import Path
-from provision.guest.hub.sign_in import configure
 c = get_config()
-wanted = {wanted} | {{"admins": ["emmy@school.test"]}}
-c.merge(configure(wanted, Path(".").resolve()))
+{sign_in}
 c.Google.authorize_url = "{provider}/oauth2/authorize"
 c.Google.token_url = "{provider}/oauth2/token"
 c.Google.userdata_url = "{provider}/userinfo"
@@ -56,6 +56,23 @@ c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.ConfigurableHTTPProxy.command = [
     *("env", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs", "configurable-http-proxy"),
 ]
+"""
+
+OURS = """
+from provision.guest.hub.sign_in import configure
+c.merge(configure(json.loads({wanted!r}), Path(".").resolve()))
+"""
+# What the chart's hub does with its values. Our package is not there, but the files that go along.
+CHART = """
+sys.path[:] = [place for place in sys.path if not Path(place, "provision", "export").is_dir()]
+hub = json.loads(Path("hub.json").read_text())
+c.JupyterHub.authenticator_class = "dummy"
+for name, settings in hub["config"].items():
+    c[name].update(settings)
+for name, text in sorted(hub["extraConfig"].items()):
+    exec(text)
+import provision.guest.hub.sign_in
+assert Path(provision.guest.hub.sign_in.__file__).is_relative_to(Path("files").resolve())
 """
 
 GOOGLE = {"google": {"client_id": "notebook", "domains": ["school.test"]}}
@@ -73,6 +90,26 @@ def packages() -> Path:
         subprocess.run(pip, check=True)
         (target / "whole").touch()
     return target
+
+
+def _export(wanted: str, place: Path) -> None:
+    """The hub's part of exported values, with the client's secret of a second file of values."""
+    exported = zero_to_jupyterhub.values(
+        read(assignments=[f"sign_in={wanted}"], environ={}).config,
+        image="registry.test/sage",
+        account=("nb1", 1001, 1002),
+        kernels=[],
+    )["hub"]
+    files = place / "files"
+    for file in exported.pop("extraFiles").values():
+        path = Path(file["mountPath"].replace(zero_to_jupyterhub.RULES, str(files)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file["stringData"])
+    for name in ("Google", "Oidc"):
+        exported["config"][name] = {"client_secret": SECRET}
+    (place / "hub.json").write_text(
+        json.dumps(exported).replace(zero_to_jupyterhub.RULES, str(files))
+    )
 
 
 class Browser:
@@ -100,11 +137,18 @@ class Browser:
 def hub(
     request: pytest.FixtureRequest, packages: Path, tmp_path: Path
 ) -> Iterator[tuple[str, str]]:
-    """A hub with the settings of sign-in that the test names, and where its provider will be."""
+    """A hub with the settings of sign-in that the test names, and where its provider will be.
+
+    Two words of the test: whose hub it is, the appliance's or the chart's; the settings.
+    """
     port, provider = free_port(), free_port()
-    wanted = json.dumps(request.param).replace("PROVIDER", f"http://127.0.0.1:{provider}")
+    whose, settings = request.param
+    settings = settings | {"admins": ["emmy@school.test"]}
+    wanted = json.dumps(settings).replace("PROVIDER", f"http://127.0.0.1:{provider}")
+    if whose == "chart":
+        _export(wanted, tmp_path)
     told: dict[str, object] = {
-        "wanted": wanted,
+        "sign_in": CHART if whose == "chart" else OURS.format(wanted=wanted),
         "packages": str(packages),
         "provider": f"http://127.0.0.1:{provider}",
         "port": port,
@@ -140,7 +184,7 @@ def agree(browser: Browser, hub: str, who: str) -> tuple[int, str, str]:
     return browser.get(address, {"sub": who})
 
 
-@pytest.mark.parametrize("hub", [GOOGLE], indirect=True)
+@pytest.mark.parametrize("hub", [("appliance", GOOGLE), ("chart", GOOGLE)], indirect=True)
 def test_who_may_come_in_by_google(hub: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
     url, provider = hub
@@ -178,7 +222,9 @@ OIDC = {
 }
 
 
-@pytest.mark.parametrize("hub", [{"oidc": OIDC}], indirect=True)
+@pytest.mark.parametrize(
+    "hub", [("appliance", {"oidc": OIDC}), ("chart", {"oidc": OIDC})], indirect=True
+)
 def test_who_may_come_in_by_another_provider(
     hub: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

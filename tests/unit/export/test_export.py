@@ -26,14 +26,20 @@ SETTINGS = (
     "notebook.session_expiry=90m",
 )
 # What the chart's schema (jupyterhub/values.schema.yaml of jupyterhub/zero-to-jupyterhub-k8s, at
-# 02dd73df01bd) says of the keys that we use; it, too, refuses others.
+# 02dd73df01bd) says of the keys that we use; it, too, refuses others. No package registry has the
+# schema itself; helm validates against the chart's own before it renders anything.
 NUMBER = {"type": ["number", "null"]}
 BYTES = {"type": ["number", "string", "null"]}
 TEXT = {"type": "string"}
 
 
-def closed(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+def closed(*required: str, **properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(required),
+        "additionalProperties": False,
+    }
 
 
 CHART = closed(
@@ -43,11 +49,13 @@ CHART = closed(
         extraConfig={"type": "object"},
         extraFiles={
             "type": "object",
-            "additionalProperties": closed(mountPath=TEXT, stringData=TEXT),
+            "additionalProperties": closed(
+                "mountPath", "stringData", mountPath=TEXT, stringData=TEXT
+            ),
         },
     ),
     singleuser=closed(
-        image=closed(name=TEXT, tag=TEXT),
+        image=closed("name", "tag", name=TEXT, tag=TEXT),
         cmd={"type": ["array", "string", "null"]},
         uid={"type": ["integer", "null"]},
         fsGid={"type": ["integer", "null"]},
@@ -55,7 +63,10 @@ CHART = closed(
         memory=closed(limit=BYTES, guarantee=BYTES),
         cpu=closed(limit=NUMBER, guarantee=NUMBER),
         storage=closed(
-            type={"enum": ["dynamic", "static", "none"]}, homeMountPath=TEXT, capacity=TEXT
+            *("type", "homeMountPath"),
+            type={"enum": ["dynamic", "static", "none"]},
+            homeMountPath=TEXT,
+            capacity=TEXT,
         ),
         networkPolicy=closed(
             enabled={"type": "boolean"},
@@ -66,6 +77,7 @@ CHART = closed(
         profileList={"type": "array"},
     ),
     cull=closed(
+        "enabled",
         enabled={"type": "boolean"},
         timeout={"type": ["integer", "null"]},
         maxAge={"type": ["integer", "null"]},
@@ -104,14 +116,32 @@ def test_values_have_the_same_limits_and_profiles() -> None:
     assert (values["hub"]["activeServerLimit"], values["cull"]["maxAge"]) == (3, 5400)
 
 
+GOOGLE = "sign_in={google: {client_id: id, domains: [school.test]}, admins: [ada@school.test]}"
+OIDC = "sign_in={oidc: {issuer: 'https://id.school.test', client_id: id, groups: [math]}}"
+LDAP = "sign_in={ldap: {server: ldap.school.test, template: 'uid={username},dc=school'}}"
+
+
 def test_nobody_signs_in_until_it_is_said_who() -> None:
     """The chart's own default lets everybody in, by any password."""
-    assert told()["hub"]["config"]["JupyterHub"]["authenticator_class"] == "null"
-    google = "sign_in={google: {client_id: id, domains: [school.test]}, admins: [ada@school.test]}"
-    found = told(google)["hub"]["config"]
-    assert found["JupyterHub"]["authenticator_class"] == "google"
-    assert found["GoogleOAuthenticator"]["hosted_domain"] == ["school.test"]
-    assert found["Authenticator"]["admin_users"] == ["ada@school.test"]
+    hub = told()["hub"]
+    assert hub["config"]["JupyterHub"]["authenticator_class"] == "null"
+    assert "appliance-sign-in" not in hub["extraConfig"]
+
+
+@pytest.mark.parametrize("assignment", [GOOGLE, OIDC, LDAP])
+def test_the_schools_sign_in_goes_along(assignment: str) -> None:
+    """In a hub: tests/integration/signin/test_providers.py."""
+    values = told(assignment)
+    jsonschema.validate(values, CHART)
+    hub = values["hub"]
+    assert "authenticator_class" not in str(hub["config"])
+    assert "appliance-sign-in" in hub["extraConfig"]
+    wanted = config(assignment).sign_in.model_dump(mode="json", exclude_none=True)
+    assert json.loads(hub["extraFiles"]["sign-in-json"]["stringData"]) == wanted
+    places = {file["mountPath"] for file in hub["extraFiles"].values()}
+    rules = zero_to_jupyterhub.RULES
+    assert f"{rules}/provision/guest/hub/sign_in.py" in places
+    assert f"{rules}/provision/guest/pool/certificate.py" in places
 
 
 def test_slurm_is_told_the_same(tmp_path: Path) -> None:
