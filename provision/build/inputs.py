@@ -96,7 +96,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             "configure",
             {
                 **_playbook_inputs(request, "configure"),
-                "guest": code(guest, "__init__.py", "pool", "hub", *_boxes(config)),
+                **_package(config),
                 **_images(config),
                 "hooks": files((*config.hooks.playbooks, *config.hooks.roles)),
             },
@@ -105,7 +105,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             "seal",
             {
                 "file_systems": [_plain(system) for system in systems],
-                "code": code(jeos, "seal.py", "disk.py"),
+                "code": code(jeos, "seal.py", "disk.py", "layers.py"),
             },
         ),
         StageInputs(
@@ -216,10 +216,16 @@ def _image(config: Config) -> Mapping[str, Any]:
     return {"image": digest, "image_code": code(jeos, "cloud.py")}
 
 
-def _boxes(config: Config) -> tuple[str, ...]:
-    """The parts of the guest's package that run untrusted programs, where they are wanted."""
+def _package(config: Config) -> Mapping[str, Any]:
+    """Our own package as the roles bring it: what runs untrusted programs only where wanted."""
+    ours = Path(guest.__file__).parent
+    boxes = ("grader", "jail", "sandbox")
     wanted = config.grader.enabled or config.jail.enabled
-    return ("grader", "jail", "sandbox") if wanted else ()
+    left_out = ("__pycache__", *(() if wanted else boxes))
+    return {
+        "package": files(sorted(ours.parent.glob("*.py" if wanted else "__init__.py"))),
+        "guest": files(sorted(path for path in ours.iterdir() if path.name not in left_out)),
+    }
 
 
 def _images(config: Config) -> Mapping[str, Any]:

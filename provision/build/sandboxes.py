@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.build.inputs import Request, code
-from provision.guest import sandbox
+from provision.guest import jail, sandbox
 from provision.guest.jail import rootfs
 from provision.guest.sandbox import image
 from provision.process import run
@@ -103,6 +103,6 @@ def _key(request: Request, parts: list[str]) -> str:
         "archive": request.release.packages,
         "epoch": request.release.epoch,
         "suite": request.config.suite,
-        "code": code(sandbox, "image.py", "uml-init.sh"),
+        "code": {**code(sandbox, "image.py", "uml-init.sh"), **code(jail, "rootfs.py")},
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

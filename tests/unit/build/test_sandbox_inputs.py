@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
+import provision
 from provision import resources
-from provision.build.inputs import Request, stage_inputs
+from provision.build.inputs import Request, files, stage_inputs
 from provision.build.plan import plan
 from provision.build.variables import GRADER_PACKAGES, playbook_variables
 from provision.config import read
@@ -79,6 +81,30 @@ def test_their_code_decides_only_where_they_are_in() -> None:
         if one.name == "configure"
     ]
     assert "sandbox/box.py" in names[0]
+
+
+@pytest.mark.parametrize(
+    ("role", "below", "assignments"),
+    [
+        ("notebook", "provision/guest", ()),
+        ("grader", "provision", ("grader.enabled=true",)),
+        ("jail", "provision", ("jail.enabled=true",)),
+    ],
+)
+def test_every_module_that_a_role_brings_decides(
+    role: str, below: str, assignments: tuple[str, ...]
+) -> None:
+    book = resources.playbooks() / f"roles/{role}/vars/main.yml"
+    patterns = YAML(typ="safe").load(book)[f"{role}_modules"]
+    package = Path(provision.__file__).parent.parent / below
+    brought = {str(path) for pattern in patterns for path in package.glob(pattern)}
+    assert len(brought) > 5
+    (inputs,) = (
+        str(one.inputs) for one in stage_inputs(request(*assignments)) if one.name == "configure"
+    )
+    for path in brought:
+        (digest,) = files([Path(path)]).values()
+        assert digest in inputs, path
 
 
 def test_packages_of_the_role_and_of_the_build_agree() -> None:
