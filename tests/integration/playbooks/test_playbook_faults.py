@@ -112,7 +112,7 @@ def test_own_playbooks_and_roles_run_after_each_other(guest, tmp_path):
     )
     own = playbook(tmp_path, "shell: echo {{ base_hostname }} > /root/own")
     run_hooks([own], [role], guest.endpoint, guest.variables, log=guest.log)
-    assert guest.ask("cat /root/role") == "sage\nDebian sageadm"
+    assert guest.ask("cat /root/role") == f"{guest.variables['base_hostname']}\nDebian sageadm"
 
 
 @pytest.mark.parametrize(
