@@ -12,7 +12,7 @@ appliance: $(VENV)/.tools
 	$(SUDO) $(BIN)/appliance build $(ARGS)
 
 test: $(VENV)/.test-tools lint
-	$(PYTEST) $(ARGS)
+	$(PYTEST) -n 2 --dist loadgroup $(ARGS)
 
 test-slow: $(VENV)/.test-tools
 	$(PYTEST) -m slow $(ARGS)

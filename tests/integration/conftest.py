@@ -16,6 +16,7 @@ import pytest
 from provision.build import places
 from provision.build.build import Built, build, request, root_layers
 from provision.config import read
+from provision.locks import held
 from provision.machine.ports import free_port
 
 # The command line's options that name the shared appliance.
@@ -27,6 +28,15 @@ SMALL = (
 )
 MOTO = "5.2.5"
 CONFIG = read(assignments=SMALL[1::2]).config
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One folder's tests share guests, so they run in one worker."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            folder = str(item.path.parent.relative_to(here))
+            item.add_marker(pytest.mark.xdist_group(folder))
 
 
 @pytest.fixture(scope="session")
@@ -75,9 +85,11 @@ def s3_port() -> int:
 def s3(tmp_path: Path, s3_port: int) -> Iterator[int]:
     """A server that speaks S3, on loopback; its port. It has an environment of its own, cached."""
     home = places.cache() / "tests" / f"moto-{MOTO}"
-    if not (home / "bin/moto_server").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
-        subprocess.run([home / "bin/pip", "install", "-q", f"moto[server]=={MOTO}"], check=True)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with held(home.with_suffix(".lock"), wait=True):
+        if not (home / "bin/moto_server").exists():
+            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
+            subprocess.run([home / "bin/pip", "install", "-q", f"moto[server]=={MOTO}"], check=True)
     with (tmp_path / "moto.log").open("wb") as log:
         words = [home / "bin/moto_server", "-H", "127.0.0.1", "-p", str(s3_port)]
         server = subprocess.Popen(words, stdout=log, stderr=log)

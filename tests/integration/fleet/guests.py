@@ -23,7 +23,7 @@ from provision.config import Config
 from provision.errors import ApplianceError
 from provision.fleet.inventory import Host, Inventory, with_host, write
 from provision.fleet.remote import offered_key, pin
-from provision.guest import hub, pool
+from provision.guest import hub, pool, stores
 from provision.machine import SshEndpoint, keys
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -74,7 +74,7 @@ def base(scratch: Path) -> Base:
                 for name in ("users", "keys", "notebook", "seat")
             ),
             *(
-                *(Path(part.__file__).parent for part in (pool, hub)),
+                *(Path(part.__file__).parent for part in (pool, hub, stores)),
                 HERE / "toy.py",
                 HERE / "configure.yml",
                 HERE / "guests.py",

@@ -24,6 +24,7 @@ from provision.build.stages import WORK, Workshop
 from provision.config import Config
 from provision.errors import ApplianceError
 from provision.jeos.archive import identity
+from provision.locks import held
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -120,6 +121,13 @@ def make_base(wanted: Request, base: Path, *, log: Path) -> None:
 
 def installed_layers(scratch: Path) -> list[Path]:
     """The base and a layer with the notebook's packages, from the cache or made now."""
+    cache = places.cache() / "tests"
+    cache.mkdir(parents=True, exist_ok=True)
+    with held(cache / "layers.lock", wait=True):
+        return _installed_layers(cache, scratch)
+
+
+def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
     wanted = request(Config())
     base_key = hashlib.sha256(identity(wanted.sources).encode()).hexdigest()[:12]
     roles = resources.playbooks() / "roles"
@@ -128,7 +136,6 @@ def installed_layers(scratch: Path) -> list[Path]:
         *(roles / "notebook" / "files" / "requirements.lock",),
     ]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
-    cache = places.cache() / "tests"
     install = cache / f"notebook-{base_key}-{key}"
     log = scratch / "install.log"
     try:
@@ -172,14 +179,15 @@ def further_layer(
     """
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
     layer = layers[-1].with_name(f"{name}-{layers[-1].name.split('-', 1)[1]}-{key}")
-    if not layer.exists():
-        part = layer.with_suffix(".part")
-        shutil.rmtree(part, ignore_errors=True)
-        log = scratch / f"{name}.log"
-        told = {**request(Config()).variables(), **variables}
-        with booted(layers, part, forwards={}, log=log) as (endpoint, _):
-            run_playbook(HERE / f"{name}.yml", endpoint, told, log=log)
-        part.rename(layer)
+    with held(layer.with_name("layers.lock"), wait=True):
+        if not layer.exists():
+            part = layer.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            log = scratch / f"{name}.log"
+            told = {**request(Config()).variables(), **variables}
+            with booted(layers, part, forwards={}, log=log) as (endpoint, _):
+                run_playbook(HERE / f"{name}.yml", endpoint, told, log=log)
+            part.rename(layer)
     return layer
 
 
