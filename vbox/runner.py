@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 DEFAULT_TIMEOUT = 120.0
 STOP_SECONDS = 30.0
 RETRY_SECONDS = 0.1
+# Three in a hundred VBoxManage 7.2 hang for ten seconds when they end: its worker thread misses the
+# word to stop, and what it has to say is not written before. A mere question is asked once more.
+QUESTIONS = frozenset({"getextradata", "list", "showmediuminfo", "showvminfo"})
+HANG_SECONDS = 2.0
 _PERCENT = re.compile(rb"(\d{1,3})%\.{0,3}")
 _BEGUN = re.compile(rb"\d{0,3}\Z")  # a number whose percent sign comes with the next chunk
 
@@ -66,9 +70,15 @@ class VBoxManage:
             VBoxError: any other failure, by its kind.
         """
         deadline = time.monotonic() + self.patience
+        hurried = args[0] in QUESTIONS and (timeout is None or timeout > HANG_SECONDS)
         while True:
             try:
-                return self._once(args, timeout, on_progress)
+                return self._once(args, HANG_SECONDS if hurried else timeout, on_progress)
+            except InterruptedError as error:
+                if not hurried or not isinstance(error.__cause__, subprocess.TimeoutExpired):
+                    raise
+                hurried = False
+                log.debug("no answer yet, asking again: %s", shlex.join(args))
             except LockedError:
                 if time.monotonic() > deadline:
                     raise

@@ -2,8 +2,39 @@
 
 import os
 import threading
+from pathlib import Path
 
-from vbox import runner
+import pytest
+
+from vbox import VBoxManage, runner
+from vbox.errors import InterruptedError
+
+# Tells how often it was called, and hangs the first time.
+HANGING = """#!/bin/sh
+echo "$1" >> "$0.calls"
+[ "$(wc -l < "$0.calls")" -gt 1 ] || exec sleep 600
+echo answered
+"""
+
+
+@pytest.fixture
+def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VBoxManage:
+    monkeypatch.setattr(runner, "HANG_SECONDS", 0.5)
+    program = tmp_path / "VBoxManage"
+    program.write_text(HANGING)
+    program.chmod(0o755)
+    return VBoxManage(program)
+
+
+def test_a_question_that_hangs_is_asked_once_more(hanging: VBoxManage) -> None:
+    assert hanging.run("list", "vms") == "answered\n"
+    assert hanging.path.with_suffix(".calls").read_text() == "list\nlist\n"
+
+
+def test_a_change_that_hangs_is_not_made_twice(hanging: VBoxManage) -> None:
+    with pytest.raises(InterruptedError, match="stopped after"):
+        hanging.run("createvm", timeout=1.5)
+    assert hanging.path.with_suffix(".calls").read_text() == "createvm\n"
 
 
 def test_progress_is_understood_however_the_pipe_cuts_it() -> None:
