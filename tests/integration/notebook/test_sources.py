@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from guest import HERE, Guest, booted, make_base
+from guest import HERE, Guest, booted, make_base, notebook_guest
 from student import Student
 
 from provision.build import places
@@ -90,27 +90,28 @@ def test_a_tarball_from_the_web(guest: Guest, tmp_path: Path, nothing: None) -> 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_debians_own_package(tmp_path: Path) -> None:
-    """In sid: trixie has none."""
+    """In sid, in a student's session: trixie has none."""
     wanted = request(Config.model_validate({"suite": "sid", "sage": {"source": "debian"}}))
     base = places.cache() / "tests" / "base-sid"
+    log = tmp_path / "log"
     shutil.rmtree(base, ignore_errors=True)
     try:
-        make_base(wanted, base, log=tmp_path / "log")
-        layers, upper = [base / LAYER], base / "upper"
-        with booted(layers, upper, forwards={}, log=tmp_path / "log") as (endpoint, root):
-            run_playbook(HERE / "sage.yml", endpoint, wanted.variables(), log=tmp_path / "log")
-            guest = Guest("", root)
-            assert guest.run("sage -c 'print(factor(2^67 - 1))'", 600).strip() == (
-                "193707721 * 761838257287"
+        make_base(wanted, base, log=log)
+        layers = [base / LAYER, base / "installed"]
+        with booted(layers[:1], layers[1], forwards={}, log=log) as (endpoint, _):
+            for playbook in ("install.yml", "sage.yml"):
+                variables = {**wanted.variables(), "building": True}
+                run_playbook(HERE / playbook, endpoint, variables, log=log)
+        variables = {"pool_accounts": ["nb1"], "notebook_accounts": True}
+        with notebook_guest(layers, tmp_path, variables) as guest:
+            version = guest.run(
+                "dpkg-query --show --showformat='${source:Upstream-Version}' sagemath"
             )
-            assert "-x*cos(x) + sin(x)" in guest.run(f"python3 - <<'E'\n{ASK}\nE", 600)
+            sage = Student(guest.url, "debbie").sign_in().start(240).kernel("sagemath")
+            assert sage.run("factor(2^67 - 1)", 600) == "193707721 * 761838257287"
+            assert "-x*cos(x) + sin(x)" in sage.run("integrate(x * sin(x), x)", 600)
+            assert sage.run("gap('Size(SymmetricGroup(5))')", 600) == "120"
+            assert "iVBOR" in sage.run("plot(sin, 0, 1)", 600)
+            assert sage.run(f"version().split()[2].startswith('{version}')", 60) == "True"
     finally:
         shutil.rmtree(base, ignore_errors=True)
-
-
-ASK = """
-from jupyter_client.manager import start_new_kernel
-manager, client = start_new_kernel(startup_timeout=300, kernel_name="sagemath")
-client.execute_interactive("print(integrate(x * sin(x), x))", timeout=300)
-manager.shutdown_kernel(now=True)
-"""

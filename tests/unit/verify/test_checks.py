@@ -169,6 +169,10 @@ def _good() -> dict[str, dict[str, Any]]:
     return {
         "notebook": notebook,
         "notebook_limits": notebook,
+        "sessions": {
+            "own": True, "opened": [], "tries": 6,
+            "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
+        },
         "inside": inside,
         "mounts": inside,
         "outside": {
@@ -430,6 +434,20 @@ BROKEN: list[tuple[str, str, Break]] = [
             ("bombs-contained", "stood still", "victim_works", False),
         )
     ),
+    ("tokens-private", "no page", lambda f: f.update(sessions={"error": "no page"})),
+    ("tokens-private", "its own", lambda f: f["sessions"].update(own=False)),
+    ("tokens-private", "may GET /x", lambda f: f["sessions"].update(opened=["GET /x: 200"])),
+    ("hub-killed", "no page", lambda f: f.update(sessions={"error": "no page"})),
+    *(
+        ("hub-killed", told, lambda f, key=key: f["sessions"]["outlived"].update({key: False}))
+        for told, key in (
+            ("come back", "hub_back"), ("free at once", "held"), ("another", "kept"),
+            ("stays leased", "given_back"),
+        )
+    ),
+    ("guessing-stopped", "no page", lambda f: f.update(sessions={"error": "no page"})),
+    ("guessing-stopped", "go on", lambda f: f["sessions"].update(tries=None)),
+    ("guessing-stopped", "2 wrong", lambda f: f["sessions"].update(tries=2)),
     ("updates-run", "boom", lambda f: f["inside"].update(unattended={"status": 1, "told": "boom"})),
 ]  # fmt: skip
 

@@ -1,0 +1,58 @@
+"""Sessions that the hub starts: what a token opens, what a killed hub takes along, guessing."""
+
+from provision.config import Config
+from provision.verify.registry import Facts, Guest, Problems, check, collector
+
+
+@collector("sessions")
+def gather(guest: Guest) -> Facts | None:
+    """Two made-up students sign in; None where the school's own provider signs students in."""
+    config = guest.config
+    sign_in = config.sign_in
+    if not config.pool_accounts or sign_in.google or sign_in.oidc or sign_in.ldap:
+        return None
+    return guest.script(
+        "sessions",
+        port=config.notebook.port,
+        directory=config.notebook.directory,
+        secure=config.https,
+    )
+
+
+@check("sessions", how="ask the hub and the servers with one student's token for another's")
+def tokens_private(config: Config, facts: Facts) -> Problems:
+    """The token of a session, and of a student, opens nothing of another's or of the hub's."""
+    if "error" in facts:
+        yield facts["error"]
+        return
+    if not facts["own"]:
+        yield "a session's token does not open its own server"
+    yield from (f"it may {each}" for each in facts["opened"])
+
+
+@check("sessions", how="kill the hub while a student's server runs")
+def hub_killed(config: Config, facts: Facts) -> Problems:
+    """A killed hub comes back, and no session and no account's lease is lost or left over."""
+    if "error" in facts:
+        yield facts["error"]
+        return
+    for key, says in (
+        ("hub_back", "the hub does not come back"),
+        ("held", "the account was free at once"),
+        ("kept", "the session is another, or gone"),
+        ("given_back", "the account stays leased when its session ends"),
+    ):
+        if not facts["outlived"][key]:
+            yield says
+
+
+@check("sessions", how="type wrong passwords")
+def guessing_stopped(config: Config, facts: Facts) -> Problems:
+    """Wrong passwords lock a name out for a while."""
+    if "error" in facts:
+        yield facts["error"]
+        return
+    if facts["tries"] is None:
+        yield "one may go on guessing"
+    elif facts["tries"] < 5:
+        yield f"already {facts['tries']} wrong passwords lock a student out"

@@ -1,0 +1,198 @@
+"""Facts about sessions that the hub starts, gathered inside the guest as root.
+
+Two made-up students sign in as from a browser; one starts a server, whose token and the other's are
+tried on what is not theirs. Then the hub is killed, and wrong passwords are typed.
+"""
+
+import http.cookiejar
+import json
+import os
+import secrets
+import ssl
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ASKED = json.loads(sys.argv[1])
+VICTIM, MALLORY = "verify-owner", "verify-thief"
+CONTAINED = subprocess.call(["systemd-detect-virt", "--quiet", "--container"]) == 0
+PATIENCE = 300.0  # an emulated guest is slow
+TRIES = 16  # the waits double: the last of them is long on any machine
+URL = f"{'https' if ASKED['secure'] else 'http'}://127.0.0.1:{ASKED['port']}"
+ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
+
+
+def told(*argv: str, stdin: str = "") -> str:
+    """What a command prints."""
+    return subprocess.run(
+        argv, check=False, text=True, input=stdin, capture_output=True
+    ).stdout.strip()
+
+
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
+    """Wait for a condition; tell whether it came true."""
+    deadline = time.monotonic() + seconds
+    while not (holds := bool(condition())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return holds
+
+
+class Visitor:
+    """One browser; afterwards, whoever holds the token."""
+
+    def __init__(self, name: str, token: str = "") -> None:
+        self.name, self.token = name, token
+        self.cookies = http.cookiejar.CookieJar()
+        self._opener = urllib.request.build_opener(
+            urllib.request.HTTPCookieProcessor(self.cookies),
+            urllib.request.HTTPSHandler(context=ANY_CERTIFICATE),
+        )
+
+    def ask(self, method: str, path: str, data: bytes | None = None) -> tuple[int, str]:
+        """The answer's status and text; status 0 when there is none."""
+        request = urllib.request.Request(URL + path, data, method=method)  # noqa: S310
+        if self.token:
+            request.add_header("Authorization", f"token {self.token}")
+        for cookie in self.cookies:
+            if cookie.name == "_xsrf" and cookie.value and path.startswith(cookie.path):
+                request.add_header("X-XSRFToken", urllib.parse.unquote(cookie.value))
+        if data == b"{}":
+            request.add_header("Content-Type", "application/json")
+        try:
+            with self._opener.open(request, timeout=120) as answer:
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode(errors="replace")
+        except OSError:
+            return 0, ""
+
+    def sign_in(self, password: str) -> int:
+        """Sign in by the form; the answer's status, 403 for a wrong password."""
+        self.ask("GET", "/hub/login")
+        xsrf = next((c.value for c in self.cookies if c.name == "_xsrf"), "")
+        form = {"username": self.name, "password": password, "_xsrf": xsrf}
+        status, page = self.ask(
+            "POST", "/hub/login?next=%2Fhub%2Ftoken", urllib.parse.urlencode(form).encode()
+        )
+        return 403 if "Invalid username or password" in page else status
+
+    def take_token(self) -> None:
+        """From now on, ask with a token that may do all that the student may."""
+        _, answer = self.ask("POST", f"/hub/api/users/{self.name}/tokens", b"{}")
+        self.token = json.loads(answer)["token"]
+
+    def server(self) -> dict[str, Any]:
+        """What the hub says of the student's own server; empty when there is none."""
+        status, answer = self.ask("GET", f"/hub/api/users/{self.name}")
+        servers = json.loads(answer).get("servers") if status == 200 else {}
+        return dict((servers or {}).get("", {}))
+
+
+def opened(thief: Visitor, other: str) -> list[str]:
+    """What of the other student's, and of the hub's own, the thief's token opens."""
+    tried = (
+        ("GET", "/hub/api/users"),
+        ("GET", f"/hub/api/users/{other}"),
+        ("POST", f"/hub/api/users/{other}/tokens"),
+        ("POST", f"/hub/api/users/{other}/server"),
+        ("DELETE", f"/hub/api/users/{other}/server"),
+        ("GET", "/hub/api/proxy"),
+        ("GET", "/hub/api/services"),
+        ("GET", f"/user/{other}/api/contents"),
+        ("GET", f"/user/{other}/api/kernels"),
+        ("POST", f"/user/{other}/api/terminals"),
+    )
+    asked = [(each, thief.ask(*each, b"{}" if each[0] == "POST" else None)) for each in tried]
+    return [
+        f"{' '.join(each)}: {status}" for each, (status, _) in asked if status not in (403, 404)
+    ]
+
+
+def session_token(account: str) -> str:
+    """The token that the hub gave the session on an account."""
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and entry.owner() == account:
+                for line in (entry / "environ").read_bytes().split(b"\0"):
+                    if line.startswith(b"JUPYTERHUB_API_TOKEN="):
+                        return line.partition(b"=")[2].decode()
+        except (OSError, KeyError):
+            continue
+    return ""
+
+
+def places() -> str:
+    """Who has which account, as the leases say."""
+    return told("notebook-sessions")
+
+
+def hub() -> str:
+    """The number of the hub's process."""
+    return told("systemctl", "show", "-P", "MainPID", "notebook")
+
+
+def begun(visitor: Visitor) -> str:
+    """Since when the student's server runs, as it says itself."""
+    status, answer = visitor.ask("GET", f"/user/{visitor.name}/api/status")
+    return str(json.loads(answer)["started"]) if status == 200 else f"status {status}"
+
+
+def outlived(victim: Visitor) -> dict[str, Any]:
+    """What is left of a session when the hub was killed, and of its lease when it ended."""
+    before = {"places": places(), "begun": begun(victim)}
+    old = hub()
+    subprocess.run(
+        ["systemctl", "kill", "--kill-whom=main", "--signal=KILL", "notebook"], check=False
+    )
+    held = places() == before["places"]
+    back = until(lambda: hub() not in (old, "0") and victim.server().get("ready"))
+    facts = {
+        "hub_back": back,
+        "held": held,
+        "kept": {"places": places(), "begun": begun(victim)} == before,
+    }
+    victim.ask("DELETE", f"/hub/api/users/{VICTIM}/server")
+    return facts | {"given_back": until(lambda: places() == "", 60)}
+
+
+def main() -> None:
+    """Print the facts."""
+    if CONTAINED and not os.path.ismount(ASKED["directory"]):  # see notebook.py
+        students = ["mount", "-t", "tmpfs", "-o", "mode=0711", "tmpfs", ASKED["directory"]]
+        subprocess.run(students, check=True)
+        subprocess.run(["systemctl", "restart", "sshd-pool"], check=False)
+    words = {name: secrets.token_urlsafe() for name in (VICTIM, MALLORY)}
+    told("notebook-accounts", "import", "-", stdin="".join(f"{n},{w}\n" for n, w in words.items()))
+    facts: dict[str, Any] = {}
+    until(lambda: Visitor("").ask("GET", "/hub/login")[0] == 200)
+    victim, mallory = Visitor(VICTIM), Visitor(MALLORY)
+    try:
+        for visitor in (victim, mallory):
+            if (status := visitor.sign_in(words[visitor.name])) != 200:
+                raise RuntimeError(f"{visitor.name} cannot sign in: {status}")
+            visitor.take_token()
+        asked = victim.ask("POST", f"/hub/api/users/{VICTIM}/server", b"{}")
+        if not until(lambda: victim.server().get("ready")):
+            raise RuntimeError(f"the server does not start: {asked}")
+        session = Visitor(VICTIM, session_token(places().partition("@")[0]))
+        facts["own"] = session.ask("GET", f"/user/{VICTIM}/api/status")[0] == 200
+        facts["opened"] = opened(session, MALLORY) + opened(mallory, VICTIM)
+        facts["outlived"] = outlived(victim)
+        tries = (Visitor(MALLORY).sign_in("wrong") for _ in range(TRIES))
+        facts["tries"] = next((n for n, status in enumerate(tries) if status == 429), None)
+    except (RuntimeError, KeyError, ValueError) as error:
+        facts["error"] = str(error)
+    finally:
+        told("notebook-sessions", "end")
+        for name in words:
+            told("notebook-accounts", "remove", name)
+    json.dump(facts, sys.stdout)
+
+
+main()
