@@ -53,7 +53,7 @@ asyncio.run(main())
 """
 
 
-def _until(condition, seconds: float = 30) -> None:
+def _until(condition, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline

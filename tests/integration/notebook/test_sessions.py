@@ -26,7 +26,7 @@ def fresh(guest: Guest) -> Iterator[None]:
     guest.wait()
 
 
-def _until(condition, seconds: float = 20) -> None:
+def _until(condition, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -131,7 +131,7 @@ def test_a_killed_proxy_loses_no_session(guest: Guest) -> None:
             return bool(grace.server("GET", "kernels"))
         return False
 
-    _until(back, 60)
+    _until(back)
     assert [k["id"] for k in grace.server("GET", "kernels")] == [kernel.id]
 
 
@@ -179,14 +179,6 @@ def test_accounts_are_made_by_the_teacher(guest: Guest) -> None:
         Student(guest.url, "judy", "battery staple").sign_in()
 
 
-def test_an_idle_session_is_ended_and_its_files_stay(guest: Guest) -> None:
-    with settings(guest, timeout=10):
-        lazy = Student(guest.url, "lazy").sign_in().start()
-        lazy.kernel().shell("echo kept > work.txt")
-        _until(lambda: not lazy.ready(), 120)
-        assert guest.run("cat /home/students/lazy/work.txt") == "kept\n"
-
-
 def test_the_script_runs_by_hand(guest: Guest) -> None:
     guest.run("systemctl stop notebook notebook-proxy")
     guest.run("systemd-run --unit by-hand --uid sageadm /usr/local/bin/start-notebook")
@@ -227,10 +219,12 @@ def test_who_is_in_line_is_told(guest: Guest) -> None:
 def test_an_ended_session_leaves_a_notice_and_a_busy_one_goes_on(guest: Guest) -> None:
     with settings(guest, timeout=10):
         busy = Student(guest.url, "busy").sign_in().start()
-        busy.kernel().shell("(timeout 60 sh -c 'while :; do :; done' > /dev/null 2>&1 &)")
-        lazy = Student(guest.url, "lazy2").sign_in().start()
-        _until(lambda: not lazy.ready(), 60)
+        busy.kernel().shell("(timeout 300 sh -c 'while :; do :; done' > /dev/null 2>&1 &)")
+        lazy = Student(guest.url, "lazy").sign_in().start()
+        lazy.kernel().shell("echo kept > work.txt")
+        _until(lambda: not lazy.ready())
         assert busy.ready()
+        assert guest.run("cat /home/students/lazy/work.txt") == "kept\n"
         page = lazy.request("GET", "/hub/home")
         assert "Your last session ended by itself" in page
         assert "after 10 seconds without use" in page
