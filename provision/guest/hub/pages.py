@@ -7,6 +7,7 @@ to the journal. ``/hub/healthy`` is for whoever watches the appliance from outsi
 
 import asyncio
 import json
+import math
 import os
 import subprocess
 import time
@@ -137,7 +138,7 @@ class ClassroomHandler(_Page):
             ],
             done=self.get_argument("done", ""),
             jobs=self.jobs.jobs,
-            working=self.jobs.working(),
+            working=self.jobs.working(now["time"] if now else math.inf),
             clock=lambda seconds: time.strftime("%F %H:%M", time.gmtime(seconds)),
             backup=upkeep.last_backup(),
             deleted=await self._deleted(),

@@ -35,6 +35,7 @@ class Job:
     action: str
     student: str
     begun: float = field(default_factory=time.time)
+    over: float = 0.0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     failed: bool = False
     said: str = ""
@@ -62,9 +63,13 @@ class Jobs:
         task.add_done_callback(self._tasks.discard)
         return job
 
-    def working(self) -> bool:
-        """Whether anything has not ended."""
-        return any(not job.ended.is_set() for job in self.jobs)
+    def working(self, seen: float) -> bool:
+        """Whether the screen has not seen the end of something.
+
+        Args:
+            seen: when the sample that it shows was taken, in seconds since 1970.
+        """
+        return any(not job.ended.is_set() or job.over > seen for job in self.jobs)
 
     def busy(self, student: str) -> bool:
         """Whether something is done for a student already."""
@@ -80,6 +85,7 @@ async def _follow(job: Job, work: Awaitable[str]) -> None:
         job.said, job.failed = "it ended unexpectedly: see the logs", True
         raise
     finally:
+        job.over = time.time()
         job.ended.set()
 
 
