@@ -1,4 +1,4 @@
-"""An extension of the session's notebook server: its usage, for the page, and its stores' clock.
+"""An extension of the session's notebook server: its usage, and its stores with their clock.
 
 Root's sampler writes the usage (``usage``), and ``account`` binds it into the session.
 """
@@ -12,7 +12,8 @@ from typing import Any
 from jupyter_server.base.handlers import JupyterHandler  # type: ignore[import-not-found]
 from tornado import web
 
-from provision.guest.stores import timer
+from provision.guest.stores import desk, timer
+from provision.guest.stores.remotes import StoreError
 
 USAGE = Path("/run/usage/usage.json")
 
@@ -29,12 +30,45 @@ class UsageHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is t
             found = {}
         largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
         known = largest != resource.RLIM_INFINITY
-        self.finish({**found, "file": largest if known else None})
+        stores = desk.COMMAND.exists()
+        self.finish({**found, "file": largest if known else None, "stores": stores})
+
+
+class StoresHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is the guest's
+    """``appliance/stores``: a page."""
+
+    def initialize(self, desk: desk.Desk) -> None:
+        """Take what all requests share."""
+        self.desk = desk
+
+    @web.authenticated
+    def get(self) -> None:
+        """Show what is connected, what is under way, and forms."""
+        self.set_header("Cache-Control", "no-store")
+        self.finish(self.desk.page(self.xsrf_form_html(), f"{self.base_url}lab"))
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Do what a form says."""
+        action = self.get_body_argument("action", "")
+        try:
+            if action == "answer":
+                self.desk.answer(self.get_body_argument("line"))
+            elif action == "stop":
+                self.desk.stop()
+            else:
+                await self.desk.begin(*desk.words(lambda name: self.get_body_argument(name, "")))
+        except StoreError as error:
+            self.desk.refuse(str(error))
+        self.redirect(self.request.path)
 
 
 def _load_jupyter_server_extension(app: Any) -> None:
     base = app.web_app.settings["base_url"].rstrip("/")
     app.web_app.add_handlers(".*", [(f"{base}/api/appliance/usage", UsageHandler)])
+    if desk.COMMAND.exists():
+        told = {"desk": desk.Desk()}
+        app.web_app.add_handlers(".*", [(f"{base}/appliance/stores", StoresHandler, told)])
 
 
 async def _start_jupyter_server_extension(app: Any) -> None:

@@ -20,7 +20,7 @@
     span.textContent = name + " " + short(used) + (limit ? " of " + short(limit) : "");
     return span;
   };
-  const show = (node, usage) => {
+  const show = (node, usage, base) => {
     const spans = [];
     if (usage.memory) spans.push(part("Memory", usage.memory.used, usage.memory.limit));
     if (usage.disk) spans.push(part("Disk", usage.disk.used, usage.disk.limit));
@@ -31,6 +31,14 @@
       span.textContent = "Time left " + time(usage.left);
       spans.push(span);
     }
+    if (usage.stores) {
+      const link = document.createElement("a");
+      link.style.cssText = "margin-left:1em;text-decoration:underline";
+      link.textContent = "Stores";
+      link.href = base + "appliance/stores";
+      link.target = "_blank";
+      spans.push(link);
+    }
     if (usage.message) {
       const span = document.createElement("strong");
       span.style.cssText = "margin-right:auto";
@@ -39,18 +47,28 @@
     }
     node.replaceChildren(...spans);
   };
-  // A file that cannot fit is refused before its first byte is sent; the page shows the reason.
-  const guard = (model, now) => {
+  // A file that cannot fit is refused before its first byte is sent. JupyterLab tells why an upload
+  // by its button failed, and a drop's failure only to the console; it shows the same message once.
+  const guard = (model, now, tell) => {
     const upload = model.prototype.upload;
     model.prototype.upload = async function (file, ...rest) {
       const { file: largest, disk } = now();
-      if (largest && file.size > largest)
-        throw new Error(`${file.name} has ${short(file.size)}; one file may have ${short(largest)} here.`);
-      if (disk && disk.limit && file.size > disk.limit - disk.used)
-        throw new Error(`${file.name} has ${short(file.size)}, and you have ${short(Math.max(0, disk.limit - disk.used))} left.`);
-      return upload.call(this, file, ...rest);
+      try {
+        if (largest && file.size > largest)
+          throw new Error(`${file.name} has ${short(file.size)}; one file may have ${short(largest)} here.`);
+        if (disk && disk.limit && file.size > disk.limit - disk.used)
+          throw new Error(`${file.name} has ${short(file.size)}, and you have ${short(Math.max(0, disk.limit - disk.used))} left.`);
+        return await upload.call(this, file, ...rest);
+      } catch (error) {
+        if (error instanceof Error) tell("Upload Error", error);
+        throw error;
+      }
     };
   };
+  // On a phone the top bar ends before it: there it is at the lower edge.
+  const style = `@media (max-width: 760px) {
+    #appliance-usage { position: fixed; inset: auto 0 0 0; z-index: 100; flex-wrap: wrap; min-height: 24px;
+      background: var(--jp-layout-color2); font-size: 11px !important; } }`;
   const module = async name => {
     const versions = shared[name];
     return (await versions[Object.keys(versions)[0]].get())();
@@ -61,7 +79,9 @@
     activate: async app => {
       const { Widget } = await module("@lumino/widgets");
       let usage = {};
-      guard((await module("@jupyterlab/filebrowser")).FileBrowserModel, () => usage);
+      const { showErrorMessage } = await module("@jupyterlab/apputils");
+      guard((await module("@jupyterlab/filebrowser")).FileBrowserModel, () => usage, showErrorMessage);
+      document.head.appendChild(document.createElement("style")).textContent = style;
       const widget = new Widget();
       widget.id = "appliance-usage";
       widget.node.setAttribute("role", "status");
@@ -76,7 +96,7 @@
           const xsrf = document.cookie.split("; ").find(each => each.startsWith("_xsrf=")) || "";
           const headers = { "X-XSRFToken": decodeURIComponent(xsrf.slice(6)) };
           const answer = await fetch(base + "api/appliance/usage", { headers, redirect: "error" });
-          if (answer.ok) show(widget.node, usage = await answer.json());
+          if (answer.ok) show(widget.node, usage = await answer.json(), base);
         } catch (error) { /* the page itself says that the server is gone */ }
       };
       ask();

@@ -6,9 +6,9 @@ import urllib.error
 import urllib.request
 
 import pytest
-from browser import fits, picture, sign_in, sign_in_as_admin, window
+from browser import DESKTOP, PHONE, fits, picture, sign_in, sign_in_as_admin, window
 from guest import Guest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 from student import RefusedError, Student
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -23,6 +23,19 @@ def ask(hosted: Guest, path: str, token: str = "") -> tuple[int, str]:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
+
+
+def settled(page: Page) -> None:
+    """Wait until the page looks again no more."""
+    expect(page.locator('meta[http-equiv="refresh"]')).to_have_count(0)
+
+
+def both(page: Page, name: str) -> None:
+    """Pictures of a page as a desktop shows it, and as a phone does."""
+    picture(page, f"{name}-desktop")
+    page.set_viewport_size(PHONE)
+    picture(page, f"{name}-phone")
+    page.set_viewport_size(DESKTOP)
 
 
 def test_prometheus_reads_hub_pool_limits_and_host(hosted: Guest) -> None:
@@ -69,11 +82,12 @@ def test_a_student_does_not_see_the_classroom(hosted: Guest) -> None:
 def test_a_student_chooses_and_sees_what_is_left(hosted: Guest, browser: Browser) -> None:
     page = window(browser)
     page.goto(f"{hosted.url}/hub/login")
-    picture(page, "sign-in")
+    both(page, "sign-in")
+    assert fits(page)
     sign_in(page, hosted, "noether")
     page.goto(f"{hosted.url}/hub/spawn")
     page.get_by_label("Statistics").check()
-    picture(page, "profiles")
+    both(page, "profiles")
     page.get_by_role("button", name="Start").click()
     usage = page.locator("#appliance-usage")
     expect(usage).to_contain_text("Memory")
@@ -83,7 +97,10 @@ def test_a_student_chooses_and_sees_what_is_left(hosted: Guest, browser: Browser
     cards = page.locator('.jp-LauncherCard[data-category="Notebook"]')
     expect(cards).to_have_count(1)
     expect(cards).to_contain_text("R")
-    picture(page, "lab")
+    both(page, "lab")
+    page.set_viewport_size(PHONE)
+    for each in usage.locator("span, a").all():
+        expect(each).to_be_in_viewport(ratio=1)
     Student(hosted.url, "noether").sign_in().stop()
 
 
@@ -184,6 +201,7 @@ def test_a_student_leaves_and_comes_back(hosted: Guest, browser: Browser, phone:
     job = page.locator('.job[data-action="delete"]').first
     expect(job).to_contain_text("archived as karl.")  # the page looks again while it works
     expect(row).to_have_count(0)
+    settled(page)
     assert fits(page)
     picture(page, f"classroom-deleted-{'phone' if phone else 'desktop'}")
     assert "karl" not in hosted.run("ls /home/students; notebook-accounts list")
@@ -194,6 +212,7 @@ def test_a_student_leaves_and_comes_back(hosted: Guest, browser: Browser, phone:
     job = page.locator('.job[data-action="bring back"]').first
     expect(job).to_contain_text("a new password lets the student in")
     assert hosted.run("cat /home/students/karl/work.txt") == "kept\n"
+    settled(page)
     row.locator("summary").click()
     row.get_by_role("button", name="New password").click()
     Student(hosted.url, "karl", page.locator("#password").inner_text()).sign_in()

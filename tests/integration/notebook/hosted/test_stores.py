@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import PHONE, fits, picture, sign_in, window
 from guest import Guest
+from playwright.sync_api import Browser, expect
 from student import Kernel, Student
 
 from tests.integration.webdav import HOSTED_PORT, PASSWORD, USER, webdav
@@ -81,3 +83,69 @@ def test_a_running_session_synchronises_by_itself(hosted: Guest, dav: Path) -> N
             time.sleep(0.5)
     finally:
         every(settings["stores"]["every"])
+
+
+def test_a_student_connects_in_the_page(hosted: Guest, dav: Path, browser: Browser) -> None:
+    kernel = shell(hosted, "emmy")
+    lab = window(browser)
+    sign_in(lab, hosted, "emmy")
+    lab.goto(f"{hosted.url}/user/emmy/lab")
+    with lab.expect_popup() as opened:
+        lab.locator("#appliance-usage a", has_text="Stores").click()
+    page = opened.value
+
+    def connect(password: str) -> None:
+        form = page.locator('[data-kind="webdav"]')
+        form.locator("summary").click()
+        form.get_by_label("Folder here").fill("dav")
+        form.get_by_label("Address").fill(f"http://store.school.test:{HOSTED_PORT}")
+        form.get_by_label("User").fill(USER)
+        form.get_by_label("Password").fill(password)
+        form.get_by_role("button", name="Connect").click()
+
+    said = page.get_by_role("status")
+    connect("wrong")
+    expect(said).to_contain_text("dav is not connected")
+    connect(PASSWORD)
+    expect(said).to_contain_text("are connected")
+    kernel.shell("mkdir -p dav && echo one > dav/one")
+    store = page.locator('[data-store="dav"]')
+    store.get_by_role("button", name="Synchronise now").click()
+    expect(said).to_contain_text("1 sent")
+    assert (dav / "one").read_text() == "one\n"
+    expect(store).not_to_contain_text("not yet")
+    page.set_viewport_size(PHONE)
+    assert fits(page)
+    picture(page, "stores-phone")
+    store.get_by_role("button", name="Disconnect").click()
+    expect(said).to_contain_text("is forgotten")
+    expect(store).to_have_count(0)
+    assert kernel.shell("store list; cat dav/one") == "one\n"
+    assert PASSWORD not in hosted.run("journalctl --no-pager -o cat")
+
+
+def test_leave_for_google_drive_is_asked_in_the_page(hosted: Guest, browser: Browser) -> None:
+    """What Google itself would answer: tests/integration/stores/test_stores_drive.py."""
+    shell(hosted, "emmy")
+    page = window(browser)
+    sign_in(page, hosted, "emmy")
+    page.goto(f"{hosted.url}/user/emmy/appliance/stores")
+    form = page.locator('[data-kind="drive"]')
+
+    def begin() -> None:
+        form.locator("summary").click()
+        form.get_by_label("Folder here").fill("drive")
+        form.get_by_role("button", name="Connect").click()
+        expect(page.locator('a[href^="https://accounts.google.com"]')).to_be_visible()
+
+    begin()
+    page.get_by_label("The address at the end").fill("http://127.0.0.1/nothing")
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_role("status")).to_contain_text("this is not an address")
+    begin()  # rclone of the first time has gone
+    page.get_by_role("button", name="Give up").click()
+    expect(page.get_by_role("status")).to_contain_text("Given up")
+    deadline = time.monotonic() + 60
+    while hosted.run("pgrep -x rclone || true"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
