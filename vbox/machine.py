@@ -118,21 +118,23 @@ def owner(manage: VBoxManage, machine: Machine) -> str | None:
     return extradata.read(manage, machine.uuid).get(OWNER_KEY)
 
 
-def owned(manage: VBoxManage, name: str, mark: str) -> Machine | None:
+def owned(manage: VBoxManage, name: str, mark: str, *, having: str = OWNER_KEY) -> Machine | None:
     """Find our machine of this name; None when nobody has the name.
 
     Args:
         manage: the VirtualBox.
         name: the machine's name.
         mark: who we are; a machine is ours when it carries this mark.
+        having: a key of its extra data; ours without it counts as None.
 
     Raises:
         NotOursError: the name belongs to a machine that is not ours.
     """
     found = find(manage, name)
     for machine in found:
-        if owner(manage, machine) == mark:
-            return machine
+        data = extradata.read(manage, machine.uuid)
+        if data.get(OWNER_KEY) == mark:
+            return machine if having in data else None
     if found:
         raise NotOursError(
             f"a VM named {name!r} exists that this appliance did not make ({found[0].settings})",

@@ -135,7 +135,7 @@ def clone(
     return inspect(manage, target)
 
 
-def derive(manage: VBoxManage, base: Path, target: Path) -> Medium:
+def derive(manage: VBoxManage, base: Path, target: Path) -> None:
     """Make a differencing image: it takes all writes, and ``base`` is never changed again.
 
     Any number may be based on one. Where the machine starts, the image keeps what it has, see
@@ -144,7 +144,6 @@ def derive(manage: VBoxManage, base: Path, target: Path) -> Medium:
     manage.run("modifymedium", "disk", str(base), "--type", "immutable")
     manage.run("createmedium", "disk", "--filename", str(target), "--diffparent", str(base))
     reset_at_start(manage, target, wanted=False)
-    return inspect(manage, target)
 
 
 def reset_at_start(manage: VBoxManage, image: Path, *, wanted: bool) -> None:

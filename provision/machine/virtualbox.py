@@ -130,15 +130,13 @@ class VirtualBoxMachine:
         Raises:
             HypervisorError: the name belongs to a VM that is not ours.
         """
+        wanted = self.manage, self.config.name, self.mark
         with translated():
             try:
-                found = machine.owned(self.manage, self.config.name, self.mark)
+                return machine.owned(*wanted, having=COMPLETE_KEY)
             except NotOursError:  # or ours, killed before it could be marked
-                machine.reclaim(self.manage, self.config.name, self.mark, folder=self._machines)
-                found = machine.owned(self.manage, self.config.name, self.mark)
-            if found and COMPLETE_KEY in extradata.read(self.manage, found.uuid):
-                return found
-            return None
+                machine.reclaim(*wanted, folder=self._machines)
+                return machine.owned(*wanted, having=COMPLETE_KEY)
 
     def get(self) -> Machine:
         """The VM.

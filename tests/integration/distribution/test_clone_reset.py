@@ -20,17 +20,17 @@ ALLOCATED = struct.calcsize("<64s4II256s2I4IIQ3I")
 def test_linked_clones_share_the_image_and_nothing_else(room: Room) -> None:
     room.publisher.publish(1)
     room.pull()
-    copies = clone(room.here, 3, linked=True)
-    assert [copy.name for copy in copies] == ["sage-01", "sage-02", "sage-03"]
+    copies = clone(room.here, 2, linked=True)
+    assert [copy.name for copy in copies] == ["sage-01", "sage-02"]
     found = [machine.find(room.manage, copy.name)[0] for copy in copies]
-    assert len({each.properties["macaddress1"] for each in found}) == 3
+    assert len({each.properties["macaddress1"] for each in found}) == 2
     ports = [forward.host_port for each in found for forward in nat.listed(each)]
-    assert len(set(ports)) == 6
+    assert len(set(ports)) == 4
     roots = [each.attachments[0].medium for each in found]
     parents = {medium.inspect(room.manage, root).parent for root in roots}
     assert parents == {medium.inspect(room.manage, room.root()).uuid}
     assert all(root.stat().st_size < 4 << 20 for root in roots)
-    again = clone(room.here, 3, linked=True)  # nothing left to do
+    again = clone(room.here, 2, linked=True)  # nothing left to do
     assert again == copies
     # The source moves on; its copies keep what they stand on.
     room.publisher.publish(2)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import driverless
@@ -259,11 +259,17 @@ def test_seat_switched_off_in_mid_switch_at_every_step(updated: Room) -> None:
     updated.assert_version(1)
 
 
-def test_seat_switched_off_at_every_step_of_the_first_install(room: Room) -> None:
+@pytest.mark.parametrize(
+    "steps",
+    [(1, 2, 3, 8, 16), pytest.param(range(40), marks=pytest.mark.slow)],
+    ids=["unmarked-bare-diskless-half-late", "every-one"],
+)
+def test_seat_switched_off_while_it_makes_the_vm(room: Room, steps: Iterable[int]) -> None:
+    """What is left half-made is taken over or cleared away, and the next pull gets through."""
     room.publisher.publish(1)
-    changes = 0
-    while _killed(room, changes):
-        changes += 1 if changes < 8 else 4
+    died = [_killed(room, changes) for changes in steps]
+    assert all(died[:5])
+    assert not _killed(room, 1000)
     room.assert_version(1)
     assert len(machine.find(room.manage, "sage")) == 1
 
