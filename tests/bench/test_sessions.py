@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
 from guest import Guest, installed_layers, notebook_guest, sage_layer
 from student import Student
 
+from provision.config.rules import SAGE_SESSION_MEMORY
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ROUNDS = 5
 SIMPLE_PORT = 8010
@@ -127,10 +129,12 @@ def test_sign_ins_each_second(guest: Guest) -> None:
     assert rate > 1
 
 
-def test_how_fast_a_sage_kernel_starts(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_how_fast_a_sage_kernel_starts_and_what_it_costs(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
     scratch = tmp_path_factory.mktemp("sage")
     layers = installed_layers(scratch)
-    variables = {"pool_accounts": ["nb1"], "notebook_accounts": True}
+    variables = {"pool_accounts": ["nb1", "nb2"], "notebook_accounts": True}
     with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
         student = Student(guest.url, "gauss").sign_in().start(240)
         seconds: dict[str, list[float]] = {"python3": [], "sagemath": []}
@@ -143,18 +147,26 @@ def test_how_fast_a_sage_kernel_starts(tmp_path_factory: pytest.TempPathFactory)
                 student.server("DELETE", f"kernels/{kernel.id}")
         print(f"\nfirst answer of a kernel: {seconds}")
         assert min(seconds["sagemath"]) < 30
+        student.kernel("sagemath").run("plot(sin, 0, 1)", 240)
+        time.sleep(3)
+        assert _memory(guest) < SAGE_SESSION_MEMORY >> 20
+
+
+def _memory(guest: Guest) -> int:
+    """What the processes of the pool's accounts have in memory, in MiB; shared pages are shared."""
+    shown = guest.run(
+        "for p in $(pgrep -u nb1,nb2); do "
+        "awk -v c=\"$(tr '\\0' ' ' < /proc/$p/cmdline | cut -c-50)\" "
+        "'/^Pss:/ {print $2, c}' /proc/$p/smaps_rollup; done"
+    )
+    total = sum(int(line.split()[0]) for line in shown.splitlines()) // 1024
+    print(f"\nPSS of an idle session: {total} MiB\n{shown}")
+    return total
 
 
 def test_what_a_session_costs_in_memory(guest: Guest) -> None:
     student = Student(guest.url, "idle").sign_in().start()
     student.kernel().run("1 + 1")
     time.sleep(3)
-    shown = guest.run(
-        "for p in $(pgrep -u nb1,nb2); do "
-        "awk -v c=\"$(tr '\\0' ' ' < /proc/$p/cmdline | cut -c-50)\" "
-        "'/^Pss:/ {print $2, c}' /proc/$p/smaps_rollup; done"
-    )
-    total = sum(int(line.split()[0]) for line in shown.splitlines())
-    print(f"\nPSS of an idle session: {total // 1024} MiB\n{shown}")
-    assert total < 400 * 1024
+    assert _memory(guest) < 400
     student.stop()
