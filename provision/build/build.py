@@ -124,7 +124,7 @@ def build(
     planned = steps(wanted, output, from_stage=from_stage)
     by_name = {planned_step.name: planned_step for planned_step in planned}
     last = places.state(wanted.config.name) / "last.json"
-    with _disks(wanted, planned, offline=offline, keep=keep_on_failure, runtime=runtime) as (
+    with _stages(wanted, planned, offline=offline, keep=keep_on_failure, runtime=runtime) as (
         cache,
         finished,
         log,
@@ -151,20 +151,39 @@ def build_disks(wanted: Request) -> tuple[Path, ...]:
     Raises:
         ApplianceError: a stage failed; all finished stages stay for the next build.
     """
-    with _disks(wanted, steps(wanted, None)) as (_, finished, _):
+    with _stages(wanted, steps(wanted, None)) as (_, finished, _):
         return _paths(wanted, finished)
 
 
+def build_packages(wanted: Request, *, runtime: Runtime = "nspawn") -> tuple[str, Path]:
+    """Build what is not cached yet of what apt and pip bring, Sage among it.
+
+    Args:
+        wanted: what to build.
+        runtime: what boots the guest for the playbook.
+
+    Returns:
+        A name of the result, another for each other result, and the directory of the layer.
+
+    Raises:
+        ApplianceError: a stage failed; all finished stages stay for the next build.
+    """
+    planned = steps(wanted, None)
+    with _stages(wanted, planned, last="packages", runtime=runtime) as (_, finished, _):
+        return finished.name, finished / LAYER
+
+
 @contextlib.contextmanager
-def _disks(
+def _stages(
     wanted: Request,
     planned: tuple[Step, ...],
     *,
+    last: str = "disks",
     offline: bool = False,
     keep: bool = False,
     runtime: Runtime = "nspawn",
 ) -> Iterator[tuple[Cache, Path, Path]]:
-    """Run the stages up to the disks; cache, directory of the disks and log file, to go on with."""
+    """Run the stages up to one; cache, that one's directory and log file, to go on with."""
     missing = [s.name for s in planned if not s.cached and s.name in ("base", "packages")]
     if offline and missing:
         raise HostNotReadyError(
@@ -176,19 +195,20 @@ def _disks(
         wanted, places.cache() / "packages", places.new_log(wanted.config.name), runtime
     )
     shop.downloads.mkdir(parents=True, exist_ok=True)
-    last = places.state(wanted.config.name) / "last.json"
+    remembered = places.state(wanted.config.name) / "last.json"
     by_name = {planned_step.name: planned_step for planned_step in planned}
+    wanted_stages = LAYERED[: LAYERED.index(last) + 1]
     layers: list[Path] = []
     with _logging_to(shop.log), step(f"build {wanted.config.name} {wanted.config.version}"):
-        if not all(by_name[name].cached for name in LAYERED):
+        if not all(by_name[name].cached for name in wanted_stages):
             private_mounts()
             temporary.sweep(TMPFS, shop.downloads)
-        for name in LAYERED:
+        for name in wanted_stages:
             _run_stage(cache, shop, by_name[name], layers, keep=keep)
-            _remember(last, {name: dict(by_name[name].inputs)})
+            _remember(remembered, {name: dict(by_name[name].inputs)})
             entry = cache.entry(by_name[name].key)
             layers = _on(layers, entry)
-        yield cache, cache.entry(by_name["disks"].key), shop.log
+        yield cache, cache.entry(by_name[last].key), shop.log
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
 
 

@@ -188,7 +188,8 @@ def _playbook_inputs(request: Request, name: str) -> Mapping[str, Any]:
         )
     ]
     config = request.config
-    named = (*config.ca_certificates, *(source.key for source in config.apt_sources))
+    lock = (config.sage.lock,) if config.sage.lock else ()
+    named = (*config.ca_certificates, *(source.key for source in config.apt_sources), *lock)
     # Where the sources were loaded from is part of the base already, and of the image.
     return {
         "playbook": files([books / f"{name}.yml"]),

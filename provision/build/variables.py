@@ -76,7 +76,7 @@ def playbook_variables(
         "sage_source": config.sage.source,
         **{
             f"sage_{name}": str(value)
-            for name in ("version", "path", "url", "sha256")
+            for name in ("version", "lock", "path", "url", "sha256")
             if (value := getattr(config.sage, name)) is not None
         },
         "unattended_enabled": config.unattended_upgrades.enabled,

@@ -14,6 +14,8 @@ from provision.cli._json import as_json
 from provision.config import Loaded
 
 if TYPE_CHECKING:
+    from provision.build.sage import PackedSage
+    from provision.build.workshop import Runtime
     from provision.fleet.inventory import Inventory
     from provision.fleet.many import Pace
 
@@ -30,13 +32,16 @@ def command() -> None:
 
 @command.command()
 @click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
-@click.option("--to", "version", required=True, help="The version, as in /opt/sage-VERSION.")
+@with_config
+@click.option(
+    "--to", "version", help="The version, as in /opt/sage-VERSION. Default: the configuration's."
+)
 @click.option(
     "--package",
     "file",
-    required=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The packed Sage: a tar file, plain or compressed by zstd, gzip or xz.",
+    help="The packed Sage: a tar file, plain or compressed by zstd, gzip or xz. Default: what"
+    " `appliance upgrade pack` makes of the configuration, once.",
 )
 @click.option("--sha256", help="What the package must have. Default: PACKAGE.sha256, if there.")
 @click.option(
@@ -73,8 +78,9 @@ def command() -> None:
 def sage(
     inventory: "Inventory",
     hosts: tuple[str, ...],
-    version: str,
-    file: Path,
+    loaded: Loaded,
+    version: str | None,
+    file: Path | None,
     sha256: str | None,
     key: Path | None,
     keep: int,
@@ -99,6 +105,11 @@ def sage(
     chosen = inventory.select(hosts)
     if via is not None and via not in inventory.hosts:
         raise click.UsageError(f"--via {via!r} is no host of {inventory.path}")
+    if file is None:
+        made = _packed(loaded, version)
+        file, version = made.path, made.version
+    if version is None:
+        raise click.UsageError(f"of which version is {file}? Say it with --to.")
     package = read(file, version, sha256=sha256, key=key)
     options = Options(keep=keep, drain=drain, patience=patience)
     task = {"upgrade": "sage", "version": version, "sha256": package.sha256}
@@ -116,6 +127,34 @@ def sage(
             record=record,
             columns=("before", "after"),
         )
+
+
+@command.command()
+@with_config
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file. Default: one in the cache, written once.",
+)
+def pack(loaded: Loaded, output: Path | None) -> None:
+    """Pack the Sage that the configuration names, for `upgrade sage --package`.
+
+    It is installed in a guest on this host, as a build does; a build of the same configuration
+    takes it from there.
+    """
+    click.echo(_packed(loaded, None, output).path)
+
+
+def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> "PackedSage":
+    from provision.build import build as builder
+    from provision.build.sage import named, pack
+    from provision.machine.containment import contain, rules_the_host
+
+    named(loaded.config, version)
+    contain()
+    runtime: Runtime = "nspawn" if rules_the_host() else "qemu"
+    return pack(builder.request(loaded.config), output, runtime=runtime)
 
 
 @command.command()

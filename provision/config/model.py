@@ -263,7 +263,9 @@ class Sage(Section):
     source: Literal["none", "passagemath", "debian", "tarball"] = "passagemath"
     """none: Python kernel only; passagemath: wheels; debian: the suite's package; tarball"""
     version: values.Version | None = None
-    """null: the version that we have tested; required for a tarball"""
+    """null: the version that we have tested; required for a tarball, and with a lock"""
+    lock: values.HostFile | None = None
+    """passagemath: file with its wheels and their hashes, for pip; null: the tested ones"""
     path: values.HostFile | None = None
     """tarball: file on this host"""
     url: values.Url | None = None

@@ -354,6 +354,27 @@ def _downloads(config: Config) -> Iterator[Problem]:
             ("image", "sha256"), "a download needs its checksum", "add sha256: of the image"
         )
     sage = config.sage
+    if sage.source != "passagemath" and sage.lock is not None:
+        yield Problem(
+            ("sage", "lock"),
+            f"means nothing with source: {sage.source}",
+            "leave it out, or write source: passagemath",
+            others=(("sage", "source"),),
+        )
+    if sage.source == "passagemath" and sage.lock is None and sage.version is not None:
+        yield Problem(
+            ("sage", "version"),
+            f"we know no wheels of {sage.version}",
+            "add lock: with their list (docs/fleet.md), or leave version out for the tested one",
+            others=(("sage", "lock"),),
+        )
+    if sage.lock is not None and sage.version is None:
+        yield Problem(
+            ("sage", "lock"),
+            "it is not said of which version these are",
+            "add version:, as in 10.9",
+            others=(("sage", "version"),),
+        )
     if sage.source != "tarball":
         for name in ("path", "url", "sha256"):
             if getattr(sage, name) is not None:

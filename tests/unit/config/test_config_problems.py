@@ -221,6 +221,15 @@ COMBINATIONS = {
         "sage: {source: tarball, version: '9.5'}\n",
         "a tarball needs a path or a url",
     ),
+    "wheels that we do not know": ("sage: {version: '10.9'}\n", "we know no wheels of 10.9"),
+    "a lock of no version": (
+        f"sage: {{lock: {__file__}}}\n",
+        "it is not said of which version these are",
+    ),
+    "a lock of no wheels": (
+        f"sage: {{source: none, lock: {__file__}}}\n",
+        "means nothing with source: none",
+    ),
     "url without tarball": ("sage: {url: 'https://a/b'}\n", "means nothing with source"),
     "tarball without checksum": (
         "sage: {source: tarball, version: '9.5', url: 'https://a/b'}\n",

@@ -1,0 +1,73 @@
+"""A real Sage on an appliance in use, renewed by one that this host packs from wheels."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guests import Fleet, finished, fleet
+from student import Student
+
+from provision import resources
+from provision.build.build import build_disks, request
+from provision.config import read
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+OLD = "10.8.9"
+SAGE = (
+    *("--set", "name=renewed", "--set", "sage.source=passagemath", "--set", "pool.count=2"),
+    *("--set", "pool.limits.memory=3G", "--set", "memory=8G"),
+)
+CODE = "from sage.all import *; print(factor(2**101 - 1), integrate(sin(x), x))"
+SAID = "7432339208719 * 341117531003194129 -cos(x)\n"
+
+
+@pytest.fixture(scope="module")
+def lock(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheels of an older Sage, as docs/fleet.md says to list them."""
+    wanted = (resources.playbooks() / "roles/sage/files/passagemath-10.8.in").read_text()
+    source = tmp_path_factory.mktemp("lock") / f"sage-{OLD}.in"
+    source.write_text(wanted.replace("==10.8.*", f"=={OLD}"))
+    target = source.with_suffix(".lock")
+    argv = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--generate-hashes", "--universal"]
+    subprocess.run([*argv, "--python-version", "3.11", source, "-o", target], check=True)
+    return target
+
+
+@pytest.fixture(scope="module")
+def used(lock: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """An appliance that was built with the older Sage."""
+    older = (*SAGE, "--set", f"sage.version={OLD}", "--set", f"sage.lock={lock}")
+    config = read(assignments=older[1::2]).config
+    build_disks(request(config))
+    base = finished(config, tmp_path_factory.mktemp("finished"))
+    with fleet(base, tmp_path_factory.mktemp("renewed"), 1) as running:
+        yield running
+
+
+def test_a_real_sage_is_packed_and_renews_another(used: Fleet) -> None:
+    guest = used.guests[0]
+    # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
+    guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
+    made = json.loads(used.appliance("users", "add", "emmy", "--json").out)["hosts"][0]
+    emmy = Student(guest.host.url, "emmy", made["facts"]["passwords"]["emmy"]).sign_in().start()
+    old = emmy.kernel("sagemath")
+    old.run("import sys; ideal = 'noether'", patience=180)
+    assert f"/opt/sage-{OLD}" in old.run("print(sys.prefix)")
+
+    wrong = used.appliance("upgrade", "sage", *SAGE, "--to", "99.1")
+    assert (wrong.code, "sage.lock" in wrong.err) == (2, True), wrong.err
+    done = used.appliance("upgrade", "sage", *SAGE, "--json", timeout=3000)
+    assert done.code == 0, done
+    facts = json.loads(done.out)["hosts"][0]["facts"]
+    assert (facts["before"], facts["after"]) == (OLD, "10.8")
+    assert old.run("print(ideal, sys.prefix)") == f"noether /opt/sage-{OLD}\n"
+    new = emmy.kernel("sagemath")
+    assert new.run("import sys; print(sys.prefix)", patience=180) == "/opt/sage-10.8\n"
+    assert new.run(CODE, patience=180) == SAID
+
+    again = used.appliance("upgrade", "sage", *SAGE, "--json", timeout=600)
+    assert json.loads(again.out)["hosts"][0]["facts"]["changed"] is False
