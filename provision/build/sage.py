@@ -59,6 +59,19 @@ def named(config: Config, wanted: str | None = None) -> str:
     return version
 
 
+def wheels(config: Config) -> Path:
+    """The list of the wheels that a configuration's Sage is made of.
+
+    Raises:
+        UsageError: it is made of something else.
+    """
+    version = named(config)
+    if config.sage.source != "passagemath":
+        raise UsageError(f"sage.source: {config.sage.source} has no wheels")
+    files = resources.playbooks() / "roles/sage/files"
+    return Path(config.sage.lock or files / f"passagemath-{version}.lock")
+
+
 def pack(wanted: Request, output: Path | None = None, *, runtime: Runtime = "nspawn") -> PackedSage:
     """Pack the Sage that a build brings, from the stage that installs it; that is cached.
 

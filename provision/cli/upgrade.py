@@ -43,6 +43,11 @@ def command() -> None:
     help="The packed Sage: a tar file, plain or compressed by zstd, gzip or xz. Default: what"
     " `appliance upgrade pack` makes of the configuration, once.",
 )
+@click.option(
+    "--wheels",
+    is_flag=True,
+    help="Send the list of the wheels only: each HOST takes them from its own index.",
+)
 @click.option("--sha256", help="What the package must have. Default: PACKAGE.sha256, if there.")
 @click.option(
     "--key",
@@ -81,6 +86,7 @@ def sage(
     loaded: Loaded,
     version: str | None,
     file: Path | None,
+    wheels: bool,
     sha256: str | None,
     key: Path | None,
     keep: int,
@@ -97,22 +103,29 @@ def sage(
     from outside; if anything fails the old version serves on. Running kernels keep the Sage
     that they began with.
     """
+    from provision.build.sage import named
+    from provision.build.sage import wheels as listed
     from provision.fleet.many import Record
-    from provision.fleet.package import read
+    from provision.fleet.package import read, read_wheels
     from provision.fleet.relay import offered
     from provision.fleet.upgrade import Options, prepare, upgrade_sage
 
     chosen = inventory.select(hosts)
     if via is not None and via not in inventory.hosts:
         raise click.UsageError(f"--via {via!r} is no host of {inventory.path}")
-    if file is None:
-        made = _packed(loaded, version)
-        file, version = made.path, made.version
-    if version is None:
-        raise click.UsageError(f"of which version is {file}? Say it with --to.")
-    package = read(file, version, sha256=sha256, key=key)
+    if wheels:
+        if file or sha256 or key:
+            raise click.UsageError("--package, --sha256 and --key mean nothing with --wheels")
+        package = read_wheels(listed(loaded.config), named(loaded.config, version))
+    else:
+        if file is None:
+            made = _packed(loaded, version)
+            file, version = made.path, made.version
+        if version is None:
+            raise click.UsageError(f"of which version is {file}? Say it with --to.")
+        package = read(file, version, sha256=sha256, key=key)
     options = Options(keep=keep, drain=drain, patience=patience)
-    task = {"upgrade": "sage", "version": version, "sha256": package.sha256}
+    task = {"upgrade": "sage", "version": package.version, "sha256": package.sha256}
     record = Record.last(task) if resume else Record.new(task, chosen)
     with contextlib.ExitStack() as stack:
         if via is not None:

@@ -14,6 +14,7 @@ import zstandard
 from provision.errors import UsageError
 from provision.ova import minisign
 
+INSTALLED = 3 << 30  # bytes that Sage takes when it is installed from wheels
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,40}")
 
 
@@ -27,7 +28,8 @@ class Package:
         sha256: of the file.
         size: of the file, bytes.
         unpacked: what it takes when unpacked, bytes.
-        strip: directories that all its members are below.
+        strip: directories that all its members are below; None: it is no tar file but a list of
+            wheels, which the appliances take from their own index.
     """
 
     path: Path
@@ -35,7 +37,26 @@ class Package:
     sha256: str
     size: int
     unpacked: int
-    strip: int
+    strip: int | None
+
+
+def read_wheels(path: Path, version: str) -> Package:
+    """Look a list of wheels through: pip's requirements, each with its hashes.
+
+    Args:
+        path: the list.
+        version: the version of Sage that it makes.
+
+    Raises:
+        UsageError: it is none.
+    """
+    text = path.read_bytes()
+    names = [line for line in text.splitlines() if line[:1].isalnum()]
+    if not names or text.count(b"--hash=sha256:") < len(names):
+        raise UsageError(
+            f"{path}: not every wheel in it has a hash", hint="docs/fleet.md says how to make one"
+        )
+    return Package(path, version, hashlib.sha256(text).hexdigest(), len(text), INSTALLED, None)
 
 
 def read(

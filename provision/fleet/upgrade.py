@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from provision import resources
 from provision.errors import GuestError
 from provision.fleet.classroom import tell_students
 from provision.fleet.inventory import Host, Inventory
@@ -109,7 +110,8 @@ def upgrade_sage(
         try:
             if done < 2:
                 tell("unpack", "")
-                remote.program(PROGRAM, "unpack", version, package.sha256, str(package.strip))
+                how, script = _unpacking(package)
+                remote.program(PROGRAM, "unpack", version, package.sha256, how, stdin=script)
             tell("prove", "")
             remote.program(PROGRAM, "prove", version)
             if options.drain is not None:
@@ -277,6 +279,13 @@ def drain(host: Host, inventory: Inventory, remote: Remote, patience: float, tel
                 hint="run again later; it goes on from here",
             )
         time.sleep(2)
+
+
+def _unpacking(package: Package) -> tuple[str, bytes]:
+    """How the guest unpacks a package, and what it needs for that."""
+    if package.strip is None:
+        return "wheels", (resources.playbooks() / "roles/sage/files/install-wheels.sh").read_bytes()
+    return str(package.strip), b""
 
 
 def _back(remote: Remote, reason: str) -> None:

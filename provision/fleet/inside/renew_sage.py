@@ -36,6 +36,7 @@ PYTHON = "/opt/notebook/bin/python"
 BACK = "appliance-sage-back"
 PROVING_SECONDS = 600
 BLOCK = 1 << 20
+WHEELS = "wheels"
 MARGIN = 256 << 20  # bytes of / that stay free
 
 # Run as a pool account by the notebook's Python: a kernel computes what a class would.
@@ -137,8 +138,12 @@ def receive(version: str, digest: str, size: str) -> dict[str, Any]:
     return advance(version, "received", digest=digest)
 
 
-def unpack(version: str, digest: str, strip: str) -> dict[str, Any]:
-    """Unpack the archive beside the old version; it appears when it is whole."""
+def unpack(version: str, digest: str, how: str) -> dict[str, Any]:
+    """Unpack the archive beside the old version; it appears when it is whole.
+
+    ``how`` is the number of directories that all is below, or ``wheels``: then it is no archive
+    but a list of wheels, and the script that installs them comes on stdin.
+    """
     prefix = OPT / f"sage-{version}"
     archive = STATE / "incoming" / digest
     stamp = prefix / ".archive"
@@ -151,15 +156,18 @@ def unpack(version: str, digest: str, strip: str) -> dict[str, Any]:
         remove(part)
         part.mkdir(mode=0o755)
         try:
-            _extract(archive, part, int(strip))
-            if sage_of(part) is None:
-                raise RefusedError("the archive has neither bin/sage nor sage in it")
-            write(part / ".archive", digest)
+            if how == WHEELS:
+                whole = _install(archive, part, version)
+            else:
+                _extract(archive, part, int(how))
+                whole = part
+            if sage_of(whole) is None:
+                raise RefusedError("there is neither bin/sage nor sage in it")
+            write(whole / ".archive", digest)
             os.sync()
-            part.rename(prefix)
-        except BaseException:
+            whole.rename(prefix)
+        finally:
             remove(part)
-            raise
     describe(version)
     result = advance(version, "unpacked", digest=digest)
     archive.unlink(missing_ok=True)
@@ -494,6 +502,28 @@ def _extract(archive: Path, target: Path, strip: int) -> None:
         status = tar.wait()
     if status:
         raise RefusedError(f"the archive cannot be unpacked: {told[-400:]}")
+
+
+def _install(lock: Path, part: Path, version: str) -> Path:
+    """Install wheels below ``part`` as if it were /opt: their paths are those of later."""
+    with tempfile.TemporaryDirectory(dir="/run") as place:
+        script, wheels = Path(place, "install.sh"), Path(place, "wheels.lock")
+        script.write_bytes(sys.stdin.buffer.read())
+        shutil.copy(lock, wheels)
+        done = subprocess.run(
+            [
+                *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--fork", "--kill-child"),
+                *("sh", "-c", 'mount --bind "$1" /opt && exec sh "$2" "/opt/$3" "$4"', "sh"),
+                *(str(part), str(script), f"sage-{version}", str(wheels)),
+            ],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise RefusedError(f"the wheels cannot be installed: {done.stderr.strip()[-600:]}")
+    return part / f"sage-{version}"
 
 
 def plain(file: IO[bytes]) -> Iterator[bytes]:

@@ -209,9 +209,13 @@ class Guest:
     def sage(self) -> str:
         """The version that a student gets: what the command says; the kernel says the same."""
         said = self.run("sage").strip()
-        kernel = self.run("cat /usr/local/share/jupyter/kernels/sagemath/kernel.json")
+        kernel = self.sage_kernel()
         assert f"/opt/sage-{said}/" in kernel or "/opt/sage-current/" in kernel
         return said
+
+    def sage_kernel(self) -> str:
+        """The description of the kernel that a student gets."""
+        return self.run("cat /usr/local/share/jupyter/kernels/sagemath/kernel.json")
 
 
 @dataclass

@@ -11,12 +11,12 @@ from guests import Fleet, finished, fleet
 from student import Student
 
 from provision import resources
-from provision.build.build import build_disks, request
+from provision.build.build import HOST_CA, build_disks, request
 from provision.config import read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-OLD = "10.8.9"
+OLD, OTHER = "10.8.9", "10.8.11"
 SAGE = (
     *("--set", "name=renewed", "--set", "sage.source=passagemath", "--set", "pool.count=2"),
     *("--set", "pool.limits.memory=3G", "--set", "memory=8G"),
@@ -25,12 +25,11 @@ CODE = "from sage.all import *; print(factor(2**101 - 1), integrate(sin(x), x))"
 SAID = "7432339208719 * 341117531003194129 -cos(x)\n"
 
 
-@pytest.fixture(scope="module")
-def lock(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheels of an older Sage, as docs/fleet.md says to list them."""
+def lock(version: str, place: Path) -> Path:
+    """The wheels of another Sage, as docs/fleet.md says to list them."""
     wanted = (resources.playbooks() / "roles/sage/files/passagemath-10.8.in").read_text()
-    source = tmp_path_factory.mktemp("lock") / f"sage-{OLD}.in"
-    source.write_text(wanted.replace("==10.8.*", f"=={OLD}"))
+    source = place / f"sage-{version}.in"
+    source.write_text(wanted.replace("==10.8.*", f"=={version}"))
     target = source.with_suffix(".lock")
     argv = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--generate-hashes", "--universal"]
     subprocess.run([*argv, "--python-version", "3.11", source, "-o", target], check=True)
@@ -38,9 +37,10 @@ def lock(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def used(lock: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """An appliance that was built with the older Sage."""
-    older = (*SAGE, "--set", f"sage.version={OLD}", "--set", f"sage.lock={lock}")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """An appliance that was built with an older Sage."""
+    wheels = lock(OLD, tmp_path_factory.mktemp("lock"))
+    older = (*SAGE, "--set", f"sage.version={OLD}", "--set", f"sage.lock={wheels}")
     config = read(assignments=older[1::2]).config
     build_disks(request(config))
     base = finished(config, tmp_path_factory.mktemp("finished"))
@@ -71,3 +71,35 @@ def test_a_real_sage_is_packed_and_renews_another(used: Fleet) -> None:
 
     again = used.appliance("upgrade", "sage", *SAGE, "--json", timeout=600)
     assert json.loads(again.out)["hosts"][0]["facts"]["changed"] is False
+
+
+def test_an_appliance_takes_the_wheels_from_its_own_index(used: Fleet, tmp_path: Path) -> None:
+    guest = used.guests[0]
+    assert guest.root is not None
+    if HOST_CA.exists():
+        guest.root.open_sftp().put(str(HOST_CA), "/tmp/room.crt")
+        guest.run("mv /tmp/room.crt /etc/ssl/room.crt")
+        guest.run("printf '[global]\\ncert = /etc/ssl/room.crt\\n' > /etc/pip.conf")
+    before = guest.sage_kernel()
+    other = (*SAGE, "--set", f"sage.version={OTHER}")
+    wheels = lock(OTHER, tmp_path)
+    changed = tmp_path / "changed.lock"
+    changed.write_text(wheels.read_text().replace("sha256:", "sha256:0000", 1))
+    refused = used.appliance(
+        *("upgrade", "sage", "--wheels", *other, "--set", f"sage.lock={changed}", "--json"),
+        timeout=1500,
+    )
+    row = json.loads(refused.out)["hosts"][0]
+    assert (refused.code, row["step"]) == (1, "unpack"), row
+    assert "wheels cannot be installed" in row["detail"]
+    assert guest.sage_kernel() == before
+
+    done = used.appliance(
+        *("upgrade", "sage", "--wheels", *other, "--set", f"sage.lock={wheels}", "--json"),
+        timeout=1500,
+    )
+    assert done.code == 0, done
+    facts = json.loads(done.out)["hosts"][0]["facts"]
+    assert (facts["after"], facts["sent"]) == (OTHER, wheels.stat().st_size)
+    assert f"/opt/sage-{OTHER}/" in guest.sage_kernel()
+    assert guest.run("ls -A /opt | grep part || true") == ""
