@@ -9,7 +9,7 @@ from pathlib import Path
 
 from provision import temporary
 from provision.errors import HostNotReadyError
-from provision.process import run
+from provision.process import CommandFailedError, run
 
 CLONE_NEWNS = 0x00020000
 # The newer system calls of mount(8) take no option longer than 256 bytes; layers' paths are.
@@ -22,7 +22,7 @@ def private_mounts() -> None:
     Call it once, early, from the main thread; commands that are started later inherit it.
 
     Raises:
-        HostNotReadyError: not root.
+        HostNotReadyError: not root, or in a chroot that is no mount point.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS) != 0:
@@ -30,7 +30,22 @@ def private_mounts() -> None:
             f"cannot make a mount namespace: {os.strerror(ctypes.get_errno())}",
             hint="run as root; `appliance doctor` says what a build without root needs",
         )
-    run(["mount", "--make-rprivate", "/"])
+    make_private()
+
+
+def make_private() -> None:
+    """Keep every later mount to this mount namespace.
+
+    Raises:
+        HostNotReadyError: ``/`` is that of a chroot that is no mount point.
+    """
+    try:
+        run(["mount", "--make-rprivate", "/"])
+    except CommandFailedError as error:
+        raise HostNotReadyError(
+            f"the mounts of / cannot be kept private: {error}",
+            hint="in a chroot, first bind its directory onto itself: mount --rbind DIR DIR",
+        ) from error
 
 
 @contextlib.contextmanager

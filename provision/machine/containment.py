@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from provision.jeos.layers import CLONE_NEWNS, make_private
 from provision.process import run
 
-CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
 PR_SET_PDEATHSIG = 1
 
@@ -49,7 +49,7 @@ def contain() -> None:
         os.setpgid(0, 0)
         if os.getppid() not in (0, parent):
             os._exit(1)
-        run(["mount", "--make-rprivate", "/"])
+        make_private()
         run(["mount", "-t", "proc", "proc", "/proc"])
         return
 
