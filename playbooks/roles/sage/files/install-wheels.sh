@@ -18,6 +18,7 @@ cd "$prefix"/lib/python3*/site-packages
 any=$(echo python_flint.libs/libflint-*.so.24.*)
 if [ -e "$any" ]; then
     for flint in passagemath_*.libs/libflint-*.so.24.*; do
+        [ -f "$flint" ] || continue # another FLINT, in another version's wheels
         libs=$(dirname "$flint")
         for name in gmp mpfr; do
             ln -s "$(basename "$libs"/lib$name-*)" "$libs/$(basename python_flint.libs/lib$name-*)"
