@@ -44,7 +44,7 @@ _FORWARDS: dict[str, dict[str, Any]] = {
     "notebook": {"host": 8000, "guest": 8000, "public": False},
 }
 _IMAGES: dict[str, tuple[str, ...]] = {"python": ("python3",)}
-_SUITES = {"debian": "trixie", "ubuntu": "noble"}
+_SUITES = {"debian": "trixie", "ubuntu": "resolute"}
 
 
 def _with_defaults(value: Any, defaults: dict[str, dict[str, Any]]) -> Any:
@@ -495,7 +495,7 @@ class Config(Section):
     distribution: Literal["debian", "ubuntu"] = "debian"
     """what the guest runs"""
     suite: values.Suite = _SUITES["debian"]
-    """its release; ubuntu: noble unless given"""
+    """its release; ubuntu: resolute unless given"""
     mirror: values.Url | None = None
     """package mirror; null: the one in this host's apt configuration, or the distribution's own"""
     apt_sources: tuple[AptSource, ...] = ()

@@ -21,9 +21,13 @@ SAGE_SESSION_MEMORY = 512 * MIB
 
 _SUITES = {
     "debian": ("trixie", "forky", "duke", "stable", "testing", "sid", "unstable"),
-    "ubuntu": ("noble", "oracular", "plucky", "questing", "resolute"),
+    "ubuntu": ("resolute", "stonking", "questing", "plucky"),
 }
-_TOO_OLD = ("buster", "bullseye", "bookworm", "oldstable", "bionic", "focal", "jammy", "mantic")
+# Sessions need X-mount.idmap of util-linux 2.39 and PAMServiceName of OpenSSH 9.8.
+_TOO_OLD = (
+    *("buster", "bullseye", "bookworm", "oldstable"),
+    *("bionic", "focal", "jammy", "mantic", "noble", "oracular"),
+)
 _SYSTEM_DIRECTORIES = (
     "/bin",
     "/boot",
@@ -328,7 +332,7 @@ def _release(config: Config) -> Iterator[Problem]:
     if suite in _TOO_OLD:
         yield Problem(
             ("suite",),
-            f"{suite} is too old: students' files need util-linux 2.39 in the guest",
+            f"{suite} is too old: sessions need util-linux 2.39 and OpenSSH 9.8 in the guest",
             f"write {known[0]} or a later one",
         )
     elif any(suite in names for other, names in _SUITES.items() if other != distribution):

@@ -214,7 +214,11 @@ COMBINATIONS = {
         "choose a directory below /home",
     ),
     "old suite": ("suite: bookworm\n", "bookworm is too old"),
-    "suite of another distribution": ("suite: noble\n", "noble is not a suite of debian"),
+    "suite of another distribution": ("suite: resolute\n", "resolute is not a suite of debian"),
+    "suite with an old OpenSSH": (
+        "{distribution: ubuntu, suite: noble}\n",
+        "noble is too old",
+    ),
     "no sagemath": ("sage: {source: debian}\n", "trixie has no sagemath package"),
     "image without checksum": ("image: {source: 'https://a/b'}\n", "a download needs its checksum"),
     "tarball from nowhere": (

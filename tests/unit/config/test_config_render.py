@@ -99,4 +99,4 @@ def test_a_configuration_cannot_be_changed():
 
 
 def test_ubuntu_brings_its_own_suite():
-    assert Config(distribution="ubuntu").suite == "noble"
+    assert Config(distribution="ubuntu").suite == "resolute"
