@@ -12,7 +12,7 @@ appliance: $(VENV)/.tools
 	$(SUDO) $(BIN)/appliance build $(ARGS)
 
 test: $(VENV)/.test-tools lint
-	$(PYTEST) -n 2 --dist loadgroup $(ARGS)
+	$(PYTEST) -n 2 $(ARGS)
 
 test-slow: $(VENV)/.test-tools
 	$(PYTEST) -m slow $(ARGS)

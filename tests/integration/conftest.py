@@ -30,15 +30,6 @@ MOTO = "5.2.5"
 CONFIG = read(assignments=SMALL[1::2]).config
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One folder's tests share guests, so they run in one worker."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            folder = str(item.path.parent.relative_to(here))
-            item.add_marker(pytest.mark.xdist_group(folder))
-
-
 @pytest.fixture(scope="session")
 def built() -> Built:
     """The shared appliance; its stages and its OVA stay in the user's cache for the next run."""

@@ -77,6 +77,15 @@ def test_a_students_files_have_a_quota(bomber: Session, bystander: Session) -> N
     assert bystander.shell("echo fine > small && cat small") == "fine\n"
 
 
+def test_a_group_has_a_larger_quota(bomber: Session, bystander: Session) -> None:
+    write = "dd if=/dev/zero of=more bs=1M count={}; stat -c %s more; rm -f more"
+    for megabytes, bombers, bystanders in ((120, False, True), (200, False, False)):
+        for who, whole in ((bomber, bombers), (bystander, bystanders)):
+            told = who.shell(write.format(megabytes))
+            assert (f"\n{megabytes << 20}\n" in told) == whole, (who.student, told)
+            assert ("Disk quota exceeded" in told) != whole, (who.student, told)
+
+
 def test_a_course_has_a_quota_of_its_own(bomber: Session, bystander: Session) -> None:
     told = bomber.shell("dd if=/dev/zero of=courses/sets/material/big bs=1M count=30; true")
     assert "Disk quota exceeded" in told

@@ -17,6 +17,7 @@ MIB = 1 << 20
 LIMITS = {"memory": 512 * MIB, "swap": 0, "cpu": 50, "tasks": 100, "files": 1024}
 LIMITS |= {"file_size": 1024 * MIB, "tmp": 64 * MIB, "disk": 100 * MIB}
 COURSES = {"sets": {"members": ["bystander"], "teachers": ["bomber"], "quota": 20 * MIB}}
+GROUPS = {"large": {"members": ["bystander"], "limits": {"disk": 150 * MIB}}}
 STUDENTS = "/home/students"
 # Runs in a session: each command that root puts among the student's files.
 SHELL = """
@@ -97,6 +98,7 @@ def make_disks(layers: list[Path], scratch: Path) -> list[Path]:
         "notebook_accounts": True,
         "notebook_limits": LIMITS,
         "notebook_courses": COURSES,
+        "notebook_groups": GROUPS,
     }
     return machine_disks(layers, scratch, config, variables)
 

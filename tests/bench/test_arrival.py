@@ -1,0 +1,116 @@
+"""A class that signs in within a minute, at our hub and at JupyterHub as it comes.
+
+`pytest -s -m slow tests/bench/test_arrival.py` prints the figures, of ARRIVAL_ROUNDS rounds.
+"""
+
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
+
+from guest import Guest, installed_layers, notebook_guest
+from student import Student
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+CLASS = 30
+MINUTE = 60.0
+ROUNDS = int(os.environ.get("ARRIVAL_ROUNDS", "2"))
+PATIENCE = 180.0
+THEIR_PORT = 9000
+# JupyterHub's defaults: LocalProcessSpawner, so it runs as root and students are the system's
+# accounts, and PAM. What is set here is where it listens, and that its students may come in.
+THEIRS = f"""
+c.JupyterHub.bind_url = 'http://0.0.0.0:{THEIR_PORT}'
+c.JupyterHub.hub_port = 9081
+c.ConfigurableHTTPProxy.api_url = 'http://127.0.0.1:9001'
+c.ConfigurableHTTPProxy.command = ['/usr/bin/configurable-http-proxy']
+c.Authenticator.allow_all = True
+c.Spawner.cmd = ['/opt/notebook/bin/jupyterhub-singleuser']
+c.Spawner.default_url = '/lab'
+"""
+NAMES = [f"pupil{number}" for number in range(CLASS)]
+
+
+@pytest.fixture(scope="module")
+def hubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Guest, str]]:
+    """A guest with our notebook, and the address of JupyterHub in the same guest."""
+    scratch = tmp_path_factory.mktemp("arrival")
+    variables = {
+        "pool_accounts": [f"nb{number}" for number in range(1, CLASS + 1)],
+        "notebook_accounts": True,
+    }
+    layers = installed_layers(scratch)
+    with notebook_guest(layers, scratch, variables, further=[THEIR_PORT]) as guest:
+        for name in NAMES:
+            guest.run(f"useradd -m {name}; echo '{name}:correct horse' | chpasswd")
+        guest.run(
+            # It asks its own proxy by the host's name.
+            "echo 127.0.0.1 $(hostname) >> /etc/hosts; install -d -m 700 /root/hub\n"
+            f"cat > /root/hub/c.py <<'E'\n{THEIRS}\nE\n"
+            "systemd-run --unit default-hub --working-directory /root/hub"
+            " /opt/notebook/bin/jupyterhub -f c.py"
+        )
+        assert guest.machine is not None
+        theirs = f"http://127.0.0.1:{guest.machine.forwarded(THEIR_PORT)}"
+        Guest(theirs, guest.root).wait()
+        yield guest, theirs
+
+
+def _arrive(url: str, number: int, bell: float) -> tuple[float, float, str]:
+    """One student: seconds from the door to a ready server and to a first answer; what failed."""
+    time.sleep(max(0.0, bell + number * MINUTE / CLASS - time.monotonic()))
+    begun = time.monotonic()
+    try:
+        student = Student(url, NAMES[number]).sign_in().start(PATIENCE)
+        ready = time.monotonic() - begun
+        shown = student.kernel().run("print(6 * 7)", PATIENCE)
+        return ready, time.monotonic() - begun, "" if shown == "42\n" else shown
+    except Exception as error:  # whatever it is, this student failed
+        return PATIENCE, PATIENCE, f"{type(error).__name__}: {error}"
+
+
+def _class(url: str) -> list[tuple[float, float, str]]:
+    bell = time.monotonic()
+    with ThreadPoolExecutor(CLASS) as threads:
+        came = list(threads.map(lambda number: _arrive(url, number, bell), range(CLASS)))
+        list(threads.map(lambda name: Student(url, name).sign_in().stop(PATIENCE), NAMES))
+    return came
+
+
+def _p95(values: list[float]) -> float:
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
+
+
+def test_a_class_signs_in_within_a_minute(hubs: tuple[Guest, str]) -> None:
+    guest, theirs = hubs
+    urls = {"ours": guest.url, "theirs": theirs}
+    for url in urls.values():
+        for name in NAMES:
+            Student(url, name).sign_in()  # the accounts are there, as on any day but the first
+        Student(url, NAMES[0]).sign_in().start(PATIENCE).stop(PATIENCE)  # warm
+    came: dict[str, list[tuple[float, float, str]]] = {name: [] for name in urls}
+    for _ in range(ROUNDS):  # in turn, so that a busy host is the same to both
+        for name, url in urls.items():
+            came[name] += _class(url)
+    figures: dict[str, Callable[[list[float]], float]] = {
+        "median": statistics.median,
+        "p95": _p95,
+        "worst": max,
+    }
+    for name, students in came.items():
+        failed = [why for *_, why in students if why]
+        print(f"\n{name}: {len(students)} students, {len(failed)} failed {failed}")
+        for what, of in figures.items():
+            ready, answer = of([s[0] for s in students]), of([s[1] for s in students])
+            print(f"{name}: {what} to ready {ready:.2f} s, to a first answer {answer:.2f} s")
+    ratio = _p95([s[0] for s in came["ours"]]) / _p95([s[0] for s in came["theirs"]])
+    print(f"p95 to ready, ours / theirs: {ratio:.2f}")
+    assert not [why for *_, why in came["ours"] if why]
+    assert ratio <= 1
