@@ -8,7 +8,7 @@ from pathlib import Path
 import zstandard
 from ruamel.yaml import YAML
 
-from provision import resources
+from provision import locks, resources
 from provision.build import places
 from provision.build.build import build_packages
 from provision.build.inputs import Request
@@ -86,11 +86,13 @@ def pack(wanted: Request, output: Path | None = None, *, runtime: Runtime = "nsp
     """
     version = named(wanted.config)
     result, layer = build_packages(wanted, runtime=runtime)
-    target = output or places.cache() / "sage" / f"sage-{version}-{result[:12]}.tar.zst"
-    if output is not None or not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with step(f"pack Sage {version}"):
-            _write(layer / "opt" / f"sage-{version}", target)
+    kept = places.cache() / "sage"
+    kept.mkdir(parents=True, exist_ok=True)
+    target = output or kept / f"sage-{version}-{result[:12]}.tar.zst"
+    with locks.held(kept / ".lock", wait=True):
+        if output is not None or not target.exists():
+            with step(f"pack Sage {version}"):
+                _write(layer / "opt" / f"sage-{version}", target)
     return PackedSage(target, version)
 
 
