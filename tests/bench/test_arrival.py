@@ -44,6 +44,7 @@ def hubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Guest, str]
     scratch = tmp_path_factory.mktemp("arrival")
     variables = {
         "pool_accounts": [f"nb{number}" for number in range(1, CLASS + 1)],
+        "notebook_sessions": CLASS,
         "notebook_accounts": True,
     }
     layers = installed_layers(scratch)
