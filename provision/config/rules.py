@@ -28,6 +28,7 @@ _TOO_OLD = (
     *("buster", "bullseye", "bookworm", "oldstable"),
     *("bionic", "focal", "jammy", "mantic", "noble", "oracular"),
 )
+_ONLY_WITH = {"lock": "passagemath", "path": "tarball", "url": "tarball", "sha256": "tarball"}
 _SYSTEM_DIRECTORIES = (
     "/bin",
     "/boot",
@@ -358,13 +359,14 @@ def _downloads(config: Config) -> Iterator[Problem]:
             ("image", "sha256"), "a download needs its checksum", "add sha256: of the image"
         )
     sage = config.sage
-    if sage.source != "passagemath" and sage.lock is not None:
-        yield Problem(
-            ("sage", "lock"),
-            f"means nothing with source: {sage.source}",
-            "leave it out, or write source: passagemath",
-            others=(("sage", "source"),),
-        )
+    for name, source in _ONLY_WITH.items():
+        if sage.source != source and getattr(sage, name) is not None:
+            yield Problem(
+                ("sage", name),
+                f"means nothing with source: {sage.source}",
+                f"leave it out, or write source: {source}",
+                others=(("sage", "source"),),
+            )
     if sage.source == "passagemath" and sage.lock is None and sage.version is not None:
         yield Problem(
             ("sage", "version"),
@@ -380,14 +382,6 @@ def _downloads(config: Config) -> Iterator[Problem]:
             others=(("sage", "version"),),
         )
     if sage.source != "tarball":
-        for name in ("path", "url", "sha256"):
-            if getattr(sage, name) is not None:
-                yield Problem(
-                    ("sage", name),
-                    f"means nothing with source: {sage.source}",
-                    "leave it out, or write source: tarball",
-                    others=(("sage", "source"),),
-                )
         return
     if (sage.path is None) == (sage.url is None):
         yield Problem(
