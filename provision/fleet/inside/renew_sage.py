@@ -339,19 +339,13 @@ def compute(spec: Path) -> None:
         Path(place).chmod(0o755)
         shutil.copy(spec, Path(place) / "kernel.json")
         Path(place, "kernel.json").chmod(0o644)
-        done = subprocess.run(
-            [
-                *("systemd-run", "--quiet", "--wait", "--pipe", "--collect"),
-                *(f"--uid={account}", "-p", "PrivateTmp=yes", "-p", "NoNewPrivileges=yes"),
-                *("-p", "RuntimeDirectory=appliance-proof", "-p", "KillMode=control-group"),
-                *("-p", f"RuntimeMaxSec={PROVING_SECONDS}", "-p", "ProtectSystem=strict"),
-                *("-E", "HOME=/run/appliance-proof", "-E", "IPYTHONDIR=/run/appliance-proof"),
-                *(PYTHON, "-I", "-c", PROOF, f"{place}/kernel.json", json.dumps(CELLS)),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = finished(
+            *("systemd-run", "--quiet", "--wait", "--pipe", "--collect"),
+            *(f"--uid={account}", "-p", "PrivateTmp=yes", "-p", "NoNewPrivileges=yes"),
+            *("-p", "RuntimeDirectory=appliance-proof", "-p", "KillMode=control-group"),
+            *("-p", f"RuntimeMaxSec={PROVING_SECONDS}", "-p", "ProtectSystem=strict"),
+            *("-E", "HOME=/run/appliance-proof", "-E", "IPYTHONDIR=/run/appliance-proof"),
+            *(PYTHON, "-I", "-c", PROOF, f"{place}/kernel.json", json.dumps(CELLS)),
         )
     if done.returncode:
         told = (done.stderr or done.stdout).strip().splitlines()
@@ -463,9 +457,16 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
 
 
+def finished(*argv: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, however that is; it gets no input."""
+    return subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+
+
 def run(*argv: str, check: bool = True) -> str:
     """Run a command and return what it printed."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    done = finished(*argv)
     if check and done.returncode:
         raise RefusedError(f"{argv[0]}: {done.stderr.strip()[-400:]}")
     return done.stdout
@@ -510,16 +511,10 @@ def _install(lock: Path, part: Path, version: str) -> Path:
         script, wheels = Path(place, "install.sh"), Path(place, "wheels.lock")
         script.write_bytes(sys.stdin.buffer.read())
         shutil.copy(lock, wheels)
-        done = subprocess.run(
-            [
-                *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--fork", "--kill-child"),
-                *("sh", "-c", 'mount --bind "$1" /opt && exec sh "$2" "/opt/$3" "$4"', "sh"),
-                *(str(part), str(script), f"sage-{version}", str(wheels)),
-            ],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
+        done = finished(
+            *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--fork", "--kill-child"),
+            *("sh", "-c", 'mount --bind "$1" /opt && exec sh "$2" "/opt/$3" "$4"', "sh"),
+            *(str(part), str(script), f"sage-{version}", str(wheels)),
         )
     if done.returncode:
         raise RefusedError(f"the wheels cannot be installed: {done.stderr.strip()[-600:]}")
