@@ -1,11 +1,15 @@
 """What the verbs that build share: their options, and where the OVA goes."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from provision.build.plan import STAGES
 from provision.config import Config
+
+if TYPE_CHECKING:
+    from provision.build.workshop import Runtime
 
 output = click.option(
     "-o",
@@ -24,3 +28,11 @@ from_stage = click.option(
 def default_output(config: Config) -> Path:
     """Where the OVA goes unless told otherwise."""
     return Path(f"{config.name}-{config.version}.ova")
+
+
+def contained() -> "Runtime":
+    """Go on in a process tree that ends as one, as ``contain`` says; the runtime that suits it."""
+    from provision.machine.containment import contain, rules_the_host
+
+    contain()
+    return "nspawn" if rules_the_host() else "qemu"

@@ -46,9 +46,8 @@ def command(
     """
     from provision.build import build as builder
     from provision.build.description import how_to_reach
-    from provision.machine.containment import contain, rules_the_host
 
-    contain()
+    best = _build.contained()
     config = loaded.config
     wanted = builder.request(config, offline=offline)
     built = builder.build(
@@ -58,7 +57,7 @@ def command(
         offline=offline,
         keep_on_failure=keep_on_failure,
         with_vm=vm,
-        runtime=runtime or ("nspawn" if rules_the_host() else "qemu"),
+        runtime=runtime or best,
     )
     if as_json:
         click.echo(

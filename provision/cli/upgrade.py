@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._fleet import carry_out, with_inventory, with_pace
 from provision.cli._json import as_json
@@ -15,7 +16,6 @@ from provision.config import Loaded
 
 if TYPE_CHECKING:
     from provision.build.sage import PackedSage
-    from provision.build.workshop import Runtime
     from provision.fleet.inventory import Inventory
     from provision.fleet.many import Pace
 
@@ -162,11 +162,9 @@ def pack(loaded: Loaded, output: Path | None) -> None:
 def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> "PackedSage":
     from provision.build import build as builder
     from provision.build.sage import named, pack
-    from provision.machine.containment import contain, rules_the_host
 
     named(loaded.config, version)
-    contain()
-    runtime: Runtime = "nspawn" if rules_the_host() else "qemu"
+    runtime = _build.contained()
     return pack(builder.request(loaded.config), output, runtime=runtime)
 
 
