@@ -189,6 +189,28 @@ def test_killed_while_it_is_defined_the_next_call_begins_anew(
     assert tiny.define([tiny_image]).attachments
 
 
+def test_a_full_disk_while_it_is_defined_leaves_nothing(
+    vm: Callable[..., VirtualBoxMachine], tmp_path: Path
+) -> None:
+    tiny = vm()
+    image = tmp_path / "root.raw"
+    image.write_bytes(os.urandom(8 * MIB))
+    tiny.folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", tiny.folder], check=True)
+    try:
+        with pytest.raises(HostNotReadyError, match="no space left") as caught:
+            tiny.define([image])
+        assert str(tiny.folder) in str(caught.value)
+        assert machine.find(tiny.manage, "tiny") == ()
+        assert tiny.manage.run("list", "hdds") == ""
+        assert not [path for path in tiny.folder.rglob("*") if path.is_file()]
+        subprocess.run(["mount", "-o", "remount,size=64m", tiny.folder], check=True)
+        assert tiny.define([image]).attachments
+        tiny.destroy()
+    finally:
+        subprocess.run(["umount", "--lazy", tiny.folder], check=True)
+
+
 def test_a_vm_that_dies_while_it_boots_ends_the_wait(
     vm: Callable[..., VirtualBoxMachine], tiny_image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
