@@ -105,10 +105,12 @@ def sage(
     """
     from provision.build.sage import named
     from provision.build.sage import wheels as listed
+    from provision.errors import GuestError
     from provision.fleet.many import Record
     from provision.fleet.package import read, read_wheels
     from provision.fleet.relay import offered
     from provision.fleet.upgrade import Options, prepare, upgrade_sage
+    from provision.progress import note
 
     chosen = inventory.select(hosts)
     if via is not None and via not in inventory.hosts:
@@ -129,9 +131,12 @@ def sage(
     record = Record.last(task) if resume else Record.new(task, chosen)
     with contextlib.ExitStack() as stack:
         if via is not None:
-            prepare(inventory.hosts[via], inventory, package)
-            relay = stack.enter_context(offered(inventory.hosts[via], inventory, package))
-            options = replace(options, relay=relay)
+            try:
+                prepare(inventory.hosts[via], inventory, package)
+                relay = stack.enter_context(offered(inventory.hosts[via], inventory, package))
+                options = replace(options, relay=relay)
+            except GuestError as error:
+                note(f"{via} hands nothing on, all comes from here: {error}")
         carry_out(
             chosen,
             lambda host, tell: upgrade_sage(host, inventory, package, options, tell),

@@ -4,17 +4,20 @@ import contextlib
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provision.errors import GuestError
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
 from provision.fleet.remote import Remote, reached
 from provision.machine import keys
+from provision.progress import note
 
 PROGRAM = "hand_on"
 HOURS = 12
+MOST_FAILURES = 3  # of hosts that got nothing whole, until no other asks
 
 
 @dataclass(frozen=True)
@@ -24,20 +27,30 @@ class Relay:
     Args:
         host: the one that has it.
         told: what ``inside/hand_on.py`` must know to take it from there.
+        failures: names of the hosts that it did not serve.
     """
 
     host: Host
     told: dict[str, Any]
+    failures: list[str] = field(default_factory=list)
+
+    def serves(self, host: Host) -> bool:
+        """Whether to ask it for a host: it is another, and it is not known to be dead."""
+        return host != self.host and len(self.failures) < MOST_FAILURES
 
     def hand_on(self, remote: Remote, package: Package) -> None:
         """Have another appliance take the package.
 
         Raises:
-            StepError: it did not come whole; what came stays for the next try.
+            GuestError: it did not come whole; what came stays for the next try.
         """
         told = json.dumps(self.told).encode()
         words = ("take", remote.host.user, package.sha256, str(package.size))
-        remote.program(PROGRAM, *words, stdin=told)
+        try:
+            remote.program(PROGRAM, *words, stdin=told)
+        except GuestError:
+            self.failures.append(remote.host.name)
+            raise
 
 
 @contextlib.contextmanager
@@ -65,5 +78,8 @@ def offered(host: Host, inventory: Inventory, package: Package) -> Iterator[Rela
     try:
         yield relay
     finally:
-        with reached(host, inventory) as remote:
-            remote.program(PROGRAM, "withdraw", host.user)
+        try:
+            with reached(host, inventory) as remote:
+                remote.program(PROGRAM, "withdraw", host.user)
+        except GuestError as error:
+            note(f"{host.name} cannot be told to end its offer, which ends in {HOURS} h: {error}")

@@ -5,11 +5,12 @@ administrator's keys are left there for the new root (``inside/leave_root.py``),
 on its first boot. The old root disk is kept until it is confirmed.
 """
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from provision.errors import ApplianceError, GuestError
+from provision.errors import ApplianceError, GuestError, UsageError
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell
 from provision.fleet.remote import reached
@@ -18,6 +19,7 @@ from provision.machine import SshEndpoint
 
 PROGRAM = "leave_root"
 HEALTH_SECONDS = 300.0
+LEAVE_SECONDS = 300  # the old root serves again when it was not shut down by then
 
 
 class Disk(Protocol):
@@ -33,7 +35,11 @@ class Disk(Protocol):
         """Put a disk in, keeping the old one."""
 
     def put_back(self) -> None:
-        """Put the old one back."""
+        """Put the old one back.
+
+        Raises:
+            UsageError: it is in already.
+        """
 
 
 def replace(
@@ -57,13 +63,14 @@ def replace(
     _leave(disk, host, tell)
     tell("exchange", "")
     disk.stop()
-    disk.exchange(new)
     try:
+        disk.exchange(new)
         return {"notebook": _healthy(disk, host, tell)}
     except ApplianceError as error:
         tell("back", str(error))
         disk.stop()
-        disk.put_back()
+        with contextlib.suppress(UsageError):  # the old one was not even taken out
+            disk.put_back()
         url = _healthy(disk, host, tell)
         raise WentBackError(f"{error}; the old root disk serves again at {url}") from error
 
@@ -89,7 +96,7 @@ def _leave(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> None:
     endpoint = disk.start()
     where = host(endpoint)
     with reached(where, Inventory(endpoint.known_hosts, {})) as remote:
-        remote.program(PROGRAM, "save", where.user)
+        remote.program(PROGRAM, "save", where.user, str(LEAVE_SECONDS))
 
 
 def _healthy(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> str:

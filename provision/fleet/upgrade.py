@@ -96,7 +96,7 @@ def upgrade_sage(
             before = facts["current"]
         if before == version and facts["state"].get("step") in (None, "healthy"):
             return {"before": before, "after": version, "sent": 0, "changed": False}
-        tell("check", "")
+        tell("check", f"{len(facts['sessions'])} sessions")
         _ready(host, facts, package, options)
         remote.program(PROGRAM, "install", host.user, timeout=60)
         state = facts["state"]
@@ -228,9 +228,9 @@ def transfer(
     """
     target = f"{INCOMING}/{package.sha256}"
     sent, damaged = 0, 0
-    if relay and relay.host != host:
+    if relay and relay.serves(host):
         tell("transfer", f"from {relay.host.name}")
-        with reached(host, inventory) as remote, contextlib.suppress(StepError):
+        with contextlib.suppress(GuestError), reached(host, inventory) as remote:
             relay.hand_on(remote, package)
     for attempt in range(TRIES):
         try:

@@ -40,8 +40,10 @@ class RootDisk:
         with translated():
             found = self.vm.get()
             kept = extradata.read(self.vm.manage, found.uuid).get(KEPT)
-            # Killed before the exchange, the old one is still in its slot.
-            return Path(kept) if kept and Path(kept) != _current(found) else None
+            # Killed before the exchange, the old one is still in its slot; killed while it was
+            # confirmed, it is gone.
+            waits = kept and Path(kept) != _current(found) and Path(kept).exists()
+            return Path(kept) if kept and waits else None
 
     def prepare(self, image: Path) -> Path:
         """Copy an image beside the VM's disks, while the VM runs.

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "fleet"))
 from guests import Base, Fleet, base, fleet
 from toy import packed, tree
 
+pytestmark = pytest.mark.timeout(1800)
 CORES = os.cpu_count() or 1
 BALLAST = 24 << 20
 PLAYBOOK = """\
@@ -86,10 +87,11 @@ def test_one_five_and_ten(shared: Base, ten: Fleet, tmp_path: Path) -> None:
             words = ("upgrade", "sage", "--to", version, "--package", str(file), "--json")
             done = ten.appliance(*words, "--parallel", "10", *names, timeout=500)
             assert done.code == 0, done
-            if len(names) == 1:
-                longest = json.loads(done.out)["hosts"][0]["seconds"]
+            longest = max(host["seconds"] for host in json.loads(done.out)["hosts"])
 
         rows.append((f"ours, {count} hosts", *timed(renew)))
+        sys.stderr.write(f"{count} hosts: the longest single one {longest:.1f} s\n")
+        assert rows[-1][1] <= 2 * longest
     plain = package(shared, tmp_path, "2.99", "gz")
     program = Path(sys.modules["provision"].__file__ or "").parent / "fleet/inside/renew_sage.py"
     playbook = tmp_path / "plain.yml"
@@ -109,7 +111,7 @@ def test_one_five_and_ten(shared: Base, ten: Fleet, tmp_path: Path) -> None:
     alone, many, theirs = rows[0], rows[2], rows[3]
     # What cannot be had: the work of ten hosts in less than all cores' time.
     possible = max(alone[1], 10 * alone[2] / CORES)
-    sys.stderr.write(f"one host {longest:.1f} s; possible for ten {possible:.1f} s\n")
+    sys.stderr.write(f"possible for ten {possible:.1f} s\n")
     assert many[1] <= 2 * possible
     assert many[1] <= theirs[1]
     assert {guest.sage() for guest in ten.guests} == {"2.99"}

@@ -28,6 +28,7 @@ ACCOUNTS = STATE / "accounts.json"
 HUB = "http://127.0.0.1:8081"
 MESSAGE = "MESSAGE FROM THE TEACHER.txt"
 BACKUP = Path("/var/lib/appliance/backup/last.json")
+UPGRADE = Path("/var/lib/appliance/system/state.json")
 TOKEN_SECONDS = 60
 
 
@@ -160,10 +161,19 @@ def status() -> dict[str, Any]:
         "memory": int(memory["MemAvailable"].split()[0]) * 1024,
         "sessions": len(sessions_list()["sessions"]),
         "failed_units": [line.split()[0] for line in failed],
-        "reboot": Path("/run/reboot-required").exists(),
+        "reboot": _reboot_wanted(),
         "certificate_days": _certificate_days(STATE / "tls" / "cert.pem"),
         "backup_seconds": backup,
     }
+
+
+def _reboot_wanted() -> bool:
+    """Whether the distribution says so, or an upgrade of ours that waits for its window."""
+    with contextlib.suppress(OSError, ValueError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        if json.loads(UPGRADE.read_text()).get("stale") == boot:
+            return True
+    return Path("/run/reboot-required").exists()
 
 
 def _certificate_days(path: Path) -> int | None:

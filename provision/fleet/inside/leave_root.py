@@ -1,9 +1,10 @@
 #!/usr/bin/python3 -I
-"""Leave what is this appliance's own to the next root disk: leave-root save|taken, as root.
+"""Leave what is this appliance's own to the next root disk: leave-root VERB [ARGUMENT...], as root.
 
 ``save`` ends the hub and puts its state, accounts, keys and name on the disk of /home, where the
 next root disk takes them on its first boot (``make-keys``). Students' files are on that disk
-already. One JSON object out; standard library only.
+already. Where no shutdown follows, ``stay`` has the hub serve again. One JSON object out; standard
+library only.
 """
 
 import json
@@ -18,6 +19,7 @@ from typing import Any
 
 PLACE = Path("/home/.appliance-root")
 SERVICES = ("notebook", "notebook-proxy", "grader@default")
+STAY = "appliance-root-stay"
 # What no image carries. Patterns below /.
 OWN = (
     *("var/lib/notebook", "etc/ssh/ssh_host_*", "etc/ssh/authorized_keys.d/*", "etc/hostname"),
@@ -27,10 +29,32 @@ OWN = (
 )
 
 
-def save(admin: str) -> dict[str, Any]:
-    """End the sessions' hub and write the bundle; the next start takes it."""
-    for unit in SERVICES:
-        subprocess.run(["systemctl", "stop", unit], check=False, capture_output=True)
+def save(admin: str, seconds: str) -> dict[str, Any]:
+    """End the sessions' hub and write the bundle; the next start takes it.
+
+    If this root still runs after so many seconds, whoever asked has vanished: it stays.
+    """
+    active = [unit for unit in SERVICES if systemctl("is-active", "--quiet", unit)]
+    systemctl("stop", f"{STAY}.timer")
+    subprocess.run(
+        [
+            *("systemd-run", "--quiet", "--collect", f"--unit={STAY}", f"--on-active={seconds}"),
+            *("--timer-property=AccuracySec=1s", str(Path(__file__).resolve()), "stay", *active),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    for unit in active:
+        systemctl("stop", unit)
+    try:
+        return {"left": _write(admin)}
+    except OSError:  # a full disk
+        stay(*active)
+        raise
+
+
+def _write(admin: str) -> int:
+    """Write the bundle, as a whole; returns how much is in it."""
     PLACE.mkdir(mode=0o700, exist_ok=True)
     PLACE.chmod(0o700)
     hashed = next(
@@ -47,7 +71,17 @@ def save(admin: str) -> dict[str, Any]:
                 count += 1
     fresh.replace(PLACE / "state.tar")
     os.sync()
-    return {"left": count}
+    return count
+
+
+def stay(*units: str) -> dict[str, Any]:
+    """This root goes on: nothing is left to another, and what ``save`` ended serves again."""
+    shutil.rmtree(PLACE, ignore_errors=True)
+    os.sync()
+    systemctl("stop", f"{STAY}.timer")
+    for unit in units:
+        systemctl("start", unit)
+    return {}
 
 
 def taken() -> dict[str, Any]:
@@ -58,13 +92,19 @@ def taken() -> dict[str, Any]:
     return {"taken": True}
 
 
+def systemctl(*words: str) -> bool:
+    """Whether systemd says yes."""
+    done = subprocess.run(["systemctl", *words], check=False, capture_output=True)
+    return done.returncode == 0
+
+
 def main() -> None:
     """Carry out one verb."""
     os.umask(0o077)
-    verbs: dict[str, Callable[..., dict[str, Any]]] = {"save": save, "taken": taken}
+    verbs: dict[str, Callable[..., dict[str, Any]]] = {"save": save, "stay": stay, "taken": taken}
     try:
         print(json.dumps(verbs[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (a program of its own)
-    except (OSError, StopIteration) as error:
+    except (OSError, StopIteration, subprocess.CalledProcessError) as error:
         print(json.dumps({"error": str(error)}))  # noqa: T201
         sys.exit(1)
 

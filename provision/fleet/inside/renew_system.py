@@ -49,6 +49,7 @@ PARTS = {*SCRIPTS, "triggers", "shlibs", "symbols", "md5sums"}
 BOOTED = ("linux-image-", "libc6", "systemd", "dbus", "libssl3")
 UNFINISHED = ("recorded", "upgrading", "upgraded", "rebooting", "rebooted")
 LOCK_SECONDS = 600
+AGAIN_SECONDS = 120
 DPKG = (
     *("dpkg", "--force-confdef", "--force-confold", "--force-depends", "--force-breaks"),
     *("--force-conflicts", "--force-overwrite", "--force-remove-essential"),
@@ -208,6 +209,14 @@ def back(reason: str) -> dict[str, Any]:
     return look()
 
 
+def again() -> dict[str, Any]:
+    """Go on with a way back that was killed."""
+    state = read_state()
+    if state.get("step") == "going back":
+        _go_back(state["reason"])
+    return {}
+
+
 def undo() -> dict[str, Any]:
     """Lead back to before the last upgrade, confirmed or not."""
     if not BEFORE.exists():
@@ -226,8 +235,11 @@ def boot() -> dict[str, Any]:
 
 
 def _go_back(reason: str) -> None:
-    write_state({"step": "going back", "reason": reason})
+    seconds = read_state().get("seconds", AGAIN_SECONDS)
+    write_state({"step": "going back", "reason": reason, "seconds": seconds})
     run("systemctl", "stop", f"{BACK}.timer", check=False)
+    # Its own name each time: it may be this very unit that goes on.
+    _later(f"{BACK}-{time.time_ns()}", min(seconds, AGAIN_SECONDS), "again")
     run("systemctl", "kill", "--signal=SIGKILL", f"{WORK}.service", check=False)
     with _alone():
         pass
@@ -514,10 +526,13 @@ def _same(copy: Path, path: Path, status: os.stat_result) -> bool:
 def arm() -> None:
     """Go back in so many seconds, unless it is confirmed before."""
     run("systemctl", "stop", f"{BACK}.timer", check=False)
+    _later(BACK, read_state()["seconds"], "back", "nobody confirmed it in time")
+
+
+def _later(unit: str, seconds: int, *words: str) -> None:
     run(
-        *("systemd-run", "--quiet", f"--unit={BACK}", "--collect"),
-        *(f"--on-active={read_state()['seconds']}", "--timer-property=AccuracySec=1s"),
-        *(str(Path(__file__).resolve()), "back", "nobody confirmed it in time"),
+        *("systemd-run", "--quiet", f"--unit={unit}", "--collect", f"--on-active={seconds}"),
+        *("--timer-property=AccuracySec=1s", str(Path(__file__).resolve()), *words),
     )
 
 
@@ -571,7 +586,7 @@ def run(*argv: str, check: bool = True) -> str:
     return done.stdout
 
 
-STEPS = (look, begin, upgrade, work, keep, check, extend, reboot, confirm, back, undo, boot)
+STEPS = (look, begin, upgrade, work, keep, check, extend, reboot, confirm, back, again, undo, boot)
 UNLOCKED = (look, work, keep)  # apt, which calls keep, may be our own; back ends it
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -177,6 +177,15 @@ class Guest:
         self.machine.cut()
         self.stop()
 
+    def freeze(self, still: bool) -> None:
+        """Have the whole machine stand still, or go on; its network stays."""
+        assert self.machine is not None
+        places = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
+        top = next(p / self.machine._id for p in places if (p / self.machine._id).exists())
+        for payload in top.iterdir():
+            if payload.is_dir() and payload.name != "supervisor":
+                (payload / "cgroup.freeze").write_text("1" if still else "0")
+
     def stop(self) -> None:
         if self.root is not None:
             self.root.close()
@@ -237,13 +246,18 @@ class Fleet:
             guest.wait()
 
     def appliance(
-        self, *words: str, kill: tuple[str, int] | None = None, timeout: float = 300
+        self,
+        *words: str,
+        kill: tuple[str, int] | None = None,
+        first: Callable[[], object] = lambda: None,
+        timeout: float = 300,
     ) -> "Outcome":
         """Call ``appliance``.
 
         Args:
             words: its arguments.
             kill: (text, signal): as soon as it says this on stderr, send it that signal.
+            first: called between.
             timeout: seconds.
         """
         env = {
@@ -264,6 +278,7 @@ class Fleet:
             for line in process.stderr:
                 said += line
                 if kill[0] in line:
+                    first()
                     process.send_signal(kill[1])
                     break
         out, err = process.communicate(timeout=timeout)

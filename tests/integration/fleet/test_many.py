@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -76,8 +77,11 @@ def test_hosts_of_another_inventory_are_added(five: Fleet, tmp_path: Path) -> No
     assert five.appliance("fleet", "list", "--json", *ours).out == "[]\n"
 
 
-def test_one_that_fails_holds_up_nobody_and_a_run_goes_on(five: Fleet, package: Pack) -> None:
+def test_those_that_fail_hold_up_nobody_and_a_run_goes_on(five: Fleet, package: Pack) -> None:
+    """One has another host key, one lets the administrator's key in no more."""
     file = package("1.2")
+    keys_of = "/etc/ssh/authorized_keys.d"
+    five.guests[3].run(f"mv {keys_of}/sageadm /root/sageadm")
     known = five.inventory.parent / "known_hosts"
     kept = known.read_text()
     name = f"[127.0.0.1]:{five.guests[2].ssh} "
@@ -86,21 +90,28 @@ def test_one_that_fails_holds_up_nobody_and_a_run_goes_on(five: Fleet, package: 
     known.write_text("".join(name + other if line.startswith(name) else line for line in lines))
     code, results = renew(five, "1.2", file)
     known.write_text(kept)
+    five.guests[3].run(f"mv /root/sageadm {keys_of}/sageadm")
     assert code == 6
-    assert [name for name, result in results.items() if result != "ok"] == ["sage-03"]
-    assert [guest.sage() for guest in five.guests] == ["1.2", "1.2", "1.0", "1.2", "1.2"]
+    assert [name for name, result in results.items() if result != "ok"] == ["sage-03", "sage-04"]
+    assert [guest.sage() for guest in five.guests] == ["1.2", "1.2", "1.0", "1.0", "1.2"]
     code, results = renew(five, "1.2", file, "--resume")
     assert (code, set(results.values())) == (0, {"ok"})
-    assert five.guests[2].sage() == "1.2"
+    assert [guest.sage() for guest in five.guests] == ["1.2"] * 5
 
 
-def test_one_of_a_room_hands_on_to_the_others(five: Fleet, package: Pack) -> None:
-    file, first = package("1.3", ballast=3 << 20), five.guests[0]
+def in_a_room(five: Fleet) -> None:
+    """Tell the inventory where the others reach the first."""
+    first = five.guests[0]
     route = first.run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route").strip()
     gateway = ".".join(str(byte) for byte in reversed(bytes.fromhex(route)))
     inventory = read(five.inventory)
     host = replace(inventory.hosts["sage-01"], room=f"{gateway}:{first.ssh}")
     write(with_host(inventory, host))
+
+
+def test_one_of_a_room_hands_on_to_the_others(five: Fleet, package: Pack) -> None:
+    file, first = package("1.3", ballast=3 << 20), five.guests[0]
+    in_a_room(five)
     keys_before = first.run("cat /etc/ssh/authorized_keys.d/sageadm")
     incoming = "/var/lib/appliance/sage/incoming"
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -115,3 +126,65 @@ def test_one_of_a_room_hands_on_to_the_others(five: Fleet, package: Pack) -> Non
     assert [guest.sage() for guest in five.guests] == ["1.3"] * 5
     assert first.run("cat /etc/ssh/authorized_keys.d/sageadm") == keys_before
     assert first.run("ls /var/lib/appliance/sage").split() == ["incoming", "lock", "state.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_one_that_hands_on_dies(five: Fleet, package: Pack) -> None:
+    """In the middle, then before it has begun: what it did not bring comes from here."""
+    first = five.guests[0]
+    in_a_room(five)
+    # Its answers end after so many bytes: it took the package, and hands on less than that.
+    first.run(
+        "nft 'table inet cut { chain out { type filter hook output priority -300;"
+        " tcp sport 22 quota over 6 mbytes drop; }; }'"
+    )
+    file = package("1.4", ballast=20 << 20)
+    words = ("upgrade", "sage", "--to", "1.4", "--package", str(file), "--json")
+    try:
+        done = five.appliance(*words, "--via", "sage-01", timeout=900)
+        rows = {row["host"]: row for row in json.loads(done.out)["hosts"]}
+        assert (done.code, rows["sage-01"]["result"]) == (6, "failed"), done
+        assert {name for name, row in rows.items() if row["result"] == "ok"} == {
+            *("sage-02", "sage-03", "sage-04", "sage-05")
+        }, done
+        sent = [row["facts"]["sent"] for name, row in rows.items() if name != "sage-01"]
+        assert max(sent) <= file.stat().st_size
+        assert min(sent) < file.stat().st_size  # what had come from there stayed
+        assert "cannot be told to end its offer" in done.err
+        assert [guest.sage() for guest in five.guests[1:]] == ["1.4"] * 4
+        file = package("1.5")
+        words = ("upgrade", "sage", "--to", "1.5", "--package", str(file), "--json")
+        done = five.appliance(*words, "--via", "sage-01", timeout=900)
+        assert "hands nothing on" in done.err
+        assert [guest.sage() for guest in five.guests[1:]] == ["1.5"] * 4
+    finally:
+        assert first.machine is not None
+        first.cut()
+        first.start(five.inventory)
+        first.wait()
+    done = five.appliance(*words, "--resume")
+    assert (done.code, first.sage()) == (0, "1.5"), done
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_one_that_hangs_holds_up_nobody(five: Fleet, package: Pack) -> None:
+    """A machine that stands still in the middle, its network up: the others are done meanwhile."""
+    third, file = five.guests[2], package("1.6")
+    before = third.sage()
+    outcome: list[tuple[int, dict[str, str]]] = []
+    caller = threading.Thread(target=lambda: outcome.append(renew(five, "1.6", file)))
+    caller.start()
+    try:
+        third.run("until [ -e /opt/sage-1.6 ]; do sleep 0.05; done")
+        third.freeze(True)
+        caller.join(600)
+        code, results = outcome.pop()
+    finally:
+        third.freeze(False)
+    assert (code, [name for name, result in results.items() if result != "ok"]) == (6, ["sage-03"])
+    others = [guest.sage() for guest in five.guests if guest is not third]
+    assert (others, third.sage()) == (["1.6"] * 4, before)
+    code, results = renew(five, "1.6", file, "--resume")
+    assert (code, third.sage()) == (0, "1.6"), results

@@ -9,9 +9,11 @@ from guests import ADMIN, Base, finished
 
 from provision.build.build import Built
 from provision.config import read
+from provision.errors import HypervisorError, UsageError
 from provision.fleet import replace_root
 from provision.fleet.inventory import Host
-from provision.fleet.upgrade import WentBackError
+from provision.fleet.remote import StepError
+from provision.fleet.upgrade import WentBackError, healthy
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -146,4 +148,62 @@ def test_a_root_that_is_not_healthy_goes(guest: Guest, monkeypatch: pytest.Monke
             replace_root.replace(guest, bad, guest.host, lambda step, _: None)
     finally:
         monkeypatch.undo()
+    assert state(guest) == before
+
+
+def serving(guest: Guest) -> None:
+    """The notebook answers on the old root, and nothing waits on /home for another."""
+    healthy(guest.host(guest.start()).url, patience=90)
+    assert guest.run("ls /etc/which-root 2>/dev/null || echo old") == "old\n"
+    assert guest.run("ls /home/.appliance-root/state.tar 2>/dev/null || echo none") == "none\n"
+
+
+def test_who_asked_is_killed_before_the_shutdown(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub was stopped for the bundle: it serves again, and the bundle is gone."""
+    guest.start()
+    serving(guest)
+    before = state(guest)
+    monkeypatch.setattr(replace_root, "LEAVE_SECONDS", 5)
+    replace_root._leave(guest, guest.host, lambda step, _: None)  # and no more of it
+    told = "systemctl is-active notebook || :"
+    guest.run(f"until [ $({told}) = active ]; do sleep 0.2; done")
+    serving(guest)
+    assert state(guest) == before
+
+
+def test_killed_while_it_is_off_the_old_root_goes_on(guest: Guest) -> None:
+    before = state(guest)
+    replace_root._leave(guest, guest.host, lambda step, _: None)
+    guest.stop()
+    serving(guest)
+    assert state(guest) == before
+
+
+def test_a_full_home_leaves_the_old_root_serving(guest: Guest) -> None:
+    before = state(guest)
+    place = "/home/.appliance-root"
+    guest.run(f"mkdir -p {place}; mount -t tmpfs -o size=4k,mode=700 tmpfs {place}")
+    with pytest.raises(StepError, match="No space"):
+        replace_root.replace(guest, new_root(guest, "never"), guest.host, lambda step, _: None)
+    guest.run(f"umount -l {place}")
+    serving(guest)
+    assert state(guest) == before
+
+
+def test_a_disk_that_cannot_be_exchanged(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = state(guest)
+
+    def refused(*_: object) -> None:
+        raise HypervisorError("the medium is locked")
+
+    def none_kept() -> None:
+        raise UsageError("no old root disk is kept")
+
+    monkeypatch.setattr(guest, "exchange", refused)
+    monkeypatch.setattr(guest, "put_back", none_kept)
+    with pytest.raises(WentBackError, match="medium is locked"):
+        replace_root.replace(guest, new_root(guest, "locked"), guest.host, lambda step, _: None)
+    serving(guest)
     assert state(guest) == before

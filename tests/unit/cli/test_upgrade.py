@@ -1,5 +1,7 @@
 """`appliance upgrade sage`: which Sage, said before anything is built."""
 
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,26 @@ def test_what_brings_no_sage_cannot_be_packed() -> None:
     refused = CliRunner().invoke(appliance, call).exception
     assert isinstance(refused, UsageError)
     assert "leaves nothing in /opt" in str(refused)
+
+
+def test_so_many_failures_end_a_run_that_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No host key is pinned, so each host fails before anything is asked of it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    inventory, packed = tmp_path / "fleet.yml", tmp_path / "sage.tar"
+    inventory.write_text("all: {hosts: {a: , b: , c: , d: }}\n")
+    with tarfile.open(packed, "w") as tar:
+        tar.addfile(tarfile.TarInfo("bin/sage"))
+    call = ["upgrade", "sage", "--inventory", str(inventory), "--to", "1", "--package", str(packed)]
+    call += ["--max-failures", "2", "--parallel", "1", "--json"]
+    done = CliRunner().invoke(appliance, call)
+    told = json.loads(done.stdout)
+    assert (done.exit_code, [row["result"] for row in told["hosts"]]) == (
+        *(1, ["failed", "failed", "skipped", "skipped"]),
+    )
+    assert "no host key is pinned" in told["hosts"][0]["detail"]
+    again = json.loads(CliRunner().invoke(appliance, [*call, "--resume"]).stdout)
+    assert again["record"] == told["record"]
+    kept = json.loads(Path(told["record"]).read_text())
+    assert [row["result"] for row in kept["hosts"]] == ["failed", "failed", "skipped", "skipped"]
