@@ -19,7 +19,15 @@ from provision.config import Config
 from provision.errors import ApplianceError, GuestError, HostNotReadyError, UsageError
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.remote import Remote, StepError, reached
-from provision.fleet.upgrade import NotReadyError, Tell, WentBackError, drain, healthy, well_before
+from provision.fleet.upgrade import (
+    STEP_SECONDS,
+    NotReadyError,
+    Tell,
+    WentBackError,
+    drain,
+    healthy,
+    well_before,
+)
 from provision.jeos import archive
 from provision.machine.fallback import Fallback, of_port
 from provision.machine.ssh import NoAnswerError
@@ -119,7 +127,7 @@ def _renew(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell)
     """Change, start anew, look after it, confirm; what fails in the guest goes back there."""
     with reached(host, inventory) as remote:
         tell("record", "")
-        remote.program(PROGRAM, "begin", str(options.patience))
+        remote.program(PROGRAM, "begin", str(options.patience), timeout=STEP_SECONDS)
         try:
             tasks = _change(inventory, remote, options, tell)
         except NoAnswerError:
@@ -130,9 +138,9 @@ def _renew(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell)
     with reached(host, inventory) as remote:
         try:
             tell("health", "")
-            facts = remote.program(PROGRAM, "check")
+            facts = remote.program(PROGRAM, "check", timeout=STEP_SECONDS)
             if facts["sage"]:
-                remote.program(SAGE, "check")
+                remote.program(SAGE, "check", timeout=STEP_SECONDS)
             healthy(host.url)
         except NoAnswerError:
             raise
@@ -305,5 +313,5 @@ def _fallback(host: Host) -> Fallback | None:
 
 def _back(remote: Remote, error: ApplianceError) -> WentBackError:
     """Lead back; what the guest cannot be told any more it does by itself."""
-    remote.program(PROGRAM, "back", str(error)[:500])
+    remote.program(PROGRAM, "back", str(error)[:500], timeout=STEP_SECONDS)
     return WentBackError(f"{error}; the appliance is as it was", hint=error.hint)

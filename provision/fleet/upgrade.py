@@ -5,6 +5,7 @@ is simply started again: what was received, unpacked or proven is not done twice
 """
 
 import contextlib
+import functools
 import json
 import ssl
 import time
@@ -33,6 +34,7 @@ NOTICE = (
 LEAST_MEMORY = 512 << 20  # bytes that a proof wants beside the sessions
 ROOM = 256 << 20
 TRIES = 3
+STEP_SECONDS = 3600.0  # a step that takes longer hangs
 DONE = {"received": 1, "unpacked": 2, "proven": 3, "switching": 3, "switched": 3}
 
 Tell = Callable[[str, str], None]  # step, detail
@@ -100,28 +102,29 @@ def upgrade_sage(
         _ready(host, facts, package, options)
         remote.program(PROGRAM, "install", host.user, timeout=60)
         state = facts["state"]
-        ours = state.get("version") == version and state.get("digest") == package.sha256
-        done = DONE.get(state.get("step"), 0) if ours else 0
+        same = state.get("version") == version and state.get("digest") == package.sha256
+        done = DONE.get(state.get("step"), 0) if same else 0
         if done < 2:
             tell("transfer", "")
     if done < 2:
         sent = transfer(host, inventory, package, tell, options.relay)
     with reached(host, inventory) as remote:
+        ours = functools.partial(remote.program, PROGRAM, timeout=STEP_SECONDS)
         try:
             if done < 2:
                 tell("unpack", "")
                 how, script = _unpacking(package)
-                remote.program(PROGRAM, "unpack", version, package.sha256, how, stdin=script)
+                ours("unpack", version, package.sha256, how, stdin=script)
             tell("prove", "")
-            remote.program(PROGRAM, "prove", version)
+            ours("prove", version)
             if options.drain is not None:
                 drain(host, inventory, remote, options.drain, tell)
             tell("switch", "")
-            remote.program(PROGRAM, "switch", version, str(options.patience))
+            ours("switch", version, str(options.patience))
             tell("health", "")
-            remote.program(PROGRAM, "check")
+            ours("check")
             healthy(host.url)
-            remote.program(PROGRAM, "confirm", version)
+            ours("confirm", version)
         except StepError as error:
             _back(remote, str(error))
             raise WentBackError(f"{error}; {before or 'no Sage'} serves as before") from error
@@ -129,7 +132,7 @@ def upgrade_sage(
             _back(remote, str(error))
             raise WentBackError(f"{error}; {before or 'no Sage'} serves again") from error
         tell("prune", "")
-        remote.program(PROGRAM, "prune", str(options.keep))
+        ours("prune", str(options.keep))
     return {"before": before, "after": version, "sent": sent, "changed": True}
 
 
@@ -290,7 +293,7 @@ def _unpacking(package: Package) -> tuple[str, bytes]:
 
 def _back(remote: Remote, reason: str) -> None:
     """Put the old version back; when that cannot be said any more, the guest does it alone."""
-    remote.program(PROGRAM, "back", reason[:500])
+    remote.program(PROGRAM, "back", reason[:500], timeout=STEP_SECONDS)
 
 
 def _percent(told: str) -> float:

@@ -250,6 +250,7 @@ class Fleet:
         *words: str,
         kill: tuple[str, int] | None = None,
         first: Callable[[], object] = lambda: None,
+        stdin: str | None = None,
         timeout: float = 300,
     ) -> "Outcome":
         """Call ``appliance``.
@@ -258,6 +259,7 @@ class Fleet:
             words: its arguments.
             kill: (text, signal): as soon as it says this on stderr, send it that signal.
             first: called between.
+            stdin: what it reads.
             timeout: seconds.
         """
         env = {
@@ -267,6 +269,7 @@ class Fleet:
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "provision.cli", *words],
+            stdin=None if stdin is None else subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -281,7 +284,7 @@ class Fleet:
                     first()
                     process.send_signal(kill[1])
                     break
-        out, err = process.communicate(timeout=timeout)
+        out, err = process.communicate(stdin, timeout=timeout)
         return Outcome(process.returncode, out, said + err)
 
 

@@ -80,6 +80,17 @@ def test_the_password_is_nobody_elses(one: Fleet, call: Call) -> None:
     assert one.guests[0].run("stat -c %a /etc/appliance/backup.json") == "600\n"
     assert secret not in one.guests[0].run("journalctl --no-pager")
     assert one.guests[0].run("systemctl is-enabled appliance-backup.timer") == "enabled\n"
+    # What the timer starts; meanwhile every process's arguments are looked at.
+    before = call("backup", "list")["snapshots"]
+    seen = (
+        'while [ "$(systemctl is-active appliance-backup)" = activating ];'
+        " do cat /proc/[0-9]*/cmdline 2>/dev/null; done | tr '\\0' '\\n' | sort -u"
+    )
+    told = one.guests[0].run(f"systemctl start --no-block appliance-backup; sleep 0.2; {seen}")
+    assert "restic" in told
+    assert secret not in told
+    assert one.guests[0].run("systemctl is-failed appliance-backup || :") == "inactive\n"
+    assert call("backup", "list")["snapshots"] != before
 
 
 @pytest.fixture(scope="module")

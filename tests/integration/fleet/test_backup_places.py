@@ -10,8 +10,8 @@ FILES = "/home/students"
 pytestmark = pytest.mark.slow
 
 
-def call(fleet: Fleet, *words: str) -> Any:
-    done = fleet.appliance(*words, "--json")
+def call(fleet: Fleet, *words: str, stdin: str | None = None) -> Any:
+    done = fleet.appliance(*words, "--json", stdin=stdin)
     assert done.code == 0, done
     return json.loads(done.out.splitlines()[-1])["hosts"][0]["facts"]
 
@@ -86,3 +86,12 @@ def test_a_date(one: Fleet) -> None:
     assert "no backup is as old" in refused.out
     whole = call(one, "restore", "sage-01", "--student", "ada", "--at", "2024-05-01T13:00")["place"]
     assert guest.run(f"cat {whole}/ada/note") == "first\n"
+    assert len(call(one, "backup", "list")["snapshots"]) == 2
+    password = settings["password"]
+    keep = ("--keep-daily", "1", "--keep-weekly", "1", "--keep-monthly", "1")
+    call(
+        *(one, "backup", "setup", "--to", "/var/backups/dates", *keep, "--password-stdin"),
+        stdin=password,
+    )
+    call(one, "backup", "run")  # the last of a day, of a week and of a month: today's
+    assert len(call(one, "backup", "list")["snapshots"]) == 1

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,41 @@ def test_a_student_comes_and_goes(one: Fleet, call: Call, url: str) -> None:
     with pytest.raises(RefusedError):
         Student(url, "emmy", fresh).sign_in()
     assert "MESSAGE" in one.guests[0].run("ls /home/students/emmy")
+
+
+def test_the_console_shows_the_host_keys_fingerprint(one: Fleet) -> None:
+    pinned = json.loads(one.appliance("fleet", "list", "--json").out)[0]["fingerprint"]
+    assert f"Host key: {pinned}\n" in one.guests[0].run("agetty --show-issue")
+
+
+def test_how_it_is_is_told(one: Fleet, call: Call, url: str) -> None:
+    guest = one.guests[0]
+    fresh = call("fleet", "status")
+    assert fresh["failed_units"] == []
+    assert (fresh["sage"], fresh["reboot"], fresh["certificate_days"]) == ("1.0", False, None)
+    assert {place: set(disk) for place, disk in fresh["disks"].items()} == {
+        **{"/": {"size", "free"}, "/home": {"size", "free"}},
+    }
+    assert fresh["memory"] > 1 << 20
+    assert (fresh["backup_seconds"], abs(fresh["contact"] - time.time()) < 3600) == (None, True)
+    place = "/var/lib/notebook/tls"
+    guest.run(
+        f"mkdir -p {place}; openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=sage -days 40"
+        f" -keyout {place}/key.pem -out {place}/cert.pem 2>/dev/null; chown -R sageadm {place}"
+    )
+    guest.run("systemd-run --quiet --wait --unit=broken false || :; touch /run/reboot-required")
+    told = call("fleet", "status")
+    assert told["failed_units"] == ["broken.service"]
+    assert told["certificate_days"] in (38, 39, 40)
+    assert told["reboot"] is True
+    shown = one.appliance("fleet", "status").out
+    assert "failed_units: broken.service  reboot: yes  certificate_days: " in shown
+    guest.run(f"systemctl reset-failed; rm -r /run/reboot-required {place}; systemctl stop ssh")
+    try:
+        lost = one.appliance("fleet", "status")
+    finally:
+        guest.run("systemctl start ssh")
+    assert (lost.code, "last contact 20" in lost.out) == (1, True), lost
 
 
 def test_an_upgrade_waits_for_sessions(

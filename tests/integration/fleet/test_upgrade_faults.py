@@ -6,6 +6,7 @@ import itertools
 import json
 import shlex
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from guests import Fleet, Outcome
+from toy import tree
 
 BRIEF, LONG = 10, 120  # seconds until an unconfirmed switch goes back: when killed, when not
 Pack = Callable[..., Path]
@@ -69,7 +71,10 @@ def test_the_host_is_killed(one: Fleet, package: Pack, version: str, step: str) 
     serves(one, version)
 
 
-@pytest.mark.parametrize("step", [slow("unpack"), "switch", slow("health")])
+POWER = [slow("transfer"), slow("unpack"), slow("prove"), "switch", slow("health"), slow("prune")]
+
+
+@pytest.mark.parametrize("step", POWER)
 def test_the_guest_loses_power(one: Fleet, package: Pack, version: str, step: str) -> None:
     guest = one.guests[0]
     before, file = guest.sage(), package(version, ballast=1 << 20)
@@ -79,11 +84,56 @@ def test_the_guest_loses_power(one: Fleet, package: Pack, version: str, step: st
     guest.cut()
     guest.start(one.inventory)
     guest.wait()
-    serves(one, before)
+    serves(one, version if step == "prune" else before)
     assert guest.run("cat /home/students/emmy/work") == "noether\n"
     done = renew(one, version, file)
     assert done.code == 0, done
     serves(one, version)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["receive", "unpack", "prove", "switch", "check", "confirm"])
+def test_the_guests_side_is_killed(one: Fleet, package: Pack, version: str, step: str) -> None:
+    guest, file = one.guests[0], package(version, ballast=20 << 20)
+    before = guest.sage()
+    killer = f"until pkill -KILL -f '[r]enew-sage {step}'; do sleep 0.01; done"
+    guest.run(shlex.join(["systemd-run", "--quiet", "--collect", "sh", "-c", killer]))
+    words = ("upgrade", "sage", "--to", version, "--package", str(file), "--json")
+    done = one.appliance(*words, "--patience", "45")
+    assert (done.code, "ended unexpectedly" in done.out) == (1, True), done
+    if step != "confirm":  # killed after it had said so, the new one stays
+        serves(one, before, 120)
+    done = renew(one, version, file)
+    assert done.code == 0, done
+    serves(one, version)
+    assert guest.run("ls -A /opt | grep part || true") == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["z", "J"])
+def test_a_classic_sage_comes_as_a_tarball(
+    one: Fleet, version: str, tmp_path: Path, kind: str
+) -> None:
+    """`sage` at its top, by gzip and xz; the guest has no internet."""
+    guest = one.guests[0]
+    guest.run(
+        "nft 'table inet alone { chain out { type filter hook output priority -300;"
+        ' oifname != "lo" ct state new drop; }; }\''
+    )
+    made = tree(tmp_path / f"SageMath-{version}", version, one.guests[0].base.python)
+    (made / "bin/sage").unlink()
+    (made / "sage").write_text(
+        f"#!/bin/sh\nif [ $1 = --python ]; then shift; exec /opt/sage-{version}/bin/python $@; fi\n"
+        f"exec /opt/sage-{version}/bin/python -c 'import sage.all; print(sage.all.VERSION)'\n"
+    )
+    (made / "sage").chmod(0o755)
+    file = tmp_path / "classic.tar"
+    subprocess.run(["tar", "-C", tmp_path, f"-c{kind}f", file, made.name], check=True)
+    done = renew(one, version, file)
+    guest.run("nft delete table inet alone")
+    assert done.code == 0, done
+    serves(one, version)
+    assert f'"/opt/sage-{version}/sage"' in guest.sage_kernel()
 
 
 @pytest.mark.parametrize("fault", ["right", slow("starts")])
@@ -97,21 +147,36 @@ def test_a_bad_version_goes_back(one: Fleet, package: Pack, version: str, fault:
     assert version not in one.guests[0].run("ls /opt")
 
 
-def test_an_unhealthy_notebook_goes_back(one: Fleet, package: Pack, version: str) -> None:
+UNREACHABLE = (
+    'nft "table inet shut { chain in { type filter hook input priority -300;'
+    ' iifname != lo tcp dport 8000 drop; }; }"'
+)
+
+
+@pytest.mark.parametrize(
+    ("act", "undo", "told"),
+    [
+        ("systemctl stop notebook", "systemctl start notebook", "not running: notebook"),
+        slow(UNREACHABLE, "nft delete table inet shut", "does not answer"),
+    ],
+)
+def test_an_unhealthy_notebook_goes_back(
+    one: Fleet, package: Pack, version: str, act: str, undo: str, told: str
+) -> None:
     """What the new version does to the notebook shows only once it is current."""
     guest, before = one.guests[0], one.guests[0].sage()
-    # Stands for a hub that dies of the new version: stopped as soon as the link has changed.
-    guest.run(
-        "systemd-run --unit=saboteur sh -c"
-        f' \'until [ "$(readlink /opt/sage-current)" = /opt/sage-{version} ];'
-        " do sleep 0.05; done; systemctl stop notebook'"
+    # Stands for a hub that dies of the new version: as soon as the link has changed.
+    script = (
+        f'until [ "$(readlink /opt/sage-current)" = /opt/sage-{version} ];'
+        f" do sleep 0.05; done; {act}"
     )
+    guest.run(shlex.join(["systemd-run", "--quiet", "--collect", "sh", "-c", script]))
     done = renew(one, version, package(version))
     row = json.loads(done.out)["hosts"][0]
-    guest.run("systemctl start notebook")
+    guest.run(undo)
     guest.wait()
     assert (done.code, row["step"]) == (1, "health"), done
-    assert "not running: notebook" in row["detail"]
+    assert told in row["detail"]
     serves(one, before)
 
 
@@ -194,6 +259,11 @@ def test_running_kernels_keep_their_sage_and_old_versions_are_pruned(
     assert left == {f"/opt/sage-{before}", f"/opt/sage-{version}", "/opt/sage-current"}
     guest.run("touch /run/bell; until [ -s /run/said ]; do sleep 0.1; done", timeout=20)
     assert guest.run("cat /run/said") == f"{before}\n"
+    guest.run("until ! systemctl -q is-active student; do sleep 0.1; done")
+    done = renew(one, f"{version}.1", package(f"{version}.1"))  # keeps one
+    assert done.code == 0, done
+    left = set(guest.run("ls -d /opt/sage-*").split())
+    assert left == {f"/opt/sage-{version}", f"/opt/sage-{version}.1", "/opt/sage-current"}
 
 
 def _arrived(one: Fleet, digest: str, content: bytes) -> None:
