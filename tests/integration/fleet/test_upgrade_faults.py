@@ -154,16 +154,17 @@ UNREACHABLE = (
 
 
 @pytest.mark.parametrize(
-    ("act", "undo", "told"),
+    "fault",
     [
         ("systemctl stop notebook", "systemctl start notebook", "not running: notebook"),
-        slow(UNREACHABLE, "nft delete table inet shut", "does not answer"),
+        slow((UNREACHABLE, "nft delete table inet shut", "does not answer")),
     ],
 )
 def test_an_unhealthy_notebook_goes_back(
-    one: Fleet, package: Pack, version: str, act: str, undo: str, told: str
+    one: Fleet, package: Pack, version: str, fault: tuple[str, str, str]
 ) -> None:
     """What the new version does to the notebook shows only once it is current."""
+    act, undo, told = fault
     guest, before = one.guests[0], one.guests[0].sage()
     # Stands for a hub that dies of the new version: as soon as the link has changed.
     script = (
