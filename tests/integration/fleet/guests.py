@@ -35,6 +35,7 @@ from guest import ANY_CERTIFICATE, booted, installed_layers
 HERE = Path(__file__).parent
 ADMIN = "sageadm"
 OLD = "1.0"
+STALE_SECONDS = 86400  # another worktree's tests may run on theirs
 ROLES = ("users", "keys", "notebook", "seat")
 
 
@@ -87,11 +88,13 @@ def base(scratch: Path) -> Base:
     made = layers[-1].with_name(f"fleet-{layers[-1].name.split('-', 1)[1]}-{digest}")
     if not made.exists():
         for stale in made.parent.glob("fleet-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+            if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(stale, ignore_errors=True)
         part = made.with_suffix(f".{os.getpid()}")
         part.mkdir()
         _make(layers, part, python, scratch)
         part.rename(made)
+    os.utime(made)
     return Base((*layers, made / "layer"), made / "key", python)
 
 
