@@ -28,6 +28,7 @@ from typing import IO, Any
 
 OPT = Path("/opt")
 CURRENT = OPT / "sage-current"
+COMMAND = Path("/usr/local/bin/sage")
 KERNELS = Path("/usr/local/share/jupyter/kernels")
 STATE = Path("/var/lib/appliance/sage")
 LEASES = Path("/var/lib/notebook/leases")
@@ -196,9 +197,6 @@ def switch(version: str, seconds: str) -> dict[str, Any]:
         describe(name)
     point_at(version)
     _link(KERNELS / "sagemath" / "kernel.json", CURRENT / "kernel.json")
-    tool = sage_of(OPT / f"sage-{version}")
-    assert tool is not None  # noqa: S101 (unpack saw to it)
-    _link(Path("/usr/local/bin/sage"), CURRENT / tool)
     return advance(version, "switched", old=old)
 
 
@@ -299,6 +297,8 @@ def point_at(version: str | None) -> None:
         CURRENT.unlink(missing_ok=True)
     else:
         _link(CURRENT, OPT / f"sage-{version}")
+        if tool := sage_of(OPT / f"sage-{version}"):  # a classic Sage has it elsewhere
+            _link(COMMAND, CURRENT / tool)
     os.sync()
 
 

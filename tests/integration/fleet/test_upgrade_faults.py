@@ -112,7 +112,7 @@ def test_the_guests_side_is_killed(one: Fleet, package: Pack, version: str, step
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["z", "J"])
 def test_a_classic_sage_comes_as_a_tarball(
-    one: Fleet, version: str, tmp_path: Path, kind: str
+    one: Fleet, package: Pack, version: str, tmp_path: Path, kind: str
 ) -> None:
     """`sage` at its top, by gzip and xz; the guest has no internet."""
     guest = one.guests[0]
@@ -134,6 +134,9 @@ def test_a_classic_sage_comes_as_a_tarball(
     assert done.code == 0, done
     serves(one, version)
     assert f'"/opt/sage-{version}/sage"' in guest.sage_kernel()
+    words = ("upgrade", "sage", "--to", f"{version}.1", "--package", str(package(f"{version}.1")))
+    one.appliance(*words, "--patience", str(BRIEF), kill=("running health", signal.SIGKILL))
+    serves(one, version)  # the command of a classic one is elsewhere, and is found again
 
 
 @pytest.mark.parametrize("fault", ["right", slow("starts")])
@@ -149,7 +152,7 @@ def test_a_bad_version_goes_back(one: Fleet, package: Pack, version: str, fault:
 
 UNREACHABLE = (
     'nft "table inet shut { chain in { type filter hook input priority -300;'
-    ' iifname != lo tcp dport 8000 drop; }; }"'
+    ' tcp dport 8000 drop; }; }"'
 )
 
 
