@@ -185,9 +185,7 @@ class Guest:
         assert self.machine is not None
         places = [Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")]
         top = next(p / self.machine._id for p in places if (p / self.machine._id).exists())
-        for payload in top.iterdir():
-            if payload.is_dir() and payload.name != "supervisor":
-                (payload / "cgroup.freeze").write_text("1" if still else "0")
+        (top / "supervisor/payload/cgroup.freeze").write_text("1" if still else "0")
 
     def stop(self) -> None:
         if self.root is not None:
