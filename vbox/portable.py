@@ -204,7 +204,11 @@ def _apt(
     with os.fdopen(reader) as status:
         try:
             process = subprocess.Popen(
-                ["apt-get", "-qq", "-o", f"APT::Status-Fd={writer}", *arguments],
+                # Left behind by a killed fetch, it would hold its lock against the next one.
+                [
+                    *("setpriv", "--pdeathsig", "KILL"),
+                    *("apt-get", "-qq", "-o", f"APT::Status-Fd={writer}", *arguments),
+                ],
                 env={**os.environ, "APT_CONFIG": str(configuration), "LC_ALL": "C.UTF-8"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
