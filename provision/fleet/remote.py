@@ -1,11 +1,13 @@
 """One appliance over SSH: pinned host key, programs of ours as root, transfers that resume."""
 
 import contextlib
+import io
 import json
 import shlex
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from provision.machine.ssh import NoAnswerError, Result, connect, execute
 PATIENCE = 15.0
 SILENCE_SECONDS = 45.0
 BLOCK = 256 << 10
+INSIDE = Path(__file__).parent / "inside"
 _pinning = threading.Lock()
 
 
@@ -118,7 +121,7 @@ class Remote:
         """Put one of our programs into the guest; returns its path there."""
         if name in self._placed:
             return self._placed[name]
-        source = (Path(__file__).parent / "inside" / f"{name}.py").read_bytes()
+        source = packed(name)
         path = f"/usr/local/lib/appliance/{name.replace('_', '-')}"
         script = (
             f"mkdir -p /usr/local/lib/appliance && cat > {path}.new.$$ &&"
@@ -170,6 +173,22 @@ class Remote:
                 hint="its disk is full",
             )
         return sent
+
+
+def packed(name: str) -> bytes:
+    """One of our programs, with the module that it shares with the others, as one file.
+
+    It is a zip file that Python runs; the same source gives the same bytes.
+    """
+    out = io.BytesIO()
+    out.write(b"#!/usr/bin/python3 -I\n")
+    with zipfile.ZipFile(out, "w") as archive:
+        start = f"from inside.{name} import main\n\nmain()\n"
+        archive.writestr(zipfile.ZipInfo("__main__.py"), start)
+        for module in ("__init__", "program", name):
+            source = (INSIDE / f"{module}.py").read_bytes()
+            archive.writestr(zipfile.ZipInfo(f"inside/{module}.py"), source)
+    return out.getvalue()
 
 
 def _watch(transport: paramiko.Transport) -> None:

@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "fleet"))
 from guests import Base, Fleet, base, fleet
 from toy import packed, tree
 
+from provision.fleet import remote
+
 pytestmark = pytest.mark.timeout(1800)
 CORES = os.cpu_count() or 1
 BALLAST = 24 << 20
@@ -93,7 +95,8 @@ def test_one_five_and_ten(shared: Base, ten: Fleet, tmp_path: Path) -> None:
         sys.stderr.write(f"{count} hosts: the longest single one {longest:.1f} s\n")
         assert rows[-1][1] <= 2 * longest
     plain = package(shared, tmp_path, "2.99", "gz")
-    program = Path(sys.modules["provision"].__file__ or "").parent / "fleet/inside/renew_sage.py"
+    program = tmp_path / "renew-sage"
+    program.write_bytes(remote.packed("renew_sage"))
     playbook = tmp_path / "plain.yml"
     playbook.write_text(PLAYBOOK.format(package=plain, version="2.99", program=program))
 

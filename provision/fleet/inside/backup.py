@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -I
 """Back this appliance up with restic: backup VERB [ARGUMENT...], as root; one JSON object out.
 
 What a restore needs to know is in one file that only root reads; secrets come by standard input
@@ -6,7 +5,6 @@ and go to restic by its environment and files, never by arguments.
 """
 
 import contextlib
-import fcntl
 import filecmp
 import json
 import os
@@ -20,16 +18,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .program import RefusedError, answer, itself, write
+
 SETTINGS = Path("/etc/appliance/backup.json")
 STATE = Path("/var/lib/appliance/backup")
 HUB = Path("/var/lib/notebook")
 POOL = Path("/etc/notebook/pool.conf")
 TRIES = 3
 UNIT = "appliance-backup"
-
-
-class RefusedError(Exception):
-    """A verb cannot be carried out; the message says why."""
 
 
 def setup() -> dict[str, Any]:
@@ -41,14 +37,11 @@ def setup() -> dict[str, Any]:
     settings = json.loads(sys.stdin.read())
     _install(settings["repository"])
     SETTINGS.parent.mkdir(mode=0o755, exist_ok=True)
-    fresh = SETTINGS.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(settings, file)
-    fresh.replace(SETTINGS)
+    write(SETTINGS, json.dumps(settings), mode=0o600)
     # First, for it makes a bucket, too; where there is none all else is tried for minutes.
     if _restic("init", check=False).returncode:
         _restic("cat", "config")
-    _unit(".service", f"[Service]\nType=oneshot\nExecStart={Path(__file__).resolve()} run\n")
+    _unit(".service", f"[Service]\nType=oneshot\nExecStart={itself()} run\n")
     _unit(
         ".timer",
         f"[Timer]\nOnCalendar={settings.get('when', 'daily')}\nPersistent=true\n"
@@ -119,10 +112,7 @@ def run() -> dict[str, Any]:
     if keep := _settings().get("keep"):
         words = [word for name, value in keep.items() for word in (f"--keep-{name}", str(value))]
         _restic("forget", "--quiet", "--prune", "--tag", "appliance", *words)
-    fresh = STATE / "last.new"
-    fresh.write_text(json.dumps(result))
-    fresh.chmod(0o644)
-    fresh.replace(STATE / "last.json")
+    write(STATE / "last.json", json.dumps(result))
     return result
 
 
@@ -317,18 +307,7 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
 
 def main() -> None:
     """Carry out one verb; others wait for it."""
-    os.umask(0o077)
     for place in (STATE.parent, STATE):  # the age of the last backup is no secret
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o711)
-    with (STATE / "lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            print(json.dumps(VERBS[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (a program of its own)
-        except (RefusedError, OSError, ValueError) as error:
-            print(json.dumps({"error": str(error)}))  # noqa: T201
-            sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    answer(VERBS, lock=STATE / "lock", umask=0o077)

@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -I
 """Who may sign in, who has a session, how the machine is: classroom VERB [ARGUMENT...], as root.
 
 One JSON object out. Passwords come by standard input. The hub is asked through its own REST API,
@@ -12,7 +11,6 @@ import os
 import pwd
 import secrets
 import shutil
-import subprocess
 import sys
 import time
 import urllib.error
@@ -21,6 +19,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .program import RefusedError, answer, failed_units, free_memory, run
 
 PYTHON = "/opt/notebook/bin/python"
 STATE = Path("/var/lib/notebook")
@@ -41,7 +41,7 @@ def users_add(name: str) -> dict[str, Any]:
     """Make an account with the password on standard input, or a new one that is told."""
     password = sys.stdin.read().rstrip("\n") or _password()
     if name in _accounts().names():
-        raise ValueError(f"there is a {name!r} already; reset gives a new password")
+        raise RefusedError(f"there is a {name!r} already; reset gives a new password")
     _accounts().add(name, password)
     return {"users": [name], "passwords": {name: password}}
 
@@ -50,7 +50,7 @@ def users_reset(name: str) -> dict[str, Any]:
     """Give an account the password on standard input, or a new one that is told."""
     password = sys.stdin.read().rstrip("\n") or _password()
     if name not in _accounts().names():
-        raise ValueError(f"there is no {name!r}")
+        raise RefusedError(f"there is no {name!r}")
     _accounts().add(name, password)
     return {"users": [name], "passwords": {name: password}}
 
@@ -63,7 +63,7 @@ def users_import() -> dict[str, Any]:
 def users_remove(name: str) -> dict[str, Any]:
     """End a student's session and sign-in; the files stay."""
     if name not in _accounts().names():
-        raise ValueError(f"there is no {name!r}")
+        raise RefusedError(f"there is no {name!r}")
     if any(user["name"] == name for user in _hub("GET", "/users")):
         if _hub("GET", f"/users/{name}")["servers"]:
             sessions_stop(name)
@@ -85,10 +85,10 @@ def users_back(name: str) -> dict[str, Any]:
 def _do(action: str, name: str, **more: str) -> dict[str, Any]:
     """Have the hub do what its page for administrators does, with its audit."""
     form = urllib.parse.urlencode({"action": action, "student": name, **more}).encode()
-    answer = _hub("POST", "/hub/classroom/do", form)
-    if "error" in answer:
-        raise ValueError(answer["error"])
-    return {"users": [name], "said": answer["said"]}
+    done = _hub("POST", "/hub/classroom/do", form)
+    if "error" in done:
+        raise RefusedError(done["error"])
+    return {"users": [name], "said": done["said"]}
 
 
 def sessions_list() -> dict[str, Any]:
@@ -106,14 +106,14 @@ def sessions_stop(*names: str) -> dict[str, Any]:
     """End sessions, all without a name; the files stay."""
     open_now = [each["student"] for each in sessions_list()["sessions"]]
     if missing := set(names) - set(open_now):
-        raise ValueError(f"{', '.join(sorted(missing))} has no session")
+        raise RefusedError(f"{', '.join(sorted(missing))} has no session")
     ended = [name for name in open_now if not names or name in names]
     for name in ended:
         _hub("DELETE", f"/users/{name}/server")
     deadline = time.monotonic() + 60
     while set(ended) & {each["student"] for each in sessions_list()["sessions"]}:
         if time.monotonic() > deadline:
-            raise ValueError("the sessions do not end")
+            raise RefusedError("the sessions do not end")
         time.sleep(0.2)
     return {"ended": ended}
 
@@ -149,8 +149,6 @@ def status() -> dict[str, Any]:
     for place in ("/", "/home"):
         usage = shutil.disk_usage(place)
         disks[place] = {"size": usage.total, "free": usage.free}
-    memory = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    failed = _run("systemctl", "--failed", "--plain", "--no-legend").splitlines()
     current = Path("/opt/sage-current")
     backup = None
     with contextlib.suppress(OSError, ValueError):
@@ -158,9 +156,9 @@ def status() -> dict[str, Any]:
     return {
         "sage": current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
         "disks": disks,
-        "memory": int(memory["MemAvailable"].split()[0]) * 1024,
+        "memory": free_memory(),
         "sessions": len(sessions_list()["sessions"]),
-        "failed_units": [line.split()[0] for line in failed],
+        "failed_units": failed_units(),
         "reboot": _reboot_wanted(),
         "certificate_days": _certificate_days(STATE / "tls" / "cert.pem"),
         "backup_seconds": backup,
@@ -180,13 +178,9 @@ def _certificate_days(path: Path) -> int | None:
     """Days until the notebook's certificate ends; None: it has none."""
     if not path.exists():
         return None
-    told = _run("openssl", "x509", "-in", str(path), "-noout", "-enddate", "-dateopt", "iso_8601")
+    told = run("openssl", "x509", "-in", str(path), "-noout", "-enddate", "-dateopt", "iso_8601")
     ends = time.strptime(told.strip().partition("=")[2], "%Y-%m-%d %H:%M:%SZ")
     return int((calendar.timegm(ends) - time.time()) / 86400)
-
-
-def _run(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=False).stdout
 
 
 def _password() -> str:
@@ -207,10 +201,12 @@ def _hub(method: str, path: str, form: bytes | None = None) -> Any:
     request.add_header("Authorization", f"token {_token()}")
     request.add_header("Accept", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=3600 if form else 60) as answer:  # noqa: S310
-            text = answer.read()
+        with urllib.request.urlopen(request, timeout=3600 if form else 60) as said:  # noqa: S310
+            text = said.read()
     except urllib.error.HTTPError as error:
-        raise ValueError(f"the hub answers {error.code}: {error.read().decode()[:300]}") from error
+        raise RefusedError(
+            f"the hub answers {error.code}: {error.read().decode()[:300]}"
+        ) from error
     return json.loads(text) if text else None
 
 
@@ -253,12 +249,4 @@ def main() -> None:
         os.setgroups([])
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
-    try:
-        print(json.dumps(VERBS[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (a program of its own)
-    except (ValueError, OSError) as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    answer(VERBS)

@@ -1,10 +1,9 @@
-#!/usr/bin/python3 -I
 """Hand a received package on to appliances of the same room: hand-on VERB [ARGUMENT...].
 
 The appliance that has it lets a key of this one run in, for one command and for some hours
 (``offer``, ``withdraw``, as root); that command sends the file from an offset on (``serve``, as
 the administrator); another appliance takes it (``take``, as root). SSH is what all of them have
-open. Standard library only; one JSON object out, but for ``serve``.
+open. One JSON object out, but for ``serve``.
 """
 
 import hashlib
@@ -21,15 +20,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .program import RefusedError, answer, itself, write
+
 INCOMING = Path("/var/lib/appliance/sage/incoming")
 OFFERED = Path("/var/lib/appliance/sage/offered")
 KEYS = Path("/etc/ssh/authorized_keys.d")
 MARK = "appliance-hand-on"
 TRIES = 3
-
-
-class RefusedError(Exception):
-    """It cannot be done; the message says why."""
 
 
 def offer(admin: str, digest: str, hours: str) -> dict[str, Any]:
@@ -46,7 +43,7 @@ def offer(admin: str, digest: str, hours: str) -> dict[str, Any]:
     os.chown(OFFERED, account.pw_uid, account.pw_gid)
     os.link(source, OFFERED / digest)
     until = time.strftime("%Y%m%d%H%M", time.localtime(time.time() + 3600 * int(hours)))
-    command = f"{Path(__file__).resolve()} serve {digest}"
+    command = f"{itself()} serve {digest}"
     words = key.split()
     line = f'restrict,expiry-time="{until}",command="{command}" {words[0]} {words[1]} {MARK}\n'
     _keys(admin, line)
@@ -115,10 +112,7 @@ def _keys(admin: str, line: str) -> None:
     path = KEYS / admin
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     kept = "".join(each for each in lines if not each.rstrip().endswith(MARK))
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(kept + line)
-    fresh.chmod(0o644)
-    fresh.replace(path)
+    write(path, kept + line)
 
 
 VERBS: dict[str, Callable[..., dict[str, Any]]] = {
@@ -132,14 +126,5 @@ def main() -> None:
     """Carry out one verb."""
     if sys.argv[1] == "serve":
         serve(*sys.argv[2:])
-        return
-    os.umask(0o022)
-    try:
-        print(json.dumps(VERBS[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (a program of its own)
-    except (RefusedError, OSError) as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    else:
+        answer(VERBS)

@@ -1,21 +1,18 @@
-#!/usr/bin/python3 -I
 """Leave what is this appliance's own to the next root disk: leave-root VERB [ARGUMENT...], as root.
 
 ``save`` ends the hub and puts its state, accounts, keys and name on the disk of /home, where the
 next root disk takes them on its first boot (``make-keys``). Students' files are on that disk
-already. Where no shutdown follows, ``stay`` has the hub serve again. One JSON object out; standard
-library only.
+already. Where no shutdown follows, ``stay`` has the hub serve again. One JSON object out.
 """
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from .program import answer, later
 
 PLACE = Path("/home/.appliance-root")
 SERVICES = ("notebook", "notebook-proxy", "grader@default")
@@ -36,14 +33,7 @@ def save(admin: str, seconds: str) -> dict[str, Any]:
     """
     active = [unit for unit in SERVICES if systemctl("is-active", "--quiet", unit)]
     systemctl("stop", f"{STAY}.timer")
-    subprocess.run(
-        [
-            *("systemd-run", "--quiet", "--collect", f"--unit={STAY}", f"--on-active={seconds}"),
-            *("--timer-property=AccuracySec=1s", str(Path(__file__).resolve()), "stay", *active),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    later(STAY, float(seconds), "stay", *active)
     for unit in active:
         systemctl("stop", unit)
     try:
@@ -100,14 +90,4 @@ def systemctl(*words: str) -> bool:
 
 def main() -> None:
     """Carry out one verb."""
-    os.umask(0o077)
-    verbs: dict[str, Callable[..., dict[str, Any]]] = {"save": save, "stay": stay, "taken": taken}
-    try:
-        print(json.dumps(verbs[sys.argv[1]](*sys.argv[2:])))  # noqa: T201 (a program of its own)
-    except (OSError, StopIteration, subprocess.CalledProcessError) as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    answer({"save": save, "stay": stay, "taken": taken}, umask=0o077)

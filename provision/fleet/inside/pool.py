@@ -1,22 +1,21 @@
-#!/usr/bin/python3 -I
 """Have more or fewer pool accounts while sessions go on: pool resize COUNT, as root.
 
 More come at once. Fewer: nobody gets the last ones any more, and they go when their sessions have
-ended; a timer looks again. One JSON object out; standard library only.
+ended; a timer looks again. One JSON object out.
 """
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from .program import RefusedError, answer, later, run
 
 SEAT = "/usr/local/lib/appliance/seat"
 START = Path("/usr/local/bin/start-notebook")
@@ -44,11 +43,8 @@ def resize(count: str) -> dict[str, Any]:
     if leaving and offer_without(leaving):
         renew_hub()
     if busy := [name for name in leaving if leased(name)]:
-        run(
-            # Its own name each time: it may be this very unit that waits on.
-            *("systemd-run", "--quiet", "--collect", f"--unit={TIMER}-{time.time_ns()}"),
-            *(f"--on-active={AGAIN_SECONDS}", str(Path(__file__).resolve()), "resize", count),
-        )
+        # Its own name each time: it may be this very unit that waits on.
+        later(f"{TIMER}-{time.time_ns()}", AGAIN_SECONDS, "resize", count)
         return {"pool": now, "leaving": busy}
     with tempfile.TemporaryDirectory(dir="/run") as place:
         Path(place, "appliance.seat").write_text(f"pool={int(count)}")
@@ -65,7 +61,7 @@ def accounts() -> list[str]:
     """The pool's accounts."""
     found = re.search(r"(?m)^AllowUsers (.*)$", SSHD.read_text())
     if not found:
-        raise ValueError(f"{SSHD} names no accounts")
+        raise RefusedError(f"{SSHD} names no accounts")
     return [word.partition("@")[0] for word in found[1].split()]
 
 
@@ -124,22 +120,6 @@ def systemctl(*words: str) -> str:
     return subprocess.run(argv, check=False, capture_output=True, text=True).stdout
 
 
-def run(*argv: str, env: dict[str, str] | None = None) -> None:
-    """Run a command, which must succeed."""
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=env)
-    if done.returncode:
-        raise OSError(f"{argv[0]}: {done.stderr.strip()[-400:]}")
-
-
 def main() -> None:
     """Carry out one verb."""
-    os.umask(0o022)
-    try:
-        print(json.dumps({"resize": resize}[sys.argv[1]](*sys.argv[2:])))  # noqa: T201
-    except (ValueError, OSError) as error:
-        print(json.dumps({"error": str(error)}))  # noqa: T201 (a program of its own)
-        sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    answer({"resize": resize})

@@ -1,11 +1,10 @@
-#!/usr/bin/python3 -I
 """Renew Sage in this appliance: renew-sage STEP [ARGUMENT...], as root; one JSON object out.
 
 The steps, each repeatable, are ``look``, ``receive``, ``install``, ``unpack``, ``prove``,
 ``switch``, ``check``, ``confirm``, ``back``, ``recover`` and ``prune``. How far a version has
 come is in one file, replaced as a whole: received -> unpacked -> proven -> switching -> switched
 -> healthy. Until it is healthy, a timer and the next boot put the old version back, whatever
-becomes of the host that asked for it. Standard library only.
+becomes of the host that asked for it.
 """
 
 import contextlib
@@ -25,6 +24,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from .program import RefusedError, answer, finished, free_memory, itself, later, read, run, write
 
 OPT = Path("/opt")
 CURRENT = OPT / "sage-current"
@@ -81,22 +82,15 @@ CELLS = (
 )
 
 
-class RefusedError(Exception):
-    """A step cannot be done; the message says why."""
-
-
 def look() -> dict[str, Any]:
     """What there is: versions, room, memory, sessions, how far a renewal has come."""
     room = os.statvfs(OPT)
-    memory = dict(
-        line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
-    )
     incoming = STATE / "incoming"
     return {
         "current": current(),
         "versions": versions(),
         "free": room.f_bavail * room.f_frsize,
-        "memory": int(memory["MemAvailable"].split()[0]) * 1024,
+        "memory": free_memory(),
         "sessions": sessions(),
         "state": read_state(),
         "incoming": {p.name: p.stat().st_size for p in incoming.iterdir()}
@@ -116,7 +110,7 @@ def install(admin: str) -> dict[str, Any]:
     text = (
         "[Unit]\nDescription=Put the old Sage back when a renewal was not confirmed\n"
         f"ConditionPathExists={STATE}/state.json\nBefore=notebook.service\n\n"
-        f"[Service]\nType=oneshot\nExecStart={Path(__file__).resolve()} recover\n\n"
+        f"[Service]\nType=oneshot\nExecStart={itself()} recover\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
     if not unit.exists() or unit.read_text() != text:
@@ -189,10 +183,7 @@ def switch(version: str, seconds: str) -> dict[str, Any]:
     old = current()
     advance(version, "switching", old=old)
     run("systemctl", "stop", f"{BACK}.timer", check=False)
-    run(
-        *("systemd-run", "--quiet", f"--unit={BACK}", "--collect", f"--on-active={seconds}"),
-        *("--timer-property=AccuracySec=1s", str(Path(__file__).resolve()), "recover"),
-    )
+    later(BACK, float(seconds), "recover")
     for name in ({old} if old else set()) | {version}:
         describe(name)
     point_at(version)
@@ -411,10 +402,7 @@ def in_use(prefix: Path) -> bool:
 
 def read_state() -> dict[str, Any]:
     """How far a renewal has come."""
-    with contextlib.suppress(OSError, ValueError):
-        state: dict[str, Any] = json.loads((STATE / "state.json").read_text())
-        return state
-    return {}
+    return read(STATE / "state.json")
 
 
 def advance(version: str, step: str, **more: Any) -> dict[str, Any]:
@@ -431,20 +419,6 @@ def write_state(state: dict[str, Any]) -> None:
     write(STATE / "state.json", json.dumps(state))
 
 
-def write(path: Path, text: str) -> None:
-    """Replace a file; a power cut leaves the old one or the new one."""
-    fresh = path.with_name(f".{path.name}.new")
-    with fresh.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-        os.fchmod(file.fileno(), 0o644)
-    fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
-
-
 def remove(path: Path) -> None:
     """Remove a tree; what is half removed is not taken for whole."""
     if path.exists():
@@ -455,21 +429,6 @@ def remove(path: Path) -> None:
             path.rename(grave)
             path = grave
         shutil.rmtree(path)
-
-
-def finished(*argv: str) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, however that is; it gets no input."""
-    return subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-
-
-def run(*argv: str, check: bool = True) -> str:
-    """Run a command and return what it printed."""
-    done = finished(*argv)
-    if check and done.returncode:
-        raise RefusedError(f"{argv[0]}: {done.stderr.strip()[-400:]}")
-    return done.stdout
 
 
 def _link(path: Path, target: Path) -> None:
@@ -578,19 +537,5 @@ STEPS = (look, install, receive, unpack, prove, switch, check, confirm, back, re
 
 def main() -> None:
     """Run one step; others wait for it."""
-    known = {step.__name__: step for step in STEPS}
-    step = known[sys.argv[1]]
-    os.umask(0o022)
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (STATE / "lock").open("a") as lock:
-        if step is not look:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            print(json.dumps(step(*sys.argv[2:])))  # noqa: T201
-        except (RefusedError, OSError) as error:
-            print(json.dumps({"error": str(error)}))  # noqa: T201 (a program of its own)
-            sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    answer({step.__name__: step for step in STEPS}, lock=STATE / "lock", unlocked=("look",))

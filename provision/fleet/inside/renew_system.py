@@ -1,11 +1,10 @@
-#!/usr/bin/python3 -I
 """Renew this appliance's packages: renew-system STEP [ARGUMENT...], as root; one JSON object out.
 
 Before anything changes, ``begin`` writes a record of what there is. From then on apt itself calls
 ``keep`` before it touches a package, whoever asked it to, and the package is put back together
 from its installed files: mirrors keep no old versions. With these, the files of the playbooks and
 the list of packages, ``back`` leads back. Until ``confirm``, a timer and a unit at boot do that,
-whatever becomes of the host that asked. Standard library only.
+whatever becomes of the host that asked.
 """
 
 import contextlib
@@ -15,12 +14,23 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from .program import (
+    RefusedError,
+    answer,
+    failed_units,
+    free_memory,
+    itself,
+    later,
+    read,
+    run,
+    write,
+)
 
 STATE = Path("/var/lib/appliance/system")
 KEPT = STATE / "packages"
@@ -54,26 +64,19 @@ DPKG = (
     *("dpkg", "--force-confdef", "--force-confold", "--force-depends", "--force-breaks"),
     *("--force-conflicts", "--force-overwrite", "--force-remove-essential"),
 )
-ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-
-
-class RefusedError(Exception):
-    """A step cannot be done; the message says why."""
+ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
 def look() -> dict[str, Any]:
     """What there is: room, how far an upgrade has come, what the playbooks must know."""
     room = os.statvfs("/")
-    memory = dict(
-        line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line
-    )
     current = Path("/opt/sage-current")
     return {
         "state": read_state(),
         "working": run("systemctl", "is-active", f"{WORK}.service", check=False).strip()
         in ("active", "activating", "deactivating"),
         "free": room.f_bavail * room.f_frsize,
-        "memory": int(memory["MemAvailable"].split()[0]) * 1024,
+        "memory": free_memory(),
         "boot": boot_id(),
         "reboot": reboot_wanted(),
         "hostname": os.uname().nodename,
@@ -88,7 +91,7 @@ def begin(seconds: str) -> dict[str, Any]:
     if broken := run("dpkg", "--audit").strip():
         raise RefusedError(f"packages are half installed already: {broken[:300]}")
     HOOK.unlink(missing_ok=True)
-    me = Path(__file__).resolve()
+    me = itself()
     unit = Path(f"/etc/systemd/system/{UNIT}.service")
     write(
         unit,
@@ -124,7 +127,7 @@ def upgrade() -> dict[str, Any]:
     require("recorded")
     advance("upgrading")
     start = ("systemd-run", "--quiet", "--collect", f"--unit={WORK}")
-    run(*start, str(Path(__file__).resolve()), "work")
+    run(*start, itself(), "work")
     return {}
 
 
@@ -239,7 +242,7 @@ def _go_back(reason: str) -> None:
     write_state({"step": "going back", "reason": reason, "seconds": seconds})
     run("systemctl", "stop", f"{BACK}.timer", check=False)
     # Its own name each time: it may be this very unit that goes on.
-    _later(f"{BACK}-{time.time_ns()}", min(seconds, AGAIN_SECONDS), "again")
+    later(f"{BACK}-{time.time_ns()}", min(seconds, AGAIN_SECONDS), "again")
     run("systemctl", "kill", "--signal=SIGKILL", f"{WORK}.service", check=False)
     with _alone():
         pass
@@ -417,12 +420,6 @@ def pool() -> list[str]:
     return []
 
 
-def failed_units() -> list[str]:
-    """Units that have failed."""
-    told = run("systemctl", "--failed", "--plain", "--no-legend", check=False)
-    return [line.split()[0] for line in told.splitlines() if line.split()]
-
-
 def running_units() -> list[str]:
     """Services that run, of those that a file describes."""
     told = run("systemctl", "list-units", "--type=service", "--state=running", "--plain",
@@ -526,14 +523,7 @@ def _same(copy: Path, path: Path, status: os.stat_result) -> bool:
 def arm() -> None:
     """Go back in so many seconds, unless it is confirmed before."""
     run("systemctl", "stop", f"{BACK}.timer", check=False)
-    _later(BACK, read_state()["seconds"], "back", "nobody confirmed it in time")
-
-
-def _later(unit: str, seconds: int, *words: str) -> None:
-    run(
-        *("systemd-run", "--quiet", f"--unit={unit}", "--collect", f"--on-active={seconds}"),
-        *("--timer-property=AccuracySec=1s", str(Path(__file__).resolve()), *words),
-    )
+    later(BACK, read_state()["seconds"], "back", "nobody confirmed it in time")
 
 
 def require(*steps: str) -> None:
@@ -545,10 +535,7 @@ def require(*steps: str) -> None:
 
 def read_state() -> dict[str, Any]:
     """How far an upgrade has come."""
-    with contextlib.suppress(OSError, ValueError):
-        state: dict[str, Any] = json.loads((STATE / "state.json").read_text())
-        return state
-    return {}
+    return read(STATE / "state.json")
 
 
 def advance(step: str, **more: Any) -> dict[str, Any]:
@@ -562,49 +549,12 @@ def write_state(state: dict[str, Any]) -> None:
     write(STATE / "state.json", json.dumps(state))
 
 
-def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a file; a power cut leaves the old one or the new one."""
-    fresh = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    os.fsync(directory)
-    os.close(directory)
-
-
-def run(*argv: str, check: bool = True) -> str:
-    """Run a command and return what it printed."""
-    done = subprocess.run(
-        argv, capture_output=True, text=True, check=False, env=ENVIRONMENT, stdin=subprocess.DEVNULL
-    )
-    if check and done.returncode:
-        told = "\n".join((done.stdout + done.stderr).strip().splitlines()[-6:])
-        raise RefusedError(f"{argv[0]}: {told[-600:]}")
-    return done.stdout
-
-
 STEPS = (look, begin, upgrade, work, keep, check, extend, reboot, confirm, back, again, undo, boot)
-UNLOCKED = (look, work, keep)  # apt, which calls keep, may be our own; back ends it
+UNLOCKED = ("look", "work", "keep")  # apt, which calls keep, may be our own; back ends it
 
 
 def main() -> None:
     """Run one step; others wait for it."""
-    known = {step.__name__: step for step in STEPS}
-    step = known[sys.argv[1]]
-    os.umask(0o022)
+    os.environ.update(ENVIRONMENT)
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with (STATE / "lock").open("a") as lock:
-        if step not in UNLOCKED:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            print(json.dumps(step(*sys.argv[2:])))  # noqa: T201
-        except (RefusedError, OSError) as error:
-            print(json.dumps({"error": str(error)}))  # noqa: T201 (a program of its own)
-            sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    answer({step.__name__: step for step in STEPS}, lock=STATE / "lock", unlocked=UNLOCKED)
