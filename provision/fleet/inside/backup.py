@@ -111,7 +111,9 @@ def run() -> dict[str, Any]:
     }
     if keep := _settings().get("keep"):
         words = [word for name, value in keep.items() for word in (f"--keep-{name}", str(value))]
-        _restic("forget", "--quiet", "--prune", "--tag", "appliance", *words)
+        # Of all together: which folders there are to back up may have changed meanwhile.
+        together = ("--tag", "appliance", "--group-by", "host,tags")
+        _restic("forget", "--quiet", "--prune", *together, *words)
     write(STATE / "last.json", json.dumps(result))
     return result
 
