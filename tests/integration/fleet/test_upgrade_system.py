@@ -349,7 +349,9 @@ def test_the_distributions_own_packages_go_back(used: Fleet) -> None:
         return dict(line.split() for line in told.splitlines())
 
     def sound() -> None:
-        assert guest.run(f"dpkg --verify {names}; dpkg --audit") == ""
+        # An appliance leaves out documentation, which is missing before and after.
+        wrong = f"dpkg --verify {names} | grep -v ' /usr/share/' || :"
+        assert guest.run(f"{wrong}; dpkg --audit") == ""
         guest.run("python3 -c 'import ssl, lzma, pyexpat'; apt-get check")
 
     assert versions() == older
