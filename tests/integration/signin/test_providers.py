@@ -7,6 +7,7 @@ import hashlib
 import http.cookiejar
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -23,7 +24,9 @@ from provision import resources
 from provision.build import places
 from provision.config import read
 from provision.export import zero_to_jupyterhub
+from provision.locks import held
 from provision.machine.ports import free_port
+from tests.integration.ldap import MATH, REFUSED, TEMPLATE, directory, unpack
 
 pytestmark = pytest.mark.slow
 
@@ -143,8 +146,9 @@ def hub(
     """
     port, provider = free_port(), free_port()
     whose, settings = request.param
-    settings = settings | {"admins": ["emmy@school.test"]}
+    settings = {"admins": ["emmy@school.test"]} | settings
     wanted = json.dumps(settings).replace("PROVIDER", f"http://127.0.0.1:{provider}")
+    wanted = wanted.replace("DIRECTORY", f"127.0.0.1:{provider}")
     if whose == "chart":
         _export(wanted, tmp_path)
     told: dict[str, object] = {
@@ -238,3 +242,51 @@ def test_who_may_come_in_by_another_provider(
         agree(emmy, url, "emmy")
         assert "emmy@school.test" in emmy.get(f"{url}/hub/home")[2]
         assert agree(Browser(), url, "carl")[0] == 403
+
+
+@pytest.fixture(scope="module")
+def slapd() -> Path:
+    """Debian's slapd in a directory of its own, kept for the next run."""
+    target = places.cache() / "tests" / "slapd"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with held(target.with_suffix(".lock"), wait=True):
+        if not target.exists():
+            part = target.with_suffix(".part")
+            subprocess.run(["rm", "-rf", part], check=True)
+            unpack(part)
+            part.rename(target)
+    return target
+
+
+LDAP = {
+    "ldap": {"server": "DIRECTORY", "tls": "insecure", "template": TEMPLATE, "groups": [MATH]},
+    "admins": ["emmy"],
+}
+
+
+@pytest.mark.parametrize("hub", [("appliance", LDAP), ("chart", LDAP)], indirect=True)
+def test_who_may_come_in_by_the_directory(
+    hub: tuple[str, str], slapd: Path, tmp_path: Path
+) -> None:
+    """In a guest: tests/integration/notebook/hosted/test_school.py."""
+    url, provider = hub
+
+    def sign_in(name: str, password: str) -> tuple[Browser, int, str]:
+        browser = Browser()
+        found = re.search(r'name="_xsrf" value="([^"]+)"', browser.get(f"{url}/hub/login")[2])
+        assert found
+        form = {"username": name, "password": password, "_xsrf": found[1]}
+        status, _, page = browser.get(f"{url}/hub/login?next=%2Fhub%2Fhome", form)
+        return browser, status, page
+
+    _, status, page = sign_in("emmy", "invariant")
+    assert (status, "does not answer" in page) == (503, True), page[-2000:]
+    with directory(slapd, tmp_path / "directory", int(provider.rpartition(":")[2])):
+        emmy, status, page = sign_in("emmy", "invariant")
+        assert (status, "emmy" in page) == (200, True), page[-2000:]
+        assert emmy.get(f"{url}/hub/admin")[0] == 200  # one of sign_in.admins
+        for name, password in REFUSED:
+            browser, status, _ = sign_in(name, password)
+            assert status in (401, 403), (name, status)
+            assert "/hub/login" in browser.get(f"{url}/hub/home")[1]
+    assert emmy.get(f"{url}/hub/home")[0] == 200  # who is in stays in

@@ -10,6 +10,8 @@ from oidc_provider_mock import User, run_server_in_thread
 from playwright.sync_api import Browser, Page, expect
 from student import RefusedError, Student
 
+from tests.integration.ldap import ENTRIES, MATH, REFUSED, SETTINGS, TEMPLATE
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOSTED = "/etc/notebook/hosted.json"
@@ -140,50 +142,6 @@ def test_google_accounts_are_of_the_schools_domains(hosted: Guest) -> None:
     assert told.split() == ["emmy@school.test", "None", "None", "403"]
 
 
-DIRECTORY = """
-include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/inetorgperson.schema
-include /etc/ldap/schema/nis.schema
-modulepath /usr/lib/ldap
-moduleload back_mdb
-pidfile /run/test-ldap.pid
-database mdb
-suffix dc=school,dc=test
-directory /var/tmp/ldap
-"""
-ENTRIES = """
-dn: dc=school,dc=test
-objectClass: dcObject
-objectClass: organization
-o: school
-dc: school
-
-dn: ou=people,dc=school,dc=test
-objectClass: organizationalUnit
-ou: people
-
-dn: uid=emmy,ou=people,dc=school,dc=test
-objectClass: inetOrgPerson
-cn: Emmy
-sn: Noether
-uid: emmy
-userPassword: invariant
-
-dn: uid=carl,ou=people,dc=school,dc=test
-objectClass: inetOrgPerson
-cn: Carl
-sn: Gauss
-uid: carl
-userPassword: curvature
-
-dn: cn=math,dc=school,dc=test
-objectClass: groupOfNames
-cn: math
-member: uid=emmy,ou=people,dc=school,dc=test
-"""
-
-
 def test_a_directory_says_who_it_is(
     hosted: Guest, signing_in: Callable[[dict[str, object]], None]
 ) -> None:
@@ -195,7 +153,7 @@ def test_a_directory_says_who_it_is(
     )
     hosted.run(
         "rm -rf /var/tmp/ldap; mkdir -p /var/tmp/ldap\n"
-        f"cat > /root/ldap.conf << 'END'{DIRECTORY}END\n"
+        f"cat > /root/ldap.conf << 'END'{SETTINGS.format(root='', place='/var/tmp/ldap')}END\n"
         f"cat > /root/ldap.ldif << 'END'{ENTRIES}END\n"
         "slapadd -f /root/ldap.conf -l /root/ldap.ldif"
         " && slapd -f /root/ldap.conf -h ldap://127.0.0.1:3890"
@@ -203,14 +161,11 @@ def test_a_directory_says_who_it_is(
     try:
         ldap = {
             **{"server": "127.0.0.1:3890", "tls": "insecure"},
-            "template": "uid={username},ou=people,dc=school,dc=test",
+            "template": TEMPLATE,
         }
-        signing_in({"ldap": {**ldap, "groups": ["cn=math,dc=school,dc=test"]}})
+        signing_in({"ldap": {**ldap, "groups": [MATH]}})
         Student(hosted.url, "emmy", "invariant").sign_in()
-        for name, password in (
-            *(("emmy", "wrong"), ("emmy", ""), ("nobody", "invariant"), ("*", "invariant")),
-            *(("carl", "curvature"), ("emmy,ou=people", "invariant")),
-        ):
+        for name, password in REFUSED:
             with pytest.raises(RefusedError):
                 Student(hosted.url, name, password).sign_in()
         # A server whose certificate nobody vouches for, or that has none, is not spoken to.
@@ -219,4 +174,4 @@ def test_a_directory_says_who_it_is(
             Student(hosted.url, "emmy", "invariant").sign_in()
         assert "directory does not answer as it should" in refused.value.body
     finally:
-        hosted.run("kill $(cat /run/test-ldap.pid)")
+        hosted.run("kill $(cat /var/tmp/ldap/pid)")
