@@ -57,7 +57,9 @@ def _connect(stores: Stores, options: argparse.Namespace) -> None:
         settings["pass"] = rclone.obscured(_secret(f"password of {options.user}"))
     store = stores.add(options.name, folder, settings)
     try:
-        rclone.listing(store.remote)
+        # S3 knows no folders: what is not there is the bucket.
+        if rclone.listing(store.remote) is None and store.kind == "s3":
+            raise StoreError(f"there is no bucket {options.bucket}")
     except StoreError as error:
         stores.remove(store.name)
         raise StoreError(f"{store.name} is not connected: {error}") from None

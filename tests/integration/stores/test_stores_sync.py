@@ -126,6 +126,14 @@ def test_wrong_credentials_connect_nothing(home: Home, dav: tuple[str, Path]) ->
     assert home.store(*words) == (1, f"store: no password of {USER} was given\n")
 
 
+@pytest.mark.slow
+def test_a_bucket_that_is_not_there_connects_nothing(home: Home, s3: int) -> None:
+    words = ("connect", "mine", "s3", "--url", f"http://127.0.0.1:{s3}", "--bucket", "glass")
+    code, told = home.store(*words, secrets="AKIA\nhush-hush\n")
+    assert (code, "there is no bucket glass" in told) == (1, True), told
+    assert home.store("list") == (0, "")
+
+
 def test_a_store_that_hangs_and_two_at_once(home: Home, dav: tuple[str, Path]) -> None:
     connect(home, dav[0])
     (home.path / "mine").mkdir()

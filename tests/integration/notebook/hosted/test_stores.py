@@ -4,8 +4,11 @@ What a synchronisation does is in tests/integration/stores.
 """
 
 import json
+import os
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from guest import Guest
 from playwright.sync_api import Browser, expect
 from student import Kernel, Student
 
+from provision.process import require
 from tests.integration.webdav import HOSTED_PORT, PASSWORD, USER, webdav
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -85,7 +89,59 @@ def test_a_running_session_synchronises_by_itself(hosted: Guest, dav: Path) -> N
         every(settings["stores"]["every"])
 
 
-def test_a_student_connects_in_the_page(hosted: Guest, dav: Path, browser: Browser) -> None:
+@pytest.fixture
+def s3_port() -> int:
+    """Where the sessions' proxy lets a store be."""
+    return HOSTED_PORT
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of store, as its form wants it.
+
+    Args:
+        name: of the form.
+        fields: what is filled in besides folder and address.
+        wrong: a field, a value with which nothing is connected, and what is said then.
+        secret: what is told to nobody.
+        there: the folder's file ``one``, as the store has it.
+    """
+
+    name: str
+    fields: dict[str, str]
+    wrong: tuple[str, str, str]
+    secret: str
+    there: Callable[[], str]
+
+
+@pytest.fixture(params=["webdav", "nextcloud", "s3"])
+def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
+    """A store of some kind, and how its form is filled in."""
+    name = request.param
+    if name != "s3":
+        folder: Path = request.getfixturevalue("dav")
+        fields = {"User": USER, "Password": PASSWORD}
+        wrong = ("Password", "guessed", "Unauthorized")
+        return Kind(name, fields, wrong, PASSWORD, (folder / "one").read_text)
+    request.getfixturevalue("s3")
+    config = tmp_path / "rclone.conf"
+    config.write_text(
+        "[s]\ntype = s3\nprovider = Other\naccess_key_id = AKIA\nsecret_access_key = hush-hush\n"
+        f"endpoint = http://127.0.0.1:{HOSTED_PORT}\n"
+    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}  # no proxy on the way
+
+    def rclone(*words: str) -> str:
+        argv = [require("rclone", "rclone"), "--config", str(config), *words]
+        return subprocess.run(argv, check=True, env=env, capture_output=True, text=True).stdout
+
+    rclone("mkdir", "s:class")
+    fields = {"Bucket": "class", "Access key": "AKIA", "Secret key": "hush-hush"}
+    wrong = ("Bucket", "glass", "there is no bucket glass")
+    return Kind(name, fields, wrong, "hush-hush", lambda: rclone("cat", "s:class/notebook/one"))
+
+
+def test_a_student_connects_in_the_page(hosted: Guest, kind: Kind, browser: Browser) -> None:
     kernel = shell(hosted, "emmy")
     lab = window(browser)
     sign_in(lab, hosted, "emmy")
@@ -94,34 +150,36 @@ def test_a_student_connects_in_the_page(hosted: Guest, dav: Path, browser: Brows
         lab.locator("#appliance-usage a", has_text="Stores").click()
     page = opened.value
 
-    def connect(password: str) -> None:
-        form = page.locator('[data-kind="webdav"]')
+    def connect(fields: dict[str, str]) -> None:
+        form = page.locator(f'[data-kind="{kind.name}"]')
         form.locator("summary").click()
-        form.get_by_label("Folder here").fill("dav")
+        form.get_by_label("Folder here").fill("cloud")
         form.get_by_label("Address").fill(f"http://store.school.test:{HOSTED_PORT}")
-        form.get_by_label("User").fill(USER)
-        form.get_by_label("Password").fill(password)
+        for label, value in fields.items():
+            form.get_by_label(label).fill(value)
         form.get_by_role("button", name="Connect").click()
 
     said = page.get_by_role("status")
-    connect("wrong")
-    expect(said).to_contain_text("dav is not connected")
-    connect(PASSWORD)
+    label, value, why = kind.wrong
+    connect(kind.fields | {label: value})
+    expect(said).to_contain_text("cloud is not connected")
+    expect(said).to_contain_text(why)
+    connect(kind.fields)
     expect(said).to_contain_text("are connected")
-    kernel.shell("mkdir -p dav && echo one > dav/one")
-    store = page.locator('[data-store="dav"]')
+    kernel.shell("mkdir -p cloud && echo one > cloud/one")
+    store = page.locator('[data-store="cloud"]')
     store.get_by_role("button", name="Synchronise now").click()
     expect(said).to_contain_text("1 sent")
-    assert (dav / "one").read_text() == "one\n"
+    assert kind.there() == "one\n"
     expect(store).not_to_contain_text("not yet")
     page.set_viewport_size(PHONE)
     assert fits(page)
-    picture(page, "stores-phone")
+    picture(page, f"stores-{kind.name}-phone")
     store.get_by_role("button", name="Disconnect").click()
     expect(said).to_contain_text("is forgotten")
     expect(store).to_have_count(0)
-    assert kernel.shell("store list; cat dav/one") == "one\n"
-    assert PASSWORD not in hosted.run("journalctl --no-pager -o cat")
+    assert kernel.shell("store list; cat cloud/one") == "one\n"
+    assert kind.secret not in hosted.run("journalctl --no-pager -o cat")
 
 
 def test_leave_for_google_drive_is_asked_in_the_page(hosted: Guest, browser: Browser) -> None:
