@@ -41,7 +41,6 @@
     }
     if (usage.message) {
       const span = document.createElement("strong");
-      span.style.cssText = "margin-right:auto";
       span.textContent = span.title = usage.message;
       spans.unshift(span);
     }
@@ -65,10 +64,26 @@
       }
     };
   };
-  // On a phone the top bar ends before it: there it is at the lower edge.
-  const style = `@media (max-width: 760px) {
+  // In a narrow window the top bar ends before it: there it is at the lower edge.
+  const phone = window.matchMedia("(max-width: 760px)");
+  const style = `
+  #appliance-usage strong { width: 20vw; margin-right: auto; white-space: normal; overflow-wrap: anywhere;
+    display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
+    font-size: 11px; line-height: 13px; }
+  @media (max-width: 1000px) {
     #appliance-usage { position: fixed; inset: auto 0 0 0; z-index: 100; flex-wrap: wrap; min-height: 24px;
-      background: var(--jp-layout-color2); font-size: 11px !important; } }`;
+      background: var(--jp-layout-color2); font-size: 11px !important; }
+    #appliance-usage strong { width: auto; -webkit-line-clamp: 9; } }
+  @media ${phone.media} {
+    #jp-MainMenu { flex: 1 1 0; min-width: 0; overflow-x: auto; }
+    #jp-MainMenu .lm-MenuBar-item { padding: 0 3px; font-size: 12px; } }`;
+  // On a phone one document fills the window, and the list of files gives way when it is in use.
+  const fit = shell => {
+    const narrow = phone.matches;
+    shell.mode = narrow ? "single-document" : "multiple-document";
+    if (shell.isSideTabBarVisible("right") === narrow) shell.toggleSideTabBarVisibility("right");
+    if (narrow) { shell.collapseLeft(); shell.collapseRight(); }
+  };
   const module = async name => {
     const versions = shared[name];
     return (await versions[Object.keys(versions)[0]].get())();
@@ -90,6 +105,11 @@
         "white-space:nowrap;color:var(--jp-ui-font-color1);font-size:var(--jp-ui-font-size1)";
       app.shell.add(widget, "top", { rank: 900 });
       const base = JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl;
+      app.restored.then(() => {
+        if (phone.matches) fit(app.shell);
+        phone.addEventListener("change", () => fit(app.shell));
+        app.shell.activeChanged.connect((shell, { newValue }) => { if (newValue && phone.matches) shell.collapseLeft(); });
+      });
       const ask = async () => {
         if (document.visibilityState !== "visible") return;
         try {

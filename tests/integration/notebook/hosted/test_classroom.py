@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from browser import DESKTOP, PHONE, fits, picture, sign_in, sign_in_as_admin, window
 from guest import Guest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from student import RefusedError, Student
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -102,6 +102,49 @@ def test_a_student_chooses_and_sees_what_is_left(hosted: Guest, browser: Browser
     for each in usage.locator("span, a").all():
         expect(each).to_be_in_viewport(ratio=1)
     Student(hosted.url, "noether").sign_in().stop()
+
+
+def test_a_notebook_on_a_phone(hosted: Guest, browser: Browser) -> None:
+    hosted.run("rm -rf /home/students/noether")
+    student = Student(hosted.url, "noether").sign_in()
+    student.json("POST", "/hub/api/users/noether/server", {"profile": "any"})
+    student.start()
+    page = window(browser, phone=True)
+    sign_in(page, hosted, "noether")
+    page.goto(f"{hosted.url}/user/noether/lab")
+    files = page.locator(".jp-DirListing-item", has_text="First steps.ipynb")
+    expect(page.locator("#appliance-usage")).to_contain_text("Memory")
+    expect(files).not_to_be_visible()  # the window is the document's
+    assert fits(page)
+    for menu in ("File", "Help"):
+        expect(page.get_by_role("menuitem", name=menu, exact=True)).to_be_in_viewport(ratio=1)
+    page.locator('[data-id="filebrowser"]').click()
+    files.dblclick()
+    notebook = page.locator(".jp-Notebook")
+    expect(notebook.locator("h1").first).to_be_visible()
+    expect(files).not_to_be_visible()
+    box = notebook.bounding_box()
+    assert box is not None and box["width"] > 0.8 * PHONE["width"]
+    picture(page, "lab-notebook-phone")
+    # The same phone turned, or a window made larger: nothing of a desktop's is missing.
+    page.set_viewport_size(DESKTOP)
+    expect(page.locator(".lm-TabBar-tab", has_text="First steps")).to_be_visible()
+    expect(page.locator('[data-id="jp-property-inspector"]')).to_be_visible()
+    said = "Please save your work. " * 20
+    page.route("**/api/appliance/usage", lambda route: _with_message(route, said))
+    message = page.locator("#appliance-usage strong")
+    expect(message).to_contain_text("Please save")
+    for each in page.locator("#appliance-usage").locator("span, a").all():
+        expect(each).to_be_in_viewport(ratio=1)
+    page.set_viewport_size(PHONE)
+    for each in page.locator("#appliance-usage").locator("span, a").all():
+        expect(each).to_be_in_viewport(ratio=1)
+    student.stop()
+
+
+def _with_message(route: Route, text: str) -> None:
+    answer = route.fetch()
+    route.fulfill(response=answer, json=answer.json() | {"message": text})
 
 
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
