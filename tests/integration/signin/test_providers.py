@@ -26,6 +26,7 @@ from provision.config import read
 from provision.export import zero_to_jupyterhub
 from provision.locks import held
 from provision.machine.ports import free_port
+from provision.process import require
 from tests.integration.ldap import MATH, REFUSED, TEMPLATE, directory, unpack
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,8 @@ c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
 c.JupyterHub.hub_port = {hub_port}
 c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
 c.ConfigurableHTTPProxy.command = [
-    *("env", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs", "configurable-http-proxy"),
+    *("env", "-u", "LD_PRELOAD", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs"),
+    "configurable-http-proxy",
 ]
 """
 
@@ -142,10 +144,14 @@ def hub(
 ) -> Iterator[tuple[str, str]]:
     """A hub with the settings of sign-in that the test names, and where its provider will be.
 
-    Two words of the test: whose hub it is, the appliance's or the chart's; the settings.
+    Words of the test: whose hub it is, the appliance's or the chart's; the settings; how far its
+    clock is from everybody else's, if it is.
     """
     port, provider = free_port(), free_port()
-    whose, settings = request.param
+    whose, settings, *skew = request.param
+    command = [sys.executable, "-m", "jupyterhub", "-f", "hub.py"]
+    if skew:
+        command = [require("faketime", "faketime"), "-m", "-f", *skew, *command]
     settings = {"admins": ["emmy@school.test"]} | settings
     wanted = json.dumps(settings).replace("PROVIDER", f"http://127.0.0.1:{provider}")
     wanted = wanted.replace("DIRECTORY", f"127.0.0.1:{provider}")
@@ -161,9 +167,10 @@ def hub(
     (tmp_path / "hub.py").write_text(HUB.format(**told))
     (tmp_path / "sign-in-secret").write_text(f"{SECRET}\n")
     env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    env["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
     with (tmp_path / "log").open("wb") as log:
         hub = subprocess.Popen(
-            [sys.executable, "-m", "jupyterhub", "-f", "hub.py"],
+            command,
             cwd=tmp_path,
             env=env,
             stdout=log,
@@ -242,6 +249,26 @@ def test_who_may_come_in_by_another_provider(
         agree(emmy, url, "emmy")
         assert "emmy@school.test" in emmy.get(f"{url}/hub/home")[2]
         assert agree(Browser(), url, "carl")[0] == 403
+
+
+@pytest.mark.parametrize(
+    "hub",
+    [("appliance", {"oidc": OIDC}, "-40m"), ("appliance", {"oidc": OIDC}, "+40m")],
+    indirect=True,
+)
+def test_a_hub_whose_clock_is_wrong(hub: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the provider says is asked over its own connection, and believed whatever the hour."""
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    url, provider = hub
+    with run_server_in_thread(int(provider.rpartition(":")[2]), user_claims=USERS):
+        emmy = Browser()
+        agree(emmy, url, "emmy")
+        status, address, page = emmy.get(f"{url}/hub/home")
+        assert (status, address) == (200, f"{url}/hub/home")
+        assert "emmy@school.test" in page
+        assert agree(Browser(), url, "carl")[0] == 403
+        status, _, _ = emmy.get(f"{url}/hub/logout")
+        assert "/hub/login" in emmy.get(f"{url}/hub/home")[1]
 
 
 @pytest.fixture(scope="module")
