@@ -1,4 +1,4 @@
-"""An extension of the session's notebook server: its usage, and its stores with their clock.
+"""An extension of the session's notebook server: its usage, its stores with their clock, downloads.
 
 Root's sampler writes the usage (``usage``), and ``account`` binds it into the session.
 """
@@ -8,10 +8,12 @@ import json
 import resource
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jupyter_server.base.handlers import JupyterHandler  # type: ignore[import-not-found]
 from tornado import web
 
+from provision.guest.hub import download
 from provision.guest.stores import desk, timer
 from provision.guest.stores.remotes import StoreError
 
@@ -63,9 +65,35 @@ class StoresHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is 
         self.redirect(self.request.path)
 
 
+class DownloadHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is the guest's
+    """``appliance/download?url=…``: a page that asks before it does anything, and what it does."""
+
+    @web.authenticated
+    def get(self) -> None:
+        """Ask."""
+        self._show(self.get_query_argument("url", ""), self.get_query_argument("name", ""))
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Bring the file, and show it in the notebook."""
+        url, name = self.get_body_argument("url", ""), self.get_body_argument("name", "")
+        try:
+            file = await asyncio.to_thread(download.download, url, Path.home(), name)
+        except download.DownloadError as error:
+            self._show(url, name, str(error))
+        else:
+            self.redirect(f"{self.base_url}lab/tree/{quote(file.name)}")
+
+    def _show(self, url: str, name: str, wrong: str = "") -> None:
+        self.set_header("Cache-Control", "no-store")
+        lab = f"{self.base_url}lab"
+        self.finish(download.page(self.xsrf_form_html(), lab, url, name, wrong))
+
+
 def _load_jupyter_server_extension(app: Any) -> None:
     base = app.web_app.settings["base_url"].rstrip("/")
     app.web_app.add_handlers(".*", [(f"{base}/api/appliance/usage", UsageHandler)])
+    app.web_app.add_handlers(".*", [(f"{base}/appliance/download", DownloadHandler)])
     if desk.COMMAND.exists():
         told = {"desk": desk.Desk()}
         app.web_app.add_handlers(".*", [(f"{base}/appliance/stores", StoresHandler, told)])

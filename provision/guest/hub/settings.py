@@ -46,6 +46,8 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
         spawner.environment |= {
             **dict.fromkeys(names, proxy),
             **dict.fromkeys(("no_proxy", "NO_PROXY"), "127.0.0.1,localhost"),
+            # git gives up a server that says nothing for a minute.
+            **{"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"},
         }
     config.JupyterHub.extra_handlers.extend(pages.handlers(state))
     config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]

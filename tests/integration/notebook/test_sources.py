@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from guest import HERE, Guest, booted, make_base, notebook_guest
-from student import Student
+from student import RefusedError, Student
 
 from provision.build import places
 from provision.build.artefacts import LAYER
@@ -121,7 +121,12 @@ def test_debians_own_package(tmp_path: Path) -> None:
             version = guest.run(
                 "dpkg-query --show --showformat='${source:Upstream-Version}' sagemath"
             )
-            sage = Student(guest.url, "debbie").sign_in().start(240).kernel("sagemath")
+            try:
+                sage = Student(guest.url, "debbie").sign_in().start(240).kernel("sagemath")
+            except RefusedError as error:
+                told = "journalctl -b --no-pager -o cat -t sshd-session -t sshd -t notebook-account"
+                error.add_note(guest.run(f"{told} -t notebook-debbie -u notebook | tail -60"))
+                raise
             assert sage.run("factor(2^67 - 1)", 600) == "193707721 * 761838257287"
             assert "-x*cos(x) + sin(x)" in sage.run("integrate(x * sin(x), x)", 600)
             assert sage.run("gap('Size(SymmetricGroup(5))')", 600) == "120"

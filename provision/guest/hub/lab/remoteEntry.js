@@ -110,6 +110,12 @@
         phone.addEventListener("change", () => fit(app.shell));
         app.shell.activeChanged.connect((shell, { newValue }) => { if (newValue && phone.matches) shell.collapseLeft(); });
       });
+      const get = "appliance:download";
+      app.commands.addCommand(get, {
+        label: "Get a File from the Web…",
+        execute: () => { window.open(base + "appliance/download"); },
+      });
+      app.contextMenu.addItem({ command: get, selector: ".jp-DirListing-content", rank: 90 });
       const ask = async () => {
         if (document.visibilityState !== "visible") return;
         try {

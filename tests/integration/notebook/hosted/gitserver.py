@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from guest import Guest
+
 from provision.machine.ports import free_port
 
 GIT_PORT = free_port()
@@ -82,6 +84,15 @@ def git_server(root: Path, port: int) -> Iterator[Path]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def name_it(hosted: Guest) -> None:
+    """Give a guest names that lead to this host's loopback: one that sessions reach, one not."""
+    hosted.run(
+        "grep -q git.school.test /etc/hosts ||"
+        f" (echo {hosted.gateway()} git.school.test other.school.test >> /etc/hosts;"
+        " systemctl restart notebook-egress)"
+    )
 
 
 def further_lesson(bare: Path) -> None:

@@ -1,6 +1,8 @@
 """Git in the browser, and a teacher's links, through the filtering proxy."""
 
+import os
 import re
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +10,9 @@ from urllib.parse import quote
 
 import pytest
 from browser import picture, sign_in, window
-from gitserver import GIT_PORT, further_lesson, git_server
+from gitserver import GIT_PORT, further_lesson, git_server, name_it
 from guest import Guest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from student import Student
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -21,11 +23,7 @@ URL = f"http://git.school.test:{GIT_PORT}/course.git"
 @pytest.fixture
 def course(hosted: Guest, tmp_path: Path) -> Iterator[Path]:
     with git_server(tmp_path, GIT_PORT) as bare:
-        hosted.run(
-            "grep -q git.school.test /etc/hosts ||"
-            f" (echo {hosted.gateway()} git.school.test other.school.test >> /etc/hosts;"
-            " systemctl restart notebook-egress)"
-        )
+        name_it(hosted)
         yield bare
 
 
@@ -119,3 +117,29 @@ def test_nothing_but_the_allowed_hosts_is_reached(hosted: Guest, course: Path) -
     told = kernel.shell(direct)
     assert told
     assert "403" not in told
+
+
+def test_a_repository_that_is_too_large_is_said_to_be(hosted: Guest, course: Path) -> None:
+    """One pack is one file, which has a limit in a session."""
+    work = course.parent / "work"
+    kernel = Student(hosted.url, "emmy").sign_in().start().kernel()
+    limit = int(kernel.run("import resource; resource.getrlimit(resource.RLIMIT_FSIZE)[0]"))
+    (work / "large.bin").write_bytes(os.urandom(limit + (1 << 20)))
+    further_lesson(course)
+    told = kernel.shell(f"rm -rf clone; git clone {URL} clone; echo status $?; ls -d clone", 300)
+    assert "status 0" not in told
+    assert "too large" in told.lower(), told
+    assert "\nclone\n" not in told  # nothing is left
+    assert kernel.run("6 * 7") == "42"
+
+
+def test_a_server_that_says_nothing_is_given_up(hosted: Guest, browser: Browser) -> None:
+    name_it(hosted)
+    with socket.create_server(("127.0.0.1", GIT_PORT)):  # takes connections, and says nothing
+        page = fresh_session(browser, hosted, "sophie")
+        kernel = Student(hosted.url, "sophie").sign_in().kernel()
+        link = f"git-pull?repo={quote(URL, safe='')}&branch=main&targetpath=course"
+        page.goto(f"{hosted.url}/hub/user-redirect/{link}")
+        assert "status 128" in kernel.shell(f"git clone {URL} x; echo status $?", 600)
+        assert kernel.run("6 * 7") == "42"
+        expect(page.locator("body")).to_contain_text("Operation too slow", timeout=600_000)
