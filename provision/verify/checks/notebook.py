@@ -236,6 +236,11 @@ _promise(
     _listed("secrets", "reads"),
 )
 _promise(
+    "usage_private",
+    "No session reads what another uses",
+    _listed("usage", "reads"),
+)
+_promise(
     "no_further_rights",
     "No session gets further rights: no su, sudo, cron, at, mounts, namespaces, devices, mail",
     _listed("powers", "can use"),

@@ -13,6 +13,7 @@ def gather(guest: Guest) -> Facts | None:
         return None
     return guest.script(
         "sessions",
+        admin=config.admin.user,
         port=config.notebook.port,
         directory=config.notebook.directory,
         secure=config.https,
@@ -28,6 +29,34 @@ def tokens_private(config: Config, facts: Facts) -> Problems:
     if not facts["own"]:
         yield "a session's token does not open its own server"
     yield from (f"it may {each}" for each in facts["opened"])
+
+
+@check("sessions", how="ask for the administrator's pages as a student")
+def classroom_closed(config: Config, facts: Facts) -> Problems:
+    """No student sees the classroom's page, its logs or the hub's administration."""
+    if "error" in facts:
+        yield facts["error"]
+        return
+    yield from (f"a student opens {each}" for each in facts["classroom"])
+
+
+@check("sessions", how="ask with the token for metrics for all else")
+def metrics_token_narrow(config: Config, facts: Facts) -> Problems:
+    """The token with which metrics are read opens nothing else, and they need it."""
+    if "error" in facts:
+        yield facts["error"]
+        return
+    yield from facts["metrics"]
+
+
+@check("sessions", how="sign in as the administrator with a made-up password")
+def nobody_is_first(config: Config, facts: Facts) -> Problems:
+    """Nobody becomes the administrator by being the first to sign in."""
+    if "error" in facts:
+        yield facts["error"]
+        return
+    if facts["admin"] not in (403, 429):
+        yield f"it answers {facts['admin']}"
 
 
 @check("sessions", how="kill the hub while a student's server runs")

@@ -113,6 +113,8 @@ facts = {
     "outside": [f"{a}:{p}" for a in asked["outside"] for p in (25, 53, 80, 443) if reaches(a, p)],
     "udp": reaches("192.0.2.1", 53, socket.SOCK_DGRAM),
     "secrets": reads(*secrets),
+    "usage": reads("/run/notebook-usage/now.json", "/run/notebook-usage/history.json",
+                   f"/run/notebook-usage/{victim}/usage.json"),
     "powers": [name for name, command in powers.items() if runs(command)],
     "kernel_objects": [n for n, made in (("shm", libc.shmget(0, 4096, 0o1666)),
                                          ("msg", libc.msgget(0, 0o1666)),

@@ -119,6 +119,27 @@ def opened(thief: Visitor, other: str) -> list[str]:
     ]
 
 
+def classroom(student: Visitor) -> list[str]:
+    """Which of the administrator's pages a student sees."""
+    pages = ("/hub/classroom", "/hub/classroom/logs", "/hub/admin")
+    asked = {page: student.ask("GET", page)[0] for page in pages}
+    return [f"{page}: {status}" for page, status in asked.items() if status not in (403, 404)]
+
+
+def metrics() -> list[str]:
+    """What the token for metrics opens besides them; or that it does not open these."""
+    token = Path("/var/lib/notebook/metrics-token").read_text().strip()
+    reader = Visitor("metrics", token)
+    tried = ("/hub/api/users", "/hub/api/proxy", "/hub/classroom", f"/user/{VICTIM}/api/contents")
+    asked = {path: reader.ask("GET", path)[0] for path in tried}
+    found = [f"it opens {path}" for path, status in asked.items() if status not in (403, 404)]
+    if reader.ask("GET", "/hub/metrics")[0] != 200:
+        found.append("it does not open the metrics")
+    if Visitor("").ask("GET", "/hub/metrics")[0] == 200:
+        found.append("the metrics are open without it")
+    return found
+
+
 def session_token(account: str) -> str:
     """The token that the hub gave the session on an account."""
     for entry in Path("/proc").iterdir():
@@ -188,10 +209,13 @@ def main() -> None:
         session = Visitor(VICTIM, session_token(places().partition("@")[0]))
         facts["own"] = session.ask("GET", f"/user/{VICTIM}/api/status")[0] == 200
         facts["opened"] = opened(session, MALLORY) + opened(mallory, VICTIM)
+        facts["classroom"] = classroom(mallory)
+        facts["metrics"] = metrics()
         facts["outlived"] = outlived(victim)
+        facts["admin"] = Visitor(ASKED["admin"]).sign_in("the first one here")
         tries = (Visitor(MALLORY).sign_in("wrong") for _ in range(TRIES))
         facts["tries"] = next((n for n, status in enumerate(tries) if status == 429), None)
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, OSError, KeyError, ValueError) as error:
         facts["error"] = str(error)
     finally:
         told("notebook-sessions", "end")

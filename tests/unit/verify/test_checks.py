@@ -149,6 +149,7 @@ def _good() -> dict[str, dict[str, Any]]:
             "outside": [],
             "udp": False,
             "secrets": [],
+            "usage": [],
             "powers": [],
             "kernel_objects": [],
             "bus": False,
@@ -170,7 +171,7 @@ def _good() -> dict[str, dict[str, Any]]:
         "notebook": notebook,
         "notebook_limits": notebook,
         "sessions": {
-            "own": True, "opened": [], "tries": 6,
+            "own": True, "opened": [], "tries": 6, "classroom": [], "metrics": [], "admin": 403,
             "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
         },
         "inside": inside,
@@ -421,6 +422,7 @@ BROKEN: list[tuple[str, str, Break]] = [
             ("ports-private", "listener", "victims_port", True),
             ("only-the-hubs-api", "port 25", "services", [25]),
             ("secrets-closed", "/etc/shadow", "secrets", ["/etc/shadow"]),
+            ("usage-private", "now.json", "usage", ["/run/notebook-usage/now.json"]),
             ("no-further-rights", "sudo", "powers", ["sudo"]),
             ("nothing-in-the-kernel", "shm", "kernel_objects", ["shm"]),
             ("sessions-logged", "does not", "journal", False),
@@ -437,6 +439,13 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("tokens-private", "no page", lambda f: f.update(sessions={"error": "no page"})),
     ("tokens-private", "its own", lambda f: f["sessions"].update(own=False)),
     ("tokens-private", "may GET /x", lambda f: f["sessions"].update(opened=["GET /x: 200"])),
+    *(
+        (name, "no page", lambda f: f.update(sessions={"error": "no page"}))
+        for name in ("classroom-closed", "metrics-token-narrow", "nobody-is-first")
+    ),
+    ("classroom-closed", "logs: 200", lambda f: f["sessions"].update(classroom=["logs: 200"])),
+    ("metrics-token-narrow", "opens /x", lambda f: f["sessions"].update(metrics=["opens /x"])),
+    ("nobody-is-first", "answers 200", lambda f: f["sessions"].update(admin=200)),
     ("hub-killed", "no page", lambda f: f.update(sessions={"error": "no page"})),
     *(
         ("hub-killed", told, lambda f, key=key: f["sessions"]["outlived"].update({key: False}))
