@@ -130,7 +130,7 @@ def metrics() -> list[str]:
     """What the token for metrics opens besides them; or that it does not open these."""
     token = Path("/var/lib/notebook/metrics-token").read_text().strip()
     reader = Visitor("metrics", token)
-    tried = ("/hub/api/users", "/hub/api/proxy", "/hub/classroom", f"/user/{VICTIM}/api/contents")
+    tried = ("/hub/api/users", "/hub/api/proxy", f"/user/{VICTIM}/api/contents")
     asked = {path: reader.ask("GET", path)[0] for path in tried}
     found = [f"it opens {path}" for path, status in asked.items() if status not in (403, 404)]
     if reader.ask("GET", "/hub/metrics")[0] != 200:
