@@ -83,7 +83,9 @@ def s3(tmp_path: Path, s3_port: int) -> Iterator[int]:
             subprocess.run([home / "bin/pip", "install", "-q", f"moto[server]=={MOTO}"], check=True)
     with (tmp_path / "moto.log").open("wb") as log:
         words = [home / "bin/moto_server", "-H", "127.0.0.1", "-p", str(s3_port)]
-        server = subprocess.Popen(words, stdout=log, stderr=log)
+        # Buckets are in the path, whatever name the server has.
+        env = os.environ | {"S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true"}
+        server = subprocess.Popen(words, stdout=log, stderr=log, env=env)
         try:
             for _ in range(300):
                 try:

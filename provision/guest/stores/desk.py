@@ -84,7 +84,7 @@ class Desk:
     def stop(self) -> None:
         """Give the call up, and rclone with it."""
         if self.working and self._process:
-            self._given_up = True
+            self._given_up, self._asks = True, False
             os.killpg(self._process.pid, signal.SIGTERM)
 
     def refuse(self, why: str) -> None:

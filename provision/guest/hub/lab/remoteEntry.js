@@ -82,7 +82,14 @@
     const narrow = phone.matches;
     shell.mode = narrow ? "single-document" : "multiple-document";
     if (shell.isSideTabBarVisible("right") === narrow) shell.toggleSideTabBarVisibility("right");
-    if (narrow) { shell.collapseLeft(); shell.collapseRight(); }
+    if (narrow) { shell.collapseLeft(); shell.collapseRight(); } else shell.expandLeft();
+  };
+  // Where what stands where is remembered: a phone's own place, or a desktop would find all closed.
+  const move = base => {
+    const rest = location.pathname.slice((base + "lab").length);
+    if (!phone.matches || !/^(\/?|\/tree\/.*)$/.test(rest)) return false;
+    location.replace(base + "lab/workspaces/phone" + rest + location.search + location.hash);
+    return true;
   };
   const module = async name => {
     const versions = shared[name];
@@ -92,6 +99,8 @@
     id: "appliance-usage:plugin",
     autoStart: true,
     activate: async app => {
+      const base = JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl;
+      if (move(base)) return;
       const { Widget } = await module("@lumino/widgets");
       let usage = {};
       const { showErrorMessage } = await module("@jupyterlab/apputils");
@@ -104,7 +113,6 @@
         "display:flex;align-items:center;justify-content:flex-end;flex:1 0 max-content;padding:0 12px;" +
         "white-space:nowrap;color:var(--jp-ui-font-color1);font-size:var(--jp-ui-font-size1)";
       app.shell.add(widget, "top", { rank: 900 });
-      const base = JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl;
       app.restored.then(() => {
         if (phone.matches) fit(app.shell);
         phone.addEventListener("change", () => fit(app.shell));

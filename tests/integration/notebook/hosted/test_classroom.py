@@ -112,8 +112,10 @@ def test_a_notebook_on_a_phone(hosted: Guest, browser: Browser) -> None:
     page = window(browser, phone=True)
     sign_in(page, hosted, "noether")
     page.goto(f"{hosted.url}/user/noether/lab")
-    files = page.locator(".jp-DirListing-item", has_text="First steps.ipynb")
+    files_selector = '.jp-DirListing-item[title*="First steps.ipynb"]'
+    files = page.locator(files_selector)
     expect(page.locator("#appliance-usage")).to_contain_text("Memory")
+    expect(page.locator('[data-shell-mode="single-document"]')).to_have_count(1)
     expect(files).not_to_be_visible()  # the window is the document's
     assert fits(page)
     for menu in ("File", "Help"):
@@ -130,6 +132,12 @@ def test_a_notebook_on_a_phone(hosted: Guest, browser: Browser) -> None:
     page.set_viewport_size(DESKTOP)
     expect(page.locator(".lm-TabBar-tab", has_text="First steps")).to_be_visible()
     expect(page.locator('[data-id="jp-property-inspector"]')).to_be_visible()
+    # What is closed on a phone is open on a desktop.
+    desktop = page.context.new_page()
+    desktop.set_viewport_size(DESKTOP)
+    desktop.goto(f"{hosted.url}/user/noether/lab")
+    expect(desktop.locator(files_selector)).to_be_visible()
+    desktop.close()
     said = "Please save your work. " * 20
     page.route("**/api/appliance/usage", lambda route: _with_message(route, said))
     message = page.locator("#appliance-usage strong")

@@ -1,6 +1,7 @@
 """A file from a web address: a teacher's link asks, the student agrees, and the limits hold."""
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from urllib.parse import quote
@@ -71,7 +72,7 @@ def test_a_teachers_link_brings_a_file(hosted: Guest, browser: Browser) -> None:
         page.locator("form").evaluate("form => form.submit()")  # whatever the browser thinks
         if why:
             expect(page.get_by_role("alert")).to_contain_text(why)
-    page.wait_for_url("**/lab/tree/**")
+    page.wait_for_url(re.compile("/(lab|doc)/(workspaces/phone/)?tree/"))
     left = set(hosted.run(files).splitlines())
     assert {"<b>&", "lesson.ipynb"} <= left
     assert not [name for name in left if "large" in name or "download" in name]
