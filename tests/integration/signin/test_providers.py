@@ -8,6 +8,7 @@ import http.cookiejar
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -175,6 +176,7 @@ def hub(
             env=env,
             stdout=log,
             stderr=log,
+            start_new_session=True,
         )
         try:
             deadline = time.monotonic() + 180
@@ -184,7 +186,7 @@ def hub(
             yield f"http://127.0.0.1:{port}", f"http://127.0.0.1:{provider}"
             assert SECRET not in (tmp_path / "log").read_text()
         finally:
-            hub.terminate()
+            os.killpg(hub.pid, signal.SIGTERM)  # faketime, too, and what it runs
             hub.wait()
 
 
