@@ -304,8 +304,8 @@ def test_the_configuration_comes_and_drift_shows(used: Fleet, arguments: list[st
 @pytest.mark.parametrize("power", [False, True])
 def test_killed_in_the_playbooks(used: Fleet, arguments: list[str], power: bool) -> None:
     guest, before = used.guests[0], chalk(used.guests[0])
-    guest.run("echo nothing > /etc/notebook/pool.conf")
-    written = "until grep -q directory /etc/notebook/pool.conf; do sleep 0.05; done"
+    guest.run("echo '# ours' >> /etc/notebook/pool.conf")
+    written = "while grep -q ours /etc/notebook/pool.conf; do sleep 0.05; done"
     words = (*arguments, "--no-packages", "--patience", "120")
     if power:
         caller, outcome = called(used, *words)
@@ -321,9 +321,10 @@ def test_killed_in_the_playbooks(used: Fleet, arguments: list[str], power: bool)
             first=lambda: guest.run(written),
         )
     goes_back(guest, before, 300)
-    assert guest.run("cat /etc/notebook/pool.conf") == "nothing\n"
+    assert guest.run("tail -n1 /etc/notebook/pool.conf") == "# ours\n"
+    guest.wait()
     done, _ = renew(used, *arguments, "--no-packages", timeout=900)
-    assert (done.code, "directory" in guest.run("cat /etc/notebook/pool.conf")) == (0, True), done
+    assert (done.code, "ours" in guest.run("cat /etc/notebook/pool.conf")) == (0, False), done
 
 
 @pytest.mark.slow
