@@ -22,30 +22,18 @@ from provision.progress import step
 
 
 def base(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:
-    """Make the minimal distribution and unpack it as the lowest layer; or take an image's."""
+    """Make the minimal distribution as the lowest layer; or take an image's."""
     if shop.request.config.image:
         image_tree(shop.request, part, downloads=shop.downloads)
         clamp_times(part / LAYER, shop.request.release.epoch)
         return
-    archive = part / "base.tar"
     with step("bootstrap the distribution"):
         build_base(
             shop.request.base,
-            archive,
+            part / LAYER,
             downloads=shop.downloads / "base",
             proxy=shop.request.config.proxy,
         )
-    root = part / LAYER
-    root.mkdir()
-    with step("unpack it"):
-        run(
-            [
-                *("tar", "-xf", str(archive), "-C", str(root), "--numeric-owner"),
-                # The kernel makes the devices at each boot; an ordinary user may make none.
-                *("--xattrs", "--xattrs-include=*", "--exclude=./dev/*"),
-            ]
-        )
-    archive.unlink()
 
 
 def provision(name: str, shop: Workshop, layers: Sequence[Path], part: Path) -> None:

@@ -67,11 +67,11 @@ def dpkg_rules() -> Path:
 
 
 def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | None = None) -> None:
-    """Write the base as a tar; the same spec and archive state give the same bytes.
+    """Make the base's directory; the same spec and archive state give the same files.
 
     Args:
         spec: what is in it.
-        target: the tar file to make.
+        target: the directory to make.
         downloads: directory that keeps .deb files between builds.
         proxy: HTTP proxy for the downloads.
 
@@ -89,7 +89,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
             )
     downloads.mkdir(parents=True, exist_ok=True)
     skeleton = target.with_name(target.name + ".skeleton.tar")
-    skeleton.write_bytes(_skeleton(spec.epoch))
+    skeleton.write_bytes(skeleton_tar(spec.epoch))
     archives, outside = "/var/cache/apt/archives", _quoted(downloads)
     argv = [
         mmdebstrap,
@@ -114,9 +114,15 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         ' "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/dbus/machine-id',
         '--customize-hook=: > "$1/etc/machine-id"',
         spec.sources[0].suite,
-        str(target),
-        "-",
+        "-",  # to the pipe
+        "-",  # the sources come from it
     ]
+    target.mkdir()
+    # The kernel makes the devices at each boot; an ordinary user may make none.
+    unpack = (
+        f"tar -xf - -C {_quoted(target)} --numeric-owner"
+        " --xattrs --xattrs-include='*' --exclude='./dev/*'"
+    )
     lines = "".join(source.line() + "\n" for source in spec.sources)
     complaints: list[str] = []
     scratch = temporary.make(_scratch(target.parent))
@@ -127,7 +133,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
 
     try:
         run(
-            argv,
+            ["bash", "-o", "pipefail", "-c", f'"$@" | {unpack}', "bash", *argv],
             stdin=lines.encode(),
             env={
                 "SOURCE_DATE_EPOCH": str(spec.epoch),
@@ -179,7 +185,7 @@ def explain(told: str, sources: Sequence[Source]) -> ApplianceError | None:
     return None
 
 
-def _skeleton(epoch: int) -> bytes:
+def skeleton_tar(epoch: int) -> bytes:
     """Our few files of the base as a tar owned by root, whoever owns the checkout."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:

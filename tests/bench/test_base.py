@@ -68,12 +68,9 @@ def _inside(root: Path, *argv: str) -> None:
 
 def _ours(wanted: Request, work: Path) -> Callable[[], None]:
     def build() -> None:
-        tree, archive = work / "tree", work / "base.tar"
+        tree = work / "tree"
         shutil.rmtree(tree, ignore_errors=True)
-        tree.mkdir()
-        build_base(wanted.base, archive, downloads=work / "downloads")
-        run(["tar", "-xf", str(archive), "-C", str(tree), "--numeric-owner", "--xattrs"])
-        archive.unlink()
+        build_base(wanted.base, tree, downloads=work / "downloads")
         (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
         root = wanted.file_systems[0]
         (tree / "boot/grub/grub.cfg").write_text(disk.grub_config(root))

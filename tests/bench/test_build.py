@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(3600)
 SMALL = ("--set", "name=bench", "--set", "sage.source=none")
 STEP = re.compile(r"^( *)ok (.+) \(([0-9.]+) s\)$", re.MULTILINE)
 # Work that others' programs do and that no build of ours can avoid.
-OTHERS = ("bootstrap the distribution", "unpack it", "playbook packages", "playbook configure")
+OTHERS = ("bootstrap the distribution", "playbook packages", "playbook configure")
 
 
 class Bench:
