@@ -8,6 +8,7 @@ from provision.config.model import Section
 from provision.guest.grader.instances import proxy_configuration
 from provision.guest.grader.settings import Settings
 from provision.jeos.archive import KEYRINGS, Source
+from provision.jeos.base import KERNELS
 
 # What the roles grader and jail run on.
 GRADER_PACKAGES = ("bubblewrap", "nftables", "python3-aiohttp", "squashfs-tools", "squid")
@@ -52,6 +53,7 @@ def playbook_variables(
         "packages_ca_certificates": [str(path) for path in config.ca_certificates],
         "packages_extra": [
             *config.packages,
+            *((KERNELS[config.distribution],) if config.image else ()),
             *SWAP_PACKAGES[config.swap],
             *(GRADER_PACKAGES if config.grader.enabled else ()),
             *(JAIL_PACKAGES if config.jail.enabled else ()),

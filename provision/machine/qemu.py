@@ -69,7 +69,7 @@ class QemuMachine:
         cpus: virtual processors.
         bus: the disks' controller, SATA as in VirtualBox, or virtio.
         boot: start this kernel instead of the disk's boot loader.
-        seed: ISO image for the guest's CD drive, such as cloud-init's.
+        seed: ISO image for the guest's CD drive, such as cloud-init's; with virtio, a disk.
         directory: where overlays, key and console log go; kept. By default a temporary one that
             goes with the machine.
         accelerator: forces one; by default KVM where it works, else emulation.
@@ -270,10 +270,12 @@ class QemuMachine:
             ]
         if self._seed:
             file = _escaped(self._seed)
-            argv += [
-                *("-drive", f"file={file},format=raw,if=none,id=seed,media=cdrom,read-only=on"),
-                *("-device", f"ide-cd,bus=ide.{len(self._disks)},drive=seed"),
-            ]
+            drive = f"file={file},format=raw,if=none,id=seed,read-only=on"
+            if self._bus == "virtio":
+                argv += ["-drive", drive, "-device", "virtio-blk-pci,drive=seed"]
+            else:
+                argv += ["-drive", f"{drive},media=cdrom"]
+                argv += ["-device", f"ide-cd,bus=ide.{len(self._disks)},drive=seed"]
         if self._boot:
             argv += [
                 *("-kernel", str(self._boot.kernel), "-initrd", str(self._boot.initrd)),

@@ -16,6 +16,8 @@ import pytest
 from provision.build import places
 from provision.build.build import Built, build, request, root_layers
 from provision.config import read
+from provision.jeos import archive
+from provision.jeos.disk import FileSystem, grub_config, make_disk
 from provision.locks import held
 from provision.machine.ports import free_port
 
@@ -64,6 +66,40 @@ def arguments() -> list[str]:
 def admin() -> str:
     """The shared appliance's administrator."""
     return CONFIG.admin.user
+
+
+@pytest.fixture(scope="session")
+def cloud_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cloud image of our own, as Debian makes them: their kernel, boot loader, cloud-init."""
+    image = places.cache() / "tests" / "cloud.qcow2"
+    if image.exists():
+        return image
+    image.parent.mkdir(parents=True, exist_ok=True)
+    place = tmp_path_factory.mktemp("cloud")
+    system = FileSystem("root", "/", 3 << 30, 5.0, "ext4", "cloud")
+    packages = (
+        "linux-image-cloud-amd64,grub-cloud-amd64,initramfs-tools,systemd-sysv,udev,dbus,"
+        "libpam-systemd,openssh-server,sudo,cloud-init,cloud-guest-utils,fdisk,netplan.io,"
+        "e2fsprogs,systemd-resolved"
+    )
+    (main, *_) = archive.sources("debian", "trixie", None)
+    subprocess.run(
+        ["mmdebstrap", "--variant=minbase", f"--include={packages}", "trixie", place / "tree", "-"],
+        input=main.line() + "\n", text=True, check=True, capture_output=True,
+    )  # fmt: skip
+    tree = place / "tree"
+    for key in (tree / "etc/ssh").glob("ssh_host_*"):
+        key.unlink()
+    (tree / "etc/machine-id").write_text("")
+    (tree / "etc/fstab").write_text(f"UUID={system.identity} / ext4 defaults 0 1\n")
+    (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
+    (tree / "boot/grub/grub.cfg").write_text(grub_config(system))
+    make_disk(system, tree, place / "root.raw", tools=tree, epoch=0)
+    part = image.with_suffix(".part")
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", place / "root.raw", part], check=True)
+    part.rename(image)
+    subprocess.run(["rm", "-rf", place], check=True)
+    return image
 
 
 @pytest.fixture
