@@ -104,8 +104,8 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
         resolver.write_text(f"nameserver {QEMU_NAME_SERVER}\n")
         make_disk(system, tree, disk, tools=tree, epoch=epoch)
         kernel, initrd = part / "kernel", part / "initrd"
-        kernel.write_bytes((tree / "vmlinuz").read_bytes())
-        initrd.write_bytes((tree / "initrd.img").read_bytes())
+        kernel.write_bytes(_newest(tree, "vmlinuz").read_bytes())
+        initrd.write_bytes(_newest(tree, "initrd.img").read_bytes())
     arguments = (
         f"root=UUID={system.identity} rw quiet console=ttyS0"
         " systemd.wants=systemd-networkd.service systemd.firstboot=off "
@@ -127,6 +127,11 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
         left.unlink()
     shutil.rmtree(extra)
     mark_whole(part)
+
+
+def _newest(tree: Path, link: str) -> Path:
+    """Where the packages of kernels keep a link to the newest: Ubuntu's in /boot only."""
+    return tree / link if (tree / link).exists() else tree / "boot" / link
 
 
 def by_the_clock(layers: Sequence[Path]) -> tuple[str, ...]:
