@@ -69,6 +69,17 @@ def test_proxy_and_authorities_of_the_build_are_in_the_environment_only():
     assert "/run/ca.crt" not in json.dumps(told)
 
 
+def test_an_image_gets_updates_and_a_kernel_that_knows_virtualbox(tmp_path):
+    image = tmp_path / "image.qcow2"
+    image.touch()
+    told = variables(image={"source": str(image)})
+    assert told["packages_upgrade"] is True
+    assert "linux-image-amd64" in told["packages_extra"]
+    told = variables(image={"source": str(image)}, distribution="ubuntu")
+    assert "linux-image-generic" in told["packages_extra"]
+    assert "linux-image-amd64" not in variables()["packages_extra"]
+
+
 def test_keys_are_named_once():
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f you"
     told = variables(admin={"keys": (key,)}, admin_keys=[key, "ssh-ed25519 BBBB other"])
