@@ -98,12 +98,13 @@ def test_a_full_house_puts_students_in_line(guest: Guest) -> None:
 
 
 def test_a_place_that_becomes_free_goes_to_the_first_in_line(guest: Guest) -> None:
-    first, *_ = [Student(guest.url, n).sign_in().start() for n in ("one", "two", "three")]
-    late = Student(guest.url, "late").sign_in()
-    late.json("POST", "/hub/api/users/late/server", {})
-    assert not late.ready()
-    first.stop()
-    _until(late.ready)
+    with settings(guest, patience=120):
+        first, *_ = [Student(guest.url, n).sign_in().start() for n in ("one", "two", "three")]
+        late = Student(guest.url, "late").sign_in()
+        late.json("POST", "/hub/api/users/late/server", {})
+        assert not late.ready()
+        first.stop()
+        _until(late.ready)
 
 
 def test_a_killed_hub_loses_nothing(guest: Guest) -> None:
@@ -211,7 +212,7 @@ def test_who_is_in_line_is_told(guest: Guest) -> None:
 
     for student in waiting:
         threading.Thread(target=ask, args=[student], daemon=True).start()
-        time.sleep(0.5)
+        _until(lambda s=student: s.json("GET", f"/hub/api/users/{s.name}")["pending"] == "spawn")
     told = waiting[1].request("GET", "/hub/api/users/late/server/progress")
     assert "You are number 2 in line (early, you)" in told
 
@@ -234,14 +235,14 @@ def test_an_ended_session_leaves_a_notice_and_a_busy_one_goes_on(guest: Guest) -
 
 def test_no_session_lasts_longer_than_allowed(guest: Guest) -> None:
     with settings(guest, timeout=0, session_expiry=8):
-        long = Student(guest.url, "long").sign_in().start()
-        kernel = long.kernel()
+        long = Student(guest.url, "long").sign_in()
         with contextlib.suppress(OSError, RefusedError, websocket.WebSocketException):
+            kernel = long.start().kernel()
             for _ in range(60):
                 kernel.run("1 + 1", 5)
                 time.sleep(0.5)
-        _until(lambda: not long.ready())
-        assert "as every session does" in long.request("GET", "/hub/home")
+        _until(lambda: "as every session does" in long.request("GET", "/hub/home"))
+        assert not long.ready()
 
 
 def test_the_notebook_is_stopped_started_and_reloaded(
