@@ -23,11 +23,13 @@ KERNEL = {
 SHEETS = """
 import asyncio, json
 from jupyter_client.multikernelmanager import AsyncMultiKernelManager
-async def run(client, code):
+async def run(client, code, begun=None):
     text = []
     def take(message):
         if message["msg_type"] == "stream":
             text.append(message["content"]["text"])
+            if begun:
+                begun.set()
     reply = await client.execute_interactive(code, output_hook=take, timeout=60)
     return reply["content"]["status"], "".join(text).strip()
 async def main():
@@ -40,8 +42,10 @@ async def main():
         await client.wait_for_ready(timeout=60)
         told[sheet] = await run(client, "import getpass, os; print(getpass.getuser()); x = 41")
         told[sheet + " again"] = await run(client, "print(x + 1)")
-    busy = asyncio.create_task(run(clients["one"], "import time; time.sleep(600)"))
-    await asyncio.sleep(1)
+    begun = asyncio.Event()
+    sleep = "import time; print('begun', flush=True); time.sleep(600)"
+    busy = asyncio.create_task(run(clients["one"], sleep, begun))
+    await begun.wait()
     await manager.interrupt_kernel(list(manager.list_kernel_ids())[0])
     told["interrupted"] = await busy
     await manager.restart_kernel(list(manager.list_kernel_ids())[0])
@@ -78,7 +82,9 @@ def joined(guest: Guest, school: Guest) -> Iterator[None]:
     )
     pool = json.dumps([f"nb1@school:{port}", f"nb2@school:{port}"])
     guest.run(f"sed -i 's/server_pool=.*/server_pool={pool},/' /usr/local/bin/start-notebook")
-    guest.run("systemctl reload notebook; sleep 2")
+    before = guest.run("systemctl show -P MainPID notebook")
+    guest.run("systemctl reload notebook")
+    _until(lambda: guest.run("systemctl show -P MainPID notebook") not in (before, "0\n"))
     guest.wait()
     yield
     guest.run(
