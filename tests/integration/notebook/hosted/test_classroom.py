@@ -151,6 +151,8 @@ def test_a_notebook_on_a_phone(hosted: Guest, browser: Browser) -> None:
     page.set_viewport_size(PHONE)
     for each in page.locator("#appliance-usage").locator("span, a").all():
         expect(each).to_be_in_viewport(ratio=1)
+    page.unroute_all(behavior="ignoreErrors")
+    page.context.close()
     student.stop()
 
 
