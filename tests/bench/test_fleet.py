@@ -33,8 +33,8 @@ PLAYBOOK = """\
     - ansible.builtin.copy: {{src: "{program}", dest: /usr/local/lib/appliance/plain, mode: "0755"}}
     - ansible.builtin.command:
         cmd: >-
-          python3 -c 'import importlib.machinery as m;
-          p = m.SourceFileLoader("p", "/usr/local/lib/appliance/plain").load_module();
+          python3 -c 'import sys; sys.path.insert(0, "/usr/local/lib/appliance/plain");
+          from inside import renew_sage as p;
           p.describe("{version}"); p.prove("{version}")'
     - ansible.builtin.file:
         {{src: /opt/sage-{version}, dest: /opt/sage-current, state: link, force: true}}
