@@ -1,12 +1,12 @@
 """A small school in an LDAP directory, for Debian's slapd."""
 
 import shutil
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests.integration.waiting import until_it_listens
 
 # Where Debian's package has its own files, and where the directory's go.
 SETTINGS = """
@@ -96,15 +96,7 @@ def directory(root: Path, place: Path, port: int) -> Iterator[None]:
     serve = [slapd, "-f", settings, "-h", f"ldap://127.0.0.1:{port}", "-d", "0"]
     with (place / "log").open("wb") as log, subprocess.Popen(serve, env=env, stderr=log) as server:
         try:
-            deadline = time.monotonic() + 120
-            while True:
-                try:
-                    socket.create_connection(("127.0.0.1", port), 5).close()
-                    break
-                except OSError:
-                    assert server.poll() is None, (place / "log").read_text()
-                    assert time.monotonic() < deadline
-                    time.sleep(0.1)
+            until_it_listens(server, port, place / "log")
             yield
         finally:
             server.terminate()
