@@ -100,8 +100,9 @@ class Check:
         """Judge; a check that fails over facts that it did not expect has failed."""
         if self.section not in sections:
             return self._row("not checked", "this way of checking cannot see it")
+        facts = sections[self.section]
         try:
-            problems = list(self.judge(config, sections[self.section]))
+            problems = [facts["error"]] if "error" in facts else list(self.judge(config, facts))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             problems = [f"the guest's facts cannot be judged: {error!r}"]
         return self._row("failed" if problems else "ok", "; ".join(problems))
@@ -151,7 +152,8 @@ def collector(
 ) -> Callable[[Gather], Gather]:
     """Register a function that gathers one section of facts from a booted guest, or None.
 
-    Checks of a section that is None are told as not checked.
+    Checks of a section that is None are told as not checked; those of one with an ``error`` fail
+    with it.
 
     Args:
         section: the name by which checks ask for it.

@@ -23,9 +23,6 @@ def gather(guest: Guest) -> Facts | None:
 @check("sessions", how="ask the hub and the servers with one student's token for another's")
 def tokens_private(config: Config, facts: Facts) -> Problems:
     """The token of a session, and of a student, opens nothing of another's or of the hub's."""
-    if "error" in facts:
-        yield facts["error"]
-        return
     if not facts["own"]:
         yield "a session's token does not open its own server"
     yield from (f"it may {each}" for each in facts["opened"])
@@ -34,27 +31,18 @@ def tokens_private(config: Config, facts: Facts) -> Problems:
 @check("sessions", how="ask for the administrator's pages as a student")
 def classroom_closed(config: Config, facts: Facts) -> Problems:
     """No student sees the classroom's page, its logs or the hub's administration."""
-    if "error" in facts:
-        yield facts["error"]
-        return
     yield from (f"a student opens {each}" for each in facts["classroom"])
 
 
 @check("sessions", how="ask with the token for metrics for all else")
 def metrics_token_narrow(config: Config, facts: Facts) -> Problems:
     """The token with which metrics are read opens nothing else, and they need it."""
-    if "error" in facts:
-        yield facts["error"]
-        return
     yield from facts["metrics"]
 
 
 @check("sessions", how="sign in as the administrator with a made-up password")
 def nobody_is_first(config: Config, facts: Facts) -> Problems:
     """Nobody becomes the administrator by being the first to sign in."""
-    if "error" in facts:
-        yield facts["error"]
-        return
     if facts["admin"] not in (403, 429):
         yield f"it answers {facts['admin']}"
 
@@ -62,9 +50,6 @@ def nobody_is_first(config: Config, facts: Facts) -> Problems:
 @check("sessions", how="kill the hub while a student's server runs")
 def hub_killed(config: Config, facts: Facts) -> Problems:
     """A killed hub comes back, and no session and no account's lease is lost or left over."""
-    if "error" in facts:
-        yield facts["error"]
-        return
     for key, says in (
         ("hub_back", "the hub does not come back"),
         ("held", "the account was free at once"),
@@ -78,9 +63,6 @@ def hub_killed(config: Config, facts: Facts) -> Problems:
 @check("sessions", how="type wrong passwords")
 def guessing_stopped(config: Config, facts: Facts) -> Problems:
     """Wrong passwords lock a name out for a while."""
-    if "error" in facts:
-        yield facts["error"]
-        return
     if facts["tries"] is None:
         yield "one may go on guessing"
     elif facts["tries"] < 5:
