@@ -42,8 +42,8 @@ class RootDisk:
             kept = extradata.read(self.vm.manage, found.uuid).get(KEPT)
             # Killed before the exchange, the old one is still in its slot; killed while it was
             # confirmed, it is gone.
-            waits = kept and Path(kept) != _current(found) and Path(kept).exists()
-            return Path(kept) if kept and waits else None
+            old = Path(kept) if kept else None
+            return old if old and old != _current(found) and old.exists() else None
 
     def prepare(self, image: Path) -> Path:
         """Copy an image beside the VM's disks, while the VM runs.
