@@ -1,10 +1,14 @@
-"""How several workers share the tests (`pytest -n 2`)."""
+"""How several workers share the tests (`pytest -n 2`), and what they do with Ctrl-C."""
 
+import signal
 from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+# A shell's `&` has its processes ignore it, and all that they start: no test could interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class ByFolder(LoadScopeScheduling):

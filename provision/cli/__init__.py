@@ -60,7 +60,8 @@ def appliance(ctx: click.Context, verbose: bool) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; handled errors end in one line and their own exit code."""
     for name in ("SIGTERM", "SIGHUP"):  # end as by Ctrl-C: cleaning up
-        if number := getattr(signal, name, None):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number and signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
             signal.signal(number, signal.default_int_handler)
     try:
         code = appliance.main(args=argv, standalone_mode=False)

@@ -57,7 +57,8 @@ def contain() -> None:
         os.kill(child, number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, hand_on)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, hand_on)
     _, status = os.waitpid(child, 0)
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
 
