@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .program import RefusedError, answer, failed_units, free_memory, run
+from .program import RefusedError, answer, boot_id, failed_units, free_memory, read, run
 
 PYTHON = "/opt/notebook/bin/python"
 STATE = Path("/var/lib/notebook")
@@ -150,9 +150,7 @@ def status() -> dict[str, Any]:
         usage = shutil.disk_usage(place)
         disks[place] = {"size": usage.total, "free": usage.free}
     current = Path("/opt/sage-current")
-    backup = None
-    with contextlib.suppress(OSError, ValueError):
-        backup = int(time.time() - json.loads(BACKUP.read_text())["time"])
+    backup = read(BACKUP).get("time")
     return {
         "sage": current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
         "disks": disks,
@@ -161,17 +159,13 @@ def status() -> dict[str, Any]:
         "failed_units": failed_units(),
         "reboot": _reboot_wanted(),
         "certificate_days": _certificate_days(STATE / "tls" / "cert.pem"),
-        "backup_seconds": backup,
+        "backup_seconds": None if backup is None else int(time.time() - backup),
     }
 
 
 def _reboot_wanted() -> bool:
     """Whether the distribution says so, or an upgrade of ours that waits for its window."""
-    with contextlib.suppress(OSError, ValueError):
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        if json.loads(UPGRADE.read_text()).get("stale") == boot:
-            return True
-    return Path("/run/reboot-required").exists()
+    return read(UPGRADE).get("stale") == boot_id() or Path("/run/reboot-required").exists()
 
 
 def _certificate_days(path: Path) -> int | None:

@@ -7,12 +7,11 @@ already. Where no shutdown follows, ``stay`` has the hub serve again. One JSON o
 
 import os
 import shutil
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
-from .program import answer, later
+from .program import answer, finished, later
 
 PLACE = Path("/home/.appliance-root")
 SERVICES = ("notebook", "notebook-proxy", "grader@default")
@@ -32,7 +31,6 @@ def save(admin: str, seconds: str) -> dict[str, Any]:
     If this root still runs after so many seconds, whoever asked has vanished: it stays.
     """
     active = [unit for unit in SERVICES if systemctl("is-active", "--quiet", unit)]
-    systemctl("stop", f"{STAY}.timer")
     later(STAY, float(seconds), "stay", *active)
     for unit in active:
         systemctl("stop", unit)
@@ -84,8 +82,7 @@ def taken() -> dict[str, Any]:
 
 def systemctl(*words: str) -> bool:
     """Whether systemd says yes."""
-    done = subprocess.run(["systemctl", *words], check=False, capture_output=True)
-    return done.returncode == 0
+    return finished("systemctl", *words).returncode == 0
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ import contextlib
 import fcntl
 import os
 import re
-import subprocess
 import tempfile
 import time
 import urllib.request
@@ -116,8 +115,7 @@ def hub_process() -> str:
 
 def systemctl(*words: str) -> str:
     """What is not there needs no word."""
-    argv = ["systemctl", *words]
-    return subprocess.run(argv, check=False, capture_output=True, text=True).stdout
+    return run("systemctl", *words, check=False)
 
 
 def main() -> None:

@@ -72,7 +72,8 @@ def run(*argv: str, check: bool = True, env: Mapping[str, str] | None = None) ->
 
 
 def later(unit: str, seconds: float, *words: str) -> None:
-    """Have systemd run this program again in so many seconds, as a unit that can be stopped."""
+    """Have systemd run this program again in so many seconds, counted anew if it waits already."""
+    run("systemctl", "stop", f"{unit}.timer", check=False)
     run(
         *("systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--on-active={seconds}"),
         *("--timer-property=AccuracySec=1s", itself(), *words),
@@ -85,6 +86,11 @@ def read(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
         return found
     return {}
+
+
+def boot_id() -> str:
+    """The name of this start of the machine."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def free_memory() -> int:

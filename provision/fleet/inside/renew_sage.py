@@ -182,7 +182,6 @@ def switch(version: str, seconds: str) -> dict[str, Any]:
         raise RefusedError(f"{version} has not been proven")
     old = current()
     advance(version, "switching", old=old)
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
     later(BACK, float(seconds), "recover")
     for name in ({old} if old else set()) | {version}:
         describe(name)

@@ -23,6 +23,7 @@ from typing import Any
 from .program import (
     RefusedError,
     answer,
+    boot_id,
     failed_units,
     free_memory,
     itself,
@@ -406,11 +407,6 @@ def reboot_wanted() -> bool:
     return stale and any(name.startswith(BOOTED) for name in changes())
 
 
-def boot_id() -> str:
-    """The name of this start of the machine."""
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
 def pool() -> list[str]:
     """The pool's accounts."""
     with contextlib.suppress(OSError):
@@ -522,7 +518,6 @@ def _same(copy: Path, path: Path, status: os.stat_result) -> bool:
 
 def arm() -> None:
     """Go back in so many seconds, unless it is confirmed before."""
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
     later(BACK, read_state()["seconds"], "back", "nobody confirmed it in time")
 
 
