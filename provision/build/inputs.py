@@ -99,6 +99,9 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
                 **_package(config),
                 **_images(config),
                 "hooks": files((*config.hooks.playbooks, *config.hooks.roles)),
+                "modules": files(
+                    resources.playbooks() / kind for kind in ("action_plugins", "library")
+                ),
             },
         ),
         StageInputs(

@@ -32,7 +32,9 @@ CONFIGURATION = """\
 [defaults]
 home = {private}/home
 roles_path = {roles}
+action_plugins = {playbooks}/action_plugins
 callback_plugins = {playbooks}/callback_plugins
+library = {playbooks}/library
 stdout_callback = events
 interpreter_python = /usr/bin/python3
 remote_tmp = /tmp/.ansible

@@ -84,19 +84,17 @@ def test_their_code_decides_only_where_they_are_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "below", "assignments"),
+    ("role", "assignments"),
     [
-        ("notebook", "provision/guest", ()),
-        ("grader", "provision", ("grader.enabled=true",)),
-        ("jail", "provision", ("jail.enabled=true",)),
+        ("notebook", ()),
+        ("grader", ("grader.enabled=true",)),
+        ("jail", ("jail.enabled=true",)),
     ],
 )
-def test_every_module_that_a_role_brings_decides(
-    role: str, below: str, assignments: tuple[str, ...]
-) -> None:
+def test_every_module_that_a_role_brings_decides(role: str, assignments: tuple[str, ...]) -> None:
     book = resources.playbooks() / f"roles/{role}/vars/main.yml"
     patterns = YAML(typ="safe").load(book)[f"{role}_modules"]
-    package = Path(provision.__file__).parent.parent / below
+    package = Path(provision.__file__).parent
     brought = {str(path) for pattern in patterns for path in package.glob(pattern)}
     assert len(brought) > 5
     (inputs,) = (
