@@ -114,7 +114,6 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
         "lazy_itable_init=0",
         "lazy_journal_init=0",
         "root_owner=0:0",
-        "nodiscard",
         *([f"offset={offset}"] if offset else []),
         *([] if system.is_root else ["quotatype=usrquota"]),
     ]

@@ -9,8 +9,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from provision.jeos.layers import clamp_times
-
 DAY_SECONDS = 86400
 
 # Emptied: the directory stays.
@@ -81,7 +79,7 @@ def seal(tree: Path, epoch: int) -> None:
 
     Args:
         tree: the root file system of a guest that is not running.
-        epoch: the time that no file may be newer than, in seconds since 1970.
+        epoch: the day that passwords are of, in seconds since 1970.
     """
     for pattern in EMPTIED:
         for path in _matches(tree, f"{pattern}/*"):
@@ -94,7 +92,6 @@ def seal(tree: Path, epoch: int) -> None:
     _forget_identity(tree / "etc/machine-id")
     _date_passwords(tree / "etc/shadow", epoch // DAY_SECONDS)
     _point_resolver(tree)
-    clamp_times(tree, epoch)
 
 
 def _matches(tree: Path, pattern: str) -> Iterator[Path]:
