@@ -21,7 +21,7 @@ import jinja2
 
 from provision import progress, resources
 from provision.errors import ApplianceError, HostNotReadyError
-from provision.ova import vmdk
+from provision.ova import earlier, vmdk
 from provision.ova.model import OvaAppliance, OvaDisk, OvaResult
 
 MIB = 2**20
@@ -57,9 +57,9 @@ def write_ova(path: Path, appliance: OvaAppliance, disks: Sequence[OvaDisk]) -> 
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", appliance.name).strip("-.")[:60] or "appliance"
     members = [_member(stem, appliance, disk) for disk in disks]
     room = len(_envelope(appliance, members))
-    with _whole_or_nothing(path) as file:
+    with _whole_or_nothing(path) as file, earlier.opened(path) as before:
         file.write(bytes(len(_front(stem, appliance, members, room))))
-        done = [_write_disk(file, member, appliance.epoch) for member in members]
+        done = [_write_disk(file, member, appliance.epoch, before) for member in members]
         file.write(bytes(2 * tarfile.BLOCKSIZE))
         file.seek(0)
         file.write(_front(stem, appliance, done, room))
@@ -90,7 +90,9 @@ def _derived(*parts: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, "\0".join(parts))
 
 
-def _write_disk(file: BufferedRandom, member: _Member, epoch: int) -> _Member:
+def _write_disk(
+    file: BufferedRandom, member: _Member, epoch: int, before: earlier.Earlier
+) -> _Member:
     """Append one disk behind a header that is filled in once its size is known."""
     start = file.tell()
     file.write(bytes(tarfile.BLOCKSIZE))
@@ -100,6 +102,7 @@ def _write_disk(file: BufferedRandom, member: _Member, epoch: int) -> _Member:
         digest.update(data)
         file.write(data)
 
+    front = vmdk.front(member.capacity, member=member.file, identity=member.uuid)
     with progress.step(f"compress the {member.name} disk"):
         vmdk.write(
             member.raw,
@@ -107,6 +110,7 @@ def _write_disk(file: BufferedRandom, member: _Member, epoch: int) -> _Member:
             member=member.file,
             identity=member.uuid,
             advanced=lambda done: progress.advance(done, member.capacity),
+            known=before.disk(member.file, front),
         )
     end = file.tell()
     size = end - start - tarfile.BLOCKSIZE
