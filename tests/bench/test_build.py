@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from provision.build import places
-
 pytestmark = pytest.mark.timeout(3600)
 SMALL = ("--set", "name=bench", "--set", "sage.source=none")
 STEP = re.compile(r"^( *)ok (.+) \(([0-9.]+) s\)$", re.MULTILINE)
@@ -23,17 +21,12 @@ OTHERS = ("bootstrap the distribution", "playbook packages", "playbook configure
 
 
 class Bench:
-    """Builds in a cache of their own, with the packages downloaded before."""
+    """Builds with no cache but their own."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.env = {**os.environ, "XDG_CACHE_HOME": str(home / "cache")}
         self.env["XDG_STATE_HOME"] = str(home / "state")
-        downloads = places.cache() / "packages"
-        target = home / "cache/appliance/packages"
-        target.parent.mkdir(parents=True)
-        if downloads.is_dir():
-            subprocess.run(["cp", "-a", downloads, target], check=True)
 
     def build(self, *arguments: str) -> tuple[float, dict[str, float]]:
         """Wall seconds of one build, and of its steps."""
