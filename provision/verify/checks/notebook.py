@@ -4,6 +4,7 @@ The section ``notebook_limits`` is the same facts where the guest has a kernel o
 alone enforces ports and quotas.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -109,7 +110,6 @@ def capacity_kept(config: Config, facts: Facts) -> Problems:
 def session_limits(config: Config, facts: Facts) -> Problems:
     """Each account has its limits on memory, swap, processor and tasks."""
     limits = config.pool.limits
-    cpu = f"{limits.cpu // 100}s" if limits.cpu % 100 == 0 else f"{limits.cpu * 10}ms"
     expected = {
         "MemoryMax": str(limits.memory),
         "MemorySwapMax": str(limits.swap),
@@ -120,8 +120,15 @@ def session_limits(config: Config, facts: Facts) -> Problems:
         for key, value in expected.items():
             if shown.get(key) != value:
                 yield f"{name}: {key} is {shown.get(key)} instead of {value}"
-        if shown.get("CPUQuotaPerSecUSec") in (None, "infinity"):
-            yield f"{name}: no limit on the processor; wanted {cpu} a second"
+        quota = shown.get("CPUQuotaPerSecUSec", "infinity")
+        if round(100 * _seconds(quota)) != limits.cpu:
+            yield f"{name}: of the processor, {quota} a second instead of {limits.cpu} %"
+
+
+def _seconds(told: str) -> float:
+    """What systemd writes as 1.500000s or 1min 4s; 0 for infinity."""
+    units = {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60}
+    return sum(float(n) * units[unit] for n, unit in re.findall(r"([\d.]+)(us|ms|s|min)\b", told))
 
 
 @check("notebook", how="start it, and look into the administrator's mailbox")

@@ -400,6 +400,14 @@ BROKEN: list[tuple[str, str, Break]] = [
         "nb1: MemoryMax is infinity",
         lambda f: f["notebook"]["limits"]["nb1"].update(MemoryMax="infinity"),
     ),
+    *(
+        (
+            "session-limits",
+            f"processor, {told} a second",
+            lambda f, told=told: f["notebook"]["limits"]["nb1"].update(CPUQuotaPerSecUSec=told),
+        )
+        for told in ("infinity", "1.500000s", "500ms", "1min 1s")
+    ),
     ("nightly-report", "timer", lambda f: f["notebook"]["report"].update(timer="inactive")),
     ("nightly-report", "disks", lambda f: f["notebook"]["report"].update(letter="")),
     ("message-of-the-day", "journalctl", lambda f: f["notebook"].update(motd="")),
