@@ -34,12 +34,12 @@ def _until(condition, seconds: float = 120) -> None:
 
 
 @contextlib.contextmanager
-def settings(guest: Guest, **values: int) -> Iterator[None]:
+def settings(guest: Guest, **values: int | str) -> Iterator[None]:
     """Settings of the start script, changed for a while."""
     script = "/usr/local/bin/start-notebook"
     guest.run(f"cp {script} /root/kept")
     for name, value in values.items():
-        guest.run(f"sed -i 's/ {name}=[0-9]*/ {name}={value}/' {script}")
+        guest.run(f"sed -i 's/^    {name}=.*/    {name}={json.dumps(value)},/' {script}")
     guest.run("systemctl restart notebook")
     guest.wait()
     try:
@@ -199,6 +199,14 @@ def test_the_script_reads_like_the_old_page(guest: Guest) -> None:
     ):
         assert f"    {name}=" in text
     assert '"nb1@localhost"' in text
+
+
+def test_further_limits_are_those_of_a_session(guest: Guest) -> None:
+    with settings(guest, ulimit="-n 200 -t 3600 -v 999999999"):
+        limited = Student(guest.url, "limited").sign_in().start()
+        told = limited.kernel().shell("ulimit -Hn; ulimit -Ht; ulimit -t; ulimit -Hv; ulimit -Hf")
+        # The file size is not among them: it has the configured limit as before.
+        assert told.split() == ["200", "3600", "3600", "999999999", str(100 << 10)]
 
 
 def test_who_is_in_line_is_told(guest: Guest) -> None:
