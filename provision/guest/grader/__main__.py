@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -32,11 +33,19 @@ def main() -> None:
         access_log=None,
         shutdown_timeout=2,
         handler_cancellation=True,
-        print=lambda *_: None,
+        print=lambda *_: _ready(),  # called once, when the port is open
     )
     # Threads may still wait for their boxes, which end with us.
     logging.shutdown()
     os._exit(0)
+
+
+def _ready() -> None:
+    """Tell systemd that requests are answered; see sd_notify(3)."""
+    place = os.environ.pop("NOTIFY_SOCKET", None)
+    if place:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(b"READY=1", "\0" + place[1:] if place.startswith("@") else place)
 
 
 if __name__ == "__main__":
