@@ -12,8 +12,6 @@ from ansible.template import trust_as_template
 class ActionModule(ActionBase):
     """Sends all files of a task to the guest at once: a round trip for each would take longer."""
 
-    _VALID_ARGS = frozenset({"templates", "files"})
-
     def run(self, tmp=None, task_vars=None):
         result = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
