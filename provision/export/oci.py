@@ -5,6 +5,7 @@ only what changed. The same layers give the same bytes. The layout and its media
 the OCI image specification 1.1; removed files are written as its ``.wh.`` names.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -247,10 +248,10 @@ def _removed(status: os.stat_result) -> bool:
 
 
 def _opaque(directory: Path) -> bool:
-    try:
-        return os.getxattr(directory, "trusted.overlay.opaque") == b"y"
-    except OSError:
-        return False
+    for kind in ("trusted", "user"):  # the latter in the layers of a build without root
+        with contextlib.suppress(OSError):
+            return os.getxattr(directory, f"{kind}.overlay.opaque") == b"y"
+    return False
 
 
 def _blob(blobs: Path, content: Mapping[str, Any]) -> dict[str, Any]:

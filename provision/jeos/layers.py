@@ -66,6 +66,8 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
         options += f",upperdir={escaped(upper)},workdir={escaped(work)}"
     elif len(lowers) == 1:
         options += f":{escaped(place)}"  # overlayfs wants two layers where nothing is writable
+    if not roots_namespace():
+        options += ",userxattr"  # it may not set the usual ones: no directory could be removed
     try:
         run(["mount", "-t", "overlay", "overlay", "-o", options, str(place)], env=CLASSIC_MOUNT)
         try:
@@ -76,6 +78,11 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def roots_namespace() -> bool:
+    """Whether root, here, is the host's own rather than that of a user namespace."""
+    return Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
 
 
 def escaped(path: Path) -> str:

@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 from types import FrameType
 
-from provision.jeos.layers import CLONE_NEWNS, make_private
+from provision.jeos.layers import CLONE_NEWNS, make_private, roots_namespace
 from provision.process import run
 
 CLONE_NEWPID = 0x20000000
@@ -21,8 +20,7 @@ ROOT_OF_ONES_OWN = ("unshare", "--user", "--map-auto", "--map-root-user")
 
 def rules_the_host() -> bool:
     """Whether this process is root, and of the host itself rather than of a user namespace."""
-    identity = ["0", "0", str(2**32 - 1)]
-    return os.geteuid() == 0 and Path("/proc/self/uid_map").read_text().split() == identity
+    return os.geteuid() == 0 and roots_namespace()
 
 
 def contain() -> None:
