@@ -50,12 +50,12 @@ def test_second_run_and_check_change_nothing_and_the_pool_shrinks_and_grows(boot
     assert guest.play("site").changed == ()
     assert guest.play("site", check=True).changed == ()
 
-    guest.variables["pool_accounts"] = ["nb1", "nb2"]
+    guest.variables["pool_accounts"] = ["nb1"]
     assert "users : Remove the pool's accounts that are no longer wanted" in (
         guest.play("configure").changed
     )
-    assert guest.ask("getent passwd | grep -o '^nb[0-9]*' | xargs") == "nb1 nb2"
-    assert guest.ask("ls /home | xargs") == "nb1 nb2 sageadm students"
+    assert guest.ask("getent passwd | grep -o '^nb[0-9]*' | xargs") == "nb1"
+    assert guest.ask("ls /home | xargs") == "nb1 sageadm students"
     guest.variables["pool_accounts"] = ["nb1", "nb2", "nb3"]
     guest.play("configure")
     assert guest.ask("id nb3") == "uid=2003(nb3) gid=2000(sageusers) groups=2000(sageusers)"
@@ -121,6 +121,7 @@ def test_no_kernel_brings_drivers_that_no_machine_of_ours_has(sealed):
         (kernel,) = (tree / "usr/lib/modules").iterdir()
         drivers = kernel / "kernel/drivers"
         assert (drivers / "net/ethernet/intel/e1000").is_dir()
-        assert not (drivers / "gpu/drm/amd").exists()
+        assert [*(drivers / "gpu/drm").rglob("*vmwgfx.ko*")]
+        assert not [*(drivers / "gpu/drm/amd").rglob("*.ko*")]  # dpkg leaves its directories
         # dpkg reads the same rules when the guest installs its next kernel.
         assert "drm/amd/*" in (tree / "etc/dpkg/dpkg.cfg.d/appliance").read_text()
