@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from provision.build.artefacts import LAYER, SBOM
@@ -76,9 +77,9 @@ def disks(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     request = shop.request
     epoch = request.release.epoch
     root, *data = request.file_systems
-    with merged(layers) as tree:
-        names = {"name": request.config.name, "version": request.config.version}
-        (part / SBOM).write_text(sbom(tree, **names, epoch=epoch))
+    names = {"name": request.config.name, "version": request.config.version}
+    with merged(layers) as tree, ThreadPoolExecutor(1) as beside:
+        materials = beside.submit(sbom, tree, **names, epoch=epoch)
         make = functools.partial(disk.make_disk, tools=tree, epoch=epoch)
         for system in data:
             with step(f"disk {system.name}"):
@@ -88,6 +89,7 @@ def disks(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
             _hide(tree / system.mount.lstrip("/"), epoch)
         with step(f"disk {root.name}"):
             make(root, tree, part / f"{root.name}.raw")
+        (part / SBOM).write_text(materials.result())
 
 
 Work = Callable[[Workshop, Sequence[Path], Path], None]
