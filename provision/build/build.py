@@ -23,7 +23,6 @@ from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos import archive
 from provision.jeos.base import TMPFS
 from provision.jeos.layers import private_mounts
-from provision.ova.ahead import Ahead
 from provision.progress import step
 
 HOST_CA = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -125,10 +124,11 @@ def build(
     planned = steps(wanted, output, from_stage=from_stage)
     by_name = {planned_step.name: planned_step for planned_step in planned}
     last = places.state(wanted.config.name) / "last.json"
-    ahead: dict[str, Ahead] = {}
-    with _stages(
-        wanted, planned, offline=offline, keep=keep_on_failure, runtime=runtime, ahead=ahead
-    ) as (cache, finished, log):
+    with _stages(wanted, planned, offline=offline, keep=keep_on_failure, runtime=runtime) as (
+        cache,
+        finished,
+        log,
+    ):
         disks = _paths(wanted, finished)
         if with_vm:
             _deliver(cache, by_name["vm"], lambda: _delivery().define_vm(wanted.config, disks))
@@ -136,7 +136,7 @@ def build(
         product = _deliver(
             cache,
             by_name["export"],
-            lambda: _delivery().export(wanted, disks, finished / SBOM, output, ahead),
+            lambda: _delivery().export(wanted, disks, finished / SBOM, output),
         )
         _remember(last, {"export": dict(by_name["export"].inputs)})
     return Built(output, product["size"], product["sha256"], disks, log)
@@ -182,7 +182,6 @@ def _stages(
     offline: bool = False,
     keep: bool = False,
     runtime: Runtime = "nspawn",
-    ahead: dict[str, Ahead] | None = None,
 ) -> Iterator[tuple[Cache, Path, Path]]:
     """Run the stages up to one; cache, that one's directory and log file, to go on with."""
     missing = [s.name for s in planned if not s.cached and s.name in ("base", "packages")]
@@ -192,8 +191,9 @@ def _stages(
             hint="`appliance plan` says why; build without --offline",
         )
     cache = Cache(places.cache() / "stages")
-    log = places.new_log(wanted.config.name)
-    shop = Workshop(wanted, places.cache() / "packages", log, runtime, ahead)
+    shop = Workshop(
+        wanted, places.cache() / "packages", places.new_log(wanted.config.name), runtime
+    )
     shop.downloads.mkdir(parents=True, exist_ok=True)
     remembered = places.state(wanted.config.name) / "last.json"
     by_name = {planned_step.name: planned_step for planned_step in planned}

@@ -1,7 +1,6 @@
 """What a build hands to the user: the VM in VirtualBox, and the OVA with what stands beside it."""
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 import platformdirs
@@ -13,9 +12,7 @@ from provision.build.inputs import Request
 from provision.config import Config
 from provision.errors import HostNotReadyError
 from provision.machine.virtualbox import VirtualBoxMachine, manage
-from provision.ova.ahead import Ahead
 from provision.ova.model import Forward, OvaAppliance, OvaDisk
-from provision.ova.vmdk import nothing
 from provision.ova.writer import write_ova
 from provision.progress import note
 
@@ -46,13 +43,7 @@ def define_vm(config: Config, disks: tuple[Path, ...]) -> Product | None:
     return {"path": str(machine.define(disks).settings)}
 
 
-def export(
-    request: Request,
-    disks: tuple[Path, ...],
-    sbom: Path,
-    output: Path,
-    ahead: Mapping[str, Ahead],
-) -> Product:
+def export(request: Request, disks: tuple[Path, ...], sbom: Path, output: Path) -> Product:
     """Write the OVA, and beside it its checksum and its bill of materials.
 
     Args:
@@ -60,7 +51,6 @@ def export(
         disks: raw images, root first.
         sbom: the CycloneDX document of the root file system.
         output: the OVA's path.
-        ahead: what of a disk was compressed while it was made, by the disk's name.
 
     Returns:
         The OVA's path, size, digest and time.
@@ -70,12 +60,7 @@ def export(
         output,
         appliance(request),
         [
-            OvaDisk(
-                name=system.name,
-                raw_path=raw,
-                uuid=system.identity,
-                known=ahead[system.name].known if system.name in ahead else nothing,
-            )
+            OvaDisk(name=system.name, raw_path=raw, uuid=system.identity)
             for system, raw in zip(request.file_systems, disks, strict=True)
         ],
     )

@@ -17,7 +17,6 @@ from provision.jeos.base import build_base
 from provision.jeos.layers import clamp_times, merged
 from provision.jeos.seal import seal
 from provision.machine import SshEndpoint
-from provision.ova.ahead import Ahead
 from provision.ova.sbom import sbom
 from provision.process import run
 from provision.progress import step
@@ -88,7 +87,7 @@ def disks(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
                 make(system, place, part / f"{system.name}.raw")
         for system in data:
             _hide(tree / system.mount.lstrip("/"), epoch)
-        with step(f"disk {root.name}"), _compressed_ahead(shop, root.name, part):
+        with step(f"disk {root.name}"):
             make(root, tree, part / f"{root.name}.raw")
         (part / SBOM).write_text(materials.result())
 
@@ -116,15 +115,6 @@ def _guest(
         downloads=shop.downloads,
         console=shop.log.with_suffix(".console"),
     )
-
-
-def _compressed_ahead(
-    shop: Workshop, name: str, part: Path
-) -> contextlib.AbstractContextManager[None]:
-    if shop.ahead is None:
-        return contextlib.nullcontext()
-    shop.ahead[name] = Ahead(part / f"{name}.raw")
-    return shop.ahead[name].following()
 
 
 def _hide(place: Path, epoch: int) -> None:

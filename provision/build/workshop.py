@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 from provision.build.inputs import Request
-from provision.ova.ahead import Ahead
 
 Runtime = Literal["nspawn", "qemu"]
 
@@ -19,12 +18,9 @@ class Workshop:
         downloads: directory of packages that were downloaded before.
         log: the build's log file.
         runtime: what boots the guest for the playbooks.
-        ahead: takes, by the disk's name, what of it is compressed while it is made; None: there
-            will be no OVA.
     """
 
     request: Request
     downloads: Path
     log: Path
     runtime: Runtime = "nspawn"
-    ahead: dict[str, Ahead] | None = None

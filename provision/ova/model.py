@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from provision.ova import vmdk
-
 
 @dataclass(frozen=True, kw_only=True)
 class Forward:
@@ -66,13 +64,11 @@ class OvaDisk:
         name: what it is for, such as ``root`` or ``home``; part of the member's name.
         raw_path: the raw image, best sparse; its size in bytes is a multiple of 512.
         uuid: the image's UUID; by default one derived from appliance, version and name.
-        known: grains of it that are compressed already.
     """
 
     name: str
     raw_path: Path
     uuid: UUID | None = None
-    known: vmdk.Known = vmdk.nothing
 
 
 @dataclass(frozen=True, kw_only=True)

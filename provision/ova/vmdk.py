@@ -39,7 +39,6 @@ LEVEL = 5
 COMPRESSOR = f"libdeflate of deflate {deflate.__version__}, level {LEVEL}"
 _ZEROS = bytes(GRAIN)
 
-Packed = bytes | bytearray | memoryview
 # Compressed grains that are there already, by the number of their table and then their own.
 Known = Callable[[int], Mapping[int, memoryview]]
 
@@ -67,7 +66,8 @@ def write(
         member: the VMDK's own file name, for its descriptor.
         identity: the image's UUID; its CID derives from it.
         advanced: called with how many bytes of the raw image are behind us.
-        known: grains that the same compressor made before; used where they are the same.
+        known: grains that the same compressor made of an earlier image; used where they are the
+            same.
         threads: how many grain tables are compressed at once; by default one per core.
     """
     threads = threads or os.cpu_count() or 1
@@ -127,7 +127,7 @@ def _compressed(raw: Path, capacity: int, threads: int, known: Known) -> Iterato
         waiting: deque[Future[_Table]] = deque()
         try:
             touched = itertools.groupby(
-                touched_grains(file.fileno(), capacity), lambda grain: grain // TABLE_ENTRIES
+                _touched_grains(file.fileno(), capacity), lambda grain: grain // TABLE_ENTRIES
             )
             for index, grains in touched:
                 # A bound on what waits bounds the memory: each holds up to 32 MiB.
@@ -147,37 +147,27 @@ def _compress_table(descriptor: int, index: int, touched: tuple[int, ...], known
     earlier = known(index)
     for number in touched:
         entry, offset = number % TABLE_ENTRIES, number * GRAIN
-        data = grain(descriptor, number)
-        if not data:
+        grain = os.pread(descriptor, GRAIN, offset)
+        if grain == _ZEROS[: len(grain)]:
             continue
         sectors[entry] = len(grains) // SECTOR
-        packed: Packed | None = earlier.get(entry)
-        if packed is None or not _unpacks_to(packed, data):
-            packed = compress(data)
+        grain = grain.ljust(GRAIN, b"\0")
+        packed: bytes | bytearray | memoryview | None = earlier.get(entry)
+        if packed is None or not _unpacks_to(packed, grain):
+            packed = deflate.zlib_compress(grain, LEVEL)
         grains += MARKER.pack(offset // SECTOR, len(packed)) + packed
         grains += bytes(-len(grains) % SECTOR)
     return _Table(index, sectors, grains)
 
 
-def grain(descriptor: int, number: int) -> bytes:
-    """Read one grain of a raw image; nothing where it is all zeros."""
-    data = os.pread(descriptor, GRAIN, number * GRAIN)
-    return b"" if data == _ZEROS[: len(data)] else data.ljust(GRAIN, b"\0")
-
-
-def compress(data: bytes) -> bytearray:
-    """One grain as the image stores it."""
-    return deflate.zlib_compress(data, LEVEL)
-
-
-def _unpacks_to(packed: Packed, data: bytes) -> bool:
+def _unpacks_to(packed: bytes | bytearray | memoryview, grain: bytes) -> bool:
     try:
-        return bool(deflate.zlib_decompress(packed, GRAIN) == data)
+        return bool(deflate.zlib_decompress(packed, GRAIN) == grain)
     except deflate.DeflateError:
         return False
 
 
-def touched_grains(descriptor: int, size: int) -> Iterator[int]:
+def _touched_grains(descriptor: int, size: int) -> Iterator[int]:
     """Yield the grains that the file holds data for, in order; holes are never read."""
     following, end = 0, 0
     while end < size:

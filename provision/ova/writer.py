@@ -38,7 +38,6 @@ class _Member:
     capacity: int
     uuid: uuid.UUID
     raw: Path
-    known: vmdk.Known
     size: int = MAX_MEMBER
     sha256: str = "0" * 64
 
@@ -84,7 +83,6 @@ def _member(stem: str, appliance: OvaAppliance, disk: OvaDisk) -> _Member:
         capacity=capacity,
         uuid=disk.uuid or _derived(appliance.name, appliance.version, disk.name),
         raw=disk.raw_path,
-        known=disk.known,
     )
 
 
@@ -105,7 +103,6 @@ def _write_disk(
         file.write(data)
 
     front = vmdk.front(member.capacity, member=member.file, identity=member.uuid)
-    there = before.disk(member.file, front)
     with progress.step(f"compress the {member.name} disk"):
         vmdk.write(
             member.raw,
@@ -113,7 +110,7 @@ def _write_disk(
             member=member.file,
             identity=member.uuid,
             advanced=lambda done: progress.advance(done, member.capacity),
-            known=lambda table: {**there(table), **member.known(table)},
+            known=before.disk(member.file, front),
         )
     end = file.tell()
     size = end - start - tarfile.BLOCKSIZE
