@@ -115,7 +115,10 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
             "disks",
             {
                 "file_systems": [_plain(system) for system in systems],
-                "code": {**code(jeos, "disk.py", "layers.py"), **code(ova, "sbom.py")},
+                "code": {
+                    **code(jeos, "disk.py", "layers.py", "superblock.py"),
+                    **code(ova, "sbom.py"),
+                },
                 "version": config.version,
             },
         ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.errors import HostNotReadyError
+from provision.jeos.superblock import forget_writes
 from provision.process import CommandFailedError, require, run
 
 SECTOR = 512
@@ -139,6 +140,8 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
             if "Could not allocate" in error.tail and _out_of_room(target):
                 raise _no_room(target) from error
             raise
+        with target.open("r+b") as image:
+            forget_writes(image, offset)
         if system.is_root:
             _make_bootable(system, target)
 
