@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from provision.build import places
 from provision.build.artefacts import LAYER
-from provision.build.inputs import Request
+from provision.build.build import HOST_CA, request
+from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import Transport, run_playbook
 from provision.build.stages import WORK, Workshop
 from provision.config import Config
 from provision.config.model import Sage
-from provision.jeos import archive
 from provision.jeos.layers import private_mounts
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
@@ -26,19 +27,19 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SshEndpoin
     """A guest that has everything already: what is measured is Ansible and its transport."""
     where = tmp_path_factory.mktemp("ansible")
     config = Config(sage=Sage(source="none"))
-    sources = archive.sources(config.distribution, config.suite, config.mirror)
-    request = Request(config, sources, archive.read_release(sources), (), host_ca=None)
+    wanted = request(config)
     private_mounts()
-    shop = Workshop(request, where / "downloads", where / "log")
+    shop = Workshop(wanted, places.cache() / "packages", where / "log")
     WORK["base"](shop, (), where)
-    with NspawnMachine([where / LAYER], where / "upper") as machine:
+    binds = {HOST_CA: BUILD_CA_BUNDLE} if HOST_CA.exists() else None
+    with NspawnMachine([where / LAYER], where / "upper", binds=binds) as machine:
         endpoint = machine.start()
-        run_playbook("site", endpoint, request.variables(), log=shop.log)
-        yield endpoint, request, shop.log
+        run_playbook("site", endpoint, wanted.variables(), log=shop.log)
+        yield endpoint, wanted, shop.log
 
 
 def test_transports(guest: tuple[SshEndpoint, Request, Path]) -> None:
-    endpoint, request, log = guest
+    endpoint, wanted, log = guest
     measured: dict[Transport, float] = {}
     for transport in Transport:
         # The slow ones are measured once: they are not what is compared.
@@ -46,7 +47,7 @@ def test_transports(guest: tuple[SshEndpoint, Request, Path]) -> None:
         seconds = []
         for _ in range(rounds):
             done = run_playbook(
-                "configure", endpoint, request.variables(), log=log, transport=transport
+                "configure", endpoint, wanted.variables(), log=log, transport=transport
             )
             assert done.changed == ()
             seconds.append(done.seconds)
