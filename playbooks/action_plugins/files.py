@@ -32,9 +32,8 @@ class ActionModule(ActionBase):
 
     def _entries(self, entry, templates, task_vars):
         """Complete one entry by its content; one for a tree becomes one for each of its files."""
-        rest = {
-            key: entry[key] for key in ("path", "state", "mode", "owner", "group") if key in entry
-        }
+        known = ("path", "content", "state", "mode", "owner", "group")
+        rest = {key: entry[key] for key in known if key in entry}
         if "template" in entry:
             content = self._rendered(Path(templates, entry["template"]), entry, task_vars)
             return [{**rest, "content": content}]
@@ -51,7 +50,7 @@ class ActionModule(ActionBase):
             ]
         if "source" in entry:
             return [{**rest, "content": _read(Path(entry["source"]))}]
-        return [{**rest, **({"content": entry["content"]} if "content" in entry else {})}]
+        return [rest]
 
     def _rendered(self, template, entry, task_vars):
         """Render as the module ``template`` does; the entry is ``item``, as in a loop."""
