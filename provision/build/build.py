@@ -73,7 +73,8 @@ def request(config: Config, *, offline: bool = False) -> Request:
             )
         release = archive.Release(**remembered[key])
     else:
-        release = archive.read_release(sources, proxy=config.proxy)
+        with step("ask the mirror"):
+            release = archive.read_release(sources, proxy=config.proxy)
         _remember(known, {key: asdict(release)})
     return Request(
         config=config,

@@ -505,7 +505,7 @@ class Config(Section):
     ca_certificates: tuple[values.HostFile, ...] = ()
     """PEM files of certificate authorities that the guest trusts for good"""
     locale: values.Locale = "en_US.UTF-8"
-    """language and character set"""
+    """language and character set; messages in other languages, but English, are left out"""
     timezone: values.Timezone = "UTC"
     """time zone, as in /usr/share/zoneinfo"""
     keyboard: values.Keyboard = "us"

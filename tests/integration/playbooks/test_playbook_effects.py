@@ -21,6 +21,21 @@ SETUID = {
     "/usr/lib/dma/dma-mbox-create",  # makes a mailbox for an account; group mail only
     "/usr/lib/openssh/ssh-keysign",
 }
+PACKAGE_OF_MANY_LANGUAGES = """
+set -e
+cd "$(mktemp -d)"
+for language in de en_GB; do
+    mkdir -p "p/usr/share/locale/$language/LC_MESSAGES" "p/usr/share/man/$language/man1"
+    echo message > "p/usr/share/locale/$language/LC_MESSAGES/greet.mo"
+done
+mkdir -p p/usr/share/man/man1 p/DEBIAN
+echo page | tee p/usr/share/man/man1/greet.1 > p/usr/share/man/de/man1/greet.1
+printf '%s\\n' 'Package: greet' 'Version: 1' 'Architecture: all' 'Maintainer: nobody' \\
+    'Description: greets' > p/DEBIAN/control
+dpkg-deb --root-owner-group --build p greet.deb > built
+sudo dpkg -i greet.deb > installed
+find /usr/share/locale /usr/share/man -name 'greet.*'
+"""
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +169,15 @@ def test_language_time_and_names(guest):
     assert guest.ask("LC_ALL=en_US.UTF-8 locale charmap") == "UTF-8"
     assert guest.ask("readlink /etc/resolv.conf; getent hosts verify").endswith("verify")
     assert "ssh -p 2222 sageadm@" in guest.ask("cat /etc/issue")
+
+
+def test_only_english_and_the_languages_own_messages_take_room(guest):
+    for name in guest.ask("cd /usr/share; ls locale man").split():
+        assert name.startswith(("en", "man", "locale"))
+    assert sorted(guest.ask(PACKAGE_OF_MANY_LANGUAGES).split()) == [
+        "/usr/share/locale/en_GB/LC_MESSAGES/greet.mo",
+        "/usr/share/man/man1/greet.1",
+    ]
 
 
 def test_copies_of_one_image_have_identities_of_their_own(boot, guest, sealed):
