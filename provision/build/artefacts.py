@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 LAYER = "root"  # the directory that holds the stage's layer of the root file system
+DISKS = "disks"  # the directory of the raw images, each named after its disk
 SBOM = "sbom.cdx.json"
 _WHOLE = "whole"
 

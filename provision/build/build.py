@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,7 @@ from typing import Any
 
 from provision import locks, temporary
 from provision.build import places
-from provision.build.artefacts import LAYER, SBOM, Product, whole
+from provision.build.artefacts import DISKS, LAYER, SBOM, Product, whole
 from provision.build.cache import Cache
 from provision.build.inputs import Request, stage_inputs
 from provision.build.plan import STAGES, Step, plan
@@ -200,21 +201,33 @@ def _stages(
     by_name = {planned_step.name: planned_step for planned_step in planned}
     wanted_stages = LAYERED[: LAYERED.index(last) + 1]
     layers: list[Path] = []
-    with _logging_to(shop.log), step(f"build {wanted.config.name} {wanted.config.version}"):
+    with (
+        _logging_to(shop.log),
+        step(f"build {wanted.config.name} {wanted.config.version}"),
+        ThreadPoolExecutor(1) as beside,
+    ):
         if not all(by_name[name].cached for name in wanted_stages):
             private_mounts()
             temporary.sweep(TMPFS, shop.downloads)
         for name in wanted_stages:
             _run_stage(cache, shop, by_name[name], layers, keep=keep)
             _remember(remembered, {name: dict(by_name[name].inputs)})
-            entry = cache.entry(by_name[name].key)
-            layers = _on(layers, entry)
+            beside.submit(_settle, cache, by_name[name].key)
+            layers = _on(layers, cache.entry(by_name[name].key))
         yield cache, cache.entry(by_name[last].key), shop.log
+        for each in planned:
+            beside.submit(_settle, cache, each.key)
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
 
 
+def _settle(cache: Cache, key: str) -> None:
+    if cache.has(key):
+        product = cache.record(key).get("product")
+        cache.settle(key, *([product["path"]] if product else ()))
+
+
 def _paths(wanted: Request, finished: Path) -> tuple[Path, ...]:
-    return tuple(finished / f"{system.name}.raw" for system in wanted.file_systems)
+    return tuple(finished / DISKS / f"{system.name}.raw" for system in wanted.file_systems)
 
 
 def root_layers(wanted: Request) -> tuple[Path, ...]:

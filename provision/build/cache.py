@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from provision.errors import HostNotReadyError
+from provision.process import run
 from provision.progress import note
 
 RECORD = "stage.json"
+BOOT = "boot"  # in a record: the host's boot id, for as long as the disk may not have the stage
 
 
 def digest(value: Any) -> str:
@@ -29,7 +31,8 @@ class Cache:
 
     A stage is built in a ``.part`` directory and renamed when it is complete, under a lock of
     its own: an interrupted build leaves no half stage, and two builds that need the same stage
-    build it once.
+    build it once. No stage waits for the disk; until it has `settled`, only this boot of the host
+    takes it for finished.
 
     Args:
         root: the cache's directory, made when missing.
@@ -43,11 +46,13 @@ class Cache:
 
     def has(self, key: str) -> bool:
         """Whether the stage is finished."""
-        return (self.entry(key) / RECORD).exists()
+        record = self._read(self.entry(key))
+        return record is not None and record.get(BOOT) in (None, _this_boot())
 
     def record(self, key: str) -> dict[str, Any]:
         """What was written down about a finished stage."""
-        record: dict[str, Any] = json.loads((self.entry(key) / RECORD).read_text())
+        record = self._read(self.entry(key))
+        assert record is not None  # noqa: S101 (the caller's condition)
         return record
 
     @contextlib.contextmanager
@@ -82,8 +87,7 @@ class Cache:
         part.mkdir()
         try:
             yield part
-            details = {**record, "finished": int(time.time())}
-            (part / RECORD).write_text(json.dumps(details, indent=1, sort_keys=True))
+            _write(part, {**record, "finished": int(time.time()), BOOT: _this_boot()})
             discard(self.entry(key))
             part.rename(self.entry(key))
         except BaseException as error:
@@ -95,6 +99,25 @@ class Cache:
             else:
                 discard(part)
             raise
+
+    def settle(self, key: str, *products: str) -> None:
+        """Wait until the disk has a stage, so that a power cut, too, leaves it whole.
+
+        Args:
+            key: of a stage that is finished; others are none of ours.
+            products: paths of what it made outside of the cache.
+
+        Raises:
+            CommandFailedError: the disk did not take it.
+        """
+        entry = self.entry(key)
+        record = self._read(entry)
+        if record is None or BOOT not in record:
+            return
+        run(["sync", "--file-system", str(entry), *products])
+        if self._read(entry) == record:  # nobody has built it anew meanwhile
+            del record[BOOT]
+            _write(entry, record)
 
     def touch(self, key: str) -> None:
         """Note that a stage was of use, so that it is pruned later than others."""
@@ -130,6 +153,14 @@ class Cache:
                 removed += 1
         return removed
 
+    @staticmethod
+    def _read(entry: Path) -> dict[str, Any] | None:
+        try:
+            record: dict[str, Any] = json.loads((entry / RECORD).read_text())
+        except (FileNotFoundError, ValueError):  # what a power cut has left may be anything
+            return None
+        return record
+
     def _prepare(self) -> None:
         try:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -138,6 +169,16 @@ class Cache:
                 f"cannot make the cache {self.root}: {error.strerror}",
                 hint="set XDG_CACHE_HOME to a directory that you may write to",
             ) from error
+
+
+def _write(entry: Path, record: Mapping[str, Any]) -> None:
+    new = entry / f"{RECORD}.new"
+    new.write_text(json.dumps(record, indent=1, sort_keys=True))
+    new.replace(entry / RECORD)
+
+
+def _this_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def discard(path: Path) -> None:

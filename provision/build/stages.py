@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from provision.build.artefacts import LAYER, SBOM
+from provision.build.artefacts import DISKS, LAYER, SBOM
 from provision.build.guest import image_tree, nspawn_guest, qemu_guest
 from provision.build.playbook import run_hooks, run_playbook
 from provision.build.sandboxes import roots
 from provision.build.workshop import Workshop
 from provision.jeos import disk
 from provision.jeos.base import build_base
-from provision.jeos.layers import clamp_times, merged
+from provision.jeos.layers import clamp_times, merged, unsynced
 from provision.jeos.seal import seal
 from provision.machine import SshEndpoint
 from provision.ova.sbom import sbom
@@ -78,17 +78,21 @@ def disks(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     epoch = request.release.epoch
     root, *data = request.file_systems
     names = {"name": request.config.name, "version": request.config.version}
-    with merged(layers) as tree, ThreadPoolExecutor(1) as beside:
+    with (
+        merged(layers) as tree,
+        unsynced(part / DISKS) as images,
+        ThreadPoolExecutor(1) as beside,
+    ):
         materials = beside.submit(sbom, tree, **names, epoch=epoch)
         make = functools.partial(disk.make_disk, tools=tree, epoch=epoch)
         for system in data:
             with step(f"disk {system.name}"):
                 place = tree / system.mount.lstrip("/")
-                make(system, place, part / f"{system.name}.raw")
+                make(system, place, images / f"{system.name}.raw")
         for system in data:
             _hide(tree / system.mount.lstrip("/"), epoch)
         with step(f"disk {root.name}"):
-            make(root, tree, part / f"{root.name}.raw")
+            make(root, tree, images / f"{root.name}.raw")
         (part / SBOM).write_text(materials.result())
 
 

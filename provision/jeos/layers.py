@@ -50,7 +50,7 @@ def make_private() -> None:
 
 @contextlib.contextmanager
 def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
-    """Show layers as one tree while the context lasts.
+    """Show layers as one tree while the context lasts; in it fsync(2) does not wait for the disk.
 
     Args:
         lowers: the layers, the lowest first.
@@ -63,7 +63,7 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
         upper.mkdir(parents=True, exist_ok=True)
         work = upper.with_name(upper.name + ".work")
         work.mkdir(exist_ok=True)
-        options += f",upperdir={escaped(upper)},workdir={escaped(work)}"
+        options += f",upperdir={escaped(upper)},workdir={escaped(work)},volatile"
     elif len(lowers) == 1:
         options += f":{escaped(place)}"  # overlayfs wants two layers where nothing is writable
     if not roots_namespace():
@@ -78,6 +78,13 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def unsynced(directory: Path) -> Iterator[Path]:
+    """Another place of a directory, at which fsync(2) does not wait for the disk."""
+    with temporary.directory() as nothing, merged([nothing], directory) as place:
+        yield place
 
 
 def roots_namespace() -> bool:

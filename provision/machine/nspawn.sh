@@ -14,8 +14,9 @@ mount -t tmpfs -o mode=0755 tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p "/sys/fs/cgroup/$id/supervisor" /run/guest
 echo $$ > "/sys/fs/cgroup/$id/supervisor/cgroup.procs"
+# volatile: what the guest writes is complete or thrown away; it need not wait for the disk.
 # The newer system calls of mount(8) take no option longer than 256 bytes; layers' paths are.
-LIBMOUNT_FORCE_MOUNT2=always mount -t overlay overlay -o "lowerdir=$lower,upperdir=$upper,workdir=$work" /run/guest
+LIBMOUNT_FORCE_MOUNT2=always mount -t overlay overlay -o "volatile,lowerdir=$lower,upperdir=$upper,workdir=$work" /run/guest
 # systemd writes the key of this boot only where none of an earlier boot is left.
 rm -f /run/guest/etc/resolv.conf /run/guest/root/.ssh/authorized_keys
 echo "nameserver $name_server" > /run/guest/etc/resolv.conf

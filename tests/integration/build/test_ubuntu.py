@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from provision.build import places
-from provision.build.artefacts import LAYER
+from provision.build.artefacts import DISKS, LAYER
 from provision.build.build import HOST_CA
 from provision.build.inputs import Request
 from provision.build.stages import WORK
@@ -188,6 +188,6 @@ def test_it_becomes_an_appliance_that_keeps_its_promises(mirror: Mirror, tmp_pat
     base = layers[0]
     assert not (base / "vmlinuz").is_symlink()
     assert (base / "boot/vmlinuz").is_symlink()
-    disks = [tmp_path / "disks" / f"{system.name}.raw" for system in wanted.file_systems]
+    disks = [tmp_path / "disks" / DISKS / f"{system.name}.raw" for system in wanted.file_systems]
     report = verify(CONFIG, disks)
     assert report.failed == ()

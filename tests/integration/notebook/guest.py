@@ -16,7 +16,7 @@ import paramiko
 
 from provision import resources
 from provision.build import places
-from provision.build.artefacts import LAYER
+from provision.build.artefacts import DISKS, LAYER
 from provision.build.build import HOST_CA, request, root_layers
 from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import run_playbook
@@ -216,7 +216,8 @@ def machine_disks(
         (scratch / stage).mkdir()
         WORK[stage](shop, all_layers, scratch / stage)
         all_layers.append(scratch / stage / LAYER)
-    return [scratch / "disks" / "root.raw", scratch / "disks" / "home.raw"]
+    images = scratch / "disks" / DISKS
+    return [images / "root.raw", images / "home.raw"]
 
 
 @contextmanager

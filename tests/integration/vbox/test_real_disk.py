@@ -22,7 +22,7 @@ def test_grub_and_the_kernel_start_from_the_sata_disk(
     running_manage: VBoxManage, tmp_path: Path
 ) -> None:
     built = sorted(
-        (places.cache() / "stages").glob("*/root.raw"), key=lambda path: path.stat().st_mtime
+        (places.cache() / "stages").glob("*/disks/root.raw"), key=lambda path: path.stat().st_mtime
     )
     assert built, "no root disk in the cache: run `appliance build` first"
     network = Network.model_construct(

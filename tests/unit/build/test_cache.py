@@ -27,6 +27,44 @@ def test_a_finished_stage_is_found_with_its_record(tmp_path: Path) -> None:
     assert (cache.entry(KEY) / "file").read_text() == "artefact"
 
 
+def test_after_a_power_cut_only_what_the_disk_has_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Cache(tmp_path)
+    finish(one, KEY)
+    finish(one, OTHER)
+    one.settle(KEY)
+    assert one.has(KEY)
+    assert one.has(OTHER)
+    monkeypatch.setattr("provision.build.cache._this_boot", lambda: "the next")
+    assert one.has(KEY)
+    assert not one.has(OTHER)
+    finish(one, OTHER)
+    assert one.has(OTHER)
+
+
+def test_what_was_built_anew_meanwhile_is_not_taken_for_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Cache(tmp_path)
+    finish(one, KEY)
+    monkeypatch.setattr("provision.build.cache.time.time", lambda: 1.0)
+    monkeypatch.setattr("provision.build.cache.run", lambda _: finish(one, KEY))
+    one.settle(KEY)
+    monkeypatch.setattr("provision.build.cache._this_boot", lambda: "the next")
+    assert not one.has(KEY)
+
+
+@pytest.mark.parametrize("left", ["", "{", '{"stage": "ba'])
+def test_a_record_that_was_cut_short_is_none(tmp_path: Path, left: str) -> None:
+    one = Cache(tmp_path)
+    finish(one, KEY)
+    (one.entry(KEY) / "stage.json").write_text(left)
+    assert not one.has(KEY)
+    finish(one, KEY, "whole")
+    assert (one.entry(KEY) / "file").read_text() == "whole"
+
+
 def test_a_failed_stage_leaves_nothing(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     with (
