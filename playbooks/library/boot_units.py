@@ -16,13 +16,19 @@ options:
 """
 
 
+def _lasts(module, name):
+    """Whether a unit is enabled for good: a boot may want it for once, by the kernel's options."""
+    status, state, _ = module.run_command(["systemctl", "is-enabled", name])
+    return status == 0 and not state.strip().endswith("-runtime")
+
+
 def main():
     """Enable those that are not enabled yet."""
     module = AnsibleModule(
         {"names": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True
     )
     names = module.params["names"]
-    off = [name for name in names if module.run_command(["systemctl", "-q", "is-enabled", name])[0]]
+    off = [name for name in names if not _lasts(module, name)]
     if off and not module.check_mode:
         module.run_command(["systemctl", "enable", *off], check_rc=True)
     results = [{"item": name, "changed": name in off} for name in names]

@@ -197,7 +197,11 @@ def test_playbooks_run_again_on_an_appliance_in_use(guest):
     first = guest.play("configure")
     assert first.changed == ()
     guest.variables["base_open_ports"] = [8000, 8443]
+    guest.ask("sudo systemctl -q disable systemd-networkd && echo off")
+    guest.ask("sudo systemctl -q enable --runtime systemd-networkd && echo for this boot only")
     again = guest.play("configure")
+    assert "network : Start the network at boot" in again.changed
+    assert guest.ask("systemctl is-enabled systemd-networkd") == "enabled"
     assert "base : Write the system's configuration" in again.changed
     assert "8443" in guest.ask("sudo nft list table inet host")
     assert ssh(guest, "root").returncode == 255
