@@ -26,6 +26,7 @@ SECURITY_MIRRORS = {
     "debian": "http://deb.debian.org/debian-security",
     "ubuntu": "http://security.ubuntu.com/ubuntu",
 }
+APT_LISTS = Path("/var/lib/apt/lists")
 TIMEOUT_SECONDS = 20
 
 
@@ -95,23 +96,22 @@ def identity(found: Sequence[Source]) -> str:
 
 def host_mirrors(distribution: str) -> dict[str, str]:
     """Where this host's own apt loads the distribution from, by role: main, security."""
-    argv = [
-        "apt-get",
-        "indextargets",
-        "--format",
-        "$(ORIGIN)\t$(LABEL)\t$(SITE)\t$(REPO_URI)",
-        "Created-By: Packages",
-    ]
     try:
+        # Not indextargets: that reads every package's entry where apt keeps no cache of them.
+        argv = ["apt-get", "--print-uris", "update"]
         text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return {}
     found: dict[str, str] = {}
-    for line in text.splitlines():
-        origin, label, _, uri = line.split("\t")
-        if origin.lower() == distribution and uri.startswith(("http://", "https://")):
-            security = "security" in label.lower() or "security" in uri
-            found.setdefault("security" if security else "main", uri.rstrip("/"))
+    for uri, name in re.findall(r"^'(https?://\S+)/dists/\S+/InRelease' (\S+)", text, re.MULTILINE):
+        try:
+            signed = (APT_LISTS / name).read_text()
+        except OSError:
+            continue  # never loaded
+        told = dict(re.findall(r"^(Origin|Label): (.+)$", signed, re.MULTILINE))
+        if told.get("Origin", "").lower() == distribution:
+            security = "security" in told.get("Label", "").lower() or "security" in uri
+            found.setdefault("security" if security else "main", uri)
     return found
 
 

@@ -1,6 +1,7 @@
 """The state of the archive decides whether a base is still current."""
 
 import io
+import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -91,3 +92,30 @@ def test_ubuntu_takes_its_own_suites_and_keyring() -> None:
 def test_unstable_has_no_updates_suite() -> None:
     found = archive.sources("debian", "sid", "http://mirror.example/debian")
     assert [source.suite for source in found] == ["sid"]
+
+
+def test_this_hosts_own_mirrors_are_those_that_apt_loads_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archives = {
+        "https://other.example/apt/dists/trixie": "Origin: Docker\nLabel: Docker CE",
+        "http://near.example/debian/dists/trixie": "Origin: Debian\nLabel: Debian",
+        "http://far.example/debian/dists/trixie": "Origin: Debian\nLabel: Debian",
+        "http://near.example/safe/dists/trixie-security": "Origin: Debian\nLabel: Debian-Security",
+        "http://new.example/debian/dists/trixie": None,
+    }
+    told = ""
+    for number, (place, release) in enumerate(archives.items()):
+        told += (
+            f"'{place}/InRelease' list{number} 0 \n'{place}/main/Packages.xz' packages{number} 0 \n"
+        )
+        if release is not None:
+            (tmp_path / f"list{number}").write_text(f"-----BEGIN PGP-----\n\n{release}\n")
+    monkeypatch.setattr(archive, "APT_LISTS", tmp_path)
+    answer = subprocess.CompletedProcess([], 0, stdout=told)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: answer)
+    assert archive.host_mirrors("debian") == {
+        "main": "http://near.example/debian",
+        "security": "http://near.example/safe",
+    }
+    assert archive.host_mirrors("ubuntu") == {}
