@@ -29,7 +29,7 @@ TOOLS = (
     *("mkosi", "debootstrap", "systemd-repart", "e2fsprogs", "fdisk", "cpio", "zstd", "xz-utils"),
     *("ca-certificates", "debian-archive-keyring", "systemd", "udev", "kmod", "uidmap"),
 )
-ROUNDS = 2
+ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
