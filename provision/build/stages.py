@@ -26,15 +26,15 @@ def base(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:
     """Make the minimal distribution as the lowest layer; or take an image's."""
     if shop.request.config.image:
         image_tree(shop.request, part, downloads=shop.downloads)
-        clamp_times(part / LAYER, shop.request.release.epoch)
-        return
-    with step("bootstrap the distribution"):
-        build_base(
-            shop.request.base,
-            part / LAYER,
-            downloads=shop.downloads / "base",
-            proxy=shop.request.config.proxy,
-        )
+    else:
+        with step("bootstrap the distribution"):
+            build_base(
+                shop.request.base,
+                part / LAYER,
+                downloads=shop.downloads / "base",
+                proxy=shop.request.config.proxy,
+            )
+    clamp_times(part / LAYER, shop.request.release.epoch)
 
 
 def provision(name: str, shop: Workshop, layers: Sequence[Path], part: Path) -> None:

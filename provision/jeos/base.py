@@ -95,7 +95,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         mmdebstrap,
         "--mode=root",  # of the host, or of an ordinary user's namespace
         "--variant=minbase",
-        "--format=tar",
+        "--format=directory",  # as a tar it goes through Perl
         f"--include={','.join(spec.packages)}",
         *([f'--aptopt=Acquire::http::Proxy "{proxy}"'] if proxy else []),
         '--aptopt=Acquire::Languages "none"',
@@ -114,18 +114,12 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         ' "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/dbus/machine-id',
         '--customize-hook=: > "$1/etc/machine-id"',
         spec.sources[0].suite,
-        "-",  # to the pipe
-        "-",  # the sources come from it
     ]
     target.mkdir()
-    # The kernel makes the devices at each boot; an ordinary user may make none.
-    unpack = (
-        f"tar -xf - -C {_quoted(target)} --numeric-owner"
-        " --xattrs --xattrs-include='*' --exclude='./dev/*'"
-    )
     lines = "".join(source.line() + "\n" for source in spec.sources)
     complaints: list[str] = []
     scratch = temporary.make(_scratch(target.parent))
+    made = scratch / "root"
 
     def keep(line: str) -> None:
         if line.startswith(("E: ", "Err:", "cp: ", "tar: ", "dpkg: error")):
@@ -133,7 +127,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
 
     try:
         run(
-            ["bash", "-o", "pipefail", "-c", f'"$@" | {unpack}', "bash", *argv],
+            [*argv, str(made), "-"],
             stdin=lines.encode(),
             env={
                 "SOURCE_DATE_EPOCH": str(spec.epoch),
@@ -142,10 +136,13 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
             },
             on_line=keep,
         )
+        # The kernel makes the devices at each boot; an ordinary user may make none.
+        run(["find", str(made / "dev"), "-xdev", "-mindepth", "1", "-delete"])
+        run(["cp", "-a", f"{made}/.", str(target)])
     except CommandFailedError as error:
         told = "\n".join(complaints) or error.tail
         raise explain(told, spec.sources) or CommandFailedError(
-            argv, error.returncode, told
+            error.argv, error.returncode, told
         ) from error
     finally:
         skeleton.unlink(missing_ok=True)
