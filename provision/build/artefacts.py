@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 LAYER = "root"  # the directory that holds the stage's layer of the root file system
-DISKS = "disks"  # the directory of the raw images, each named after its disk
+DISKS = "disks"  # the directory of the raw images, each named after its disk, and of the SBOM
 SBOM = "sbom.cdx.json"
 _WHOLE = "whole"
 

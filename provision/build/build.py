@@ -138,7 +138,7 @@ def build(
         product = _deliver(
             cache,
             by_name["export"],
-            lambda: _delivery().export(wanted, disks, finished / SBOM, output),
+            lambda: _delivery().export(wanted, disks, disks[0].with_name(SBOM), output),
         )
         _remember(last, {"export": dict(by_name["export"].inputs)})
     return Built(output, product["size"], product["sha256"], disks, log)

@@ -93,7 +93,7 @@ def disks(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
             _hide(tree / system.mount.lstrip("/"), epoch)
         with step(f"disk {root.name}"):
             make(root, tree, images / f"{root.name}.raw")
-        (part / SBOM).write_text(materials.result())
+        (images / SBOM).write_text(materials.result())
 
 
 Work = Callable[[Workshop, Sequence[Path], Path], None]
