@@ -40,6 +40,11 @@ class Request:
     host_ca: Path | None
 
     @property
+    def suite(self) -> str:
+        """The distribution's suite, as its first source names it."""
+        return self.sources[0].suite
+
+    @property
     def base(self) -> BaseSpec:
         """What the base is made from."""
         return BaseSpec(self.config.distribution, self.sources, self.release.epoch)

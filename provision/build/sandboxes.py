@@ -48,7 +48,7 @@ def _image(
     recipe = image.Recipe(
         name,
         packages,
-        suite=request.sources[0].suite,
+        suite=request.suite,
         mirror="\n".join(sources),
         epoch=request.release.epoch,
         proxy=request.config.proxy,
@@ -70,7 +70,7 @@ def _jail(request: Request, sources: list[str], cache: Path) -> Path:
         root, draft = scratch / "jail", scratch / "jail.tar"
         rootfs.build(
             root,
-            suite=request.sources[0].suite,
+            suite=request.suite,
             mirror="\n".join(sources),
             pip=config.jail.pip,
             proxy=config.proxy,
@@ -102,7 +102,7 @@ def _key(request: Request, parts: list[str]) -> str:
         "parts": parts,
         "archive": request.release.packages,
         "epoch": request.release.epoch,
-        "suite": request.sources[0].suite,
+        "suite": request.suite,
         "code": {**code(sandbox, "image.py", "uml-init.sh"), **code(jail, "rootfs.py")},
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -76,8 +76,9 @@ class FileSystem:
 def fstab(file_systems: Iterable[FileSystem]) -> str:
     """The guest's /etc/fstab: by UUID, since the order of disks changes between hypervisors.
 
-    A data disk that is missing delays the boot by seconds and does not stop it; one that was
-    enlarged is grown to its size at the next boot (systemd.mount(5), x-systemd.growfs).
+    A data disk that is missing holds up only what needs it, and that for minutes, as a busy host
+    shows a guest its disks late; one that was enlarged is grown to its size at the next boot
+    (systemd.mount(5), x-systemd.growfs).
     """
     lines = ["# made by the appliance build: disks by UUID, root first"]
     for system in sorted(file_systems, key=lambda system: (system.mount != "/", system.mount)):
@@ -85,7 +86,7 @@ def fstab(file_systems: Iterable[FileSystem]) -> str:
         check = 1
         if not system.is_root:
             options = (
-                "defaults,discard,nosuid,nodev,usrquota,nofail,x-systemd.device-timeout=60s,"
+                "defaults,discard,nosuid,nodev,usrquota,nofail,x-systemd.device-timeout=5min,"
                 "x-systemd.growfs"
             )
             check = 2

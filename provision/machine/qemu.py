@@ -26,7 +26,7 @@ from provision.process import require, run
 from provision.progress import note
 
 KVM_BOOT_SECONDS = 90
-EMULATED_BOOT_SECONDS = 600
+EMULATED_BOOT_SECONDS = 900
 EMULATED_TRIES = 3
 SHUTDOWN_SECONDS = 90
 SAVED = "booted"  # the name of the saved state inside the overlays
