@@ -6,7 +6,6 @@ files.
 """
 
 import base64
-import binascii
 import hashlib
 import os
 from dataclasses import dataclass
@@ -121,7 +120,7 @@ def verify(path: Path, signature: Path, key: PublicKey) -> str:
         VerificationError: signed by another key, changed, or no such signature.
     """
     blob = _decoded(signature, _SIGNATURE_SIZE, VerificationError, "signature")
-    lines = signature.read_text(errors="replace").splitlines()
+    lines = _lines(signature)
     prefix = "trusted comment: "
     if blob[:2] != _PREHASHED or len(lines) != 4 or not lines[2].startswith(prefix):
         raise VerificationError(f"{signature} is no prehashed minisign signature")
@@ -133,8 +132,8 @@ def verify(path: Path, signature: Path, key: PublicKey) -> str:
     comment = lines[2].removeprefix(prefix)
     try:
         key.key.verify(blob[10:], _hash(path))
-        key.key.verify(base64.b64decode(lines[3], validate=True), blob[10:] + comment.encode())
-    except (InvalidSignature, binascii.Error) as error:
+        key.key.verify(_bytes(lines[3]), blob[10:] + comment.encode())
+    except (InvalidSignature, ValueError) as error:
         raise VerificationError(f"{path} or {signature} was changed: the signature is wrong") from (
             error
         )
@@ -159,11 +158,29 @@ def _secret(secret: Path) -> tuple[bytes, Ed25519PrivateKey]:
 
 def _decoded(path: Path, size: int, failure: type[ApplianceError], what: str) -> bytes:
     try:
-        blob = base64.b64decode(path.read_text().splitlines()[1], validate=True)
+        blob = _bytes(_lines(path)[1])
     except (OSError, IndexError, ValueError) as error:
         raise failure(f"{path} is no minisign {what}: {error}") from error
     if len(blob) != size:
         raise failure(f"{path} is no minisign {what}: {len(blob)} bytes, expected {size}")
+    return blob
+
+
+def _lines(path: Path) -> list[str]:
+    """A file's lines, where only a line feed ends one, before which Windows has put its own."""
+    lines = path.read_bytes().decode(errors="replace").removesuffix("\n").split("\n")
+    return [line.removesuffix("\r") for line in lines]
+
+
+def _bytes(text: str) -> bytes:
+    """Decode base64 in its one canonical form, or what was changed might mean the same.
+
+    Raises:
+        ValueError: it is not.
+    """
+    blob = base64.b64decode(text, validate=True)
+    if base64.b64encode(blob).decode() != text:
+        raise ValueError("not canonical base64")
     return blob
 
 

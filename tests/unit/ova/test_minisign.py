@@ -56,6 +56,29 @@ def test_a_changed_file_signature_or_comment_is_found(
         minisign.verify(file, signature, key)
 
 
+def test_no_bit_of_a_signature_may_change(
+    signed: tuple[Path, Path, minisign.PublicKey],
+) -> None:
+    file, signature, key = signed
+    good = signature.read_bytes()
+    unsigned = good.index(b"\n") + 1  # the untrusted comment
+    for bit in range(unsigned * 8, len(good) * 8):
+        changed = bytearray(good)
+        changed[bit // 8] ^= 1 << bit % 8
+        signature.write_bytes(changed)
+        with pytest.raises(VerificationError):
+            minisign.verify(file, signature, key)
+            pytest.fail(f"bit {bit % 8} of {good[bit // 8 :][:1]!r} at {bit // 8}")
+
+
+def test_a_signature_that_passed_through_windows(
+    signed: tuple[Path, Path, minisign.PublicKey],
+) -> None:
+    file, signature, key = signed
+    signature.write_bytes(signature.read_bytes().replace(b"\n", b"\r\n"))
+    assert minisign.verify(file, signature, key) == "x.ova version 1.0"
+
+
 def test_another_signer_is_named(
     tmp_path: Path, signed: tuple[Path, Path, minisign.PublicKey]
 ) -> None:
