@@ -3,6 +3,7 @@
 And a server that several of them use.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 from provision.build import places
 from provision.build.build import Built, build, request, root_layers
+from provision.build.inputs import Request
 from provision.config import read
 from provision.jeos import archive
 from provision.jeos.disk import FileSystem, grub_config, make_disk
@@ -32,22 +34,33 @@ MOTO = "5.2.5"
 CONFIG = read(assignments=SMALL[1::2]).config
 
 
-@pytest.fixture(scope="session")
-def built() -> Built:
-    """The shared appliance; its stages and its OVA stay in the user's cache for the next run."""
+@functools.cache
+def asked() -> Request:
+    """What the shared appliance is built from: the archive may change while the tests run."""
+    return request(CONFIG)
+
+
+def build_shared(wanted: Request) -> Built:
+    """Build the shared appliance; its stages and its OVA stay in the user's cache."""
     place = places.cache() / "tests"
     place.mkdir(parents=True, exist_ok=True)
     before = os.umask(0o077)  # as careful administrators have it
     try:
-        return build(request(CONFIG), place / "verify.ova", with_vm=False)
+        return build(wanted, place / "verify.ova", with_vm=False)
     finally:
         os.umask(before)
 
 
 @pytest.fixture(scope="session")
+def built() -> Built:
+    """The shared appliance."""
+    return build_shared(asked())
+
+
+@pytest.fixture(scope="session")
 def sealed(built: Built) -> tuple[Path, ...]:
     """The layers of the shared appliance, the base first."""
-    return root_layers(request(CONFIG))
+    return root_layers(asked())
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from provision.build import places
-from tests.integration.conftest import SMALL
+from provision.build.build import Built, request
+from tests.integration.conftest import CONFIG, SMALL, build_shared
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ class Shell:
         return [name for name, stage in self.plan().items() if stage["cached"]]
 
     def interrupt(self, number: int, when: Callable[[], bool]) -> int:
-        """Start a build, send it a signal as soon as ``when`` says so, and give its status."""
+        """Start a build, send it a signal as soon as ``when`` says so, and give its status.
+
+        It is stopped first, and asked again: what it was at may just have ended.
+        """
         told = self.home / "interrupted.log"
         with told.open("ab") as log:
             process = subprocess.Popen(
@@ -89,11 +93,17 @@ class Shell:
                 start_new_session=True,
             )
         deadline = time.monotonic() + 600
-        while not when():
+        while True:
             assert process.poll() is None, told.read_text()[-2000:]
             assert time.monotonic() < deadline, "the moment never came"
-            time.sleep(0.02)
+            if when():
+                process.send_signal(signal.SIGSTOP)
+                if when():
+                    break
+                process.send_signal(signal.SIGCONT)
+            time.sleep(0.005)
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
         try:
             return process.wait(60)
         except subprocess.TimeoutExpired:
@@ -122,6 +132,12 @@ class Shell:
         return found + [
             line for line in mounts if line.startswith("overlay") and str(self.home) in line
         ]
+
+
+@pytest.fixture
+def built() -> Built:
+    """The shared appliance, of the archive as it is now: so the command line builds it too."""
+    return build_shared(request(CONFIG))
 
 
 @pytest.fixture

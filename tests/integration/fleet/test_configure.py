@@ -9,7 +9,7 @@ from guests import Fleet, finished, fleet
 from student import Student
 
 from provision.build.build import Built
-from provision.config import read
+from tests.integration.conftest import asked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -17,8 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 @pytest.fixture(scope="module")
 def used(built: Built, arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A finished appliance; its own appliance.yml is beside it."""
-    config = read(assignments=arguments[1::2]).config
-    base = finished(config, tmp_path_factory.mktemp("finished"))
+    base = finished(asked(), tmp_path_factory.mktemp("finished"))
     with fleet(base, tmp_path_factory.mktemp("configured"), 1) as running:
         wanted: dict[str, Any] = {}
         for word in arguments[1::2]:

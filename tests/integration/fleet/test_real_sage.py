@@ -42,9 +42,9 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """An appliance that was built with an older Sage."""
     wheels = lock(OLD, tmp_path_factory.mktemp("lock"))
     older = (*SAGE, "--set", f"sage.version={OLD}", "--set", f"sage.lock={wheels}")
-    config = read(assignments=older[1::2]).config
-    build_disks(request(config))
-    base = finished(config, tmp_path_factory.mktemp("finished"))
+    wanted = request(read(assignments=older[1::2]).config)
+    build_disks(wanted)
+    base = finished(wanted, tmp_path_factory.mktemp("finished"))
     with fleet(base, tmp_path_factory.mktemp("renewed"), 1) as running:
         yield running
 

@@ -8,7 +8,6 @@ import pytest
 from guests import ADMIN, Base, finished
 
 from provision.build.build import Built
-from provision.config import read
 from provision.errors import HypervisorError, UsageError
 from provision.fleet import replace_root
 from provision.fleet.inventory import Host
@@ -18,6 +17,7 @@ from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
+from tests.integration.conftest import asked
 
 STUDENTS = "/home/students"
 pytestmark = pytest.mark.slow
@@ -77,12 +77,9 @@ def ran(client: paramiko.SSHClient, command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def guest(
-    built: Built, arguments: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Guest]:
-    config = read(assignments=arguments[1::2]).config
+def guest(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     place = tmp_path_factory.mktemp("roots")
-    made = Guest(finished(config, tmp_path_factory.mktemp("finished")), place)
+    made = Guest(finished(asked(), tmp_path_factory.mktemp("finished")), place)
     made.home.mkdir()
     made.boot("/mnt")
     made.run("cp -a /home/. /mnt/")

@@ -29,7 +29,7 @@ from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
-from tests.integration.conftest import CONFIG
+from tests.integration.conftest import asked
 
 HERE = Path(__file__).parent
 PORT = 8000
@@ -139,7 +139,7 @@ def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
     install = cache / f"notebook-{base_key}-{key}"
     log = scratch / "install.log"
     try:
-        base, *_ = root_layers(request(CONFIG))  # of the shared appliance
+        base, *_ = root_layers(asked())  # of the shared appliance
     except ApplianceError:  # which was not built
         base = cache / f"base-{base_key}" / LAYER
         if not base.exists():

@@ -9,7 +9,7 @@ import pytest
 
 from provision.build import places
 from provision.build.artefacts import LAYER
-from provision.build.build import HOST_CA, request
+from provision.build.build import HOST_CA
 from provision.build.inputs import BUILD_CA_BUNDLE
 from provision.build.playbook import PlaySummary, run_playbook
 from provision.build.stages import WORK, Workshop
@@ -17,7 +17,7 @@ from provision.jeos.layers import private_mounts
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ssh import Result, connect, execute
-from tests.integration.conftest import CONFIG
+from tests.integration.conftest import asked
 
 ADMIN = "sageadm"
 Boot = Callable[..., "Guest"]
@@ -52,9 +52,8 @@ class Guest:
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
     where = tmp_path_factory.mktemp("workshop")
-    wanted = request(CONFIG)
     private_mounts()
-    return Workshop(wanted, places.cache() / "packages", where / "build.log")
+    return Workshop(asked(), places.cache() / "packages", where / "build.log")
 
 
 @pytest.fixture(scope="session")
