@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from provision.build import places
-from provision.build.build import Built, request
+from provision.build.build import Built, request, root_layers
 from tests.integration.conftest import CONFIG, SMALL, build_shared
 
 
@@ -138,6 +138,12 @@ class Shell:
 def built() -> Built:
     """The shared appliance, of the archive as it is now: so the command line builds it too."""
     return build_shared(request(CONFIG))
+
+
+@pytest.fixture
+def sealed(built: Built) -> tuple[Path, ...]:
+    """The layers of that appliance, the base first."""
+    return root_layers(request(CONFIG))
 
 
 @pytest.fixture
