@@ -215,7 +215,7 @@ def _stages(
             beside.submit(_settle, cache, by_name[name].key)
             layers = _on(layers, cache.entry(by_name[name].key))
         yield cache, cache.entry(by_name[last].key), shop.log
-        for each in planned:
+        for each in planned[len(wanted_stages) :]:
             beside.submit(_settle, cache, each.key)
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
 

@@ -1,5 +1,6 @@
 """What decides the result of each stage, as hashable data."""
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -212,6 +213,7 @@ def _playbook_inputs(request: Request, name: str) -> Mapping[str, Any]:
     }
 
 
+@functools.cache
 def _plays(name: str) -> list[dict[str, Any]]:
     plays: list[dict[str, Any]] = YAML(typ="safe").load(resources.playbooks() / f"{name}.yml")
     return plays
