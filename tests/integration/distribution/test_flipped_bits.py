@@ -1,12 +1,12 @@
-"""One bit flipped in each file of a published folder, in turn: found, or of no consequence.
+"""One bit flipped in each file of a published folder, in turn: found, or of no consequence."""
 
-Of no consequence are minisign's untrusted comment and an unused bit of a compressed frame.
-"""
-
+import contextlib
 import random
 import uuid
 from pathlib import Path
 
+import pytest
+import zstandard
 from publishing import disk, sbom, tree
 
 from provision.config import Config
@@ -58,16 +58,37 @@ def test_a_flipped_bit_in_any_file(tmp_path: Path) -> None:
     for number, path in enumerate(files):
         good = path.read_bytes()
         bit = source.randrange(len(good) * 8)
-        path.write_bytes(
-            good[: bit // 8] + bytes([good[bit // 8] ^ 1 << bit % 8]) + good[bit // 8 + 1 :]
-        )
+        changed = good[: bit // 8] + bytes([good[bit // 8] ^ 1 << bit % 8]) + good[bit // 8 + 1 :]
+        path.write_bytes(changed)
         target = tmp_path / f"{number}.vdi"
-        try:
-            assert _install(root, key, target) == whole, f"{path.name}, bit {bit}"
-        except ApplianceError as error:
-            assert path.name not in UNREAD, f"{path.name}, bit {bit}: {error}"
-            assert not target.exists(), f"{path.name}, bit {bit}: {error}"
+        chunk = path.is_relative_to(root / "chunks")
+        if path.name in UNREAD:
+            assert _install(root, key, target) == whole
+        elif _same_content(good, changed) if chunk else _untrusted(good, bit // 8):
+            with contextlib.suppress(ApplianceError):  # when it is no text any more
+                assert _install(root, key, target) == whole
+        else:
+            with pytest.raises(ApplianceError) as caught:
+                _install(root, key, target)
+                pytest.fail(f"{path.name}, bit {bit}")
+            assert not target.exists(), f"{path.name}, bit {bit}: {caught.value}"
             found += 1
         path.write_bytes(good)
     assert found > 20
     assert _install(root, key, tmp_path / "again.vdi") == whole
+
+
+def _same_content(good: bytes, changed: bytes) -> bool:
+    """Whether a chunk unpacks to the same: not every bit of a compressed frame means something."""
+    try:
+        if zstandard.frame_content_size(changed) != zstandard.frame_content_size(good):
+            return False  # it may claim more than the memory has room for
+        return zstandard.decompress(changed) == zstandard.decompress(good)
+    except zstandard.ZstdError:
+        return False
+
+
+def _untrusted(content: bytes, position: int) -> bool:
+    """Whether a byte is in minisign's untrusted comment, which is no part of what is signed."""
+    start = content.rfind(b"\n", 0, position) + 1
+    return b"untrusted comment" in content[start : start + 20]
