@@ -17,8 +17,7 @@ import paramiko
 from toy import tree
 
 from provision import resources
-from provision.build.build import request, root_layers
-from provision.build.inputs import Request
+from provision.build.build import request
 from provision.build.playbook import run_playbook
 from provision.config import Config
 from provision.errors import ApplianceError
@@ -99,15 +98,15 @@ def base(scratch: Path) -> Base:
     return Base((*layers, made / "layer"), made / "key", python)
 
 
-def finished(wanted: Request, place: Path) -> Base:
-    """An appliance that was built already, its administrator let in."""
+def finished(layers: Sequence[Path], place: Path) -> Base:
+    """The appliance of these layers, its administrator let in."""
     own = place / "own"
     keys_of = own / "etc/ssh/authorized_keys.d"
     keys_of.mkdir(parents=True)
     (keys_of / ADMIN).write_text(keys.generate(place / "key", comment="fleet") + "\n")
     for path in (own, *own.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    return Base((*root_layers(wanted), own), place / "key", "", ADMIN)
+    return Base((*layers, own), place / "key", "", ADMIN)
 
 
 def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path) -> None:

@@ -1,6 +1,7 @@
 """Settings that change while a class is at work."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,16 +9,15 @@ import yaml
 from guests import Fleet, finished, fleet
 from student import Student
 
-from provision.build.build import Built
-from tests.integration.conftest import asked
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture(scope="module")
-def used(built: Built, arguments: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+def used(
+    sealed: tuple[Path, ...], arguments: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Any:
     """A finished appliance; its own appliance.yml is beside it."""
-    base = finished(asked(), tmp_path_factory.mktemp("finished"))
+    base = finished(sealed, tmp_path_factory.mktemp("finished"))
     with fleet(base, tmp_path_factory.mktemp("configured"), 1) as running:
         wanted: dict[str, Any] = {}
         for word in arguments[1::2]:

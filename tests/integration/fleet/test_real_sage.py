@@ -12,7 +12,7 @@ from guests import Fleet, finished, fleet
 from student import Student
 
 from provision import resources
-from provision.build.build import HOST_CA, build_disks, request
+from provision.build.build import HOST_CA, build_disks, request, root_layers
 from provision.config import read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -44,7 +44,7 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     older = (*SAGE, "--set", f"sage.version={OLD}", "--set", f"sage.lock={wheels}")
     wanted = request(read(assignments=older[1::2]).config)
     build_disks(wanted)
-    base = finished(wanted, tmp_path_factory.mktemp("finished"))
+    base = finished(root_layers(wanted), tmp_path_factory.mktemp("finished"))
     with fleet(base, tmp_path_factory.mktemp("renewed"), 1) as running:
         yield running
 

@@ -7,7 +7,6 @@ import paramiko
 import pytest
 from guests import ADMIN, Base, finished
 
-from provision.build.build import Built
 from provision.errors import HypervisorError, UsageError
 from provision.fleet import replace_root
 from provision.fleet.inventory import Host
@@ -17,7 +16,6 @@ from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
-from tests.integration.conftest import asked
 
 STUDENTS = "/home/students"
 pytestmark = pytest.mark.slow
@@ -77,9 +75,9 @@ def ran(client: paramiko.SSHClient, command: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def guest(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def guest(sealed: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     place = tmp_path_factory.mktemp("roots")
-    made = Guest(finished(asked(), tmp_path_factory.mktemp("finished")), place)
+    made = Guest(finished(sealed, tmp_path_factory.mktemp("finished")), place)
     made.home.mkdir()
     made.boot("/mnt")
     made.run("cp -a /home/. /mnt/")

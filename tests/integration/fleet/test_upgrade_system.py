@@ -6,13 +6,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from guests import Fleet, Guest, Outcome, finished, fleet
-
-from provision.build.build import Built
-from tests.integration.conftest import asked
 
 # Makes version $1 of the package `chalk` in an archive of the guest's own; $2 is its postinst.
 PACKAGE = r"""
@@ -45,9 +43,9 @@ def publish(
 
 
 @pytest.fixture(scope="module")
-def used(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def used(sealed: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A finished appliance whose only archive is its own."""
-    base = finished(asked(), tmp_path_factory.mktemp("finished"))
+    base = finished(sealed, tmp_path_factory.mktemp("finished"))
     with fleet(base, tmp_path_factory.mktemp("used"), 1) as running:
         guest = running.guests[0]
         publish(guest, "1.0")
