@@ -17,6 +17,7 @@ import pytest
 
 from provision.build import places
 from provision.build.build import Built, request, root_layers
+from provision.build.inputs import Request
 from tests.integration.conftest import CONFIG, SMALL, build_shared
 
 
@@ -135,15 +136,21 @@ class Shell:
 
 
 @pytest.fixture
-def built() -> Built:
+def wanted() -> Request:
     """The shared appliance, of the archive as it is now: so the command line builds it too."""
-    return build_shared(request(CONFIG))
+    return request(CONFIG)
 
 
 @pytest.fixture
-def sealed(built: Built) -> tuple[Path, ...]:
+def built(wanted: Request) -> Built:
+    """That appliance."""
+    return build_shared(wanted)
+
+
+@pytest.fixture
+def sealed(built: Built, wanted: Request) -> tuple[Path, ...]:
     """The layers of that appliance, the base first."""
-    return root_layers(request(CONFIG))
+    return root_layers(wanted)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from functools import partial
 
 import pytest
 
@@ -16,23 +17,22 @@ def test_interrupted_everywhere_gives_the_same_bytes(shell, built: Built) -> Non
     """SIGINT and SIGKILL in each stage: nothing stays behind, finished stages are kept, and the
     OVA has the same bytes as that of another build, in another cache, on another path."""
 
+    def at_work(after: float) -> bool:
+        begun = [*shell.stages.glob("*.part"), *shell.home.glob("*.ova.part")]
+        return any(time.time() - path.stat().st_mtime > after for path in begun if path.exists())
+
     for stage in PROVISIONING:
         after = 0 if stage == "seal" else 0.1  # it takes less
-
-        def at_work(after: float = after) -> bool:
-            begun = [*shell.stages.glob("*.part"), *shell.home.glob("*.ova.part")]
-            return any(
-                time.time() - path.stat().st_mtime > after for path in begun if path.exists()
-            )
-
         finished = len(list(shell.stages.glob("*/stage.json")))
         for number in (signal.SIGINT, signal.SIGKILL):
-            status = shell.interrupt(number, at_work)
+            status = shell.interrupt(number, partial(at_work, after))
             time.sleep(0.3)
             where = f"{signal.Signals(number).name} in {stage}"
             assert shell.leftovers() == [], where
             assert not shell.output.exists(), where
-            assert len(list(shell.stages.glob("*/stage.json"))) == finished, where
+            assert len(list(shell.stages.glob("*/stage.json"))) == finished, (
+                f"a stage went missing: {where}"
+            )
             if number == signal.SIGINT:
                 assert status == 130
                 assert not list(shell.stages.glob("*.part")), f"half of {stage} was left"
