@@ -11,7 +11,14 @@ from provision.jeos.archive import KEYRINGS, Source
 from provision.jeos.base import KERNELS
 
 # What the roles grader and jail run on.
-GRADER_PACKAGES = ("bubblewrap", "nftables", "python3-aiohttp", "squashfs-tools", "squid")
+GRADER_PACKAGES = (
+    "bubblewrap",
+    "nftables",
+    "python3-aiohttp",
+    "python3-tomli-w",
+    "squashfs-tools",
+    "squid",
+)
 JAIL_PACKAGES = ("bubblewrap",)
 # Of the proxy between sessions and the servers that they reach for git and for stores.
 EGRESS_PORT = 3120

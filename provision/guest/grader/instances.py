@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import json
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -138,9 +139,10 @@ def make(name: str, changes: Mapping[str, Any], directory: Path = DIRECTORY) -> 
     others = existing(directory)
     if name in others:
         raise UsageError(f"there is an instance {name}", hint=f"grader-instance remove {name}")
-    values = tomllib.loads((directory / f"{DEFAULT}.toml").read_text())
-    limits = {**values.pop("limits", {}), **changes.get("limits", {})}
-    values |= {k: v for k, v in changes.items() if k != "limits"}
+    original = directory / f"{DEFAULT}.toml"
+    values = tomllib.loads(original.read_text("utf-8"))
+    limits = {**values.get("limits", {}), **changes.get("limits", {})}
+    values |= {**changes, "limits": limits}
     taken = {each.port for each in others.values()}
     port = changes.get("port") or next(n for n in range(FIRST_PORT, 65536) if n not in taken)
     if port in taken:
@@ -155,8 +157,12 @@ def make(name: str, changes: Mapping[str, Any], directory: Path = DIRECTORY) -> 
     if values.get("network"):
         values["proxy"] = f"127.0.0.1:{_proxy_port(others)}"
     draft = target.with_suffix(".new")
-    draft.write_text(text(values, limits))
     try:
+        draft.touch()
+        # The same may read it, for there may be tokens in it, and the service must.
+        shutil.copymode(original, draft)
+        shutil.chown(draft, original.stat().st_uid, original.stat().st_gid)
+        draft.write_text(text(values), "utf-8")
         load(draft)
         draft.replace(target)
     finally:
@@ -172,10 +178,11 @@ def _proxy_port(others: Mapping[str, Settings]) -> int:
     raise UsageError("too many instances with a network")
 
 
-def text(values: Mapping[str, Any], limits: Mapping[str, Any]) -> str:
-    """Settings as TOML, whose plain values look as in JSON."""
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join([*lines, "", "[limits]", *(f"{k} = {v}" for k, v in limits.items()), ""])
+def text(values: Mapping[str, Any]) -> str:
+    """Settings as TOML."""
+    import tomli_w  # noqa: PLC0415 (the other verbs do without)
+
+    return tomli_w.dumps(values)
 
 
 def describe(name: str, settings: Settings) -> dict[str, Any]:

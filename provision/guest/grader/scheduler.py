@@ -149,11 +149,11 @@ class Scheduler:
 
     async def wait(self, task: Task, seconds: float) -> Task:
         """The task once its state is another than now, or after some seconds as it is."""
-        event = self._changed.setdefault(task.id, asyncio.Event())
         current = self._store.get(task.id) or task
         if current.state != task.state or current.state == DONE:
-            self._changed.pop(task.id, None)
             return current
+        # Shared by all who wait for this task: nobody but `_announce` may take it away.
+        event = self._changed.setdefault(task.id, asyncio.Event())
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), seconds)
         return self._store.get(task.id) or task

@@ -40,7 +40,8 @@ class Settings:
         upload_size: bytes of an upload.
         upload_seconds: seconds that an upload may take.
         keep_seconds: seconds that a result can be asked for.
-        tokens: client names by their bearer token; empty: no token is asked for.
+        tokens: client names by their bearer token. Without this and ``tokens_file`` no token is
+            asked for; either of them that is set and has no token in it is an error.
         tokens_file: a file with ``NAME TOKEN`` lines, so that the settings hold no secret.
         notify_format: ``json`` or ``form``, for requests that do not say.
         notify_allow: host names and networks that may be notified although they are private.
@@ -81,12 +82,15 @@ def load(path: Path) -> Settings:
         ConfigError: it cannot be read, or a key or type in it is wrong.
     """
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
     settings: Settings = _record(Settings, data, str(path))
+    if "tokens" in data:
+        _check_tokens([(name, token) for token, name in settings.tokens.items()], f"{path}: tokens")
     if settings.tokens_file:
-        settings = dataclasses.replace(settings, tokens=_tokens(settings.tokens_file))
+        tokens = {**settings.tokens, **_tokens(settings.tokens_file)}
+        settings = dataclasses.replace(settings, tokens=tokens)
     if settings.notify_format not in ("json", "form"):
         raise ConfigError(f"{path}: notify_format is neither json nor form")
     for name in settings.engines:
@@ -98,12 +102,39 @@ def load(path: Path) -> Settings:
 
 
 def _tokens(path: Path) -> dict[str, str]:
+    hint = "lines of NAME TOKEN; as root: grader-token NAME"
     try:
-        lines = path.read_text().splitlines()
-        pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
-        return {token: name for name, token in pairs}
+        lines = path.read_text("utf-8").splitlines()
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}", hint="lines of NAME TOKEN") from None
+        raise ConfigError(f"{path}: {error}", hint=hint) from None
+    pairs = []
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) != 2:  # the line itself may be a secret
+            raise ConfigError(f"{path}, line {number}: {len(words)} words", hint=hint)
+        pairs.append((words[0], words[1]))
+    _check_tokens(pairs, str(path))
+    return {token: name for name, token in pairs}
+
+
+def _check_tokens(pairs: list[tuple[str, str]], where: str) -> None:
+    """Refuse what would let in more than those who are named.
+
+    A file that was cut off by a power failure, or a table that was left empty, must not be read
+    as the wish to ask nobody for a token.
+    """
+    if not pairs:
+        raise ConfigError(
+            f"{where}: no token in it", hint="as root: grader-token NAME; or leave the key out"
+        )
+    owners: dict[str, str] = {}
+    for name, token in pairs:
+        if not name.strip() or not token.strip():
+            raise ConfigError(f"{where}: an empty name or token", hint="as root: grader-token NAME")
+        if owners.setdefault(token, name) != name:
+            raise ConfigError(f"{where}: {owners[token]} and {name} have the same token")
 
 
 def _record(kind: Any, data: dict[str, Any], where: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from provision.errors import ConfigError
 from provision.guest.grader import notify, settings
 from provision.guest.grader.engine import Result, judge, read_outputs
-from provision.guest.grader.scheduler import Fair
+from provision.guest.grader.scheduler import Fair, Scheduler
 from provision.guest.grader.store import Store, Task
 from provision.guest.sandbox.limits import Ended, Verdict
 
@@ -127,6 +127,67 @@ def test_wrong_settings_are_refused(tmp_path: Path, text: str, says: str) -> Non
     path.write_text(text)
     with pytest.raises(ConfigError, match=says):
         settings.load(path)
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ("", "no token in it"),
+        ("\n \n", "no token in it"),
+        ("# NAME TOKEN\n", "no token in it"),
+        ("alpha\n", "line 1: 1 words"),
+        ("alpha secret\nbeta a secret\n", "line 2: 3 words"),
+        ("alpha secret\nbeta secret\n", "alpha and beta have the same token"),
+        (None, "No such file"),
+    ],
+)
+def test_tokens_that_are_set_but_not_there_are_an_error(
+    tmp_path: Path, lines: str | None, says: str
+) -> None:
+    """Else a file that a power failure left empty would let everybody in."""
+    tokens, path = tmp_path / "tokens", tmp_path / "grader.toml"
+    path.write_text(f'tokens_file = "{tokens}"\n')
+    if lines is not None:
+        tokens.write_text(lines)
+    with pytest.raises(ConfigError, match=says) as raised:
+        settings.load(path)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("table", ["", '"" = "alpha"', '" " = "alpha"', 'secret = ""'])
+def test_a_table_of_tokens_without_one_is_an_error(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "grader.toml"
+    path.write_text(f"[tokens]\n{table}\n")
+    with pytest.raises(ConfigError, match="token"):
+        settings.load(path)
+
+
+def test_tokens_of_the_table_and_of_the_file_hold(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("alpha one\n")
+    path = tmp_path / "grader.toml"
+    path.write_text(f'tokens_file = "{tmp_path}/tokens"\n[tokens]\ntwo = "beta"\n')
+    assert settings.load(path).tokens == {"one": "alpha", "two": "beta"}
+
+
+def test_who_comes_with_a_stale_state_takes_no_event_of_another(tmp_path: Path) -> None:
+    """An event stream and a long poll wait for one task; the stream was late by one state."""
+    store = Store(tmp_path / "tasks.sqlite")
+    store.add(make("one"))
+    told = notify.Notifier([], 1)
+    scheduler = Scheduler(settings.Settings(state=tmp_path), {}, store, told)
+
+    async def both() -> Task:
+        store.started("one")
+        polling = asyncio.ensure_future(scheduler.wait(make("one", state="running"), 600))
+        await asyncio.sleep(0)
+        stale = await scheduler.wait(make("one", state="queued"), 600)
+        assert stale.state == "running"
+        scheduler._finish(make("one"), Result("finished", 0))
+        return await asyncio.wait_for(polling, 60)
+
+    assert asyncio.run(both()).state == "done"
+    assert scheduler._changed == {}
+    store.close()
 
 
 @pytest.mark.parametrize(
