@@ -7,6 +7,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -76,7 +77,9 @@ def run(
         on_line: called with each line of stderr, for progress.
 
     Raises:
-        CommandFailedError: it exited with another status than 0, or ran out of time.
+        CommandFailedError: it exited with another status than 0, ran out of time, or left a
+            process behind that still writes to its stdout, so that what it printed is not known.
+        Exception: whatever ``on_line`` raised, once the command has been stopped.
     """
     log.debug("$ %s", shlex.join(argv))
     process = subprocess.Popen(
@@ -84,19 +87,24 @@ def run(
         stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+        env=_environment(env),
         cwd=cwd,
         start_new_session=True,
     )
     tail: deque[str] = deque(maxlen=TAIL_LINES)
+    failed: list[Exception] = []
 
     def follow(stream: IO[bytes]) -> None:
-        for raw in stream:
+        for raw in stream:  # to its end in any case: a full pipe would stop the command
             line = raw.decode(errors="replace").rstrip("\n")
             log.debug("  %s", line)
             tail.append(line)
-            if on_line:
-                on_line(line)
+            if on_line and not failed:
+                try:
+                    on_line(line)
+                except Exception as error:
+                    failed.append(error)
+                    process.terminate()
 
     assert process.stdout is not None and process.stderr is not None  # noqa: S101 (both are pipes)
     out: list[bytes] = []
@@ -120,11 +128,67 @@ def run(
         raise
     for reader in readers:
         reader.join(GRACE_SECONDS)
+    if failed:
+        stop_group(process)
+        raise failed[0]
     text = b"".join(out).decode(errors="replace")
+    if not returncode and not out:
+        stop_group(process)
+        tail.append("(it ended, but a process that it left behind kept its output open)")
+        raise CommandFailedError(argv, returncode, "\n".join(tail))
     if returncode:
         shown = "\n".join(tail) or "\n".join(text.splitlines()[-TAIL_LINES:])
         raise CommandFailedError(argv, returncode, shown)
     return text
+
+
+def feed(
+    argv: Sequence[str],
+    write: Callable[[IO[bytes]], None],
+    *,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Write to a command's standard input and wait for its end.
+
+    Whatever it complains about goes to a file, so that neither side ever waits for the other.
+
+    Args:
+        argv: the command and its arguments.
+        write: writes all there is; a command that reads no further ends it.
+        env: variables on top of ours; the locale is always C.UTF-8.
+
+    Raises:
+        CommandFailedError: it exited with another status than 0.
+        Exception: whatever ``write`` raised, once the command has been stopped.
+    """
+    log.debug("$ %s", shlex.join(argv))
+    with tempfile.TemporaryFile() as told:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=told,
+            stderr=told,
+            env=_environment(env),
+            start_new_session=True,
+        )
+        assert process.stdin is not None  # noqa: S101 (a pipe was asked for)
+        try:
+            with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+                write(pipe)
+            returncode = process.wait()
+        except BaseException:
+            stop_group(process)
+            raise
+        told.seek(0)
+        lines = told.read().decode(errors="replace").splitlines()
+    for line in lines:
+        log.debug("  %s", line)
+    if returncode:
+        raise CommandFailedError(argv, returncode, "\n".join(lines[-TAIL_LINES:]))
+
+
+def _environment(env: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C.UTF-8", **(env or {})}
 
 
 def stop_group(process: subprocess.Popen[bytes], *, grace: float = GRACE_SECONDS) -> None:

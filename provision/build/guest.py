@@ -3,7 +3,6 @@
 import contextlib
 import io
 import shutil
-import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from provision.machine import SshEndpoint, keys
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.qemu import DirectBoot, QemuMachine
 from provision.machine.ssh import NoAnswerError, connect, execute, wait_for_ssh
+from provision.process import CommandFailedError, feed
 from provision.progress import step
 
 SCRATCH_BYTES = 40 << 30  # sparse: as large as a root file system can get while it is built
@@ -193,31 +193,21 @@ def pull_tree(endpoint: SshEndpoint, target: Path, left_out: Sequence[str] = ())
     attributes = "--numeric-owner --xattrs --xattrs-include='*'"
     boot = "$(mountpoint -q /boot && echo ./boot)"  # a partition of its own, as in Ubuntu's images
     packing = f"tar -C / --one-file-system --sort=name {attributes} {excluded} -cf - . {boot}"
-    unpacking = subprocess.Popen(
-        ["tar", "-C", str(target), "--numeric-owner", "--xattrs", "--xattrs-include=*", "-xf", "-"],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert unpacking.stdin is not None and unpacking.stderr is not None  # noqa: S101 (pipes)
-    client = connect(endpoint)
+    unpacking = ["tar", "-C", str(target), "--numeric-owner", "--xattrs", "--xattrs-include=*"]
     try:
-        _, out, _ = client.exec_command(packing)
-        with contextlib.suppress(BrokenPipeError):
-            while block := out.read(1 << 20):
-                unpacking.stdin.write(block)
-        unpacking.stdin.close()
-        told = unpacking.stderr.read().decode(errors="replace")
-        if unpacking.wait():
-            raise HostNotReadyError(f"cannot unpack the guest's files in {target}: {told[-500:]}")
-        # 1: a file changed while it was read, which logs of a running system do
-        if out.channel.recv_exit_status() not in (0, 1):
-            raise GuestError("tar failed in the guest")
+        with contextlib.closing(connect(endpoint)) as client:
+            _, out, _ = client.exec_command(packing)
+            try:
+                feed([*unpacking, "-xf", "-"], lambda pipe: shutil.copyfileobj(out, pipe, 1 << 20))
+            except CommandFailedError as error:
+                raise HostNotReadyError(
+                    f"cannot unpack the guest's files in {target}: {error.tail[-500:]}"
+                ) from error
+            # 1: a file changed while it was read, which logs of a running system do
+            if out.channel.recv_exit_status() not in (0, 1):
+                raise GuestError("tar failed in the guest")
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise GuestError(f"the connection broke while fetching files: {error}") from error
-    finally:
-        client.close()
-        unpacking.kill()
-        unpacking.wait()
 
 
 def _remove_boot_loader(endpoint: SshEndpoint) -> None:

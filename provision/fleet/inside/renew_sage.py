@@ -439,28 +439,27 @@ def _link(path: Path, target: Path) -> None:
 
 
 def _extract(archive: Path, target: Path, strip: int) -> None:
-    tar = subprocess.Popen(
-        [
-            *("tar", "-C", str(target), "-x", "--no-same-owner", "--same-permissions"),
-            f"--strip-components={strip}",
-        ],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert tar.stdin is not None and tar.stderr is not None  # noqa: S101 (pipes)
-    try:
-        with archive.open("rb") as file, contextlib.suppress(BrokenPipeError):
-            for block in plain(file):
-                tar.stdin.write(block)
-        tar.stdin.close()
-    except (OSError, EOFError, lzma.LZMAError) as error:
-        tar.kill()
-        raise RefusedError(f"the archive cannot be unpacked: {error}") from error
-    finally:
-        told = tar.stderr.read().decode(errors="replace").strip()
-        status = tar.wait()
+    argv = [
+        *("tar", "-C", str(target), "-x", "--no-same-owner", "--same-permissions"),
+        f"--strip-components={strip}",
+    ]
+    # What it complains about goes to a file: a pipe that nobody reads meanwhile would fill.
+    with tempfile.TemporaryFile() as told:
+        tar = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=told, stderr=told)
+        assert tar.stdin is not None  # noqa: S101 (a pipe was asked for)
+        try:
+            with archive.open("rb") as file, contextlib.suppress(BrokenPipeError), tar.stdin:
+                for block in plain(file):
+                    tar.stdin.write(block)
+        except (OSError, EOFError, lzma.LZMAError) as error:
+            tar.kill()
+            raise RefusedError(f"the archive cannot be unpacked: {error}") from error
+        finally:
+            status = tar.wait()
+        told.seek(0)
+        words = told.read().decode(errors="replace").strip()
     if status:
-        raise RefusedError(f"the archive cannot be unpacked: {told[-400:]}")
+        raise RefusedError(f"the archive cannot be unpacked: {words[-400:]}")
 
 
 def _install(lock: Path, part: Path, version: str) -> Path:

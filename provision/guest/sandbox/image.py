@@ -1,11 +1,8 @@
 """Build the root file system of a box: Debian packages, precompiled, as reproducible squashfs."""
 
-import contextlib
 import hashlib
 import io
 import json
-import os
-import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -206,20 +203,7 @@ def _squash(mksquashfs: str, tar: Path, target: Path, epoch: int) -> None:
         *("-no-xattrs", "-comp", "zstd", "-Xcompression-level", "6", "-b", "256K"),
         *("-root-mode", "0755", "-root-uid", "0", "-root-gid", "0", "-root-time", str(epoch)),
     ]
-    squash = subprocess.Popen(
-        argv,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "SOURCE_DATE_EPOCH": str(epoch)},
-    )
-    assert squash.stdin is not None and squash.stdout is not None  # noqa: S101 (pipes)
-    with squash:
-        with contextlib.suppress(BrokenPipeError), squash.stdin as sink:
-            clean(tar, sink, epoch)
-        said = squash.stdout.read().decode(errors="replace")
-    if squash.returncode:
-        raise process.CommandFailedError(argv, squash.returncode, said)
+    process.feed(argv, lambda sink: clean(tar, sink, epoch), env={"SOURCE_DATE_EPOCH": str(epoch)})
 
 
 def clean(tar: Path, sink: IO[bytes], epoch: int) -> None:

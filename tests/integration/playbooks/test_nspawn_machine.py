@@ -1,7 +1,12 @@
 """The native-speed runtime itself, by what a caller of it relies on."""
 
+import subprocess
 from pathlib import Path
 
+import pytest
+
+from provision.build.guest import pull_tree
+from provision.errors import HostNotReadyError
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ssh import connect, execute
 
@@ -16,3 +21,19 @@ def test_a_guest_whose_power_was_cut_boots_from_what_it_had_written(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["upper"]
     with machine, connect(machine.start()) as client:
         assert execute(client, "cat /root/board").stdout == "lesson\n"
+
+
+def test_a_disk_that_fills_while_a_guests_files_are_fetched_is_told(
+    base: Path, tmp_path: Path
+) -> None:
+    """tar complains of each file, which is more than a pipe holds."""
+    small = tmp_path / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", small], check=True)
+    try:
+        with NspawnMachine([base], tmp_path / "upper") as machine:
+            endpoint = machine.start()
+            with pytest.raises(HostNotReadyError, match="No space left"):
+                pull_tree(endpoint, small / "tree")
+    finally:
+        subprocess.run(["umount", small], check=True)
