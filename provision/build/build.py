@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
@@ -201,6 +201,7 @@ def _stages(
     by_name = {planned_step.name: planned_step for planned_step in planned}
     wanted_stages = LAYERED[: LAYERED.index(last) + 1]
     layers: list[Path] = []
+    settling: list[Future[None]] = []
     with (
         _logging_to(shop.log),
         step(f"build {wanted.config.name} {wanted.config.version}"),
@@ -212,11 +213,14 @@ def _stages(
         for name in wanted_stages:
             _run_stage(cache, shop, by_name[name], layers, keep=keep)
             _remember(remembered, {name: dict(by_name[name].inputs)})
-            beside.submit(_settle, cache, by_name[name].key)
+            settling.append(beside.submit(_settle, cache, by_name[name].key))
             layers = _on(layers, cache.entry(by_name[name].key))
         yield cache, cache.entry(by_name[last].key), shop.log
         for each in planned[len(wanted_stages) :]:
-            beside.submit(_settle, cache, each.key)
+            settling.append(beside.submit(_settle, cache, each.key))
+        for each_settled in settling:
+            with _explained("the last: writing to the disk", cache.root, shop.log):
+                each_settled.result()
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
 
 
@@ -350,18 +354,20 @@ def _full(room: Path) -> bool:
 
 @contextlib.contextmanager
 def _logging_to(log: Path) -> Iterator[None]:
-    """Write everything that our modules log into the build's own file."""
-    logger = logging.getLogger("provision")
+    """Write everything that our modules log into the build's own file, VBoxManage's calls too."""
+    loggers = [logging.getLogger(name) for name in ("provision", "vbox")]
     handler = logging.FileHandler(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    level = logger.level
-    logger.setLevel(logging.DEBUG)
-    logger.addHandler(handler)
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.removeHandler(handler)
+            logger.setLevel(level)
         handler.close()
 
 

@@ -17,6 +17,7 @@ from provision.process import run
 from provision.progress import note
 
 RECORD = "stage.json"
+GONE = ".gone"  # ends the name of a tree that is being removed
 BOOT = "boot"  # in a record: the host's boot id, for as long as the disk may not have the stage
 
 
@@ -138,13 +139,15 @@ class Cache:
         if not self.root.is_dir():
             return 0
         for path in sorted(self.root.iterdir()):
-            if not path.is_dir() or path.stem in names or len(path.stem) != 32:
+            stem = path.name.partition(".")[0]  # of KEY, KEY.part, KEY.failed, KEY.part.gone ...
+            gone = path.suffix == GONE
+            if not path.is_dir() or len(stem) != 32 or (stem in names and not gone):
                 continue
             record = path / RECORD
             last = record.stat().st_mtime if record.exists() else path.stat().st_mtime
-            if time.time() - last < seconds:
+            if time.time() - last < seconds and not gone:
                 continue
-            with (self.root / f"{path.stem}.lock").open("w") as lock:
+            with (self.root / f"{stem}.lock").open("w") as lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -184,8 +187,9 @@ def _this_boot() -> str:
 def discard(path: Path) -> None:
     """Remove a directory tree if there is one, moved aside first so that none is ever half."""
     if path.exists():
-        aside = path.with_name(f"{path.name}.gone")
-        if aside.exists():
-            shutil.rmtree(aside)
-        path.rename(aside)
+        aside = path if path.suffix == GONE else path.with_name(path.name + GONE)
+        if aside != path:
+            if aside.exists():  # of a removal that was cut off
+                shutil.rmtree(aside)
+            path.rename(aside)
         shutil.rmtree(aside)

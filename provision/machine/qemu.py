@@ -254,7 +254,7 @@ class QemuMachine:
             *("-nodefaults", "-display", "none", "-vga", "std", "-no-user-config"),
             *("-chardev", f"socket,id=monitor,fd={monitor}"),
             *("-mon", "chardev=monitor,mode=control"),
-            *("-chardev", f"file,id=serial,path={self.console},append=on"),
+            *("-chardev", f"file,id=serial,path={_escaped(self.console)},append=on"),
             *("-serial", "chardev:serial"),
             *("-netdev", f"user,id=net{forwards}", "-device", f"{network},netdev=net"),
         ]

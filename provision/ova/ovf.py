@@ -15,6 +15,9 @@ _OVF = re.compile(r"\{http://schemas\.dmtf\.org/ovf/envelope/([12])\}Envelope")
 _POWER = re.compile(r"byte(?: ?\* ?2 ?\^ ?(\d+))?")
 _OLD_UNITS = {"kilobytes": 10, "megabytes": 20, "gigabytes": 30}
 
+_NAMES = frozenset({"id", "key", "name"})  # attributes that name something inside the VM
+_WORDS = frozenset({"Annotation", "Description", "Info", "Label", "License", "Product", "Vendor"})
+
 
 @dataclass(frozen=True)
 class File:
@@ -214,10 +217,23 @@ def _leaks(root: ElementTree.Element) -> Iterator[Leak]:
         where = _local(element.tag)
         for key, value in [("", (element.text or "").strip()), *element.attrib.items()]:
             place = f"{where} {_local(key)}".strip()
-            if _is_path(value) and where != "Annotation":
+            if _is_path(value) and not _is_no_place(where, _local(key), value):
                 yield Leak("path", place, value)
             elif _local(key) == "MACAddress" or (where == "Address" and _is_mac(value)):
                 yield Leak("mac", place, value)
+
+
+def _is_no_place(where: str, key: str, value: str) -> bool:
+    """Whether a value that looks like a path is a name, words for people, or of the OVF itself.
+
+    Guest properties and groups of VirtualBox have names like ``/VirtualBox/GuestInfo``; OVF 0.9
+    wrote its own references as ``/disk/ID``.
+    """
+    return (
+        key in _NAMES
+        or (not key and where in _WORDS)
+        or (where == "HostResource" and value.startswith(("/disk/", "/file/")))
+    )
 
 
 def _is_path(value: str) -> bool:

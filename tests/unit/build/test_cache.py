@@ -148,3 +148,17 @@ def test_prune_leaves_a_stage_that_is_being_built(tmp_path: Path) -> None:
         os.utime(part, (0, 0))
         assert cache.prune(set(), seconds=60) == 0
         assert part.exists()
+
+
+@pytest.mark.parametrize("name", [".part.gone", ".failed.gone", ".gone"])
+@pytest.mark.parametrize("keep", [set(), {KEY}])
+def test_prune_ends_what_a_killed_removal_began(tmp_path: Path, name: str, keep: set[str]) -> None:
+    cache = Cache(tmp_path)
+    finish(cache, KEY)
+    left = tmp_path / (KEY[:32] + name)
+    left.mkdir()
+    (left / "half").write_text("x")
+    assert cache.prune(keep, seconds=60) == 1
+    assert not left.exists()
+    assert cache.has(KEY)
+    assert not list(tmp_path.glob("*.gone*"))

@@ -42,6 +42,18 @@ def test_a_comma_in_a_path_does_not_end_the_option() -> None:
     assert qemu._escaped(Path("/a,b/c.raw")) == "/a,,b/c.raw"
 
 
+def test_the_console_of_a_place_with_a_comma_is_in_that_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "room 3, left"
+    monkeypatch.setattr(qemu, "require", lambda tool, _: tool)
+    monkeypatch.setattr(qemu, "_version", lambda: (10, 0))
+    key = tmp_path / "key"
+    argv = qemu.QemuMachine([], directory=place, key=key)._argv("tcg", False, key, 3)
+    (serial,) = (word for word in argv if word.startswith("file,id=serial"))
+    assert f"path={str(place).replace(',', ',,')}/console.log," in serial
+
+
 def test_a_machine_that_does_not_run_can_be_stopped_but_not_saved() -> None:
     machine = qemu.QemuMachine([])
     machine.stop()
