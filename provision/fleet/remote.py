@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import shlex
 import socket
 import threading
@@ -176,18 +177,22 @@ class Remote:
 
 
 def packed(name: str) -> bytes:
-    """One of our programs, with the module that it shares with the others, as one file.
+    """One of our programs, with the modules of its folder that it imports, as one file.
 
     It is a zip file that Python runs; the same source gives the same bytes.
     """
+    modules, sources = ["__init__", name], {}
+    for module in modules:  # grows as more are found
+        sources[module] = (INSIDE / f"{module}.py").read_text()
+        found = re.findall(r"(?m)^from \.(\w+) import ", sources[module])
+        modules += [each for each in found if each not in modules]
     out = io.BytesIO()
     out.write(b"#!/usr/bin/python3 -I\n")
     with zipfile.ZipFile(out, "w") as archive:
         start = f"from inside.{name} import main\n\nmain()\n"
         archive.writestr(zipfile.ZipInfo("__main__.py"), start)
-        for module in ("__init__", "program", name):
-            source = (INSIDE / f"{module}.py").read_bytes()
-            archive.writestr(zipfile.ZipInfo(f"inside/{module}.py"), source)
+        for module in sorted(sources):
+            archive.writestr(zipfile.ZipInfo(f"inside/{module}.py"), sources[module])
     return out.getvalue()
 
 

@@ -11,18 +11,12 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from .own import own
 from .program import answer, finished, later
 
 PLACE = Path("/home/.appliance-root")
 SERVICES = ("notebook", "notebook-proxy", "grader@default")
 STAY = "appliance-root-stay"
-# What no image carries. Patterns below /.
-OWN = (
-    *("var/lib/notebook", "etc/ssh/ssh_host_*", "etc/ssh/authorized_keys.d/*", "etc/hostname"),
-    *("etc/notebook/hubs.pub", "etc/grader/tokens", "etc/grader/client"),
-    *("etc/appliance/backup.json", "var/lib/appliance/backup", "usr/local/lib/appliance/backup"),
-    *("etc/systemd/system/appliance-backup.*", "etc/systemd/system/*/appliance-backup.*"),
-)
 
 
 def save(admin: str, seconds: str) -> dict[str, Any]:
@@ -53,10 +47,9 @@ def _write(admin: str) -> int:
     (PLACE / "password").write_text(f"{admin}:{hashed}\n")
     fresh, count = PLACE / "state.new", 0
     with tarfile.open(fresh, "w") as tar:
-        for pattern in OWN:
-            for path in sorted(Path("/").glob(pattern)):
-                tar.add(path, str(path.relative_to("/")))
-                count += 1
+        for path in own():
+            tar.add(path, str(path.relative_to("/")))
+            count += 1
     fresh.replace(PLACE / "state.tar")
     os.sync()
     return count

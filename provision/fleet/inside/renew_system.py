@@ -9,7 +9,6 @@ whatever becomes of the host that asked.
 
 import contextlib
 import fcntl
-import filecmp
 import json
 import os
 import shutil
@@ -32,28 +31,19 @@ from .program import (
     run,
     write,
 )
+from .written import HOOK, duplicate, put_back, record
 
 STATE = Path("/var/lib/appliance/system")
 KEPT = STATE / "packages"
 FILES = STATE / "files"
+UNDONE = STATE / "undone"
 BEFORE = STATE / "before.json"
 STATUS, STATUS_BEFORE = Path("/var/lib/dpkg/status"), STATE / "status"
-HOOK = Path("/etc/apt/apt.conf.d/99appliance-upgrade")
 UNIT, BACK, WORK = "appliance-system", "appliance-system-back", "appliance-system-work"
 POOL = Path("/etc/notebook/sshd_config")
 HUB = ("notebook", "notebook-proxy", "sshd-pool")
 # What else the playbooks start anew, in its order.
 RULES = ("nftables", "notebook-firewall", "notebook-egress", "notebook-usage")
-# What playbooks write, besides packages. /home and the hub's state are the students'.
-WRITTEN = (
-    *("/etc", "/usr/local", "/opt/notebook", "/opt/notebook.lock"),
-    *("/var/lib/apt/extended_states", "/vmlinuz", "/vmlinuz.old", "/initrd.img", "/initrd.img.old"),
-)
-# A machine's own, or made anew at each boot.
-LEFT = (
-    *("/etc/mtab", "/etc/resolv.conf", "/etc/machine-id", "/etc/.pwd.lock", str(HOOK)),
-    *("/usr/local/bin/sage", "/usr/local/share/jupyter/kernels"),  # of `upgrade sage`
-)
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates")
 PARTS = {*SCRIPTS, "triggers", "shlibs", "symbols", "md5sums"}
 # What only a new start replaces.
@@ -103,11 +93,10 @@ def begin(seconds: str) -> dict[str, Any]:
     )
     run("systemctl", "daemon-reload")
     run("systemctl", "enable", "--quiet", unit.name)
-    for place in (KEPT, FILES):
+    for place in (KEPT, FILES, UNDONE):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(mode=0o700)
-    for path in map(Path, WRITTEN):
-        copy_tree(path, FILES / path.relative_to("/"))
+    record(FILES)
     before = {"packages": packages(), "failed": failed_units(), "running": running_units()}
     write(BEFORE, json.dumps(before), mode=0o600)
     shutil.copy2(STATUS, STATUS_BEFORE)
@@ -261,7 +250,7 @@ def _go_back(reason: str) -> None:
     kernel = f"linux-image-{os.uname().release}"
     if new := [name for name in packages() if name not in before and not name.startswith(kernel)]:
         run(*DPKG, "--purge", *new)
-    _restore_files()
+    put_back(FILES, UNDONE)
     run("ldconfig")
     run("systemctl", "daemon-reload")
     for unit in (*RULES, *HUB):
@@ -347,7 +336,7 @@ def _take(tree: Path, path: str, package: str, *, is_directory: bool) -> None:
         os.chown(target, status.st_uid, status.st_gid)
         target.chmod(stat.S_IMODE(status.st_mode))
     else:
-        _duplicate(source, target)
+        duplicate(source, target)
 
 
 _diversions: dict[str, tuple[str, str]] = {}
@@ -422,98 +411,6 @@ def running_units() -> list[str]:
                "--no-legend", check=False)  # fmt: skip
     names = [line.split()[0] for line in told.splitlines() if line.split()]
     return [name for name in names if not name.startswith(("run-", "session-", UNIT, "user@"))]
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a tree as it is; what is only ever replaced, never written into, by links."""
-    linked = str(source).startswith("/opt/")
-    for path, status in _walk(source):
-        copy = target if path == source else target / path.relative_to(source)
-        if stat.S_ISDIR(status.st_mode):
-            copy.mkdir(parents=True, exist_ok=True)
-            os.chown(copy, status.st_uid, status.st_gid)
-            copy.chmod(stat.S_IMODE(status.st_mode))
-        elif _kind(status):
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            _duplicate(path, copy, link=linked)
-
-
-def _kind(status: os.stat_result) -> bool:
-    """Whether it is a directory, a file or a link: no playbook writes anything else."""
-    kind = stat.S_IFMT(status.st_mode)
-    return kind in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFLNK)
-
-
-def _duplicate(source: Path, target: Path, *, link: bool = False) -> None:
-    if link:
-        with contextlib.suppress(OSError):
-            os.link(source, target, follow_symlinks=False)
-            return
-    status = source.lstat()
-    shutil.copy2(source, target, follow_symlinks=False)
-    os.chown(target, status.st_uid, status.st_gid, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        target.chmod(stat.S_IMODE(status.st_mode))  # chown takes setuid away
-
-
-def _walk(top: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    try:
-        status = top.lstat()
-    except FileNotFoundError:
-        return
-    if str(top) in LEFT:
-        return
-    yield top, status
-    if stat.S_ISDIR(status.st_mode):
-        for entry in sorted(os.scandir(top), key=lambda entry: entry.name):
-            yield from _walk(Path(entry.path))
-
-
-def _restore_files() -> None:
-    """Make the files of the playbooks exactly what they were."""
-    for top in map(Path, WRITTEN):
-        saved = FILES / top.relative_to("/")
-        for path, status in reversed(list(_walk(top))):
-            copy = FILES / path.relative_to("/")
-            if os.path.lexists(copy) or not _kind(status):
-                continue
-            if stat.S_ISDIR(status.st_mode):
-                with contextlib.suppress(OSError):
-                    path.rmdir()
-            else:
-                path.unlink()
-        for copy, status in _walk(saved):
-            _restore_one(copy, Path("/") / copy.relative_to(FILES), status)
-
-
-def _restore_one(copy: Path, path: Path, status: os.stat_result) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        if not path.is_dir() or path.is_symlink():
-            path.unlink(missing_ok=True)
-            path.mkdir()
-        os.chown(path, status.st_uid, status.st_gid)
-        path.chmod(stat.S_IMODE(status.st_mode))
-        return
-    if not _same(copy, path, status):
-        fresh = path.with_name(f".{path.name}.back")
-        fresh.unlink(missing_ok=True)
-        _duplicate(copy, fresh)
-        fresh.replace(path)
-
-
-def _same(copy: Path, path: Path, status: os.stat_result) -> bool:
-    try:
-        now = path.lstat()
-    except FileNotFoundError:
-        return False
-    of = (now.st_mode, now.st_uid, now.st_gid)
-    if (now.st_dev, now.st_ino) == (status.st_dev, status.st_ino):
-        return True
-    if of != (status.st_mode, status.st_uid, status.st_gid):
-        return False
-    if stat.S_ISLNK(status.st_mode):
-        return copy.readlink() == path.readlink()
-    return filecmp.cmp(copy, path, shallow=False)
 
 
 def arm() -> None:
