@@ -60,9 +60,11 @@ def hub_killed(config: Config, facts: Facts) -> Problems:
             yield says
 
 
-@check("sessions", how="type wrong passwords")
+@check("sessions", how="type wrong passwords, one after the other and many at once")
 def guessing_stopped(config: Config, facts: Facts) -> Problems:
     """Wrong passwords lock a name out for a while."""
+    if facts["at_once"] > 5:
+        yield f"{facts['at_once']} of those typed at once were tried"
     if facts["tries"] is None:
         yield "one may go on guessing"
     elif facts["tries"] < 5:

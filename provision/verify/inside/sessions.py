@@ -16,6 +16,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ VICTIM, MALLORY = "verify-owner", "verify-thief"
 CONTAINED = subprocess.call(["systemd-detect-virt", "--quiet", "--container"]) == 0
 PATIENCE = 300.0  # an emulated guest is slow
 TRIES = 16  # the waits double: the last of them is long on any machine
+AT_ONCE = 40
 URL = f"{'https' if ASKED['secure'] else 'http'}://127.0.0.1:{ASKED['port']}"
 ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
 
@@ -213,6 +215,9 @@ def main() -> None:
         facts["metrics"] = metrics()
         facts["outlived"] = outlived(victim)
         facts["admin"] = Visitor(ASKED["admin"]).sign_in("the first one here")
+        with ThreadPoolExecutor(AT_ONCE) as crowd:
+            said = crowd.map(lambda _: Visitor(VICTIM).sign_in("wrong"), range(AT_ONCE))
+            facts["at_once"] = sum(status != 429 for status in said)
         tries = (Visitor(MALLORY).sign_in("wrong") for _ in range(TRIES))
         facts["tries"] = next((n for n, status in enumerate(tries) if status == 429), None)
     except (RuntimeError, OSError, KeyError, ValueError) as error:

@@ -171,7 +171,8 @@ def _good() -> dict[str, dict[str, Any]]:
         "notebook": notebook,
         "notebook_limits": notebook,
         "sessions": {
-            "own": True, "opened": [], "tries": 6, "classroom": [], "metrics": [], "admin": 403,
+            "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "metrics": [],
+            "admin": 403,
             "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
         },
         "inside": inside,
@@ -464,6 +465,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ),
     ("guessing-stopped", "no page", lambda f: f.update(sessions={"error": "no page"})),
     ("guessing-stopped", "go on", lambda f: f["sessions"].update(tries=None)),
+    ("guessing-stopped", "40 of those", lambda f: f["sessions"].update(at_once=40)),
     ("guessing-stopped", "2 wrong", lambda f: f["sessions"].update(tries=2)),
     ("updates-run", "boom", lambda f: f["inside"].update(unattended={"status": 1, "told": "boom"})),
 ]  # fmt: skip
