@@ -19,7 +19,7 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web
 
-from provision.guest.hub import upkeep
+from provision.guest.hub import guard, upkeep
 from provision.guest.hub.metrics import read_history, read_now
 from provision.guest.hub.wishes import UNITS, Wishes
 from provision.guest.pool.accounts import Accounts
@@ -29,6 +29,7 @@ from provision.guest.pool.keeper import RefusedError, asked
 LOG_LINES = 200
 FULL = 0.98  # of a disk
 LASTING = ("backup", "restore", "delete", "bring back")
+GRAVE = ("password", "delete", "bring back")  # an administrator in a browser types the password
 
 
 def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
@@ -40,6 +41,7 @@ def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
     told = {"state": state, "jobs": upkeep.Jobs()}
     return [
         (r"/healthy", HealthHandler, {}),
+        (r"/confirm", guard.ConfirmHandler, {}),
         (r"/classroom", ClassroomHandler, told),
         (r"/classroom/logs", LogsHandler, told),
         (r"/classroom/do", ActionHandler, told),
@@ -201,6 +203,8 @@ class ActionHandler(_Page):
         """Carry it out, note it, and go back to the screen."""
         name, action = self.get_body_argument("student", ""), self.get_body_argument("action")
         user = self.find_user(name)
+        if action in GRAVE and not await self._confirmed(name, action):
+            return
         if action in LASTING:
             await self._begin(action, name, user)
             return
@@ -230,6 +234,20 @@ class ActionHandler(_Page):
             self.finish(page)
         else:
             self.redirect(f"{self.hub.base_url}classroom?done={action}")
+
+    async def _confirmed(self, name: str, action: str) -> bool:
+        """Whether it was the administrator; if not, the page that asks is the answer."""
+        if getattr(self, "_token_authenticated", False) or guard.fresh(self):
+            return True
+        password = self.get_body_argument("password", "")
+        if password and await guard.typed(self, password):
+            return True
+        self.set_status(403)
+        fields = {"student": name, "action": action}
+        if confirm := self.get_body_argument("confirm", ""):
+            fields["confirm"] = confirm
+        self.finish(await guard.ask(self, fields, wrong=bool(password)))
+        return False
 
     async def _begin(self, action: str, name: str, user: Any) -> None:
         """Begin what takes its time; whoever asks for JSON waits for the end."""

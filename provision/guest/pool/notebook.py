@@ -18,10 +18,10 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from jupyterhub.app import JupyterHub
 from tornado.web import StaticFileHandler
 from traitlets.config import Config
 
+from provision.guest.hub.guard import GuardedHub
 from provision.guest.hub.settings import extend, read_hosted
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
@@ -112,8 +112,8 @@ def notebook(
         state=state,
     )
     extend(config, read_hosted(), state)
-    JupyterHub.instance(config=config)
-    JupyterHub.launch_instance([])
+    GuardedHub.instance(config=config)
+    GuardedHub.launch_instance([])
 
 
 def hub_config(
@@ -132,7 +132,9 @@ def hub_config(
 ) -> Config:
     """JupyterHub's configuration; the arguments are ``notebook``'s and the public URL."""
     headers = {
-        "Content-Security-Policy": "frame-ancestors 'self'",
+        "Content-Security-Policy": "frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "same-origin",
         "X-Content-Type-Options": "nosniff",
     }

@@ -14,7 +14,10 @@ from provision.config.quantities import format_size
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
 HOSTILE = "a made-up student tries it in a real session"
-HEADERS = ("content-security-policy", "x-content-type-options", "referrer-policy")
+HEADERS = (
+    *("content-security-policy", "x-content-type-options", "referrer-policy"),
+    *("cross-origin-opener-policy", "cross-origin-resource-policy"),
+)
 
 
 @collector("notebook")

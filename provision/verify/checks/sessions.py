@@ -34,6 +34,12 @@ def classroom_closed(config: Config, facts: Facts) -> Problems:
     yield from (f"a student opens {each}" for each in facts["classroom"])
 
 
+@check("sessions", how="ask for the sign-in page as a page of another address does")
+def foreign_pages_refused(config: Config, facts: Facts) -> Problems:
+    """The hub answers no page of another address."""
+    yield from (f"it answers {method}" for method in facts["foreign"])
+
+
 @check("sessions", how="ask with the token for metrics for all else")
 def metrics_token_narrow(config: Config, facts: Facts) -> Problems:
     """The token with which metrics are read opens nothing else, and they need it."""

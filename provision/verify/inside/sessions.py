@@ -15,9 +15,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 ASKED = json.loads(sys.argv[1])
@@ -61,9 +62,15 @@ class Visitor:
             urllib.request.HTTPSHandler(context=ANY_CERTIFICATE),
         )
 
-    def ask(self, method: str, path: str, data: bytes | None = None) -> tuple[int, str]:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None = None,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> tuple[int, str]:
         """The answer's status and text; status 0 when there is none."""
-        request = urllib.request.Request(URL + path, data, method=method)  # noqa: S310
+        request = urllib.request.Request(URL + path, data, dict(headers), method=method)  # noqa: S310
         if self.token:
             request.add_header("Authorization", f"token {self.token}")
         for cookie in self.cookies:
@@ -126,6 +133,21 @@ def classroom(student: Visitor) -> list[str]:
     pages = ("/hub/classroom", "/hub/classroom/logs", "/hub/admin")
     asked = {page: student.ask("GET", page)[0] for page in pages}
     return [f"{page}: {status}" for page, status in asked.items() if status not in (403, 404)]
+
+
+def foreign() -> list[str]:
+    """What a page of another address gets from the hub, with a visitor's cookies."""
+    visitor = Visitor("")
+    visitor.ask("GET", "/hub/login")
+    reading = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}
+    form = b"username=nobody&password=nothing"
+    sent = {"Origin": "https://other.example.org"}
+    answers = {
+        "GET": visitor.ask("GET", "/hub/login", None, reading),
+        "POST": visitor.ask("POST", "/hub/login", form, sent),
+    }
+    refused = "page of another address"
+    return [method for method, (_, text) in answers.items() if refused not in text]
 
 
 def metrics() -> list[str]:
@@ -212,6 +234,7 @@ def main() -> None:
         facts["own"] = session.ask("GET", f"/user/{VICTIM}/api/status")[0] == 200
         facts["opened"] = opened(session, MALLORY) + opened(mallory, VICTIM)
         facts["classroom"] = classroom(mallory)
+        facts["foreign"] = foreign()
         facts["metrics"] = metrics()
         facts["outlived"] = outlived(victim)
         facts["admin"] = Visitor(ASKED["admin"]).sign_in("the first one here")

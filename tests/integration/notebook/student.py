@@ -48,7 +48,7 @@ class Student:
     token: str = ""
 
     def __post_init__(self) -> None:
-        self._opener = urllib.request.build_opener(
+        self.opener = urllib.request.build_opener(
             urllib.request.HTTPCookieProcessor(self.cookies),
             urllib.request.HTTPSHandler(context=ANY_CERTIFICATE),
         )
@@ -79,7 +79,7 @@ class Student:
             if cookie.name == "_xsrf" and path.startswith(cookie.path) and cookie.value:
                 request.add_header("X-XSRFToken", urllib.parse.unquote(cookie.value))
         try:
-            with self._opener.open(request, body, timeout=timeout) as answer:
+            with self.opener.open(request, body, timeout=timeout) as answer:
                 return str(answer.read().decode())
         except urllib.error.HTTPError as error:
             raise RefusedError(error.code, error.read().decode(errors="replace")) from None
@@ -101,6 +101,10 @@ class Student:
         page = self.request("POST", "/hub/login?next=%2Fhub%2Ftoken", form, form=True)
         if "Invalid username or password" in page:
             raise RefusedError(403, page)
+        if 'id="confirm"' in page:  # an administrator's password, again
+            again = next(c.value for c in self.cookies if c.name == "_xsrf")
+            form = {"password": self.password, "next": "/hub/token", "_xsrf": again}
+            self.request("POST", "/hub/confirm", form, form=True)
         self.token = self.json("POST", f"/hub/api/users/{self.name}/tokens", {})["token"]
         return self
 

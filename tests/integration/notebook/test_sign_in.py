@@ -46,7 +46,9 @@ def test_a_student_computes_over_https(school: Guest) -> None:
 
 def test_pages_carry_the_headers_that_protect(school: Guest) -> None:
     headers = _page(school.url).headers
-    assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "same-origin"
 

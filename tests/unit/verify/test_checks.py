@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from provision.config import Config
+from provision.verify.checks.notebook import HEADERS
 from provision.verify.checks.system import PROMISED
 from provision.verify.registry import judge
 
@@ -102,9 +103,7 @@ def _good() -> dict[str, dict[str, Any]]:
             "scheme": "https",
             "status": 200,
             "text": '<input id="username_input">',
-            "headers": dict.fromkeys(
-                ("content-security-policy", "x-content-type-options", "referrer-policy"), "x"
-            ),
+            "headers": dict.fromkeys(HEADERS, "x"),
             "cookies": ["_xsrf=1; Path=/hub/; Secure"],
         },
         "settings": {
@@ -171,7 +170,8 @@ def _good() -> dict[str, dict[str, Any]]:
         "notebook": notebook,
         "notebook_limits": notebook,
         "sessions": {
-            "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "metrics": [],
+            "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "foreign": [],
+            "metrics": [],
             "admin": 403,
             "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
         },
@@ -450,8 +450,12 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("tokens-private", "may GET /x", lambda f: f["sessions"].update(opened=["GET /x: 200"])),
     *(
         (name, "no page", lambda f: f.update(sessions={"error": "no page"}))
-        for name in ("classroom-closed", "metrics-token-narrow", "nobody-is-first")
+        for name in (
+            *("classroom-closed", "foreign-pages-refused"),
+            *("metrics-token-narrow", "nobody-is-first"),
+        )
     ),
+    ("foreign-pages-refused", "GET", lambda f: f["sessions"].update(foreign=["GET"])),
     ("classroom-closed", "logs: 200", lambda f: f["sessions"].update(classroom=["logs: 200"])),
     ("metrics-token-narrow", "opens /x", lambda f: f["sessions"].update(metrics=["opens /x"])),
     ("nobody-is-first", "answers 200", lambda f: f["sessions"].update(admin=200)),

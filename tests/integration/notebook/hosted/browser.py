@@ -32,8 +32,13 @@ def sign_in(page: Page, guest: Guest, name: str, password: str = "correct horse"
 
 
 def sign_in_as_admin(page: Page, guest: Guest) -> None:
-    """Sign in with the password of first boot."""
-    sign_in(page, guest, "sageadm", guest.run("cat /var/lib/notebook/first-password").strip())
+    """Sign in with the password of first boot, and give it again for what asks for it again."""
+    password = guest.run("cat /var/lib/notebook/first-password").strip()
+    sign_in(page, guest, "sageadm", password)
+    page.goto(f"{guest.url}/hub/confirm?next=/hub/home")
+    page.fill("#password_again", password)
+    page.get_by_role("button", name="Go on").click()
+    page.wait_for_url("**/hub/home")
 
 
 def picture(page: Page, name: str) -> Path:
