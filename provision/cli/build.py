@@ -45,6 +45,7 @@ def command(
     that is missing. `appliance plan` tells which.
     """
     from provision.build import build as builder
+    from provision.build import places
     from provision.build.description import how_to_reach
 
     best = _build.contained()
@@ -76,4 +77,5 @@ def command(
     click.echo(f"size    {built.size / 2**20:.0f} MiB")
     click.echo(f"sha256  {built.sha256}")
     click.echo(f"import  VBoxManage import {built.ova}   (or: appliance up)")
-    click.echo(how_to_reach(config))
+    key = None if config.admin.keys else places.admin_key(config.name)
+    click.echo(how_to_reach(config, key))

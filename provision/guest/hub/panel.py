@@ -13,7 +13,7 @@ from urllib.parse import quote
 from jupyter_server.base.handlers import JupyterHandler  # type: ignore[import-not-found]
 from tornado import web
 
-from provision.guest.hub import download
+from provision.guest.hub import download, links
 from provision.guest.stores import desk, timer
 from provision.guest.stores.remotes import StoreError
 
@@ -91,6 +91,7 @@ class DownloadHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server i
 
 
 def _load_jupyter_server_extension(app: Any) -> None:
+    links.mend()
     base = app.web_app.settings["base_url"].rstrip("/")
     app.web_app.add_handlers(".*", [(f"{base}/api/appliance/usage", UsageHandler)])
     app.web_app.add_handlers(".*", [(f"{base}/appliance/download", DownloadHandler)])

@@ -14,7 +14,8 @@ import os
 import resource
 import socket
 import sys
-from urllib.parse import urlsplit, urlunsplit
+from pathlib import Path
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from provision.guest.pool.namespaces import forbid
 
@@ -22,6 +23,8 @@ JOURNAL = "/run/systemd/journal/stdout"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 FIRST_PORT = 10000
 FIRST_TUNNEL, TUNNELS = 20000, 8
+FIRST = "First steps.ipynb"  # of the files with which a student begins
+OPENED = ".jupyter/lab/workspaces"  # where the page keeps what was open
 KERNEL_PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
 
 # bash's ulimit letters -> the limit and its unit in bytes or seconds
@@ -111,8 +114,22 @@ def environment(
         "JUPYTER_RUNTIME_DIR": f"{home}/runtime",
         "JUPYTER_CONFIG_DIR": f"{home}/config",
         "JUPYTERLAB_SETTINGS_DIR": f"{work}/.jupyter/lab/user-settings",
-        "JUPYTERLAB_WORKSPACES_DIR": f"{work}/.jupyter/lab/workspaces",
+        "JUPYTERLAB_WORKSPACES_DIR": f"{work}/{OPENED}",
     }
+
+
+def first_page(work: Path) -> dict[str, str]:
+    """What makes the server open the first notebook by itself, while no page was ever opened.
+
+    Args:
+        work: the student's files.
+
+    Returns:
+        Variables of its environment.
+    """
+    if (work / OPENED).exists() or not (work / FIRST).exists():
+        return {}
+    return {"JUPYTERHUB_DEFAULT_URL": f"/lab/tree/{quote(FIRST)}"}
 
 
 def main() -> None:
@@ -127,6 +144,7 @@ def main() -> None:
     hub = (request["hub_port"], tunnels[0]) if "hub_port" in request else None
     env = environment(request["env"], user=user, home=home, port=port, hub=hub)
     os.chdir(env["HOME"])
+    env |= first_page(Path.cwd())
     argv, told = request["argv"], {"port": port, "tunnels": list(tunnels)}
     if "connection" in request:
         ports = dict(zip(KERNEL_PORTS, tunnels[1:], strict=False))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from guest import Guest, notebook_guest, sage_layer
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from student import Student
 
 from provision.process import require
 
@@ -35,8 +36,8 @@ def empty(guest: Guest) -> Iterator[None]:
     guest.run("pkill -x ssh || true")
 
 
-def sign_in(browser: Browser, guest: Guest, name: str) -> Page:
-    """A new window, signed in, with the launcher open."""
+def arrive(browser: Browser, guest: Guest, name: str) -> Page:
+    """A new window, signed in, with what opens by itself."""
     page = browser.new_context(ignore_https_errors=True, accept_downloads=True).new_page()
     page.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
@@ -44,6 +45,14 @@ def sign_in(browser: Browser, guest: Guest, name: str) -> Page:
     page.fill("#username_input", name)
     page.fill("#password_input", "correct horse")
     page.click("#login_submit")
+    page.locator(".jp-Launcher, .jp-Notebook").first.wait_for()
+    return page
+
+
+def sign_in(browser: Browser, guest: Guest, name: str) -> Page:
+    """A new window, signed in, with the launcher open."""
+    page = arrive(browser, guest, name)
+    page.goto(f"{guest.url}/user/{name}/lab?reset")
     page.wait_for_selector(".jp-Launcher")
     return page
 
@@ -98,11 +107,28 @@ def test_a_class_hour(browser: Browser, guest: Guest, tmp_path: Path) -> None:
     page.goto(f"{guest.url}/user/emmy/lab")
     page.wait_for_selector("#username_input")
 
-    other = sign_in(browser, guest, "amalie")
+    other = arrive(browser, guest, "amalie")
+    expect(other.locator(".jp-Notebook h1").first).to_contain_text("First steps")
     expect(other.locator('.jp-DirListing-item[title*="First steps"]')).to_be_visible()
     expect(other.locator(".jp-DirListing-item")).to_have_count(1)
     other.goto(f"{guest.url}/user/emmy/lab")
     expect(other.locator("body")).not_to_contain_text("out.txt")
+
+
+def test_the_first_notebook_opens_by_itself_once(browser: Browser, guest: Guest) -> None:
+    guest.run("rm -rf /home/students/ida")
+    page = arrive(browser, guest, "ida")
+    expect(page.locator(".jp-Notebook h1").first).to_contain_text("First steps")
+    expect(page.locator(".jp-Notebook")).to_contain_text("There is no internet in here")
+    workspaces = "/home/students/ida/.jupyter/lab/workspaces"
+    guest.run(f"until ls {workspaces}/*; do sleep 1; done")
+    page.context.close()
+    Student(guest.url, "ida").sign_in().stop()
+    # From now on the page opens what was open, here nothing.
+    guest.run(f"rm {workspaces}/*")
+    again = arrive(browser, guest, "ida")
+    expect(again.locator(".jp-Launcher")).to_be_visible()
+    expect(again.locator(".jp-Notebook")).to_have_count(0)
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def test_the_first_notebook_is_there_and_runs(gauss: Student) -> None:
         assert time.monotonic() < deadline, shown[2]
         time.sleep(1)
     text = "".join(c["source"] for c in notebook["cells"] if c["cell_type"] == "markdown")
-    for word in ("Keyboard", "What is left", "Upload".lower(), "hand-in"):
+    for word in ("Keyboard", "What is left", "Upload".lower(), "hand-in", "no internet", "missing"):
         assert word in text
 
 

@@ -4,7 +4,7 @@ import base64
 import os
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -95,11 +95,31 @@ def name_it(hosted: Guest) -> None:
     )
 
 
-def further_lesson(bare: Path) -> None:
-    """Let the teacher add a file to the repository."""
-    work = str(bare.parent / "work")
+def further_lesson(
+    bare: Path,
+    files: Mapping[str, str] | None = None,
+    *,
+    moved: Mapping[str, str] | None = None,
+    removed: Sequence[str] = (),
+) -> None:
+    """Let the teacher change the repository.
+
+    Args:
+        bare: from ``git_server``.
+        files: are added, by name; not given: one.
+        moved: are called otherwise.
+        removed: are not there any more.
+    """
+    folder = bare.parent / "work"
+    work = str(folder)
     _git("-C", work, "pull", "-q", "origin", "main")
-    (bare.parent / "work" / "further.txt").write_text("Fields\n")
+    for name in removed:
+        _git("-C", work, "rm", "-qr", name)
+    for name, other in (moved or {}).items():
+        _git("-C", work, "mv", name, other)
+    for name, content in ({"further.txt": "Fields\n"} if files is None else files).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
     _git("-C", work, "add", ".")
     _git("-C", work, *TEACHER, "commit", "-qm", "Further lesson")
     _git("-C", work, "push", "-q", "origin", "HEAD:main")

@@ -215,7 +215,8 @@ def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:  #
     page.goto(classroom)
     row.locator("summary").click()
     row.get_by_role("button", name="Open as this student").click()
-    page.get_by_role("button", name="Authorize").or_(page.locator(".jp-Launcher")).first.wait_for()
+    opened = page.locator(".jp-Launcher, .jp-Notebook")
+    page.get_by_role("button", name="Authorize").or_(opened).first.wait_for()
     assert "carl" in page.url
 
     page.goto(classroom)

@@ -1,5 +1,6 @@
 """Git in the browser, and a teacher's links, through the filtering proxy."""
 
+import json
 import os
 import re
 import socket
@@ -34,6 +35,8 @@ def fresh_session(browser: Browser, hosted: Guest, student: str) -> Page:
     sign_in(page, hosted, student)
     page.goto(f"{hosted.url}/hub/spawn")
     page.get_by_role("button", name="Start").click()
+    page.locator(".jp-Notebook h1", has_text="First steps").wait_for()
+    page.goto(f"{hosted.url}/user/{student}/lab?reset")
     page.wait_for_selector(".jp-Launcher")
     return page
 
@@ -46,6 +49,57 @@ def test_a_teachers_link_brings_a_notebook(hosted: Guest, browser: Browser, cour
     page.locator(".jp-Notebook h1", has_text="Rings").wait_for()
     picture(page, "link")
     assert "Rings" in hosted.run("cat /home/students/sophie/course/lesson.ipynb")
+
+
+def test_own_files_in_a_links_way_are_moved_aside(hosted: Guest, course: Path) -> None:
+    student = Student(hosted.url, "sophie").sign_in().start()
+    kernel = student.kernel()
+    kernel.shell("rm -rf course")
+
+    def follow() -> list[str]:
+        place = f"repo={quote(URL, safe='')}&branch=main&targetpath=course"
+        told = student.request("GET", f"/user/sophie/git-pull/api?{place}")
+        events = [json.loads(line[5:]) for line in told.splitlines() if line.startswith("data:")]
+        return [event["message"] for event in events if event["phase"] == "error"]
+
+    assert follow() == []
+    mine = {
+        **{
+            "Übung.txt": "mine",
+            'a "b".txt': "mine",
+            "tab\tname.txt": "mine",
+            "moved ü.ipynb": "mine",
+        },
+        **{
+            "Neu": "mine",
+            "-n": "mine",
+            "Blatt 1.txt": "mine",
+            "deep/Ä": "mine",
+            "Alt/x.txt": "mine",
+        },
+    }
+    write = "from pathlib import Path as P\nfor n, c in {}.items():\n    p = P('{}', n)\n    "
+    write += "p.parent.mkdir(parents=True, exist_ok=True)\n    p.write_text(c)\n"
+    kernel.run(write.format(mine, "course"))
+    theirs = [name for name in mine if name not in ("Neu", "deep/Ä", "Alt/x.txt", "moved ü.ipynb")]
+    theirs += ["Neu/Blatt.txt", "deep/Ä/in/it.txt", "Alt"]
+    further_lesson(course, dict.fromkeys(theirs, "theirs"), moved={"lesson.ipynb": "moved ü.ipynb"})
+    assert follow() == []
+    assert follow() == []
+    names = kernel.shell(
+        "cd course && git ls-files -z | xargs -0 grep -lZ theirs -- | tr '\\0' ';'"
+    )
+    assert sorted(names.strip(";").split(";")) == sorted(theirs)
+    assert "Rings" in kernel.shell("cat 'course/moved ü.ipynb'")
+    kept = kernel.shell("cd course && grep -rl --exclude-dir=.git mine . | wc -l")
+    assert int(kept) == len(mine)  # nothing of one's own is lost
+    # The teacher makes a file of a folder where a student has put something, too.
+    kernel.run(write.format({"Neu/mine.txt": "mine"}, "course"))
+    further_lesson(course, {"Neu": "a file now"}, removed=["Neu"])
+    assert follow() == []
+    assert kernel.shell("cat course/Neu") == "a file now"
+    assert kernel.shell("cat course/Neu__*/mine.txt") == "mine"
+    student.stop()
 
 
 def test_clone_commit_push_and_pull(hosted: Guest, browser: Browser, course: Path) -> None:

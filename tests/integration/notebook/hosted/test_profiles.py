@@ -1,6 +1,7 @@
 """Limits of groups and students, profiles, languages."""
 
 import json
+import re
 import time
 
 import pytest
@@ -71,6 +72,23 @@ def test_an_unknown_profile_is_refused(hosted: Guest) -> None:
 def test_every_language_computes(hosted: Guest, kernel: str, code: str, expected: str) -> None:
     grace = Student(hosted.url, "grace").sign_in().start()
     assert expected in grace.kernel(kernel).run(code, 120)
+    grace.stop()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "code"),
+    [
+        ("bash", "gnuplot -e 'set terminal png; plot sin(x)' | display"),
+        ("ir", "plot(1:10, main = 'Größe')"),
+        ("octave", "x = 0:0.1:7; plot(x, sin(x)); title('Größe'); legend('sin')"),
+        ("octave", "surf(peaks)"),
+    ],
+)
+def test_every_language_draws(hosted: Guest, kernel: str, code: str) -> None:
+    grace = Student(hosted.url, "grace").sign_in().start()
+    told = grace.kernel(kernel).run(code, 120)
+    assert "iVBOR" in told  # a PNG, in base64
+    assert not re.search("error|unable|warning|no font", told, re.I), told
     grace.stop()
 
 

@@ -79,7 +79,7 @@ def test_a_provider_says_who_it_is(
         picture(page, "sign-in-school")
         authorize(page, hosted, "emmy")
         page.get_by_role("button", name="Start").click()
-        page.wait_for_selector(".jp-Launcher")
+        page.locator(".jp-Notebook h1", has_text="First steps").wait_for()
         assert "/user/emmy@school.test/" in page.url.replace("%40", "@")
         page.goto(f"{hosted.url}/hub/classroom")
         expect(page.locator("h1")).to_contain_text("Classroom")
@@ -104,7 +104,7 @@ def test_a_provider_says_who_it_is(
     late = window(browser)
     late.goto(f"{hosted.url}/hub/oauth_login")
     expect(late.locator("body")).to_contain_text("The school's sign-in does not answer")
-    page.goto(f"{hosted.url}/user/emmy@school.test/lab")  # who is in stays in
+    page.goto(f"{hosted.url}/user/emmy@school.test/lab?reset")  # who is in stays in
     page.wait_for_selector(".jp-Launcher")
 
 

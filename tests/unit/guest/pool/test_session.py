@@ -1,8 +1,15 @@
 import resource
+from pathlib import Path
 
 import pytest
 
-from provision.guest.pool.session import environment, parse_ulimit, port_of, tunnels_of
+from provision.guest.pool.session import (
+    environment,
+    first_page,
+    parse_ulimit,
+    port_of,
+    tunnels_of,
+)
 
 
 def test_ulimit_is_written_as_in_the_classic_notebook() -> None:
@@ -49,3 +56,11 @@ def test_the_hub_of_another_machine_is_reached_through_the_tunnel() -> None:
     env = environment(requested, user="nb3", home="/home/nb3", port=12003, hub=(8081, 20024))
     assert env["JUPYTERHUB_API_URL"] == "http://127.0.0.1:20024/hub/api"
     assert env["OTHER"] == "8081"
+
+
+def test_the_first_notebook_opens_until_a_page_was_open(tmp_path: Path) -> None:
+    assert first_page(tmp_path) == {}  # it was removed
+    (tmp_path / "First steps.ipynb").touch()
+    assert first_page(tmp_path) == {"JUPYTERHUB_DEFAULT_URL": "/lab/tree/First%20steps.ipynb"}
+    (tmp_path / ".jupyter/lab/workspaces").mkdir(parents=True)
+    assert first_page(tmp_path) == {}
