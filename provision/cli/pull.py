@@ -66,6 +66,7 @@ def command(
     from provision.distribution.chunks import Store
     from provision.distribution.peers import Sharing
     from provision.distribution.pull import pull, roll_back
+    from provision.distribution.reports import seat_name
     from provision.distribution.room import report
     from provision.distribution.seats import find
     from provision.distribution.source import Web, opened
@@ -80,7 +81,7 @@ def command(
     if source is None:
         raise click.UsageError("give the URL or directory to pull from")
     origin = opened(source)
-    me = ours.name or (f"seat-{ours.number}" if ours.number else platform.node() or "seat")
+    me = seat_name(ours.name or (f"seat-{ours.number}" if ours.number else platform.node()))
     with contextlib.ExitStack() as stack:
         sharing = None
         if share:

@@ -161,19 +161,41 @@ def relative(wanted: str) -> str:
     return f"{wanted[:2]}/{wanted}.zst"
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader, even after a crash of ours, sees all of it or the old one."""
+def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file so that a reader, even after a crash of ours, sees all of it or the old one.
+
+    Args:
+        path: the file.
+        data: its content.
+        durable: so that a power cut leaves one of the two as well; chunks, which are checked
+            whenever they are read, need no such wait for the disk.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file)
         os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp gives a string); read by a web server
         os.replace(temporary, path)  # noqa: PTH105
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)  # noqa: PTH108
         raise
+    if durable:
+        _settle(path.parent)
+
+
+def _settle(directory: Path) -> None:
+    """Have a renamed file's name on the disk; Windows opens no directory, and need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _extents(descriptor: int) -> Iterator[tuple[int, int]]:

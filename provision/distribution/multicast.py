@@ -112,7 +112,7 @@ def receive(target: Path, *, interface: str | None = None, port: int = PORT) -> 
 def _keep(stream: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
     parts = member.name.split("/")
     known = len(parts) == _PLACES.get(parts[0]) or parts == ["minisign.pub"]
-    if not known or not member.isreg() or member.size > LIMIT:
+    if not known or not member.isreg() or not 0 <= member.size <= LIMIT:
         raise VerificationError(f"{member.name!r} in the stream is no published file")
     place = target.joinpath(*(checked_name(part) for part in parts))
     content = stream.extractfile(member)

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from provision import progress
-from provision.distribution import chunks
+from provision.distribution import chunks, reports, room
 from provision.distribution.assemble import Fetch
 from provision.distribution.chunks import Piece, Store
+from provision.distribution.reports import SeatReport
 from provision.distribution.source import SourceError, Web
 from provision.errors import VerificationError
 
@@ -98,7 +99,7 @@ class Sharing:
             self._nearby.report(str(self._report.get("state", "")))
             return False
         with contextlib.suppress(OSError, http.client.HTTPException, SourceError):
-            body, path = json.dumps(self._report).encode(), f"seats/{self.name}.json"
+            body, path = json.dumps(self._report).encode(), f"{reports.FOLDER}/{self.name}.json"
             status, _ = self._source.once("PUT", path, body=body, timeout=PEER_TIMEOUT)
             return status == http.client.NO_CONTENT
         return False
@@ -185,23 +186,26 @@ class Sharing:
             rows = self._nearby.seats() if self._nearby else self._listed()
         except (OSError, ValueError, http.client.HTTPException, SourceError):
             return False
-        others = {
-            str(row["name"]): row for row in rows if row.get("port") and row["name"] != self.name
-        }
-        for name in set(self._peers) - set(others):
-            del self._peers[name]
-        for name, row in others.items():
-            url = f"http://{row['address']}:{int(row['port'])}"
-            known = self._peers.get(name)
+        others: dict[str, SeatReport] = {}
+        for row in rows:
+            with contextlib.suppress(ValueError):  # what anybody said: only what is sound counts
+                seat = reports.checked(row)
+                if seat.port and seat.address and seat.name != self.name:
+                    others[seat.name] = seat
+        peers = dict[str, Web]()
+        for name, seat in others.items():
+            host = f"[{seat.address}]" if ":" in str(seat.address) else seat.address
+            url, known = f"http://{host}:{seat.port}", self._peers.get(name)
             if known is None or known.url != url:
-                self._peers[name] = Web(url, timeout=PEER_TIMEOUT, tries=1)
+                known = Web(url, timeout=PEER_TIMEOUT, tries=1)
                 self._away.pop(name, None)
-        return any(row.get("state") == "pulling" for row in others.values())
+            peers[name] = known
+        self._peers = peers  # at once: others are going through it
+        return any(seat.state == "pulling" for seat in others.values())
 
     def _listed(self) -> list[dict[str, Any]]:
-        status, data = self._source.once("GET", "seats/", timeout=PEER_TIMEOUT)
-        rows: list[dict[str, Any]] = json.loads(data) if status == http.client.OK else []
-        return rows
+        status, data = self._source.once("GET", f"{reports.FOLDER}/", timeout=PEER_TIMEOUT)
+        return room.listed(data) if status == http.client.OK else []
 
     def _find_nearby(self) -> None:
         """Look for the others ourselves; the network may not let us, then we are alone."""

@@ -11,10 +11,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from provision import locks, progress
-from provision.distribution import channel, chunks, manifest, seats
+from provision.distribution import channel, chunks, manifest, pins, seats
 from provision.distribution.assemble import Fetch, Report, Seed, assemble, present
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, Store, write_whole
@@ -30,8 +30,6 @@ from vbox import VBoxManage
 if TYPE_CHECKING:
     from provision.config import Config
 
-KEY = "minisign.pub"
-SERIALS = "serials.json"
 SETTINGS = "appliance.yml"
 ADMIN_KEY = "id_ed25519"
 SEAT = "seat.json"  # what the last pull was asked for
@@ -156,40 +154,45 @@ def pull(
         HypervisorError: the VM runs, or VirtualBox failed; the old version is as it was.
     """
     seat = seat or Seat(0)
-    keys = [path for path in (key, *sorted(folders.glob(f"*/{KEY}"))) if path]
-    offer = verified(source, channel_name, [minisign.public_key(path) for path in keys])
+    given = [minisign.public_key(key)] if key else []
+    known = pins.known_keys(sorted(folders.glob(f"*/{pins.KEY}")))
+    offer = verified(source, channel_name, [*given, *known])
     described = manifest.read(offer.get(source, MANIFEST))
     own = manifest.checked_name(seat.name or seats.named(name, described.name, seat.number))
     folder, settings, version = folders / own, folders / own / SETTINGS, offer.channel.version
     asked = json.dumps([asdict(seat), own], sort_keys=True).encode()
     same = (folder / SEAT).exists() and (folder / SEAT).read_bytes() == asked
-    if same and (folder / KEY).exists() and recorded(manage, own) == version:
-        _check_pin(folder, offer)
+    if same and (folder / pins.KEY).exists() and recorded(manage, own) == version:
+        pins.check(folder, offer.channel, offer.key)
+        pins.remember(folder, offer.channel)
         return Pulled(own, version, None, False, 0, 0, 0, settings)
     config = seats.configured(described.definition, seat, own)
     here = Installed(VirtualBoxMachine(config, manage, folder, folder / ADMIN_KEY))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(folder):
-        _check_pin(folder, offer)
+        pins.check(folder, offer.channel, offer.key)
+        if (folder / pins.KEY).exists():  # before the work: a later pull takes no earlier one
+            pins.remember(folder, offer.channel)
         before = here.version()
         mac = seat.mac or seats.mac(own)
         if before == version:
             here.require_off(patience=patience)
             here.adjust(mac=mac)
-            write_whole(settings, settings_text(config).encode())
-            write_whole(folder / SEAT, asked)
+            write_whole(settings, settings_text(config).encode(), durable=True)
+            write_whole(folder / SEAT, asked, durable=True)
             return Pulled(own, version, None, True, 0, 0, 0, settings)
         _check_free(here, before)
         report = _download(source, offer, described, here, neighbours=neighbours, cache=cache)
         here.require_off(patience=patience)
-        _pin(folder, offer)
-        write_whole(settings, settings_text(config).encode())
+        pins.pin(folder, offer.key)
+        pins.remember(folder, offer.channel)
+        write_whole(settings, settings_text(config).encode(), durable=True)
         names = {port: disk.name for port, disk in slots(described).items()}
         if before is None:
             here.install(version, names, mac=mac)
         else:
             here.switch(version, names, mac=mac)
-        write_whole(folder / SEAT, asked)
+        write_whole(folder / SEAT, asked, durable=True)
     return Pulled(
         own, version, before, True,
         report.local + report.resumed, report.fetched, report.fetched_size, settings,
@@ -303,38 +306,6 @@ def _seeds(folders: Path) -> Iterator[Seed]:
         if image.exists():
             with contextlib.suppress(VerificationError):
                 yield Seed(image, manifest.read_pieces(path.read_bytes()))
-
-
-def _check_pin(folder: Path, offer: Offer) -> None:
-    """Compare with what this appliance saw before: its publisher, and how far the channel was."""
-    if (folder / KEY).exists() and minisign.public_key(folder / KEY) != offer.key:
-        raise VerificationError(
-            f"{folder.name} is from another publisher than the one of {offer.channel.version}",
-            hint=f"if the publisher really has a new key, remove {folder / KEY} and give --key",
-        )
-    seen = _serials(folder).get(offer.channel.name)
-    now = [offer.channel.serial, offer.channel.version]
-    if seen and (now[0] < seen[0] or (now[0] == seen[0] and now != seen)):
-        raise VerificationError(
-            f"the channel {offer.channel.name!r} went back: this seat has seen number {seen[0]}"
-            f" ({seen[1]}), the source offers number {now[0]} ({now[1]})",
-            hint="is it an old copy of the folder? To go back on purpose: appliance pull --rollback"
-            " here, or publish the old version anew",
-        )
-
-
-def _pin(folder: Path, offer: Offer) -> None:
-    write_whole(folder / KEY, offer.key.text().encode())
-    now = {offer.channel.name: [offer.channel.serial, offer.channel.version]}
-    write_whole(folder / SERIALS, json.dumps({**_serials(folder), **now}).encode())
-
-
-def _serials(folder: Path) -> dict[str, list[Any]]:
-    try:
-        found: dict[str, list[Any]] = json.loads((folder / SERIALS).read_text())
-    except FileNotFoundError:
-        return {}
-    return found
 
 
 def _check_free(here: Installed, before: str | None) -> None:

@@ -4,36 +4,23 @@ Any web server can serve the folder; this one adds ``seats/``: a seat PUTs its r
 everybody GETs the list. The reports are files in the folder, so they outlive the server.
 """
 
+import contextlib
 import functools
 import http.client
 import http.server
 import json
-import time
+import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from provision.distribution import manifest
-from provision.distribution.chunks import write_whole
+from provision.distribution import manifest, reports
+from provision.distribution.reports import FOLDER, MAX_BYTES, FullError
 from provision.distribution.source import Directory, Source, SourceError, Web
 from provision.errors import VerificationError
 
-SEATS = "seats"
-STALE_SECONDS = 30.0  # a seat that shares reports every second
-MAX_REPORT = 4096
-_HIDDEN = ("/.", "/%2e")
-
-
-def reports(root: Path) -> list[dict[str, Any]]:
-    """What each seat said last, by name; a seat that went silent shares no more."""
-    found = []
-    for path in sorted((root / SEATS).glob("[!.]*.json")):
-        row = json.loads(path.read_text())
-        row["age"] = max(0.0, round(time.time() - path.stat().st_mtime, 1))
-        if row["age"] > STALE_SECONDS:
-            row["port"] = None
-            row["state"] = "lost" if row.get("state") == "pulling" else row.get("state")
-        found.append(row)
-    return found
+_LIST = (FOLDER, "")
+_DIGITS = len(str(MAX_BYTES))
 
 
 def status(source: Source) -> list[dict[str, Any]]:
@@ -43,9 +30,29 @@ def status(source: Source) -> list[dict[str, Any]]:
         SourceError: it has no reports.
     """
     if isinstance(source, Directory):
-        return reports(source.root)
-    rows: list[dict[str, Any]] = json.loads(source.get(f"{SEATS}/"))
-    return rows
+        return reports.list_all(source.root)
+    return listed(source.get(f"{FOLDER}/"))
+
+
+def listed(answer: bytes) -> list[dict[str, Any]]:
+    """The rows of a server's list of seats; what is no report is left out.
+
+    Raises:
+        SourceError: it is no list.
+    """
+    try:
+        rows = reports.load(answer)
+        if not isinstance(rows, list):
+            raise ValueError("not a list")
+    except ValueError as error:
+        raise SourceError(f"the server's list of seats cannot be read: {error}") from error
+    found = []
+    for row in rows[: reports.MAX_SEATS]:
+        with contextlib.suppress(ValueError):
+            age = row.get("age") if isinstance(row, dict) else None
+            known = {"age": age} if type(age) in (int, float) else {}
+            found.append({**reports.checked(row).values(), **known})
+    return found
 
 
 def report(source: Source, name: str, **values: Any) -> None:
@@ -53,13 +60,13 @@ def report(source: Source, name: str, **values: Any) -> None:
     if isinstance(source, Web):
         body = json.dumps(values).encode()
         try:
-            source.once("PUT", f"{SEATS}/{name}.json", body=body)
+            source.once("PUT", f"{FOLDER}/{name}.json", body=body)
         except (OSError, http.client.HTTPException, SourceError):
             return
     elif isinstance(source, Directory):
         try:
-            _keep(source.root, name, values)
-        except OSError:  # a share that only the teacher may write to
+            reports.keep(source.root, reports.checked({**values, "name": name}))
+        except (OSError, FullError):  # a share that only the teacher may write to
             return
 
 
@@ -89,6 +96,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, root: Path, address: str, port: int) -> None:
         self.root = root
         self.sent = 0  # bytes of files; two threads may lose one of their additions
+        self.keeping = threading.Lock()  # who counts the reports adds the next one, too
         super().__init__((address, port), functools.partial(_Handler, directory=str(root)))
 
 
@@ -99,30 +107,56 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        """Serve a file of the folder, or the list of seats; never what is hidden or a listing."""
-        if self.path == f"/{SEATS}/":
-            self._answer(http.client.OK, json.dumps(reports(self.server.root)).encode())
-        elif self.path.endswith("/") or any(part in self.path.lower() for part in _HIDDEN):
-            self._answer(http.client.NOT_FOUND)
+        """Serve a file of the folder, or the list of seats."""
+        if wanted(self.path) == _LIST:
+            text = json.dumps(reports.list_all(self.server.root))
+            self._answer(http.client.OK, text.encode())
         else:
             super().do_GET()
 
+    def send_head(self) -> Any:
+        """Open a published file, for GET and HEAD; never what is hidden, or a directory."""
+        parts = wanted(self.path)
+        if parts is None or not self.server.root.joinpath(*parts).is_file():
+            self._answer(http.client.NOT_FOUND)
+            return None
+        return super().send_head()
+
+    def translate_path(self, path: str) -> str:
+        """Where a path of a request is; decoded once, by `wanted` alone."""
+        return str(self.server.root.joinpath(*(wanted(path) or (".nothing",))))
+
     def do_PUT(self) -> None:
         """Take the report of a seat; its address is the one that it came from."""
-        length = int(self.headers.get("Content-Length") or 0)
-        try:
-            _, folder, file = self.path.split("/")
-            name = manifest.checked_name(file.removesuffix(".json"))
-            if folder != SEATS or not 0 < length <= MAX_REPORT:
-                raise ValueError(self.path)
-            values = json.loads(self.rfile.read(length))
-            values["address"] = str(self.client_address[0])
-            _keep(self.server.root, name, values)
-        except (ValueError, TypeError, VerificationError):
-            self.close_connection = True
-            self._answer(http.client.BAD_REQUEST)
+        parts = wanted(self.path) or ()
+        lengths = self.headers.get_all("Content-Length") or []
+        length = lengths[0] if len(lengths) == 1 and "Transfer-Encoding" not in self.headers else ""
+        if (
+            len(parts) != 2
+            or parts[0] != FOLDER
+            or not parts[1].endswith(".json")
+            or not (length.isascii() and length.isdecimal() and len(length) <= _DIGITS)
+            or int(length) > MAX_BYTES
+        ):
+            code = http.HTTPStatus.BAD_REQUEST
         else:
-            self._answer(http.client.NO_CONTENT)
+            code = self._take(parts[1].removesuffix(".json"), int(length))
+        self.close_connection |= code != http.HTTPStatus.NO_CONTENT  # its body may not be read
+        self._answer(code)
+
+    def _take(self, name: str, length: int) -> http.HTTPStatus:
+        body = self.rfile.read(length)
+        try:
+            if len(body) < length:
+                raise ValueError("the connection ended before")
+            found = reports.parse(body, name, str(self.client_address[0]))
+            with self.server.keeping:
+                reports.keep(self.server.root, found)
+        except ValueError:
+            return http.HTTPStatus.BAD_REQUEST
+        except (FullError, OSError):
+            return http.HTTPStatus.INSUFFICIENT_STORAGE
+        return http.HTTPStatus.NO_CONTENT
 
     def copyfile(self, source: Any, outputfile: Any) -> None:
         """Send a file and count it."""
@@ -136,10 +170,29 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
     def _answer(self, code: int, body: bytes = b"") -> None:
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
 
-def _keep(root: Path, name: str, values: dict[str, Any]) -> None:
-    text = json.dumps({**values, "name": name}, sort_keys=True)
-    write_whole(root / SEATS / f"{manifest.checked_name(name)}.json", text.encode())
+def wanted(path: str) -> tuple[str, ...] | None:
+    """The names on the way to what a request asks for; None: nothing that is published.
+
+    Each name is decoded once, and must be one that a published file may have: so nothing hidden,
+    no way up, no separator, encoded or of another system, and nothing that is encoded still.
+
+    Args:
+        path: as the request has it. ``seats/`` ends in an empty name.
+    """
+    plain = path.partition("?")[0].partition("#")[0]
+    try:
+        first, *names = (unquote_to_bytes(part).decode("ascii") for part in plain.split("/"))
+        if first or not names:
+            return None
+        for name in names[:-1] if tuple(names) == _LIST else names:
+            manifest.checked_name(name)
+    except (UnicodeDecodeError, VerificationError):
+        return None
+    return tuple(names)

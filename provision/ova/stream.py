@@ -153,6 +153,8 @@ def _member(source: Source, block: bytes, place: int) -> Member:
         raise VerificationError(f"{source.name}: damaged tar header at byte {place}")
     if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         raise VerificationError(f"{source.name}: {info.name!r} is no ordinary file")
+    if info.size < 0:  # it may be written as a negative number, octal or in base 256
+        raise VerificationError(f"{source.name}: {info.name!r} has a negative size")
     if not _PLAIN_NAME.fullmatch(info.name) or info.name.startswith("."):
         raise VerificationError(f"{source.name}: {info.name!r} is no plain file name")
     return Member(

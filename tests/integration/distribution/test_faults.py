@@ -115,6 +115,34 @@ def test_downgraded_channel(updated: Room, tmp_path: Path) -> None:
     assert updated.here.version() == updated.publisher.publication.versions()[-1][0]
 
 
+def test_a_channel_that_names_the_same_version_again_moves_the_seat_on(updated: Room) -> None:
+    """Numbers are remembered of each pull, of those with nothing to do as well."""
+    publication, secret = updated.publisher.publication, updated.publisher.secret
+    first, second = (name for name, _ in publication.versions())
+    middle = (updated.publisher.root / "channels/stable.minisig").read_bytes()  # number 2: second
+    publication.promote(first, "stable", secret)
+    assert not updated.pull().changed
+    (updated.publisher.root / "channels/stable.minisig").write_bytes(middle)
+    with pytest.raises(VerificationError, match="went back"):
+        updated.pull()
+    publication.promote(second, "stable", secret)
+    with pytest.raises(VerificationError, match="went back"):  # the server lost number 3
+        updated.pull()
+
+
+def test_a_power_cut_in_what_the_seat_remembers(updated: Room) -> None:
+    folder, torn = updated.here.machine.folder, bytes(64)
+    (folder / "serials.json").write_bytes(torn)
+    updated.pull()
+    updated.assert_version(2)
+    (folder / "minisign.pub").write_bytes(torn)
+    with pytest.raises(UsageError, match="nothing can be trusted"):
+        updated.pull(key=None)
+    assert not updated.pull().changed
+    with _downgraded(updated.publisher), pytest.raises(VerificationError, match="went back"):
+        updated.pull()
+
+
 @pytest.mark.parametrize(
     "victim", ["manifest.json", "root.chunks.zst", "SHA256SUMS", "channel", "chunk"]
 )

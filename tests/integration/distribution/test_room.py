@@ -1,6 +1,9 @@
 """Thirty seats and one server: each chunk leaves the server about once."""
 
+import dataclasses
 import http.client
+import json
+import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,10 +13,11 @@ from pathlib import Path
 import pytest
 from publishing import Publisher, Room
 
-from provision.distribution import chunks, peers, room
+from provision.distribution import chunks, peers, reports, room
 from provision.distribution.assemble import Report, assemble
 from provision.distribution.chunks import Store
 from provision.distribution.peers import Sharing
+from provision.distribution.reports import SeatReport
 from provision.distribution.source import Directory, Web
 from provision.errors import VerificationError
 
@@ -81,12 +85,13 @@ def _all_seats(publisher: Publisher, url: str, base: Path, count: int) -> list[R
 @pytest.fixture
 def loopback_seats(monkeypatch: pytest.MonkeyPatch) -> None:
     """All seats are on this host: a report's address is the loopback one that its seat has."""
-    original = room._keep
+    original = reports.keep
 
-    def keep(root: Path, name: str, values: dict[str, object]) -> None:
-        original(root, name, {**values, "address": f"127.0.1.{name.rpartition('-')[2]}"})
+    def keep(root: Path, report: SeatReport) -> None:
+        address = f"127.0.1.{report.name.rpartition('-')[2]}"
+        original(root, dataclasses.replace(report, address=address))
 
-    monkeypatch.setattr(room, "_keep", keep)
+    monkeypatch.setattr(reports, "keep", keep)
 
 
 def test_thirty_first_installs(
@@ -162,6 +167,12 @@ def test_status_shows_the_room(publisher: Publisher, served: Callable[[], room.S
         ("seats/a.json", b"no json"),
         ("seats/a.json", b"[1]"),
         ("seats/a.json", b"{" + b" " * 5000 + b"}"),
+        ("seats/a.json", b'{"state": "pulling", "port": "x"}'),
+        ("seats/a.json", b'{"state": ["pulling"]}'),
+        ("seats/a.json", b'{"state": "pulling", "x": ' + b"[" * 1900 + b"]" * 1900 + b"}"),
+        ("seats/a%2fb.json", b'{"state": "pulling"}'),
+        ("seats%2fa.json", b'{"state": "pulling"}'),
+        ("seats/%2e%2e%2fa.json", b'{"state": "pulling"}'),
     ],
 )
 def test_only_reports_can_be_put(
@@ -178,13 +189,118 @@ def test_only_reports_can_be_put(
     assert sorted(publisher.root.rglob("*")) == before
 
 
-def test_secrets_and_listings_are_not_served(
+def _told(server: room.Server, text: bytes) -> bytes:
+    """What the server answers to bytes as they are, until it closes or falls silent."""
+    with socket.create_connection(server.server_address[:2], timeout=10) as connection:  # type: ignore[arg-type]
+        connection.sendall(text)
+        connection.shutdown(socket.SHUT_WR)
+        return connection.makefile("rb").read()
+
+
+SOUND = b'{"state": "pulling"}'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: -1",
+        b"Content-Length: +20",
+        b"Content-Length: 2_0",
+        b"Content-Length: 0x14",
+        b"Content-Length: \xb2\xb0",
+        b"Content-Length: x",
+        b"Content-Length: 99999999999999999999",
+        b"Content-Length: " + b"9" * 5000,
+        b"Content-Length: 21",  # more than comes
+        b"Content-Length: 19",  # less
+        b"Content-Length: 20\r\nContent-Length: 20",
+        b"Transfer-Encoding: chunked",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 20",
+        b"X: none at all",
+    ],
+)
+def test_a_report_of_another_length_is_none(
+    publisher: Publisher, served: Callable[[], room.Server], head: bytes
+) -> None:
+    publisher.publish(1)
+    server = served()
+    answer = _told(
+        server, b"PUT /seats/a.json HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n" + SOUND
+    )
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1  # what was left of a body is no second request
+    assert room.status(Web(_url(server))) == []
+
+
+def test_a_pupil_fills_neither_the_disk_nor_the_list(
     publisher: Publisher, served: Callable[[], room.Server]
 ) -> None:
     publisher.publish(1)
     source = Web(_url(served()))
-    for path in (".lock", "chunks/", "../secret.key"):
-        assert source.once("GET", path)[0] == http.client.NOT_FOUND
+    codes = [
+        source.once("PUT", f"seats/x{number}.json", body=SOUND)[0]
+        for number in range(reports.MAX_SEATS_PER_ADDRESS + 5)
+    ]
+    assert codes[-6:] == [204, 507, 507, 507, 507, 507]
+    assert len(room.status(source)) == reports.MAX_SEATS_PER_ADDRESS
+
+
+@pytest.mark.parametrize("text", [b'{"port": "x"}', b"[5, {}, null]", b"[" * 50_000, b"5", b"\xff"])
+def test_a_joker_ends_no_sharing_and_no_status(
+    publisher: Publisher, served: Callable[[], room.Server], text: bytes, tmp_path: Path
+) -> None:
+    """What an older server, or a share, took from anybody, and what any server may list."""
+    publisher.publish(1)
+    (publisher.root / "seats").mkdir()
+    (publisher.root / "seats/joker.json").write_bytes(text)
+    server = served()
+    source = Web(_url(server))
+    assert room.status(source) == room.status(Directory(publisher.root)) == []
+    listing = publisher.root / "listing"
+    (listing / "seats").mkdir(parents=True)
+    with Sharing(source, "seat-1", Store(tmp_path / "spool"), gather=0) as sharing:
+        rows = [json.dumps({"name": "joker", "address": "127.0.0.1", "port": "x"}).encode(), text]
+        for row in rows:
+            sharing._source = _Answering(b"[" + row + b"]")  # type: ignore[assignment]
+            assert sharing._refresh() is False
+        sharing._source = source
+        source.once("PUT", "seats/seat-2.json", body=b'{"state": "pulling", "port": 9}')
+        assert sharing._refresh() is True
+
+
+@dataclasses.dataclass
+class _Answering:
+    """A server with one answer."""
+
+    data: bytes
+
+    def once(self, *_: object, **__: object) -> tuple[int, bytes]:
+        return http.client.OK, self.data
+
+
+HIDDEN = (
+    *(".lock", "%2elock", "%2f.lock", "/.lock", "./.lock", "seats/../.lock", "%252elock"),
+    *("seats%2f..%2f.lock", "seats/%2e%2e/.lock", "seats/..%5c.lock", ".lock?x", ".lock%00"),
+    *("versions/.part-x/secret", "versions%2f.part-x%2fsecret", "versions/%2epart-x/secret"),
+    *("chunks/", "chunks", "seats", "versions/", "../secret.key", "%2e%2e/secret.key"),
+)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_secrets_and_listings_are_not_served(
+    publisher: Publisher, served: Callable[[], room.Server], method: str
+) -> None:
+    publisher.publish(1)
+    (publisher.root / ".lock").write_text("hidden")
+    (publisher.root / "versions/.part-x").mkdir()
+    (publisher.root / "versions/.part-x/secret").write_text("hidden")
+    server = served()
+    for path in HIDDEN:
+        answer = _told(server, f"{method} /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 404 "), path
+        assert b"hidden" not in answer
+    good = _told(server, f"{method} /minisign.pub HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    assert good.startswith(b"HTTP/1.1 200 ")
 
 
 def test_pull_through_the_room(

@@ -306,3 +306,20 @@ def test_an_ova_of_two_machines_is_read(ova: Path) -> None:
     change = in_envelope("</Envelope>", second + "</Envelope>")
     found = read(packed(change(members)))
     assert [system.name for system in found.envelope.systems] == ["sage", "other"]
+
+
+@pytest.mark.parametrize("size", [b"-0000000017\0", b"\xff" * 12, b"\xff" * 11 + b"\x01"])
+def test_a_negative_size_reads_nothing(ova: Path, size: bytes) -> None:
+    """It would have been read whole, at once: of a pipe, or of a file larger than the memory."""
+
+    class Endless(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            assert size is not None and size >= 0, "all of it is asked for"
+            return super().read(size)
+
+    block = bytearray(ova.read_bytes()[:512])
+    block[124:136] = size
+    block[148:156] = b" " * 8
+    block[148:156] = f"{sum(block):06o}\0 ".encode()
+    with pytest.raises(VerificationError, match="negative size"):
+        inspect(Endless(bytes(block) + ova.read_bytes()[512:]), "x.ova", 1 << 20)
