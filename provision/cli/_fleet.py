@@ -86,10 +86,12 @@ def carry_out(
     record: "Record | None" = None,
     columns: Sequence[str] = (),
     lists: Sequence[str] = (),
+    further: "Callable[[Sequence[Row]], dict[str, Any]] | None" = None,
 ) -> None:
     """Do a piece of work on hosts, show how it goes, report, and exit with what came of it.
 
-    Each host is a line with the facts of ``columns``, and below it those of ``lists``.
+    Each host is a line with the facts of ``columns``, and below it those of ``lists``. ``further``
+    tells more of all that was done: a part of the JSON document, or lines ``NAME,VALUE`` before.
 
     Exit code: 0 all, 6 some, 1 none.
     """
@@ -97,10 +99,14 @@ def carry_out(
 
     with _table(hosts) as show:
         rows = run_on(hosts, work, pace, record, show)
+    told = further(rows) if further else {}
     if as_json:
-        shown = {"hosts": [asdict(row) for row in rows]}
+        shown = {"hosts": [asdict(row) for row in rows], **told}
         click.echo(json.dumps(shown | ({"record": str(record.path)} if record else {})))
     else:
+        for facts in told.values():
+            for name, value in facts.items():
+                click.echo(f"{name},{value}")
         for row in rows:
             _print(row, columns)
             for name in lists:

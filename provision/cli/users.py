@@ -1,6 +1,5 @@
 """`appliance users`: who may sign in, on one or many appliances."""
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,8 @@ from provision.cli._fleet import ask_each, on, with_inventory
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from provision.fleet.inventory import Inventory
 
 by_stdin = click.option(
@@ -28,8 +29,9 @@ def command() -> None:
 @as_json
 @with_inventory
 def list_(inventory: "Inventory", on: tuple[str, ...], as_json: bool) -> None:
-    """Show all names that may sign in."""
-    ask_each(inventory, on, ("users-list",), as_json=as_json, columns=("users",))
+    """Show all names that may sign in, and who is locked or waits."""
+    columns = ("users", "locked", "waiting")
+    ask_each(inventory, on, ("users-list",), as_json=as_json, columns=columns)
 
 
 @command.command()
@@ -59,13 +61,51 @@ def reset(
 
 
 @command.command()
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True)
 @on
 @as_json
 @with_inventory
-def remove(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: bool) -> None:
-    """End NAME's session and sign-in; the files stay."""
-    ask_each(inventory, on, ("users-remove", name), as_json=as_json, columns=("users",))
+def remove(
+    inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
+) -> None:
+    """End the sessions and sign-in of NAMES; the files stay."""
+    _change(inventory, "users-remove", names, on=on, as_json=as_json)
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True)
+@on
+@as_json
+@with_inventory
+def lock(
+    inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
+) -> None:
+    """Keep NAMES from signing in, and end their sessions; the files stay."""
+    _change(inventory, "users-lock", names, on=on, as_json=as_json)
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True)
+@on
+@as_json
+@with_inventory
+def unlock(
+    inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
+) -> None:
+    """Let NAMES, who are locked, sign in as before."""
+    _change(inventory, "users-unlock", names, on=on, as_json=as_json)
+
+
+@command.command()
+@click.argument("names", nargs=-1, required=True)
+@on
+@as_json
+@with_inventory
+def approve(
+    inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
+) -> None:
+    """Let the accounts of NAMES open, which wait."""
+    _change(inventory, "users-approve", names, on=on, as_json=as_json)
 
 
 @command.command()
@@ -82,7 +122,7 @@ def delete(
         if not sys.stdin.isatty():
             raise click.UsageError(f"this deletes {name} and all files; add --yes")
         click.confirm(f"Delete {name} and all files, after archiving them?", abort=True, err=True)
-    ask_each(inventory, on, ("users-delete", name), as_json=as_json, columns=("said",))
+    ask_each(inventory, on, ("users-delete", _name(name)), as_json=as_json, columns=("said",))
 
 
 @command.command("bring-back")
@@ -92,29 +132,82 @@ def delete(
 @with_inventory
 def bring_back(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: bool) -> None:
     """Put the archived files of NAME, who was deleted, back; `reset` then makes a password."""
-    ask_each(inventory, on, ("users-back", name), as_json=as_json, columns=("said",))
+    ask_each(inventory, on, ("users-back", _name(name)), as_json=as_json, columns=("said",))
 
 
 @command.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--reset-passwords",
+    is_flag=True,
+    help="Give those who are there the list's passwords, or new ones; it ends their sessions.",
+)
+@click.option(
+    "--same-students",
+    is_flag=True,
+    help="Names with files from before are the same students: they need not wait.",
+)
+@click.option("--encoding", default="", help="Of FILE, if not UTF-8 or UTF-16: windows-1252.")
+@click.option("--make-names", is_flag=True, help="Make names of what cannot be one; shown first.")
+@click.option("--yes", is_flag=True, help="Do not ask for the names that are made.")
 @on
 @as_json
 @with_inventory
-def import_(inventory: "Inventory", file: Path, on: tuple[str, ...], as_json: bool) -> None:
-    """Make accounts of a CSV FILE of lines name[,password].
+def import_(
+    inventory: "Inventory",
+    file: Path,
+    reset_passwords: bool,
+    same_students: bool,
+    encoding: str,
+    make_names: bool,
+    yes: bool,
+    on: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Make the accounts of a class list FILE: lines name[,password], or with a header.
 
-    Passwords that are not in it are made, and shown once.
+    Who is there already is skipped, and said. Passwords that are not in it are made, and shown
+    once where they took effect. With --make-names: small letters, umlauts as two, no accents, dots
+    for blanks, and nothing else that a name cannot have.
     """
-    from provision.fleet.classroom import with_passwords
+    from provision.cli._fleet import carry_out
+    from provision.errors import UsageError
+    from provision.fleet.classroom import ask, with_passwords
+    from provision.fleet.many import Pace, Row
+    from provision.guest.pool.classlist import ListError, read_list
 
-    text, made = with_passwords(file.read_text(encoding="utf-8-sig"))
-    if made and as_json:
-        click.echo(json.dumps({"passwords": made}))
-    else:
-        for name, password in made.items():
-            click.echo(f"{name},{password}")
+    try:
+        found = read_list(file.read_bytes(), encoding=encoding, make_names=make_names)
+    except ListError as error:
+        told = "\n".join(f"{file}: {line}" for line in str(error).splitlines())
+        raise UsageError(told, hint="no appliance was asked; mend these lines") from None
+    if make_names and found.made():
+        for written, name in found.made().items():
+            click.echo(f"{written} -> {name}", err=True)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise click.UsageError("these names would be made; add --yes")
+            click.confirm("Make these names?", abort=True, err=True)
+    for column in found.unused:
+        click.echo(f"not used: column {column}", err=True)
+    text, words = with_passwords(found.as_csv())
+    options = ["reset"] * reset_passwords + ["same"] * same_students
+
+    def made(rows: "Sequence[Row]") -> dict[str, dict[str, str]]:
+        told = [row.facts for row in rows if row.result == "ok"]
+        names = {name for facts in told for name in [*facts["added"], *facts["reset"]]}
+        return {"passwords": {name: word for name, word in words.items() if name in names}}
+
     stdin = text.encode()
-    ask_each(inventory, on, ("users-import",), stdin=stdin, as_json=as_json, columns=("users",))
+    carry_out(
+        inventory.select(on),
+        lambda host, tell: ask(host, inventory, ("users-import", *options), tell, stdin=stdin),
+        Pace(8),
+        as_json=as_json,
+        columns=("added", "reset"),
+        lists=("said",),
+        further=made,
+    )
 
 
 def _with_password(
@@ -128,4 +221,21 @@ def _with_password(
 ) -> None:
     text = sys.stdin.readline().encode() if given else b""
     columns = ("users",) if given else ("passwords",)
-    ask_each(inventory, on, (verb, name), stdin=text, as_json=as_json, columns=columns)
+    ask_each(inventory, on, (verb, _name(name)), stdin=text, as_json=as_json, columns=columns)
+
+
+def _name(written: str) -> str:
+    """A name as sign-in reads it."""
+    from provision.errors import UsageError
+    from provision.guest.pool.classlist import plain, why_not
+
+    if why := why_not(written):
+        raise UsageError(why.removesuffix(", or --make-names"))
+    return plain(written)
+
+
+def _change(
+    inventory: "Inventory", verb: str, names: tuple[str, ...], *, on: tuple[str, ...], as_json: bool
+) -> None:
+    words = (verb, *map(_name, names))
+    ask_each(inventory, on, words, as_json=as_json, columns=("users",))

@@ -4,6 +4,7 @@ One JSON object out. Passwords come by standard input. The hub is asked through 
 with a token of a minute that the hub's user makes in the hub's database.
 """
 
+import asyncio
 import calendar
 import contextlib
 import json
@@ -16,7 +17,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,43 +34,101 @@ TOKEN_SECONDS = 60
 
 
 def users_list() -> dict[str, Any]:
-    """All names that may sign in."""
-    return {"users": _accounts().names()}
+    """All names that may sign in, and which of them are locked or wait."""
+    accounts = _accounts()
+    return {
+        "users": accounts.names(),
+        "locked": accounts.locked(),
+        "waiting": accounts.waiting(),
+    }
 
 
 def users_add(name: str) -> dict[str, Any]:
     """Make an account with the password on standard input, or a new one that is told."""
     password = sys.stdin.read().rstrip("\n") or _password()
-    if name in _accounts().names():
-        raise RefusedError(f"there is a {name!r} already; reset gives a new password")
-    _accounts().add(name, password)
-    return {"users": [name], "passwords": {name: password}}
+    taken = _take({name: password})
+    if why := taken["skipped"].get(name):
+        raise RefusedError(f"{name} {why}; reset gives a new password")
+    return {"users": [name], "waiting": taken["waiting"], "passwords": {name: password}}
 
 
 def users_reset(name: str) -> dict[str, Any]:
     """Give an account the password on standard input, or a new one that is told."""
     password = sys.stdin.read().rstrip("\n") or _password()
-    if name not in _accounts().names():
-        raise RefusedError(f"there is no {name!r}")
-    _accounts().add(name, password)
-    return {"users": [name], "passwords": {name: password}}
+    _accounts().set_password(name, password)
+    return {"users": [name], "passwords": {name: password}, **_put_out(name)}
 
 
-def users_import() -> dict[str, Any]:
-    """Make accounts of CSV lines name[,password] on standard input."""
-    return {"users": _accounts().load(iter(sys.stdin.read().splitlines()))}
+def users_import(*options: str) -> dict[str, Any]:
+    """Make the accounts of a class list on standard input."""
+    from provision.guest.pool.classlist import read_list  # noqa: PLC0415 (the guest's copy)
+
+    wanted = read_list(sys.stdin.buffer.read()).passwords()
+    return _take(wanted, reset="reset" in options, same="same" in options)
 
 
-def users_remove(name: str) -> dict[str, Any]:
-    """End a student's session and sign-in; the files stay."""
-    if name not in _accounts().names():
-        raise RefusedError(f"there is no {name!r}")
-    if any(user["name"] == name for user in _hub("GET", "/users")):
-        if _hub("GET", f"/users/{name}")["servers"]:
-            sessions_stop(name)
-        _hub("DELETE", f"/users/{name}")  # its cookies and tokens end with it
-    _accounts().remove(name)
-    return {"users": [name]}
+def users_lock(*names: str) -> dict[str, Any]:
+    """End students' sessions and keep them from signing in; the files stay."""
+    return _each(names, _accounts().lock) | _put_out(*names)
+
+
+def users_unlock(*names: str) -> dict[str, Any]:
+    """Let locked students sign in as before."""
+    return _each(names, _accounts().unlock)
+
+
+def users_approve(*names: str) -> dict[str, Any]:
+    """Let accounts open that wait."""
+    return _each(names, _accounts().approve)
+
+
+def users_remove(*names: str) -> dict[str, Any]:
+    """End students' sessions and sign-in; the files stay."""
+    done = _each(names, _accounts().remove) | _put_out(*names)
+    with contextlib.suppress(OSError):  # the hub may be down: it has no account for them then
+        for user in _hub("GET", "/users"):
+            if user["name"] in names:
+                _hub("DELETE", f"/users/{user['name']}")
+    return done
+
+
+def _each(names: Sequence[str], action: Callable[[str], None]) -> dict[str, Any]:
+    """Do something to accounts that must all be there, and not the administrator's."""
+    there = _accounts().names()
+    if unknown := [name for name in names if name not in there]:
+        raise RefusedError(f"there is no {', '.join(map(repr, unknown))}")
+    if _admin() in names:
+        raise RefusedError(f"{_admin()} administers this notebook")
+    for name in names:
+        action(name)
+    return {"users": list(names)}
+
+
+def _take(
+    wanted: dict[str, str | None], *, reset: bool = False, same: bool = False
+) -> dict[str, Any]:
+    """Make accounts; who is there is skipped, who had files before waits."""
+    from provision.guest.pool import earlier, roster  # noqa: PLC0415 (the guest's copy)
+    from provision.guest.pool.account import read_settings  # noqa: PLC0415
+
+    there = _accounts().names()
+    new = [name for name in wanted if name not in there and not same]
+    held = asyncio.run(earlier.earlier(new, read_settings().directory, STATE)) if new else ()
+    taken = _accounts().take(wanted, waiting=held, untouchable=[_admin()], reset=reset)
+    told = _put_out(*taken.reset) if taken.reset else {}
+    return {**vars(taken), "said": roster.told(taken), **told}
+
+
+def _put_out(*names: str) -> dict[str, Any]:
+    """End sessions, cookies and tokens; ``put_out`` is false where the hub is down."""
+    from provision.guest.pool import roster  # noqa: PLC0415 (the guest's copy)
+
+    return {"put_out": roster.put_out(names, roster.places())}
+
+
+def _admin() -> str:
+    """The administrator, who owns the hub's files."""
+    return pwd.getpwuid(os.geteuid()).pw_name
 
 
 def users_delete(name: str) -> dict[str, Any]:
@@ -224,6 +283,9 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "users-add": users_add,
     "users-reset": users_reset,
     "users-import": users_import,
+    "users-lock": users_lock,
+    "users-unlock": users_unlock,
+    "users-approve": users_approve,
     "users-remove": users_remove,
     "users-delete": users_delete,
     "users-back": users_back,

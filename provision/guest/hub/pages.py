@@ -20,6 +20,7 @@ from jupyterhub.scopes import needs_scope
 from tornado import web
 
 from provision.guest.hub import guard, upkeep
+from provision.guest.hub.admission import put_out
 from provision.guest.hub.metrics import read_history, read_now
 from provision.guest.hub.wishes import UNITS, Wishes
 from provision.guest.pool.accounts import Accounts
@@ -299,7 +300,7 @@ class ActionHandler(_Page):
         """A deleted student's files and, where accounts are our own, the name."""
         await asked("back", name)
         if isinstance(self.authenticator, PoolAuthenticator) and name not in self.accounts.names():
-            self.accounts.lock(name)
+            self.accounts.reserve(name)
             return "a new password lets the student in"
         return "the files are there again"
 
@@ -314,7 +315,8 @@ class ActionHandler(_Page):
         password = os.urandom(8).hex()
         if name not in self.accounts.names():
             raise ValueError(f"{name} signs in elsewhere and has no password here.")
-        await asyncio.to_thread(self.accounts.add, name, password)
+        await asyncio.to_thread(self.accounts.set_password, name, password)
+        await put_out(self.state, name)
         return password
 
     async def _limits(self, name: str, user: Any) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provision.guest.hub.admission import put_out
 from provision.guest.hub.wishes import Wishes
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.keeper import RefusedError, asked
@@ -128,6 +129,8 @@ async def delete(handler: Any, user: Any, name: str, state: Path) -> str:
     if known:
         await asyncio.to_thread(accounts.lock, name)
     try:
+        if known:
+            await put_out(state, name)
         if user is not None:
             await _forget(handler, user)
         made = (await asked("archive", name))["archives"]

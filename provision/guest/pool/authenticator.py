@@ -4,6 +4,7 @@ The administrator may also sign in with the system's password, if there is one (
 """
 
 import asyncio
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from jupyterhub.auth import Authenticator
 from tornado import web
 from traitlets import Bool, Unicode
 
+from provision.guest.hub.admission import AddUser, AddUsers, adding
 from provision.guest.pool import pam
+from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts, WaitingError
 from provision.guest.pool.certificate import NAME
+from provision.guest.pool.classlist import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from provision.guest.pool.earlier import earlier
 from provision.guest.pool.lockout import CROWDED, Guard
 from provision.guest.pool.visits import trying
-
-LONGEST = 1024  # characters of a password
 
 
 class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has no types
@@ -30,7 +33,7 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.allow_all = True  # who has no account does not get past authenticate()
-        self.username_pattern = NAME.pattern
+        self.username_pattern = NAME.pattern + r"\Z"
         self._accounts = Accounts(Path(self.accounts_file))
         self._guard = Guard()
 
@@ -42,20 +45,23 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
                 403 while the account waits for approval.
         """
         name, password = data["username"].strip().lower(), data.get("password", "")
-        if not NAME.fullmatch(name) or len(password) > LONGEST:
+        if not NAME.fullmatch(name) or len(password) > LONGEST_PASSWORD:
             return None
         # The admin's account must exist already: nobody becomes admin by being first.
+        known = handler.find_user(name)
         may_make = self.open_accounts and name not in self.admin_users
+        may_make = may_make and not (known is not None and known.admin)
         async with trying(self._guard, handler, name, lambda: self._exists(name)) as turn:
             if turn.in_vain and may_make:
                 raise web.HTTPError(429, CROWDED)
             if turn.in_vain:
                 return None
             turn.made = may_make and not self._exists(name)
+            first = turn.made or self._accounts.open_to_first(name)
+            held = first and len(password) >= SHORTEST_PASSWORD and await self._earlier(name, known)
+            told = {"may_make": may_make, "approval": self.approval, "earlier": held}
             try:
-                turn.right = await asyncio.to_thread(
-                    self._accounts.check, name, password, may_make=may_make, approval=self.approval
-                )
+                turn.right = await asyncio.to_thread(self._accounts.check, name, password, **told)
             except WaitingError:
                 turn.right = True
                 raise web.HTTPError(
@@ -68,13 +74,31 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
     def _exists(self, name: str) -> bool:
         return name in self.admin_users or name in self._accounts.names()
 
-    def add_user(self, user: Any) -> None:
-        """A name that the admin adds on the hub's page may sign in: it is made, or approved."""
+    async def _earlier(self, name: str, known: Any) -> bool:
+        """Whether a name has files, or the hub knows it without an account: it had an owner."""
+        if known is not None and name not in self._accounts.names():
+            return True
+        state = Path(self.accounts_file).parent
+        return bool(await earlier([name], read_settings().directory, state))
+
+    def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
+        """JupyterHub's own, where what adds users is marked."""
+        added = [(r"/api/users", AddUsers), (r"/api/users/([^/]+)", AddUser)]
+        return [*super().get_handlers(app), *added]
+
+    async def add_user(self, user: Any) -> None:
+        """A name that the admin adds on the hub's page may sign in: it is made, or approved.
+
+        The hub calls this also for all whom it knows when it starts: these get no account by it.
+        """
         super().add_user(user)
+        if not adding.get() or user.name in self.admin_users:
+            return
         if user.name in self._accounts.waiting():
-            self._accounts.approve(user.name)
-        elif user.name not in self._accounts.names() and user.name not in self.admin_users:
-            self._accounts.add(user.name)
+            with contextlib.suppress(ValueError):
+                self._accounts.approve(user.name)
+        elif user.name not in self._accounts.names():
+            self._accounts.add(user.name, waiting=await self._earlier(user.name, None))
 
     def delete_user(self, user: Any) -> None:
         """A name that the admin removes can no longer sign in."""

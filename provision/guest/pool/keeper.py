@@ -85,6 +85,14 @@ def deleted() -> dict[str, Any]:
     return {"deleted": sorted({each.student for each in found})}
 
 
+def earlier() -> dict[str, Any]:
+    """The names with files that are archived, or are on their way there."""
+    directory = read_settings().directory
+    begun = ".leaving-"
+    leaving = {p.name.removeprefix(begun) for p in directory.iterdir() if p.name.startswith(begun)}
+    return {"names": sorted(leaving | set(deleted()["deleted"]))}
+
+
 def back(student: str) -> dict[str, Any]:
     """Put the newest archive of a student back in its place."""
     directory = read_settings().directory
@@ -127,6 +135,7 @@ def restore(at: str, student: str, path: str) -> dict[str, Any]:
 VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "archive": delete,
     "deleted": deleted,
+    "earlier": earlier,
     "back": back,
     "backup": backup,
     "snapshots": snapshots,

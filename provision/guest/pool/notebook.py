@@ -21,7 +21,7 @@ from typing import Any
 from tornado.web import StaticFileHandler
 from traitlets.config import Config
 
-from provision.guest.hub.guard import GuardedHub
+from provision.guest.hub.evicting import Hub
 from provision.guest.hub.settings import extend, read_hosted
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
@@ -112,8 +112,9 @@ def notebook(
         state=state,
     )
     extend(config, read_hosted(), state)
-    GuardedHub.instance(config=config)
-    GuardedHub.launch_instance([])
+    Hub.state = state
+    Hub.instance(config=config)
+    Hub.launch_instance([])
 
 
 def hub_config(

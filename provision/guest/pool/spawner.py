@@ -68,6 +68,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     account: str | None = None
     process: subprocess.Popen[bytes] | None = None
     watch: Watch | None = None
+    turned_away = False  # the account was closed meanwhile
 
     def _options_form_default(self) -> str:
         return profiles.form(self.profiles)
@@ -115,6 +116,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         Raises:
             SessionError: no account became free in time, or the server did not start.
         """
+        self.turned_away = False
         self.port = 0  # the account's side knows its port
         await self._end_orphan()
         await self._take()
@@ -180,6 +182,8 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         self.line.append(self)
         try:
             while True:
+                if self.turned_away:
+                    raise SessionError("Your account was closed, or has a new password.")
                 if taken := self._first_free():
                     self.account, file = taken
                     with file:

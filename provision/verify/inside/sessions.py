@@ -218,7 +218,8 @@ def main() -> None:
         subprocess.run(students, check=True)
         subprocess.run(["systemctl", "restart", "sshd-pool"], check=False)
     words = {name: secrets.token_urlsafe() for name in (VICTIM, MALLORY)}
-    told("notebook-accounts", "import", "-", stdin="".join(f"{n},{w}\n" for n, w in words.items()))
+    names = "".join(f"{name},{word}\n" for name, word in words.items())
+    told("notebook-accounts", "import", "--same-students", "--reset-passwords", "-", stdin=names)
     facts: dict[str, Any] = {}
     until(lambda: Visitor("").ask("GET", "/hub/login")[0] == 200)
     victim, mallory = Visitor(VICTIM), Visitor(MALLORY)
