@@ -127,25 +127,34 @@ def close_session(user: str, settings: Settings) -> None:
 
 
 def reap(uid: int, *, grace: float) -> None:
-    """End all processes of a user and remove what they left in the kernel.
+    """End all processes of a user, whatever state they show.
+
+    Nothing is asked first: one kill reaches everything that the user has, and what it has reached
+    makes no new process (fork(2) refuses who has a signal to take). So whoever is found afterwards
+    was there before, and when nobody is, nobody comes.
 
     Args:
         uid: the user; never 0.
         grace: seconds between the request to end and the kill.
 
     Raises:
-        OSError: a process is still there after 10 s.
+        OSError: a process is still there after 10 s, or nobody could ask it to end.
     """
     if uid < 1000:
         raise OSError(f"will not end the processes of the system's user {uid}")
-    begun = time.monotonic()
-    if grace and _signal_all(uid, signal.SIGTERM):
-        while any(_processes(uid)) and time.monotonic() < begun + grace:
+    if grace:
+        _signal_all(uid, signal.SIGTERM)
+        until = time.monotonic() + grace
+        while any(_processes(uid)) and time.monotonic() < until:
             time.sleep(0.02)
     deadline = time.monotonic() + REAP_SECONDS
-    while _signal_all(uid, signal.SIGKILL):
+    while True:
+        sent = _signal_all(uid, signal.SIGKILL)
+        left = sorted(_processes(uid))
+        if sent and not left:
+            return
         if time.monotonic() > deadline:
-            raise OSError(f"processes of user {uid} do not end")
+            raise OSError(f"processes of user {uid} do not end: {left[:10]}")
         time.sleep(0.01)
 
 
@@ -242,33 +251,55 @@ def _mount(*arguments: str) -> None:
 
 
 def _processes(uid: int) -> Iterator[int]:
+    """The processes of a user that have a thread which still runs.
+
+    A process whose first thread has ended shows as a zombie, however much its others do.
+    """
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                if entry.stat().st_uid == uid and _alive(int(entry.name)):
+                if entry.stat().st_uid == uid and any(map(_runs, _threads(entry.path))):
                     yield int(entry.name)
 
 
-def _alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+def _threads(process: str) -> Iterator[str]:
+    for thread in os.listdir(f"{process}/task"):  # noqa: PTH208 - one word each, 3 times as fast
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield Path(process, "task", thread, "stat").read_text(errors="replace")
+
+
+def _runs(stat: str) -> bool:
+    """Whether a thread runs, by its ``stat``: the state follows the name, which may hold ``)``."""
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _signal_all(uid: int, number: signal.Signals) -> bool:
-    """Signal a user's processes, all at once; tell whether any was there.
+    """Signal all processes of a user at once; tell whether it was done.
 
-    A child with that user's identity sends it to -1, which no fork can outrun.
+    A child with that user's identity sends it to -1, which no fork can outrun. Those who are
+    meant may signal the child, too: then it is not done, but can be tried again.
+
+    Raises:
+        OSError: the child cannot take that identity, or not send.
     """
-    if not any(_processes(uid)):
-        return False
     child = os.fork()
     if child == 0:
-        with contextlib.suppress(OSError):
+        try:
             os.setresuid(uid, uid, uid)
-            os.kill(-1, number)
-        os._exit(0)
-    os.waitpid(child, 0)
-    return True
+            with contextlib.suppress(ProcessLookupError):  # there is none
+                os.kill(-1, number)
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+    _, status = os.waitpid(child, os.WUNTRACED)
+    if os.WIFSTOPPED(status):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return False
+    code = os.waitstatus_to_exitcode(status)
+    if code > 0:
+        raise OSError(code, f"nobody signals the processes of user {uid}: {os.strerror(code)}")
+    return code == 0
 
 
 if __name__ == "__main__":

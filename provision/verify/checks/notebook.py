@@ -116,7 +116,7 @@ def session_limits(config: Config, facts: Facts) -> Problems:
     expected = {
         "MemoryMax": str(limits.memory),
         "MemorySwapMax": str(limits.swap),
-        "TasksMax": str(limits.tasks),
+        "TasksMax": str(limits.tasks + 16),  # root's share, see user.slice
     }
     for name in config.pool_accounts:
         shown = facts["limits"].get(name, {})

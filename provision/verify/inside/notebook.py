@@ -156,6 +156,11 @@ facts["forks"] = len(children)
 greedy = f"held = [b'x' * (1 << 24) for _ in range({asked['memory'] // (1 << 24) + 4})]"
 facts["greedy"] = subprocess.call([sys.executable, "-c", greedy]) if asked["memory"] else None
 subprocess.Popen(["sleep", "3600"], start_new_session=True)
+# Its first thread ends at once: it shows as a zombie.
+undead = ("import ctypes, threading, time\\n"
+          "threading.Thread(target=time.sleep, args=[3600]).start()\\n"
+          "ctypes.CDLL(None).pthread_exit(None)")
+subprocess.Popen([sys.executable, "-c", undead], start_new_session=True)
 with open("facts.new", "w") as file:
     json.dump(facts, file)
 os.rename("facts.new", "facts.json")
@@ -275,11 +280,16 @@ def _processes(uids: set[int]) -> list[str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if entry.stat().st_uid in uids and " Z " not in (entry / "stat").read_text():
+                if entry.stat().st_uid in uids and any(map(_runs, (entry / "task").iterdir())):
                     found.append(entry.name)
             except OSError:
                 continue
     return found
+
+
+def _runs(thread: Path) -> bool:
+    """Whether a thread runs; its process may show as a zombie nevertheless."""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
 
 
 def sign_in_page() -> dict[str, Any]:

