@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from provision import locks, temporary
 from provision.build import places
 from provision.build.artefacts import DISKS, LAYER, SBOM, Product, whole
 from provision.build.cache import Cache
-from provision.build.inputs import Request, stage_inputs
+from provision.build.inputs import stage_inputs
 from provision.build.plan import STAGES, Step, plan
+from provision.build.request import Request
 from provision.build.workshop import Runtime, Workshop
 from provision.config import Config
 from provision.errors import ApplianceError, HostNotReadyError
@@ -133,12 +133,12 @@ def build(
     ):
         disks = _paths(wanted, finished)
         if with_vm:
-            _deliver(cache, by_name["vm"], lambda: _delivery().define_vm(wanted.config, disks))
+            _deliver(cache, by_name["vm"], lambda: _define_vm(wanted, disks))
             _remember(last, {"vm": dict(by_name["vm"].inputs)})
         product = _deliver(
             cache,
             by_name["export"],
-            lambda: _delivery().export(wanted, disks, disks[0].with_name(SBOM), output),
+            lambda: _export(wanted, disks, output),
         )
         _remember(last, {"export": dict(by_name["export"].inputs)})
     return Built(output, product["size"], product["sha256"], disks, log)
@@ -265,7 +265,7 @@ def _run_stage(
         if planned.cached or (not unbuilt and not planned.forced):
             cache.touch(planned.key)
             return
-        from provision.build.stages import WORK  # loads what boots a guest
+        from provision.build.work import work_of  # loads what boots a guest
 
         record = {"stage": planned.name, "inputs": planned.inputs}
         with (
@@ -274,7 +274,7 @@ def _run_stage(
             cache.building(planned.key, record, keep=keep) as part,
             _explained(planned.name, cache.root, shop.log),
         ):
-            WORK[planned.name](shop, tuple(layers), part)
+            work_of(planned.name, shop)(shop, tuple(layers), part)
 
 
 @contextlib.contextmanager
@@ -304,11 +304,16 @@ def _deliver(cache: Cache, planned: Step, make: Callable[[], Product | None]) ->
     return product
 
 
-def _delivery() -> ModuleType:
-    """What speaks to VirtualBox, loaded only by a build that has something to hand over."""
-    from provision.build import delivery
+def _define_vm(wanted: Request, disks: tuple[Path, ...]) -> Product | None:
+    from provision.build.stages.vm import define_vm  # loads what speaks to VirtualBox
 
-    return delivery
+    return define_vm(wanted.config, disks)
+
+
+def _export(wanted: Request, disks: tuple[Path, ...], output: Path) -> Product:
+    from provision.build.stages.export import export
+
+    return export(wanted, disks, disks[0].with_name(SBOM), output)
 
 
 def _still_there(record: Mapping[str, Any], output: Path | None) -> bool:

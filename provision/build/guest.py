@@ -1,9 +1,7 @@
 """A booted guest to provision, under either runtime, and what remains of it as a layer."""
 
 import contextlib
-import io
 import shutil
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,38 +9,45 @@ import paramiko
 
 from provision import temporary
 from provision.build.artefacts import LAYER, mark_whole
-from provision.build.inputs import BUILD_CA_BUNDLE, Request
-from provision.errors import GuestError, HostNotReadyError
-from provision.jeos import cloud
-from provision.jeos.base import skeleton_tar
+from provision.build.fetch import BUILD_NETWORK, pull_tree
+from provision.build.request import BUILD_CA_BUNDLE, Request
+from provision.build.workshop import Workshop
+from provision.errors import GuestError
 from provision.jeos.disk import FileSystem, make_disk
 from provision.jeos.layers import merged
-from provision.machine import SshEndpoint, keys
+from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.qemu import DirectBoot, QemuMachine
-from provision.machine.ssh import NoAnswerError, connect, execute, wait_for_ssh
-from provision.process import CommandFailedError, feed
+from provision.machine.ssh import connect
 from provision.progress import step
 
 SCRATCH_BYTES = 40 << 30  # sparse: as large as a root file system can get while it is built
 MEMORY = 2 << 30
-RESTARTS, RESTART_SECONDS = 5, 120
 # Jobs that run by the clock would leave more in the image of a slow build than of a fast one.
 TIMERS, CRON = "timers.target", "cron.service"
 ENABLED = "etc/systemd/system/multi-user.target.wants"
 QEMU_NAME_SERVER = "10.0.2.3"
-BUILD_NETWORK = "etc/systemd/network/99-build.network"
-# What a running system has that no root file system should keep.
-LEFT_OUT = (f"./{BUILD_NETWORK}", "./root/.ssh", "./var/cache/apt/archives/*.deb", "./lost+found")
-# Made by cloud-init on its first boot, for the network card that it met there.
-LEFT_OUT_OF_IMAGE = ("./etc/netplan/50-cloud-init.yaml", "./etc/network/interfaces.d/50-cloud-init")
-# Our disks have a boot loader of their own; the image's would fail where it finds no disk, and
-# write over our menu. Its kernel may be one for clouds: ours is installed with the packages.
-WITHOUT_BOOT_LOADER = (
-    "cloud-init status --wait > /dev/null; dpkg-query -W -f '${db:Status-Status} ${Package}\\n'"
-    " 'grub*' 'shim*' | sed -n 's/^installed //p'"
-    " | DEBIAN_FRONTEND=noninteractive xargs -r apt-get purge -q -y --allow-remove-essential"
-)
+
+
+def guest(
+    shop: Workshop, layers: Sequence[Path], part: Path
+) -> contextlib.AbstractContextManager[SshEndpoint]:
+    """A booted guest for a playbook; what it writes becomes the layer in ``part``.
+
+    Args:
+        shop: says which runtime.
+        layers: to boot on, the lowest first.
+        part: the stage's directory.
+    """
+    if shop.runtime == "qemu":
+        return qemu_guest(shop.request, layers, part)
+    return nspawn_guest(
+        shop.request,
+        layers,
+        part,
+        downloads=shop.downloads,
+        console=shop.log.with_suffix(".console"),
+    )
 
 
 @contextlib.contextmanager
@@ -142,86 +147,6 @@ def by_the_clock(layers: Sequence[Path]) -> tuple[str, ...]:
     """
     installed = any((layer / ENABLED / CRON).is_symlink() for layer in layers)
     return (TIMERS, CRON) if installed else (TIMERS,)
-
-
-def image_tree(request: Request, part: Path, *, downloads: Path) -> None:
-    """Take the root file system out of a cloud image: boot it once and fetch its files.
-
-    Raises:
-        ApplianceError: the image cannot be had, is another than asked for, or does not boot.
-    """
-    config = request.config
-    assert config.image is not None  # noqa: S101 (the caller's condition)
-    image = cloud.fetch(config.image.source, config.image.sha256, downloads, proxy=config.proxy)
-    disk, seed, key = part / "image.raw", part / "seed.iso", part / "key"
-    with step("convert the image"):
-        cloud.to_raw(image, disk, SCRATCH_BYTES)
-    public = keys.generate(key, comment="build")
-    cloud.write_seed(seed, name=config.name, keys=[public])
-    machine = QemuMachine(
-        [disk], write=True, seed=seed, key=key, memory=MEMORY, bus="virtio"
-    )  # which kernels for clouds know
-    with machine:
-        with step("boot the image"):
-            endpoint = machine.start()
-        with step("remove its boot loader"):
-            _remove_boot_loader(endpoint)
-        with step("fetch its root file system"):
-            pull_tree(endpoint, part / LAYER, LEFT_OUT_OF_IMAGE)
-        machine.cut()
-    with tarfile.open(fileobj=io.BytesIO(skeleton_tar(request.release.epoch))) as skeleton:
-        skeleton.extractall(part / LAYER, filter="tar")
-    for left in (disk, seed, key, key.with_name("key.pub")):
-        left.unlink()
-    mark_whole(part)
-
-
-def pull_tree(endpoint: SshEndpoint, target: Path, left_out: Sequence[str] = ()) -> None:
-    """Copy the guest's root file system into a directory, with owners, modes and attributes.
-
-    Args:
-        endpoint: the guest.
-        target: the directory to make.
-        left_out: further patterns of what stays behind.
-
-    Raises:
-        GuestError: the guest's tar failed, or the connection broke.
-        HostNotReadyError: there is no room.
-    """
-    target.mkdir()
-    excluded = " ".join(f"--exclude='{pattern}'" for pattern in (*LEFT_OUT, *left_out))
-    attributes = "--numeric-owner --xattrs --xattrs-include='*'"
-    boot = "$(mountpoint -q /boot && echo ./boot)"  # a partition of its own, as in Ubuntu's images
-    packing = f"tar -C / --one-file-system --sort=name {attributes} {excluded} -cf - . {boot}"
-    unpacking = ["tar", "-C", str(target), "--numeric-owner", "--xattrs", "--xattrs-include=*"]
-    try:
-        with contextlib.closing(connect(endpoint)) as client:
-            _, out, _ = client.exec_command(packing)
-            try:
-                feed([*unpacking, "-xf", "-"], lambda pipe: shutil.copyfileobj(out, pipe, 1 << 20))
-            except CommandFailedError as error:
-                raise HostNotReadyError(
-                    f"cannot unpack the guest's files in {target}: {error.tail[-500:]}"
-                ) from error
-            # 1: a file changed while it was read, which logs of a running system do
-            if out.channel.recv_exit_status() not in (0, 1):
-                raise GuestError("tar failed in the guest")
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        raise GuestError(f"the connection broke while fetching files: {error}") from error
-
-
-def _remove_boot_loader(endpoint: SshEndpoint) -> None:
-    for attempt in range(1, RESTARTS + 1):
-        wait_for_ssh(endpoint, timeout=RESTART_SECONDS)
-        try:
-            with contextlib.closing(connect(endpoint)) as client:
-                done = execute(client, WITHOUT_BOOT_LOADER)
-            break
-        except NoAnswerError:  # cloud-init restarts the server when it has made its host keys
-            if attempt == RESTARTS:
-                raise
-    if done.status:
-        raise GuestError(f"the image's boot loader cannot be removed: {done.stderr[-500:]}")
 
 
 def _put(endpoint: SshEndpoint, source: Path, target: str) -> None:

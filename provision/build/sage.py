@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from provision import locks, resources
 from provision.build import places
 from provision.build.build import build_packages
-from provision.build.inputs import Request
+from provision.build.request import Request
 from provision.build.workshop import Runtime
 from provision.config import Config
 from provision.errors import ApplianceError, UsageError

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from provision.build.inputs import Request, code
-from provision.guest import jail, sandbox
+from provision.build import closure
+from provision.build.request import Request
 from provision.guest.jail import rootfs
 from provision.guest.sandbox import image
 from provision.process import run
@@ -53,7 +53,7 @@ def _image(
         epoch=request.release.epoch,
         proxy=request.config.proxy,
     )
-    place = cache / f"sandbox-{_key(request, [name, *packages])}"
+    place = cache / f"sandbox-{_key(request, image.__name__, [name, *packages])}"
     if not (place / f"{name}.squashfs").exists():
         with step(f"sandbox image {name}"):
             image.build(recipe, place)
@@ -62,7 +62,7 @@ def _image(
 
 def _jail(request: Request, sources: list[str], cache: Path) -> Path:
     config = request.config
-    target = cache / f"jail-{_key(request, list(config.jail.pip))}.tar"
+    target = cache / f"jail-{_key(request, rootfs.__name__, list(config.jail.pip))}.tar"
     if target.exists():
         return target
 
@@ -97,12 +97,12 @@ def _beside(target: Path, make: Callable[[Path], None]) -> None:
         shutil.rmtree(scratch)
 
 
-def _key(request: Request, parts: list[str]) -> str:
+def _key(request: Request, maker: str, parts: list[str]) -> str:
     decides = {
         "parts": parts,
         "archive": request.release.packages,
         "epoch": request.release.epoch,
         "suite": request.suite,
-        "code": {**code(sandbox, "image.py", "uml-init.sh"), **code(jail, "rootfs.py")},
+        "code": closure.digests(closure.files_of(maker)),
     }
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:16]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from provision.build.inputs import Request
+from provision.build.request import Request
 
 Runtime = Literal["nspawn", "qemu"]
 

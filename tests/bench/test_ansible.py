@@ -9,9 +9,10 @@ import pytest
 from provision.build import places
 from provision.build.artefacts import LAYER
 from provision.build.build import HOST_CA, request
-from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import Transport, run_playbook
-from provision.build.stages import WORK, Workshop
+from provision.build.request import BUILD_CA_BUNDLE, Request
+from provision.build.work import WORK
+from provision.build.workshop import Workshop
 from provision.config import Config
 from provision.config.model import Sage
 from provision.jeos.layers import private_mounts

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from provision.build.build import request
-from provision.build.inputs import Request
+from provision.build.request import Request
 from provision.config import Config
 from provision.jeos import disk
 from provision.jeos.base import TMPFS, build_base

@@ -16,7 +16,7 @@ import pytest
 
 from provision.build import places
 from provision.build.build import Built, build, request, root_layers
-from provision.build.inputs import Request
+from provision.build.request import Request
 from provision.config import read
 from provision.jeos import archive
 from provision.jeos.disk import FileSystem, grub_config, make_disk

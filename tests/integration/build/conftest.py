@@ -17,7 +17,7 @@ import pytest
 
 from provision.build import places
 from provision.build.build import Built, request, root_layers
-from provision.build.inputs import Request
+from provision.build.request import Request
 from tests.integration.conftest import CONFIG, SMALL, build_shared
 
 

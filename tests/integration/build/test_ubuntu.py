@@ -20,8 +20,8 @@ import pytest
 from provision.build import places
 from provision.build.artefacts import DISKS, LAYER
 from provision.build.build import HOST_CA
-from provision.build.inputs import Request
-from provision.build.stages import WORK
+from provision.build.request import Request
+from provision.build.work import WORK
 from provision.build.workshop import Workshop
 from provision.config import Config, read
 from provision.errors import HostNotReadyError

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from provision.build.build import HOST_CA
-from provision.build.inputs import BUILD_CA_BUNDLE
+from provision.build.request import BUILD_CA_BUNDLE
 from provision.cli import _machine, appliance
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine

@@ -18,9 +18,10 @@ from provision import resources
 from provision.build import places
 from provision.build.artefacts import DISKS, LAYER
 from provision.build.build import HOST_CA, request, root_layers
-from provision.build.inputs import BUILD_CA_BUNDLE, Request
 from provision.build.playbook import run_playbook
-from provision.build.stages import WORK, Workshop
+from provision.build.request import BUILD_CA_BUNDLE, Request
+from provision.build.work import WORK
+from provision.build.workshop import Workshop
 from provision.config import Config
 from provision.errors import ApplianceError
 from provision.jeos.archive import identity

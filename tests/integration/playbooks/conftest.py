@@ -10,9 +10,10 @@ import pytest
 from provision.build import places
 from provision.build.artefacts import LAYER
 from provision.build.build import HOST_CA
-from provision.build.inputs import BUILD_CA_BUNDLE
 from provision.build.playbook import PlaySummary, run_playbook
-from provision.build.stages import WORK, Workshop
+from provision.build.request import BUILD_CA_BUNDLE
+from provision.build.work import WORK
+from provision.build.workshop import Workshop
 from provision.jeos.layers import private_mounts
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine

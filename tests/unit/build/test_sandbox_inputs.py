@@ -8,8 +8,10 @@ from ruamel.yaml import YAML
 
 import provision
 from provision import resources
-from provision.build.inputs import Request, files, stage_inputs
+from provision.build.closure import digests
+from provision.build.inputs import stage_inputs
 from provision.build.plan import plan
+from provision.build.request import Request
 from provision.build.variables import GRADER_PACKAGES, playbook_variables
 from provision.config import read
 from provision.errors import ConfigError
@@ -73,10 +75,10 @@ def test_another_image_runs_the_fast_stages_only() -> None:
 
 
 def test_their_code_decides_only_where_they_are_in() -> None:
-    names = [str(one.inputs["guest"]) for one in stage_inputs(request()) if one.name == "configure"]
+    names = [str(one.inputs["read"]) for one in stage_inputs(request()) if one.name == "configure"]
     assert "sandbox/box.py" not in names[0]
     names = [
-        str(one.inputs["guest"])
+        str(one.inputs["read"])
         for one in stage_inputs(request("jail.enabled=true"))
         if one.name == "configure"
     ]
@@ -93,7 +95,7 @@ def test_their_code_decides_only_where_they_are_in() -> None:
 )
 def test_every_module_that_a_role_brings_decides(role: str, assignments: tuple[str, ...]) -> None:
     book = resources.playbooks() / f"roles/{role}/vars/main.yml"
-    patterns = YAML(typ="safe").load(book)[f"{role}_modules"]
+    patterns = YAML(typ="safe", pure=True).load(book)[f"{role}_modules"]
     package = Path(provision.__file__).parent
     brought = {str(path) for pattern in patterns for path in package.glob(pattern)}
     assert len(brought) > 5
@@ -101,7 +103,7 @@ def test_every_module_that_a_role_brings_decides(role: str, assignments: tuple[s
         str(one.inputs) for one in stage_inputs(request(*assignments)) if one.name == "configure"
     )
     for path in brought:
-        (digest,) = files([Path(path)]).values()
+        (digest,) = digests([Path(path)]).values()
         assert digest in inputs, path
 
 

@@ -1,46 +1,16 @@
-"""What a build hands to the user: the VM in VirtualBox, and the OVA with what stands beside it."""
+"""The OVA, with what stands beside it."""
 
 import shutil
 from pathlib import Path
 
-import platformdirs
-
-from provision.build import places
 from provision.build.artefacts import Product
 from provision.build.description import how_to_reach
-from provision.build.inputs import Request
-from provision.config import Config
-from provision.errors import HostNotReadyError
-from provision.machine.virtualbox import VirtualBoxMachine, manage
+from provision.build.request import Request
 from provision.ova.model import Forward, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
-from provision.progress import note
 
 LOOPBACK = "127.0.0.1"
 EVERYWHERE = ""
-
-
-def define_vm(config: Config, disks: tuple[Path, ...]) -> Product | None:
-    """Define the VM in VirtualBox from copies of the disks.
-
-    A VM that an earlier build defined may hold a class's work: it is left as it is.
-
-    Returns:
-        Where its settings are; None when nothing was defined.
-    """
-    folder = Path(platformdirs.user_data_dir(places.APPLICATION)) / config.name
-    try:
-        machine = VirtualBoxMachine(config, manage(), folder, places.admin_key(config.name))
-    except HostNotReadyError as error:
-        note(f"no VM is defined: {error}")
-        return None
-    if machine.find() is not None:
-        note(
-            f"the VM {config.name!r} is of an earlier build and was left alone:"
-            " `appliance destroy`, then build again, to replace it with its disks"
-        )
-        return None
-    return {"path": str(machine.define(disks).settings)}
 
 
 def export(request: Request, disks: tuple[Path, ...], sbom: Path, output: Path) -> Product:

@@ -1,0 +1,1 @@
+"""The work of each stage, a module each: what a module imports decides its stage (`closure`)."""

@@ -1,0 +1,35 @@
+"""The VM in this host's VirtualBox."""
+
+from pathlib import Path
+
+import platformdirs
+
+from provision.build import places
+from provision.build.artefacts import Product
+from provision.config import Config
+from provision.errors import HostNotReadyError
+from provision.machine.virtualbox import VirtualBoxMachine, manage
+from provision.progress import note
+
+
+def define_vm(config: Config, disks: tuple[Path, ...]) -> Product | None:
+    """Define the VM in VirtualBox from copies of the disks.
+
+    A VM that an earlier build defined may hold a class's work: it is left as it is.
+
+    Returns:
+        Where its settings are; None when nothing was defined.
+    """
+    folder = Path(platformdirs.user_data_dir(places.APPLICATION)) / config.name
+    try:
+        machine = VirtualBoxMachine(config, manage(), folder, places.admin_key(config.name))
+    except HostNotReadyError as error:
+        note(f"no VM is defined: {error}")
+        return None
+    if machine.find() is not None:
+        note(
+            f"the VM {config.name!r} is of an earlier build and was left alone:"
+            " `appliance destroy`, then build again, to replace it with its disks"
+        )
+        return None
+    return {"path": str(machine.define(disks).settings)}
