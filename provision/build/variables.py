@@ -1,6 +1,7 @@
 """What the playbooks are told: the configuration in the terms of our roles."""
 
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from typing import Any
 
 from provision.config import Config
@@ -99,6 +100,7 @@ def playbook_variables(
 def _notebook(config: Config) -> dict[str, Any]:
     notebook = config.notebook
     return {
+        "notebook_package_version": version("classroom-appliance"),
         "notebook_directory": str(notebook.directory),
         "notebook_port": notebook.port,
         "notebook_interface": notebook.interface,
