@@ -38,13 +38,11 @@ def with_machine(verb: Verb) -> Verb:
 
 def open_machine(config: "Config", identity: Path | None = None) -> "VirtualBoxMachine":
     """The VM of a configuration, defined or not."""
-    import platformdirs
-
     from provision.build import places
     from provision.machine.virtualbox import VirtualBoxMachine, manage
 
-    folder = Path(platformdirs.user_data_dir(places.APPLICATION)) / config.name
-    return VirtualBoxMachine(config, manage(), folder, identity or _identity(config))
+    key = identity or _identity(config)
+    return VirtualBoxMachine(config, manage(), places.data(config.name), key)
 
 
 def _identity(config: "Config") -> Path:

@@ -1,17 +1,10 @@
-"""Where distribution keeps its files on this host, by the XDG base directories."""
+"""Where distribution keeps its files on this host."""
 
 from pathlib import Path
 
-import platformdirs
+from provision.places import APPLICATION, cache, data
 
-APPLICATION = "appliance"
-
-
-def data() -> Path:
-    """What belongs to this user's appliances; made when missing."""
-    path = Path(platformdirs.user_data_dir(APPLICATION))
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
+__all__ = ["APPLICATION", "data", "signing_key", "spool"]
 
 
 def signing_key() -> Path:
@@ -26,4 +19,4 @@ def signing_key() -> Path:
 
 def spool(name: str) -> Path:
     """Chunks that an appliance shares with other seats while it pulls."""
-    return Path(platformdirs.user_cache_dir(APPLICATION)) / "chunks" / name
+    return cache() / "chunks" / name

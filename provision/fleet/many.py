@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
-
+from provision import places
 from provision.errors import ApplianceError, UsageError
 from provision.fleet.inventory import Host
 
@@ -111,9 +110,7 @@ class Record:
 
 def runs() -> Path:
     """Where records are kept; made when missing."""
-    path = Path(platformdirs.user_state_dir("appliance")) / "fleet"
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
+    return places.state("fleet")
 
 
 def run_on(

@@ -15,7 +15,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from provision.errors import ApplianceError, VerificationError
+from provision.errors import ApplianceError, HostNotReadyError, VerificationError
+from provision.files import write_whole
 
 _KEY, _PREHASHED, _BLAKE2B, _NO_PASSWORD = b"Ed", b"ED", b"B2", b"\0\0"
 _PUBLIC_SIZE, _SECRET_SIZE, _SIGNATURE_SIZE = 42, 158, 74
@@ -47,17 +48,19 @@ def generate(secret: Path) -> PublicKey:
 
     Raises:
         ApplianceError: the file exists.
+        HostNotReadyError: it cannot be written.
     """
     key, number = Ed25519PrivateKey.generate(), os.urandom(8)
     public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     pair = key.private_bytes_raw() + public
     blob = _KEY + _NO_PASSWORD + _BLAKE2B + _SALT + number + pair + _CHECKSUM
+    text = b"untrusted comment: minisign secret key\n" + base64.b64encode(blob) + b"\n"
     try:
-        descriptor = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_whole(secret, text, mode=0o600, replace=False)
     except FileExistsError as error:
         raise ApplianceError(f"{secret} exists, and a key is never overwritten") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(b"untrusted comment: minisign secret key\n" + base64.b64encode(blob) + b"\n")
+    except OSError as error:
+        raise HostNotReadyError(f"cannot write the key {secret}: {error.strerror}") from error
     return PublicKey(number, key.public_key())
 
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import platformdirs
-
 from provision.build import places
 from provision.build.artefacts import Product
 from provision.config import Config
@@ -20,7 +18,7 @@ def define_vm(config: Config, disks: tuple[Path, ...]) -> Product | None:
     Returns:
         Where its settings are; None when nothing was defined.
     """
-    folder = Path(platformdirs.user_data_dir(places.APPLICATION)) / config.name
+    folder = places.data(config.name)
     try:
         machine = VirtualBoxMachine(config, manage(), folder, places.admin_key(config.name))
     except HostNotReadyError as error:
