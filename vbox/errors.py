@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class VBoxError(Exception):
@@ -46,6 +47,28 @@ class InUseError(VBoxError):
 
 class FileFailedError(VBoxError):
     """A file of VirtualBox's is missing, in the way, unreadable, or the disk is full."""
+
+
+class NoRoomError(FileFailedError):
+    """The disk is full."""
+
+
+class AwayError(FileFailedError):
+    """A machine is registered, but its settings file is not there: a disk or share is away.
+
+    Args:
+        settings: the settings file.
+        uuid: the machine's identity.
+    """
+
+    def __init__(self, message: str, *, settings: Path, uuid: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.settings = settings
+        self.uuid = uuid
+
+
+class LicenceError(VBoxError):
+    """An OVA has a licence that somebody must accept first."""
 
 
 class InvalidValueError(VBoxError):
@@ -115,5 +138,7 @@ def from_output(argv: Sequence[str], status: int, stderr: str) -> VBoxError:
     if not message:  # of some bad values it says nothing at all
         message = f"does not take: {shlex.join(argv[1:])}" if usage else stderr.strip()[-300:]
     kind = CommandError if usage else _KINDS.get(code, VBoxError)
+    if "VERR_DISK_FULL" in stderr:
+        kind = NoRoomError
     verb = argv[0] if argv else ""
     return kind(f"VBoxManage {verb}: {message or f'ended with status {status}'}", code=code)

@@ -1,6 +1,7 @@
 """Virtual machines: find, make, own, start, stop, delete."""
 
 import contextlib
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,11 +9,19 @@ from functools import cached_property
 from pathlib import Path
 
 from vbox import extradata, parse
-from vbox.errors import FileFailedError, NotFoundError, NotOursError, VBoxError, WrongStateError
+from vbox.errors import (
+    AwayError,
+    FileFailedError,
+    NotFoundError,
+    NotOursError,
+    VBoxError,
+    WrongStateError,
+)
 from vbox.runner import VBoxManage
 
 OWNER_KEY = "appliance/id"
 POLL_SECONDS = 0.1
+INACCESSIBLE = "<inaccessible>"
 
 OFF = frozenset({"poweroff", "aborted", "saved", "aborted-saved"})
 RUNNING = frozenset({"running", "paused", "stuck", "starting", "restoring"})
@@ -93,7 +102,7 @@ def show(manage: VBoxManage, name: str) -> Machine:
     """
     listing = tuple(parse.pairs(manage.run("showvminfo", name, "--machinereadable")))
     values = dict(listing)
-    if "UUID" not in values or values.get("name") == "<inaccessible>":
+    if "UUID" not in values or values.get("name") == INACCESSIBLE:
         raise FileFailedError(
             f"the machine {name!r} is registered, but its settings file cannot be read",
             hint=f"VBoxManage unregistervm {name}",
@@ -111,6 +120,35 @@ def find(manage: VBoxManage, name: str) -> tuple[Machine, ...]:
             with contextlib.suppress(NotFoundError):  # deleted meanwhile
                 found.append(show(manage, uuid))
     return tuple(found)
+
+
+def refuse_away(manage: VBoxManage, folder: Path) -> None:
+    """Make sure that no machine of a folder is registered whose settings file is not there.
+
+    VirtualBox calls such a machine ``<inaccessible>``, whatever its name was: made anew, it would
+    lie below the mount point of the disk that has it, and hide when that comes back.
+
+    Args:
+        manage: the VirtualBox.
+        folder: the directory in which our machines are.
+
+    Raises:
+        AwayError: one is.
+    """
+    if INACCESSIBLE not in dict(parse.listed(manage.run("list", "vms"))):
+        return
+    # `showvminfo` fails for such a machine; the long list has its few lines.
+    for block in re.split(r"\n(?=Name: )", manage.run("list", "vms", "--long")):
+        told = parse.fields(block)
+        settings = Path(told.get("Config file", ""))
+        if "inaccessible" in told.get("Name", "") and settings.is_relative_to(folder):
+            raise AwayError(
+                f"the VM is registered, but its settings file is not there: {settings}",
+                settings=settings,
+                uuid=told["UUID"],
+                hint="mount the disk or share that has it, and try again; if it is gone for good:"
+                f" VBoxManage unregistervm {told['UUID']}",
+            )
 
 
 def owner(manage: VBoxManage, machine: Machine) -> str | None:

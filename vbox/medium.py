@@ -67,6 +67,25 @@ def registered(manage: VBoxManage, path: Path) -> Medium | None:
     return None
 
 
+def forget_below(manage: VBoxManage, folder: Path, *, all_of_them: bool = False) -> None:
+    """Take the images below a directory out of the registry whose files are gone.
+
+    An import that fails at its second disk removes the first one's file and leaves its entry,
+    which then is in the way of every later import to that place.
+
+    Args:
+        manage: the VirtualBox.
+        folder: the directory; no machine that is registered uses what is below it.
+        all_of_them: those too whose files are there.
+    """
+    for block in re.split(r"\n\n(?=UUID: )", manage.run("list", "hdds")):
+        values = parse.fields(block)
+        location = Path(values.get("Location", ""))
+        if location.is_relative_to(folder) and (all_of_them or not location.exists()):
+            with contextlib.suppress(NotFoundError):
+                manage.run("closemedium", "disk", values["UUID"])
+
+
 def create(manage: VBoxManage, path: Path, size: int) -> Medium:
     """Make an empty dynamic VDI of ``size`` bytes (whole MiB), after forgetting a gone one there.
 

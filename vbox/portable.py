@@ -34,11 +34,12 @@ _PROVIDED = (
 _WRAPPER = """\
 #!/bin/sh
 # VBoxManage of the VirtualBox unpacked beside this file, with its own /usr in a private mount
-# namespace. The process is told to end when the one that started it is killed.
+# namespace that goes on to see what is mounted later: its service outlives the command. The process
+# is told to end when the one that started it is killed.
 tree=$(dirname "$(readlink -f "$0")")/tree
 map=--map-root-user
 [ "$(id -u)" != 0 ] || map=
-exec unshare --mount $map setpriv --pdeathsig INT sh -c '
+exec unshare --mount --propagation slave $map setpriv --pdeathsig INT sh -c '
   mount --bind /usr/local "$0/usr/local" &&
   mount --rbind "$0/usr" /usr &&
   exec /usr/lib/virtualbox/VBoxManage "$@"' "$tree" "$@"
@@ -56,7 +57,15 @@ def cache_directory() -> Path:
 def fetched(cache: Path | None = None) -> VBoxManage | None:
     """Return the VirtualBox that an earlier `fetch` left, or None."""
     program = (cache or cache_directory()) / "current" / "VBoxManage"
-    return VBoxManage(program) if program.exists() else None
+    if not program.exists():
+        return None
+    if program.read_text() != _WRAPPER:  # of an earlier version of ours
+        with contextlib.suppress(OSError):
+            fresh = program.with_name(f"VBoxManage.{os.getpid()}")
+            fresh.write_text(_WRAPPER)
+            fresh.chmod(0o755)
+            fresh.replace(program)
+    return VBoxManage(program)
 
 
 def fetch(

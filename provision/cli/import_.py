@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 @click.command("import")
 @click.argument("ova", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--accept-licence", is_flag=True, help="Agree to the licence that the OVA has.")
 @as_json
 @with_machine
-def command(vm: "VirtualBoxMachine", ova: Path, as_json: bool) -> None:
+def command(vm: "VirtualBoxMachine", ova: Path, accept_licence: bool, as_json: bool) -> None:
     """Make the appliance's VM from an OVA, with the configuration's name, memory and ports."""
-    found = vm.bring(ova)
+    found = vm.bring(ova, accept_licence=accept_licence)
     if as_json:
         click.echo(json.dumps({"name": found.name, "uuid": found.uuid, "forwards": addresses(vm)}))
         return

@@ -15,7 +15,14 @@ from provision.jeos.disk import convert
 from provision.machine import SSH, SshEndpoint
 from provision.progress import advance, note, step
 from vbox import VBoxManage, appliance, extradata, machine, medium, nat, ports
-from vbox.errors import NotInstalledError, NotOursError, PortTakenError, VBoxError
+from vbox.errors import (
+    LicenceError,
+    NoRoomError,
+    NotInstalledError,
+    NotOursError,
+    PortTakenError,
+    VBoxError,
+)
 from vbox.machine import Machine
 from vbox.nat import Forward
 
@@ -47,6 +54,14 @@ def translated() -> Iterator[None]:
         yield
     except (NotInstalledError, PortTakenError) as error:
         raise HostNotReadyError(str(error), hint=error.hint or None) from error
+    except NoRoomError as error:
+        hint = (
+            "free some room there, or set XDG_DATA_HOME to a larger disk; nothing half-made stays"
+        )
+        raise HostNotReadyError(f"the disk is full: {error}", hint=hint) from error
+    except LicenceError as error:
+        hint = f"{error.hint}; then: appliance import --accept-licence FILE.ova"
+        raise HypervisorError(str(error), hint=hint) from error
     except VBoxError as error:
         raise HypervisorError(str(error), hint=error.hint or None) from error
 
@@ -128,10 +143,12 @@ class VirtualBoxMachine:
         """The VM, or None when it is not defined; one that was left half-made counts as None.
 
         Raises:
-            HypervisorError: the name belongs to a VM that is not ours.
+            HypervisorError: the name belongs to a VM that is not ours, or ours is on a disk that
+                is not there.
         """
         wanted = self.manage, self.config.name, self.mark
         with translated():
+            machine.refuse_away(self.manage, self._machines)
             try:
                 return machine.owned(*wanted, having=COMPLETE_KEY)
             except NotOursError:  # or ours, killed before it could be marked
@@ -188,16 +205,22 @@ class VirtualBoxMachine:
             self.settle(made)
         return self.get()
 
-    def bring(self, ova: Path) -> Machine:
+    def bring(self, ova: Path, *, accept_licence: bool = False) -> Machine:
         """Make the VM from an OVA. Interrupted, the next call begins anew.
+
+        Args:
+            ova: the file.
+            accept_licence: agree to the licence that it may have.
 
         Raises:
             HypervisorError: the VM exists already, the name belongs to another's, or the file
-                is no OVA that VirtualBox takes.
+                is no OVA of one machine that VirtualBox takes.
+            HostNotReadyError: there is no room.
         """
         with self._making(), step(f"import {ova.name}"):
             made = appliance.bring(
                 self.manage, ova, self.config.name, self.mark, folder=self._machines,
+                accept_licence=accept_licence,
                 on_progress=lambda percent: advance(percent, 100),
             )  # fmt: skip
             self.settle(made)
@@ -263,6 +286,7 @@ class VirtualBoxMachine:
     def destroy(self) -> bool:
         """Delete the VM with its disks, snapshots and logs; False when there was none."""
         with translated():
+            machine.refuse_away(self.manage, self._machines)
             found = machine.owned(self.manage, self.config.name, self.mark)
             if found:
                 with step(f"destroy {self.config.name}"):
@@ -309,7 +333,8 @@ class VirtualBoxMachine:
         if self.find():
             raise HypervisorError(
                 f"the VM {self.config.name!r} exists already",
-                hint="`appliance destroy` deletes it with its disks",
+                hint="`appliance up` starts it; `appliance destroy` deletes it with its disks and"
+                " all that its users made",
             )
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.destroy()
