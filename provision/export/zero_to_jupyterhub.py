@@ -39,6 +39,10 @@ def appliance_limits(spawner, pod):
 c.KubeSpawner.modify_pod_hook = appliance_limits
 """
 # The chart's image of the hub has the authenticators that ours are made of.
+SIGN_IN_MODULES = (
+    *("hub/claims.py", "hub/sign_in.py"),
+    *("pool/certificate.py", "pool/lockout.py", "pool/visits.py"),
+)
 SIGN_IN = f"""\
 import json, sys
 from pathlib import Path
@@ -161,7 +165,7 @@ def _hub(config: Config) -> dict[str, Any]:
     classes = {}
     if any(sign_in.get(kind) for kind in ("google", "oidc", "ldap")):
         calls["appliance-sign-in"] = SIGN_IN
-        for module in ("hub/sign_in.py", "pool/certificate.py"):
+        for module in SIGN_IN_MODULES:
             texts[f"provision/guest/{module}"] = elsewhere.source(module)
         texts["sign-in.json"] = json.dumps(sign_in)
     else:  # the appliance's own accounts stay there; the chart's default is whoever comes

@@ -4,31 +4,40 @@ The provider says who somebody is; who of them may come in is ours: domains of m
 groups. The client's secret is in a file of the hub's own, never in the configuration.
 """
 
-import json
+import asyncio
 import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
+from urllib.parse import urlsplit
 
-from ldap3.core.exceptions import LDAPException
+import ldap3
+from ldap3.core.exceptions import LDAPBindError, LDAPException
 from ldapauthenticator import LDAPAuthenticator
 from ldapauthenticator.ldapauthenticator import TlsStrategy
 from oauthenticator.generic import GenericOAuthenticator
 from oauthenticator.google import GoogleOAuthenticator
-from oauthenticator.oauth2 import OAuthenticator
+from oauthenticator.oauth2 import OAuthenticator, OAuthLoginHandler
 from tornado import httpclient, web
 from traitlets import Dict, Unicode, default
 from traitlets.config import Config
 
-from provision.guest.pool.certificate import NAME
+from provision.guest.hub.claims import ENDPOINTS, endpoints, refused, verified
+from provision.guest.pool.certificate import NAME, WHOLE
+from provision.guest.pool.lockout import Guard
+from provision.guest.pool.visits import trying
 
 SECRET = "sign-in-secret"  # noqa: S105 - the name of a file
 SECONDS = 5
+LONG = 1.0  # seconds without an answer that nobody else is to wait
+QUIET = 10.0  # seconds for which such a provider is not asked again
 SILENT = "The school's sign-in does not answer. Please try again in a minute."
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 LDAP_PORT, LDAPS_PORT = 389, 636
+UNUSABLE = "The school's sign-in answers what cannot be used. Tell your teacher."
+NAMELESS = "The school's sign-in tells no name of yours that can be used here. Tell your teacher."
 
 
 def configure(wanted: Mapping[str, Any], state: Path) -> Config:
@@ -43,7 +52,7 @@ def configure(wanted: Mapping[str, Any], state: Path) -> Config:
     """
     shared: dict[str, Any] = {
         "admin_users": set(wanted["admins"]),
-        "username_pattern": NAME.pattern,
+        "username_pattern": WHOLE,
     }
     kind = next((kind for kind in ("google", "oidc", "ldap") if wanted.get(kind)), None)
     if kind is None:
@@ -68,29 +77,64 @@ def configure(wanted: Mapping[str, Any], state: Path) -> Config:
     return _with("Oidc", settings)
 
 
+class Silence:
+    """Remembers that a provider did not answer, so that the next click need not wait for it.
+
+    One that refuses at once keeps nobody waiting, and is asked again.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    @contextmanager
+    def broken(self) -> Iterator[None]:
+        """Ask the provider.
+
+        Raises:
+            HTTPError: 503, it let somebody wait for nothing some seconds ago.
+        """
+        if (begun := monotonic()) < self._until:
+            raise web.HTTPError(503, SILENT)
+        try:
+            yield
+        except (OSError, httpclient.HTTPClientError, LDAPException):
+            if monotonic() - begun > LONG:
+                self._until = monotonic() + QUIET
+            raise
+
+
 class _WithSecret(OAuthenticator):  # type: ignore[misc]  # it has no types
     """The client's secret is read from a file when it is needed."""
 
     secret_file = Unicode(config=True, help="The file with the client's secret.")
 
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words)
+        self._silence = Silence()
+        self.http_request_kwargs = {"connect_timeout": SECONDS, "request_timeout": 2 * SECONDS}
+
     @default("client_secret")
     def _secret(self) -> str:
         try:
-            return Path(self.secret_file).read_text().strip()
+            secret = Path(self.secret_file).read_text().strip(" \t\r\n\0")
         except OSError:
-            self.log.error("There is no client secret: sudo notebook-secret")
-            raise web.HTTPError(
-                503, "Sign-in is not set up: the administrator has yet to give the client's secret."
-            ) from None
+            secret = ""
+        if secret:
+            return secret
+        self.log.error("There is no client secret: sudo notebook-secret")
+        raise web.HTTPError(
+            503, "Sign-in is not set up: the administrator has yet to give the client's secret."
+        )
 
     async def httpfetch(self, url: str, *words: Any, **options: Any) -> Any:
         """Ask the provider.
 
         Raises:
-            HTTPError: 503, it does not answer; 502, it refuses.
+            HTTPError: 503, it does not answer; 502, it refuses, or answers what is no JSON.
         """
         try:
-            return await super().httpfetch(url, *words, **options)
+            with self._silence.broken():
+                return await super().httpfetch(url, *words, **options)
         except (OSError, httpclient.HTTPClientError) as error:
             self.log.error("%s: %s", url, error)
             if isinstance(error, httpclient.HTTPClientError) and error.code < 500:
@@ -98,52 +142,101 @@ class _WithSecret(OAuthenticator):  # type: ignore[misc]  # it has no types
                     502, "The school's sign-in refuses this notebook. Tell your teacher."
                 ) from None
             raise web.HTTPError(503, SILENT) from None
+        except ValueError as error:
+            self.log.error("%s: %s", url, error)
+            raise web.HTTPError(502, UNUSABLE) from None
+
+    async def token_to_user(self, token_info: dict[str, Any]) -> dict[str, Any]:
+        """What the provider says of somebody.
+
+        Raises:
+            HTTPError: 502, it says nothing that can be used.
+        """
+        told = await super().token_to_user(token_info)
+        if not isinstance(told, dict):
+            raise web.HTTPError(502, UNUSABLE)
+        return told
+
+    def user_info_to_username(self, user_info: dict[str, Any]) -> str:
+        """The claim that names somebody.
+
+        Raises:
+            HTTPError: 403, there is none, or it is no text.
+        """
+        if not isinstance(told := user_info.get(self.username_claim), str) or not told.strip():
+            self.log.error("The provider's answer has no claim %s", self.username_claim)
+            raise web.HTTPError(403, NAMELESS)
+        try:
+            return str(super().user_info_to_username(user_info))
+        except (KeyError, IndexError):  # Google's asks for the domain of an address
+            raise web.HTTPError(403, NAMELESS) from None
 
     def normalize_username(self, username: str) -> str:
-        """Names are written small, as mail addresses are compared."""
-        return username.strip().lower()
+        """Names are written small, as mail addresses are compared.
+
+        Only ASCII is: the Kelvin sign, written small, is a k, and would be somebody else's.
+        """
+        return username.strip().lower() if username.isascii() else username
+
+
+class OidcLogin(OAuthLoginHandler):  # type: ignore[misc]  # it has no types
+    """The button: where it leads to is asked when it is first pressed."""
+
+    async def get(self) -> None:
+        """Lead to the provider."""
+        _ = self.authenticator.client_secret  # rather said before a password is typed there
+        await self.authenticator.discover()
+        super().get()
 
 
 class Oidc(_WithSecret, GenericOAuthenticator):  # type: ignore[misc]  # it has no types
     """Any provider that publishes its configuration under its issuer's address."""
 
+    login_handler = OidcLogin
     issuer = Unicode(config=True, help="The provider's address.")
     allowed = Dict(config=True, help="Domains and groups of which one each is needed.")
     groups_claim = Unicode("groups", config=True, help="The claim with a student's groups.")
-    _published: dict[str, Any] | None = None
+    _asking: asyncio.Task[None] | None = None
 
-    @default("authorize_url")
-    def _authorize_url(self) -> str:
-        _ = self.client_secret  # rather said before the student has typed a password
-        return self._place("authorization_endpoint")
+    async def authenticate(self, handler: Any, data: Any = None, **words: Any) -> Any:
+        """Ask the provider for whom it is."""
+        await self.discover()
+        return await super().authenticate(handler, data, **words)
 
-    @default("token_url")
-    def _token_url(self) -> str:
-        return self._place("token_endpoint")
+    async def discover(self) -> None:
+        """Read the provider's published configuration, once; all who need it wait for one answer.
 
-    @default("userdata_url")
-    def _userdata_url(self) -> str:
-        return self._place("userinfo_endpoint")
+        Raises:
+            HTTPError: 503, it does not answer; 502, it publishes nothing that can be used.
+        """
+        if self.authorize_url:
+            return
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._discover())
+        await asyncio.shield(self._asking)
 
-    def _place(self, name: str) -> str:
-        """One address of the provider's published configuration, asked when first needed."""
-        if self._published is None:
-            url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-            try:
-                with urllib.request.urlopen(url, timeout=SECONDS) as answer:  # noqa: S310
-                    self._published = json.load(answer)
-            except (OSError, ValueError, urllib.error.URLError) as error:
-                self.log.error("%s does not answer: %s", url, error)
-                raise web.HTTPError(503, SILENT) from None
-        return str(self._published[name])
+    async def _discover(self) -> None:
+        url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
+        published = await self.httpfetch(url, label="reading the provider's configuration")
+        try:
+            found = endpoints(published, urlsplit(self.issuer).scheme)
+        except ValueError as error:
+            self.log.error("%s: %s", url, error)
+            raise web.HTTPError(502, UNUSABLE) from None
+        for name in reversed(ENDPOINTS):  # the first one says that all are there
+            setattr(self, name, found[name])
 
     async def check_allowed(self, username: str, auth_model: dict[str, Any] | None) -> bool:
-        """Whether the provider's answer has a domain and a group that may come in."""
+        """Whether the provider's answer has a domain and a group that may come in.
+
+        Raises:
+            HTTPError: 403, it has not. That holds for administrators, too.
+        """
         if auth_model is None:
             return True
         claims = auth_model["auth_state"][self.user_auth_state_key]
-        why = refused(claims, self.allowed, self.groups_claim)
-        if why and username not in self.admin_users:
+        by_mail = self.username_claim == "email"
+        if why := refused(claims, self.allowed, self.groups_claim, by_mail=by_mail):
             self.log.warning("Sign-in of %s refused: %s", username, why)
             raise web.HTTPError(403, f"This notebook is not open to you: {why}.")
         return True
@@ -163,6 +256,10 @@ class Google(_WithSecret, GoogleOAuthenticator):  # type: ignore[misc]  # it has
         Raises:
             HTTPError: 403, the mail address is not verified.
         """
+        if auth_model is not None:
+            claims = auth_model["auth_state"][self.user_auth_state_key]
+            if not verified(claims.get("verified_email")):
+                raise web.HTTPError(403, "Your mail address is not verified.")
         await super().check_allowed(username, auth_model)
         return True
 
@@ -170,40 +267,64 @@ class Google(_WithSecret, GoogleOAuthenticator):  # type: ignore[misc]  # it has
 class Ldap(LDAPAuthenticator):  # type: ignore[misc]  # it has no types
     """The school's directory; one that does not answer, or not safely, is said to be so."""
 
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words)
+        self._guard, self._silence = Guard(), Silence()
+
     async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
-        """Ask the directory.
+        """Ask the directory, beside the hub's loop, and not as fast as somebody likes to guess.
 
         Raises:
-            HTTPError: 503, it could not be asked.
+            HTTPError: 503, it could not be asked; 429, too many are or were tried.
         """
+        name = data["username"].strip().lower()
+        if not NAME.fullmatch(name):
+            return None
+        ask = super().authenticate
+        async with trying(self._guard, handler, name) as turn:
+            try:
+                with self._silence.broken():
+                    told = await asyncio.to_thread(lambda: asyncio.run(ask(handler, data)))
+            except web.HTTPError:
+                turn.unknown = True
+                raise
+            except (LDAPException, OSError) as error:
+                turn.unknown = True
+                self.log.error("%s: %s", self.server_address, error)
+                raise web.HTTPError(
+                    503, "The school's directory does not answer as it should. Tell your teacher."
+                ) from None
+            turn.right = told is not None
+        return told
+
+    def get_connection(self, userdn: str, password: str) -> Any:
+        """A connection as one student; None: the password is wrong.
+
+        As in the class above, with a time after which a directory counts as silent.
+
+        Raises:
+            LDAPException: the directory does not answer, or not safely.
+        """
+        begin = ldap3.AUTO_BIND_NO_TLS
+        if self.tls_strategy == TlsStrategy.before_bind:
+            begin = ldap3.AUTO_BIND_TLS_BEFORE_BIND
+        server = ldap3.Server(
+            self.server_address,
+            port=self.server_port,
+            use_ssl=self.tls_strategy == TlsStrategy.on_connect,
+            tls=ldap3.Tls(**self.tls_kwargs),
+            connect_timeout=SECONDS,
+        )
         try:
-            return await super().authenticate(handler, data)
-        except LDAPException as error:
-            self.log.error("%s: %s", self.server_address, error)
-            raise web.HTTPError(
-                503, "The school's directory does not answer as it should. Tell your teacher."
-            ) from None
-
-
-def refused(claims: Mapping[str, Any], allowed: Mapping[str, Any], groups_claim: str) -> str:
-    """Why somebody may not come in; empty: may.
-
-    Args:
-        claims: what the provider says of somebody.
-        allowed: ``domains`` and ``groups``; of each that is not empty, one is needed.
-        groups_claim: the claim that lists groups.
-    """
-    address = str(claims.get("email") or "")
-    domain = address.rpartition("@")[2].lower()
-    if allowed["domains"] and domain not in allowed["domains"]:
-        return "your mail address is of another domain"
-    if allowed["domains"] and claims.get("email_verified") is False:
-        return "your mail address is not verified"
-    groups = claims.get(groups_claim) or ()
-    groups = {groups} if isinstance(groups, str) else set(map(str, groups))
-    if allowed["groups"] and not groups & set(allowed["groups"]):
-        return "you are in none of its groups"
-    return ""
+            return ldap3.Connection(
+                server,
+                user=userdn,
+                password=password,
+                auto_bind=begin,
+                receive_timeout=2 * SECONDS,
+            )
+        except LDAPBindError:
+            return None
 
 
 def _ldap(told: Mapping[str, Any], shared: Mapping[str, Any]) -> Config:

@@ -16,7 +16,7 @@ from provision.guest.hub.admission import AddUser, AddUsers, adding
 from provision.guest.pool import pam
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts, WaitingError
-from provision.guest.pool.certificate import NAME
+from provision.guest.pool.certificate import NAME, WHOLE
 from provision.guest.pool.classlist import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from provision.guest.pool.earlier import earlier
 from provision.guest.pool.lockout import CROWDED, Guard
@@ -33,7 +33,7 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.allow_all = True  # who has no account does not get past authenticate()
-        self.username_pattern = NAME.pattern + r"\Z"
+        self.username_pattern = WHOLE
         self._accounts = Accounts(Path(self.accounts_file))
         self._guard = Guard()
 

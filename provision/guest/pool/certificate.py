@@ -12,6 +12,7 @@ import struct
 
 # A file name, too: no slash, no leading dot.
 NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+WHOLE = rf"{NAME.pattern}\Z"  # for who only looks at how a name begins
 ED25519 = b"ssh-ed25519-cert-v01@openssh.com"
 
 

@@ -3,19 +3,24 @@
 Only the addresses of Google's endpoints are others; hub, proxy, authenticators and OAuth are real.
 """
 
+import contextlib
 import hashlib
 import http.cookiejar
+import http.server
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,11 +37,13 @@ from tests.integration.ldap import MATH, REFUSED, TEMPLATE, directory, unpack
 
 pytestmark = pytest.mark.slow
 
+QUIET = 11  # seconds after which a silent provider is asked again
 SECRET = "not-so-secret"  # noqa: S105 - a test's
 
 
 def person(name: str, domain: str, **claims: object) -> User:
-    usual = {"email": f"{name}@{domain}", "hd": domain, "verified_email": True}
+    usual: dict[str, object] = {"email": f"{name}@{domain}", "hd": domain}
+    usual |= {"verified_email": True, "email_verified": True}
     return User(sub=name.lower(), claims={**usual, **claims})
 
 
@@ -273,6 +280,107 @@ def test_a_hub_whose_clock_is_wrong(hub: tuple[str, str], monkeypatch: pytest.Mo
         assert "/hub/login" in emmy.get(f"{url}/hub/home")[1]
 
 
+NOT_VERIFIED = (False, "false", "False", None, 0, 1, "1", "yes", "")
+CLAIMS = (
+    # The administrator's name, with what the rules refuse.
+    User(sub="admin0", claims={"email": "emmy@school.test", "groups": ["math"]}),
+    *(
+        User(
+            sub=f"admin{n}",
+            claims={"email": "emmy@school.test", "email_verified": claim, "groups": ["math"]},
+        )
+        for n, claim in enumerate(NOT_VERIFIED, start=1)
+    ),
+    person("cook", "school.test", email="emmy@school.test", groups=["cooks"]),
+    person("capitals", "school.test", email="EMMY@School.test", groups=["cooks"]),
+    # No name, or one that only looks like somebody's.
+    User(sub="nameless", claims={"email_verified": True, "groups": ["math"]}),
+    person("number", "school.test", email=5, groups=["math"]),
+    person("list", "school.test", email=["emmy@school.test"], groups=["math"]),
+    person("kelvin", "school.test", email="\u212aim@school.test", groups=["math"]),
+    person("blank", "school.test", email="kim @school.test", groups=["math"]),
+    person("slash", "school.test", email="kim/../emmy@school.test", groups=["math"]),
+    person("other", "school.test", email="emmy@school.test@elsewhere.test", groups=["math"]),
+)
+CAREFUL = {"oidc": {**OIDC, "groups": ["math"]}}
+
+
+@pytest.mark.parametrize("hub", [("appliance", CAREFUL)], indirect=True)
+def test_who_may_not_come_in_by_what_the_provider_says(
+    hub: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Administrators neither."""
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    url, provider = hub
+    users = (*CLAIMS, person("Emmy", "School.test", groups=["math"]))
+    with run_server_in_thread(int(provider.rpartition(":")[2]), user_claims=users):
+        said = {}
+        for user in CLAIMS:
+            browser = Browser()
+            said[user.sub] = agree(browser, url, user.sub)[0]
+            assert "/hub/login" in browser.get(f"{url}/hub/home")[1], user.sub
+        assert said == dict.fromkeys(said, 403)
+        emmy = Browser()
+        agree(emmy, url, "emmy")
+        assert emmy.get(f"{url}/hub/admin")[0] == 200
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """A provider that publishes what the test says."""
+
+    published = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.published)))
+        self.end_headers()
+        self.wfile.write(self.published)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("hub", [("appliance", {"oidc": OIDC})], indirect=True)
+@pytest.mark.parametrize("published", [b"{}", b"[]", b"<html>", b'{"token_endpoint": "/t"}', b""])
+def test_a_provider_that_publishes_nothing_useful(
+    hub: tuple[str, str], published: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, provider = hub
+    monkeypatch.setattr(Answering, "published", published)
+    port = int(provider.rpartition(":")[2])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Answering) as server:
+        threading.Thread(target=server.serve_forever).start()
+        status, _, page = Browser().get(f"{url}/hub/oauth_login")
+        server.shutdown()
+    assert (status, "answers what cannot be used" in page) == (502, True), page[-2000:]
+
+
+@pytest.mark.parametrize("hub", [("appliance", {"oidc": OIDC})], indirect=True)
+def test_a_provider_that_does_not_answer_holds_nobody_up(hub: tuple[str, str]) -> None:
+    """It takes connections and is silent; the hub is asked once, not once a click."""
+    url, provider = hub
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", int(provider.rpartition(":")[2])), backlog=50) as door:
+        threading.Thread(target=_take, args=(door, taken), daemon=True).start()
+        with ThreadPoolExecutor(30) as crowd:
+            clicks = [crowd.submit(Browser().get, f"{url}/hub/oauth_login") for _ in range(30)]
+            while not taken:
+                time.sleep(0.05)
+            # While that one waits, everybody else is served.
+            assert Browser().get(f"{url}/hub/login")[0] == 200
+            assert not any(click.done() for click in clicks)
+            assert {click.result()[0] for click in clicks} == {503}
+        assert Browser().get(f"{url}/hub/oauth_login")[0] == 503
+        assert len(taken) == 1
+        door.shutdown(socket.SHUT_RDWR)
+
+
+def _take(door: socket.socket, taken: list[socket.socket]) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(door.accept()[0])
+
+
 @pytest.fixture(scope="module")
 def slapd() -> Path:
     """Debian's slapd in a directory of its own, kept for the next run."""
@@ -319,3 +427,36 @@ def test_who_may_come_in_by_the_directory(
             assert status in (401, 403), (name, status)
             assert "/hub/login" in browser.get(f"{url}/hub/home")[1]
     assert emmy.get(f"{url}/hub/home")[0] == 200  # who is in stays in
+
+
+@pytest.mark.parametrize("hub", [("appliance", LDAP)], indirect=True)
+def test_a_directory_is_not_guessed_at_and_holds_nobody_up(
+    hub: tuple[str, str], slapd: Path, tmp_path: Path
+) -> None:
+    url, provider = hub
+    browser = Browser()
+    found = re.search(r'name="_xsrf" value="([^"]+)"', browser.get(f"{url}/hub/login")[2])
+    assert found
+
+    def guess(password: str) -> int:
+        form = {"username": "emmy", "password": password, "_xsrf": found[1]}
+        return browser.get(f"{url}/hub/login", form)[0]
+
+    port = int(provider.rpartition(":")[2])
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", port), backlog=50) as door:
+        threading.Thread(target=_take, args=(door, taken), daemon=True).start()
+        with ThreadPoolExecutor(4) as crowd:
+            waiting = [crowd.submit(guess, "invariant") for _ in range(4)]
+            while not taken:
+                time.sleep(0.05)
+            assert Browser().get(f"{url}/hub/login")[0] == 200
+            assert not any(each.done() for each in waiting)
+            assert {each.result() for each in waiting} == {503}
+        assert len(taken) == 1
+        door.shutdown(socket.SHUT_RDWR)
+    time.sleep(QUIET)
+    with directory(slapd, tmp_path / "directory", port), ThreadPoolExecutor(40) as crowd:
+        said = list(crowd.map(guess, [*["wrong"] * 50, "invariant", *["wrong"] * 9]))
+    assert set(said) == {403, 429}
+    assert said.count(429) > 45
