@@ -21,10 +21,13 @@ from tornado import web
 
 from provision.guest.hub import guard, upkeep
 from provision.guest.hub.admission import put_out
+from provision.guest.hub.audit import note
 from provision.guest.hub.metrics import read_history, read_now
 from provision.guest.hub.wishes import UNITS, Wishes
+from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.authenticator import PoolAuthenticator
+from provision.guest.pool.earlier import earlier
 from provision.guest.pool.keeper import RefusedError, asked
 
 LOG_LINES = 200
@@ -128,7 +131,7 @@ class ClassroomHandler(_Page):
         page = await self.render_template(
             "classroom.html",
             now=now,
-            students=self._students(now),
+            students=await self._students(now),
             wrong=ailments(now),
             size=size,
             exact=exact,
@@ -156,19 +159,23 @@ class ClassroomHandler(_Page):
             self.log.warning("%s", error)
             return []
 
-    def _students(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
+    async def _students(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
         sessions = {s["student"]: {**s, "account": a} for a, s in now.get("sessions", {}).items()}
         users = {user.name: user for user in self.users.values()}
         known = {user.name for user in self.db.query(self.orm.User)} if not users else set(users)
         names = sorted({*known, *sessions, *self.accounts.names()})
         waiting, own = set(self.accounts.waiting()), self.wishes.limits()
+        before = await earlier(waiting, read_settings().directory, self.state) if waiting else ()
+        locked, accounts = self.accounts.locked(), self.accounts.names()
         return [
             {
                 "name": name,
                 "session": sessions.get(name),
                 "active": getattr(users.get(name), "last_activity", None),
                 "waiting": name in waiting,
-                "account": name in self.accounts.names(),
+                "earlier": name in before,
+                "locked": name in locked,
+                "account": name in accounts,
                 "own": own.get(name, {}),
             }
             for name in names
@@ -217,6 +224,8 @@ class ActionHandler(_Page):
             "password": self._password,
             "limits": self._limits,
             "approve": self._approve,
+            "lock": self._lock,
+            "unlock": self._unlock,
             "open": self._open,
         }.get(action)
         if doing is None:
@@ -324,6 +333,15 @@ class ActionHandler(_Page):
             name, {kind: self.get_body_argument(kind, "") for kind in ("memory", "cpu", "disk")}
         )
 
+    async def _lock(self, name: str, user: Any) -> None:
+        if user is not None and user.admin:
+            raise ValueError(f"{name} is an administrator.")
+        await asyncio.to_thread(self.accounts.lock, name)
+        await put_out(self.state, name)
+
+    async def _unlock(self, name: str, user: Any) -> None:
+        self.accounts.unlock(name)
+
     async def _approve(self, name: str, user: Any) -> None:
         self.accounts.approve(name)
 
@@ -334,9 +352,4 @@ class ActionHandler(_Page):
 
     def _note(self, action: str, name: str) -> None:
         """Write down who did what to whom."""
-        who = self.current_user.name
-        line = {"time": time.strftime("%FT%TZ", time.gmtime()), "who": who, "action": action}
-        audit = os.open(self.state / "audit.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(audit, "a") as file:
-            file.write(json.dumps({**line, "student": name}) + "\n")
-        self.log.warning("Audit: %s did %s to %s", who, action, name)
+        note(self, self.state, action, name)

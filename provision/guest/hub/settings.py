@@ -12,7 +12,7 @@ from typing import Any
 
 from traitlets.config import Config
 
-from provision.guest.hub import metrics, pages
+from provision.guest.hub import metrics, pages, students
 from provision.guest.stores.timer import EVERY
 
 HOSTED = Path("/etc/notebook/hosted.json")
@@ -49,7 +49,8 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
             # git gives up a server that says nothing for a minute.
             **{"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"},
         }
-    config.JupyterHub.extra_handlers.extend(pages.handlers(state))
+    config.JupyterHub.extra_handlers.extend([*pages.handlers(state), *students.handlers(state)])
+    config.JupyterHub.template_vars["own_accounts"] = not hosted.get("sign_in")
     config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
     config.JupyterHub.services = [{"name": "metrics", "api_token": _token(state)}]
     config.JupyterHub.load_roles = [

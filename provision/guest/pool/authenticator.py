@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.auth import Authenticator
+from jupyterhub.handlers.login import LoginHandler
 from tornado import web
 from traitlets import Bool, Unicode
 
@@ -17,7 +18,7 @@ from provision.guest.pool import pam
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts, WaitingError
 from provision.guest.pool.certificate import NAME, WHOLE
-from provision.guest.pool.classlist import LONGEST_PASSWORD, SHORTEST_PASSWORD
+from provision.guest.pool.classlist import ALLOWED, LONGEST_PASSWORD, SHORTEST_PASSWORD
 from provision.guest.pool.earlier import earlier
 from provision.guest.pool.lockout import CROWDED, Guard
 from provision.guest.pool.visits import trying
@@ -28,6 +29,7 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
 
     accounts_file = Unicode(config=True, help="The file of accounts.")
     open_accounts = Bool(False, config=True, help="A visitor may make an account by signing in.")
+    shortest = SHORTEST_PASSWORD  # for the form
     approval = Bool(False, config=True, help="Such an account must be approved by the admin.")
 
     def __init__(self, **kwargs: Any) -> None:
@@ -46,6 +48,7 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
         """
         name, password = data["username"].strip().lower(), data.get("password", "")
         if not NAME.fullmatch(name) or len(password) > LONGEST_PASSWORD:
+            self._refuse(handler, name, password, taken=False)
             return None
         # The admin's account must exist already: nobody becomes admin by being first.
         known = handler.find_user(name)
@@ -69,7 +72,33 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
                 ) from None
             if not turn.right and name in self.admin_users:
                 turn.right = await pam.opens(password)
+        taken = self.open_accounts and not turn.made
+        if not turn.right:
+            self._refuse(handler, name, password, taken=taken)
         return name if turn.right else None
+
+    def _refuse(self, handler: Any, name: str, password: str, *, taken: bool) -> None:
+        """Say in the form why nobody came in, as far as it tells nobody which names there are.
+
+        Raises:
+            HTTPError: 403, with words of ours; otherwise JupyterHub has its own.
+        """
+        if not NAME.fullmatch(name):
+            why = f"{ALLOWED[0].upper()}{ALLOWED[1:]}."
+        elif len(password) > LONGEST_PASSWORD:
+            why = f"A password has at most {LONGEST_PASSWORD} characters."
+        elif name in self.admin_users:
+            return
+        elif len(password) < SHORTEST_PASSWORD:
+            why = f"A password has at least {SHORTEST_PASSWORD} characters."
+        elif taken:
+            why = "Invalid username or password. If you are new here: this name is taken, choose"
+            why += " another."
+        else:
+            return
+        if isinstance(handler, LoginHandler):
+            self.log.warning("Failed login: %s", why)
+            raise web.HTTPError(403, why)
 
     def _exists(self, name: str) -> bool:
         return name in self.admin_users or name in self._accounts.names()

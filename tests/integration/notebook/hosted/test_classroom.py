@@ -8,7 +8,7 @@ import urllib.request
 import pytest
 from browser import DESKTOP, PHONE, fits, picture, sign_in, sign_in_as_admin, window
 from guest import Guest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 from student import RefusedError, Student
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -161,6 +161,14 @@ def _with_message(route: Route, text: str) -> None:
     route.fulfill(response=answer, json=answer.json() | {"message": text})
 
 
+def until_in(page: Page, address: str, row: Locator, text: str) -> None:
+    """Load the page until a row of it has a text."""
+    deadline = time.monotonic() + 60
+    while text not in row.inner_text():
+        assert time.monotonic() < deadline
+        page.goto(address)
+
+
 @pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
 def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:  # noqa: PLR0915
     hosted.run("echo correct horse | notebook-accounts password carl")
@@ -174,10 +182,7 @@ def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:  #
     classroom = f"{hosted.url}/hub/classroom"
     page.goto(classroom)
     row = page.locator('[data-student="carl"]')
-    deadline = time.monotonic() + 60
-    while "memory" not in row.inner_text():
-        assert time.monotonic() < deadline
-        page.goto(classroom)
+    until_in(page, classroom, row, "memory")
     expect(page.locator("body")).to_contain_text("of 3")
     assert fits(page)
     picture(page, f"classroom-{'phone' if phone else 'desktop'}")
@@ -210,9 +215,10 @@ def test_the_classroom(hosted: Guest, browser: Browser, phone: bool) -> None:  #
     row.locator("summary").click()
     row.get_by_role("button", name="New password").click()
     password = page.locator("#password").inner_text()
-    Student(hosted.url, "carl", password).sign_in()
+    assert "carl" not in hosted.run("notebook-sessions")  # the session ended with the old one
+    Student(hosted.url, "carl", password).sign_in().start()
 
-    page.goto(classroom)
+    until_in(page, classroom, row, "memory")
     row.locator("summary").click()
     row.get_by_role("button", name="Open as this student").click()
     opened = page.locator(".jp-Launcher, .jp-Notebook")
