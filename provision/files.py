@@ -1,8 +1,35 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, and to an ordinary place."""
 
 import os
 import tempfile
 from pathlib import Path
+
+from provision.errors import UsageError
+
+
+def ordinary(path: Path) -> Path:
+    """The place at which a file can be written whole: a link is followed, not replaced.
+
+    Args:
+        path: as the user gave it.
+
+    Raises:
+        UsageError: something is there that is no ordinary file, or its directory is not there.
+    """
+    try:
+        place = path.resolve()
+    except (OSError, RuntimeError):  # links that lead to each other; Python 3.13 raises nothing
+        place = path
+    if place.is_symlink():
+        raise UsageError(f"{path} is a link that leads nowhere", hint="name another file")
+    if place.exists() and not place.is_file():
+        kind = "a directory" if place.is_dir() else "no ordinary file"
+        raise UsageError(f"{path} is {kind}", hint="name a file to write")
+    if not place.parent.is_dir():
+        raise UsageError(
+            f"{path}: there is no directory {place.parent}", hint=f"mkdir -p {place.parent}"
+        )
+    return place
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:

@@ -10,6 +10,7 @@ from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
 from provision.config import Loaded
+from provision.files import ordinary
 
 if TYPE_CHECKING:
     from provision.build.workshop import Runtime
@@ -48,12 +49,13 @@ def command(
     from provision.build import places
     from provision.build.description import how_to_reach
 
-    best = _build.contained()
     config = loaded.config
+    place = ordinary(output or _build.default_output(config))
+    best = _build.contained()
     wanted = builder.request(config, offline=offline)
     built = builder.build(
         wanted,
-        output or _build.default_output(config),
+        place,
         from_stage=from_stage,
         offline=offline,
         keep_on_failure=keep_on_failure,

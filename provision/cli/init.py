@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from provision.errors import ApplianceError, UsageError
+from provision.files import ordinary
 
 
 @click.command()
@@ -23,16 +24,17 @@ def command(path: Path, public: bool | None, force: bool) -> None:
 
     if path.is_dir():
         path /= "appliance.yml"
+    place = ordinary(path)
     if path.exists() and not force:
         raise UsageError(f"{path} is there already", hint="overwrite it with --force")
     if public is None:
         public = sys.stdin.isatty() and click.confirm(
             "Shall other computers in the room reach the notebook?", default=False, err=True
         )
-    text, new = render.commented(public=public), path.with_name(f"{path.name}.new")
+    text, new = render.commented(public=public), place.with_name(f"{place.name}.new")
     try:
         new.write_text(text, encoding="utf-8")
-        new.replace(path)
+        new.replace(place)
     except OSError as error:
         new.unlink(missing_ok=True)
         raise ApplianceError(f"cannot write {path}: {error.strerror}") from error

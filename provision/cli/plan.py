@@ -29,10 +29,12 @@ def command(
     """Show the stages of a build, which are cached, and why the others must run."""
     from provision.build import build as builder
     from provision.config import capacity
+    from provision.files import ordinary
 
     config = loaded.config
     wanted = builder.request(config, offline=offline)
     target = output or _build.default_output(config)
+    ordinary(target)
     planned = builder.steps(wanted, target, from_stage=from_stage)
     if as_json:
         stages = [

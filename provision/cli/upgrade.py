@@ -13,6 +13,7 @@ from provision.cli._config import with_config
 from provision.cli._fleet import carry_out, with_inventory, with_pace
 from provision.cli._json import as_json
 from provision.config import Loaded
+from provision.files import ordinary
 
 if TYPE_CHECKING:
     from provision.build.sage import PackedSage
@@ -169,6 +170,7 @@ def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> 
     from provision.build.sage import named, pack
 
     named(loaded.config, version)
+    output = ordinary(output) if output else None
     runtime = _build.contained()
     return pack(builder.request(loaded.config), output, runtime=runtime)
 

@@ -60,8 +60,9 @@ def test_a_directory_gets_an_appliance_yml(appliance, tmp_path):
 
 def test_a_directory_that_is_not_there(appliance):
     outcome = appliance("init", "no/appliance.yml")
-    assert outcome.code == 1
-    assert outcome.err == "error: cannot write no/appliance.yml: No such file or directory\n"
+    assert outcome.code == 2
+    assert "no/appliance.yml: there is no directory" in outcome.err
+    assert "mkdir -p" in outcome.err
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(appliance, tmp_path, monkeypatch):
@@ -77,3 +78,19 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_half_written(appliance, tmp
     assert "No space left on device" in outcome.err
     assert [file.name for file in tmp_path.iterdir()] == ["appliance.yml"]
     assert (tmp_path / "appliance.yml").read_text() == "name: mine\n"
+
+
+def test_what_is_no_file_is_never_replaced(appliance, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    done = appliance("init", "fifo", "--force", "--local")
+    assert done.code == 2
+    assert "no ordinary file" in done.err
+    assert (tmp_path / "fifo").is_fifo()
+
+
+def test_a_link_stays_one(appliance, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "appliance.yml").symlink_to("mine/real.yml")
+    assert appliance("init", "--local").code == 0
+    assert (tmp_path / "appliance.yml").is_symlink()
+    assert (tmp_path / "mine/real.yml").is_file()
