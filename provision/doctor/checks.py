@@ -18,6 +18,21 @@ _BUILD_MEMORY = 1 * GIB
 _CACHE_NEEDED = {"none": 6 * GIB, "passagemath": 20 * GIB, "debian": 20 * GIB, "tarball": 30 * GIB}
 _OUTPUT_NEEDED = {"none": 2 * GIB, "passagemath": 5 * GIB, "debian": 5 * GIB, "tarball": 8 * GIB}
 _TEMPORARY_NEEDED = GIB // 2
+_KEPT_NEEDED = GIB // 16
+"""Of keys, records and logs."""
+
+_SLOW_STAGES = frozenset({"base", "packages"})
+_ALL_STAGES = frozenset({"base", "packages", "configure", "seal", "disks"})
+_KEYRING = "/usr/share/keyrings/oracle-virtualbox.gpg"
+_REPOSITORY = (
+    "wget -qO- https://www.virtualbox.org/download/oracle_vbox_2016.asc"
+    f" | sudo gpg --dearmor --yes -o {_KEYRING}"
+    f' && echo "deb [arch=amd64 signed-by={_KEYRING}] https://download.virtualbox.org/virtualbox'
+    '/debian $(. /etc/os-release && echo $VERSION_CODENAME) contrib"'
+    " | sudo tee /etc/apt/sources.list.d/virtualbox.list"
+    " && sudo apt-get update && sudo apt-get install virtualbox-7.2"
+)
+"""As https://www.virtualbox.org/wiki/Linux_Downloads has it; Debian's stable has no VirtualBox."""
 _CLOCK_SECONDS = 300
 """A mirror's InRelease that is dated later than now is refused; TLS forgives some minutes."""
 
@@ -107,7 +122,7 @@ def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
             "VirtualBox",
             "warning",
             "not installed; a build fetches one that starts no VM",
-            "install it from Debian's or VirtualBox's package repository",
+            _REPOSITORY,
         )
     elif found.version is None:
         yield Check(
@@ -130,7 +145,7 @@ def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
                 "VirtualBox",
                 "warning",
                 f"{version}, fetched by us: it starts no VM",
-                "install it from Debian's or VirtualBox's package repository",
+                _REPOSITORY,
             )
         else:
             yield Check("VirtualBox", "ok", version)
@@ -208,14 +223,26 @@ def _memory(facts: Facts, config: Config) -> Iterator[Check]:
 
 
 def _rooms(facts: Facts, config: Config) -> Iterator[Check]:
+    cache = _CACHE_NEEDED[config.sage.source]
+    if facts.cached >= _SLOW_STAGES:  # what is left is the disks, and they are a third of it
+        cache //= 12 if facts.cached >= _ALL_STAGES else 3
     needed = {
-        "cache": (_CACHE_NEEDED[config.sage.source], "set XDG_CACHE_HOME to a larger disk"),
+        "cache": (cache, "set XDG_CACHE_HOME to a larger disk"),
         "output": (_OUTPUT_NEEDED[config.sage.source], "build into a directory on a larger disk"),
         "temporary": (_TEMPORARY_NEEDED, "set TMPDIR to a larger disk"),
+        "data": (_KEPT_NEEDED, "set XDG_DATA_HOME or HOME to a directory that you may write to"),
+        "state": (
+            _KEPT_NEEDED,
+            "set XDG_STATE_HOME or HOME to a directory that you may write to",
+        ),
     }
     for purpose, room in facts.rooms.items():
         need, mend = needed[purpose]
-        beside = [p for p, other in facts.rooms.items() if other.device == room.device]
+        beside = [
+            p
+            for p, other in facts.rooms.items()
+            if other.device == room.device and needed[p][0] > _KEPT_NEEDED
+        ]
         together = sum(needed[p][0] for p in beside)
         found = f"{_gib(room.free)} free in {room.path}"
         if not room.writable:
@@ -224,7 +251,7 @@ def _rooms(facts: Facts, config: Config) -> Iterator[Check]:
             yield Check(
                 f"{purpose} directory", "failed", f"{found}; a build needs {_gib(need)}", mend
             )
-        elif room.free < together:
+        elif purpose in beside and room.free < together:
             yield Check(
                 f"{purpose} directory",
                 "warning",

@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import platformdirs
+
 import vbox
 from provision.build import places
+from provision.build.build import request, steps
 from provision.config import Config
 from provision.doctor import tools
+from provision.errors import ApplianceError
 from provision.jeos import archive
 from vbox import ports
 
@@ -105,7 +109,8 @@ class Facts:
         missing: the tools that are needed and not here.
         memory: bytes of memory.
         available: bytes of memory that are free or can be freed.
-        rooms: free space by purpose: ``cache``, ``output``, ``temporary``.
+        rooms: free space by purpose: ``cache``, ``output``, ``temporary``, ``data``, ``state``.
+        cached: the stages of the build that are finished already.
         taken: the wanted ports of this host that are taken, and who holds them.
         namespaces: whether this user can make user namespaces.
         sysctls: the kernel settings about them that exist.
@@ -129,6 +134,7 @@ class Facts:
     memory: int = 16 << 30
     available: int = 12 << 30
     rooms: Mapping[str, Room] = field(default_factory=dict)
+    cached: frozenset[str] = frozenset()
     taken: Mapping[int, str] = field(default_factory=dict)
     namespaces: bool = True
     sysctls: Mapping[str, int] = field(default_factory=dict)
@@ -172,7 +178,10 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
             "cache": _room(places.cache()),
             "output": _room(output),
             "temporary": _room(Path(tempfile.gettempdir())),
+            "data": _room(Path(platformdirs.user_data_dir(places.APPLICATION))),
+            "state": _room(Path(platformdirs.user_state_dir(places.APPLICATION))),
         },
+        cached=_cached(config),
         taken={
             forward.host: ports.holder(forward.host)
             for forward in config.network.forwards.values()
@@ -246,10 +255,22 @@ def _room(path: Path) -> Room:
     there = next((p for p in (path, *path.absolute().parents) if p.exists()), Path("/"))
     try:
         return Room(
-            path, there.stat().st_dev, shutil.disk_usage(there).free, os.access(there, os.W_OK)
+            path,
+            there.stat().st_dev,
+            shutil.disk_usage(there).free,
+            writable=there.is_dir() and os.access(there, os.W_OK | os.X_OK),
         )
     except OSError:
         return Room(path, 0, 0, writable=False)
+
+
+def _cached(config: Config) -> frozenset[str]:
+    """The stages that are finished, by what is known of the mirror."""
+    try:
+        planned = steps(request(config, offline=True), None)
+    except ApplianceError:  # nothing is known, or nothing can be kept here: the rooms say so
+        return frozenset()
+    return frozenset(step.name for step in planned if step.cached)
 
 
 def _namespaces() -> bool:

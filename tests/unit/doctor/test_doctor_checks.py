@@ -15,7 +15,7 @@ BOX = VirtualBox(Path("/usr/bin/VBoxManage"), (7, 2, 4))
 ROOM = Room(Path("/var/cache"), 1, 200 << 30)
 GOOD = Facts(
     virtualbox=BOX,
-    rooms={purpose: ROOM for purpose in ("cache", "output", "temporary")},
+    rooms={purpose: ROOM for purpose in ("cache", "output", "temporary", "data", "state")},
     mirror=Mirror("http://mirror/InRelease", signature="good", clock=0.2),
     time=NOW,
 )
@@ -52,7 +52,7 @@ def test_every_complaint_says_how_to_mend_it():
         missing=TOOLS,
         memory=1 << 30,
         available=1 << 20,
-        rooms={p: Room(Path("/"), 1, 1 << 20) for p in ("cache", "output", "temporary")},
+        rooms={p: Room(Path("/"), 1, 1 << 20) for p in GOOD.rooms},
         taken={2222: "sshd (pid 1)", 8000: "python3 (pid 2)"},
         namespaces=False,
         sysctls={"user.max_user_namespaces": 0},
@@ -156,6 +156,37 @@ def test_a_disk_that_is_enough_for_each_but_not_for_all():
     )
     assert {check.status for check in found.values()} == {"warning"}
     assert "shares with output and temporary" in found["cache directory"].found
+
+
+@pytest.mark.parametrize(
+    ("cached", "free", "ready"),
+    [
+        ((), 20 << 30, True),
+        ((), 19 << 30, False),
+        (("base", "packages"), 8 << 30, True),
+        (("base", "packages"), 6 << 30, False),
+        (("base", "packages", "configure", "seal", "disks"), 2 << 30, True),
+        (("base", "packages", "configure", "seal", "disks"), 1 << 30, False),
+        (("packages",), 19 << 30, False),  # of another base: it is built anew
+    ],
+)
+def test_what_is_built_already_needs_no_room(cached, free, ready):
+    rooms = GOOD.rooms | {"cache": Room(Path("/small"), 2, free)}
+    found = checks(rooms=rooms, cached=frozenset(cached))
+    assert ("cache directory" not in found) == ready
+
+
+@pytest.mark.parametrize("purpose", ["data", "state"])
+def test_a_home_that_cannot_be_written(purpose):
+    rooms = GOOD.rooms | {purpose: Room(Path("/dev/null/x"), 0, 0, writable=False)}
+    check = only(rooms=rooms)
+    assert (check.name, check.status) == (f"{purpose} directory", "failed")
+    assert f"XDG_{purpose.upper()}_HOME" in check.mend
+
+
+def test_a_virtualbox_that_is_missing_comes_with_its_command():
+    check = only(virtualbox=None)
+    assert "apt-get install virtualbox-7.2" in check.mend
 
 
 def test_a_smaller_profile_needs_less_room():
