@@ -53,6 +53,27 @@ def nobody_is_first(config: Config, facts: Facts) -> Problems:
         yield f"it answers {facts['admin']}"
 
 
+@check("sessions", how="import a list of all who are there, the administrator among them")
+def lists_only_add(config: Config, facts: Facts) -> Problems:
+    """A class list changes no password, lock or wait of who is there, and says so."""
+    yield from (f"it changes {name}, or says nothing" for name in facts["changed"])
+
+
+@check("sessions", how="lock a student who has a session, a cookie and a token")
+def locked_is_out(config: Config, facts: Facts) -> Problems:
+    """Who is locked has no session, cookie or token any more."""
+    if not facts["closed"]["open"]:
+        yield "the student did not come in before"
+    yield from (f"the {each} goes on" for each in facts["closed"]["left"])
+
+
+@check("sessions", how="come with the name of a student who was removed")
+def names_with_files_wait(config: Config, facts: Facts) -> Problems:
+    """A name that had files is not given to whoever comes first with it."""
+    if facts["closed"]["stranger"] != 403:
+        yield f"it answers {facts['closed']['stranger']}"
+
+
 @check("sessions", how="kill the hub while a student's server runs")
 def hub_killed(config: Config, facts: Facts) -> Problems:
     """A killed hub comes back, and no session and no account's lease is lost or left over."""

@@ -211,6 +211,38 @@ def outlived(victim: Visitor) -> dict[str, Any]:
     return facts | {"given_back": until(lambda: places() == "", 60)}
 
 
+def import_list(lines: str, *options: str) -> str:
+    """Import a class list; what the command says of it."""
+    return told("notebook-accounts", "import", *options, "-", stdin=lines)
+
+
+def changed() -> list[str]:
+    """Whose account a list changes that names all who are there; it must skip each."""
+    file = Path("/var/lib/notebook/accounts.json")
+    before = json.loads(file.read_text())
+    said = import_list(f"{VICTIM}\n{MALLORY},another word\n{ASKED['admin']},another word\n")
+    after = json.loads(file.read_text())
+    silent = [name for name in (VICTIM, MALLORY, ASKED["admin"]) if f"skipped {name}" not in said]
+    return sorted({name for name in before if before[name] != after.get(name)} | set(silent))
+
+
+def closed(victim: Visitor, password: str) -> dict[str, Any]:
+    """What is left to a student who is locked, then to a stranger who comes with that name."""
+    browser = Visitor(VICTIM)
+    browser.sign_in(password)
+    victim.ask("POST", f"/hub/api/users/{VICTIM}/server", b"{}")
+    facts: dict[str, Any] = {"open": until(lambda: victim.server().get("ready"))}
+    facts["open"] &= browser.ask("GET", "/hub/api/user")[0] == 200
+    told("notebook-accounts", "lock", VICTIM)
+    facts["left"] = [] if until(lambda: places() == "", 60) else ["session"]
+    for kind, thief in (("cookie", browser), ("token", victim)):
+        facts["left"] += [kind] * (thief.ask("GET", "/hub/api/user")[0] == 200)
+    facts["left"] += ["password"] * (Visitor(VICTIM).sign_in(password) == 200)
+    told("notebook-accounts", "remove", VICTIM)
+    facts["stranger"] = Visitor(VICTIM).sign_in("whoever comes first")
+    return facts
+
+
 def main() -> None:
     """Print the facts."""
     if CONTAINED and not os.path.ismount(ASKED["directory"]):  # see notebook.py
@@ -219,7 +251,7 @@ def main() -> None:
         subprocess.run(["systemctl", "restart", "sshd-pool"], check=False)
     words = {name: secrets.token_urlsafe() for name in (VICTIM, MALLORY)}
     names = "".join(f"{name},{word}\n" for name, word in words.items())
-    told("notebook-accounts", "import", "--same-students", "--reset-passwords", "-", stdin=names)
+    import_list(names, "--same-students", "--reset-passwords")
     facts: dict[str, Any] = {}
     until(lambda: Visitor("").ask("GET", "/hub/login")[0] == 200)
     victim, mallory = Visitor(VICTIM), Visitor(MALLORY)
@@ -238,6 +270,10 @@ def main() -> None:
         facts["foreign"] = foreign()
         facts["metrics"] = metrics()
         facts["outlived"] = outlived(victim)
+        facts["changed"] = changed()
+        facts["closed"] = closed(victim, words[VICTIM])
+        told("notebook-accounts", "remove", VICTIM)
+        import_list(names, "--same-students")
         facts["admin"] = Visitor(ASKED["admin"]).sign_in("the first one here")
         with ThreadPoolExecutor(AT_ONCE) as crowd:
             said = crowd.map(lambda _: Visitor(VICTIM).sign_in("wrong"), range(AT_ONCE))

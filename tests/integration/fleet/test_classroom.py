@@ -58,6 +58,54 @@ def test_a_student_comes_and_goes(one: Fleet, call: Call, url: str) -> None:
     assert "MESSAGE" in one.guests[0].run("ls /home/students/emmy")
 
 
+def test_a_class_list_only_adds(one: Fleet, call: Call, url: str, tmp_path: Path) -> None:
+    """From a list as Excel saves it; what is shown is what took effect."""
+    table = tmp_path / "class.csv"
+
+    def imported(text: str, *options: str) -> Any:
+        table.write_bytes(text.encode("utf-16"))
+        done = one.appliance("users", "import", str(table), *options, "--json")
+        assert done.code == 0, done
+        return json.loads(done.out)  # one document
+
+    first = imported("Name;Passwort\r\nSonja;geheim;123\r\n".replace("m;1", "m,1") + "Ada;\r\n")
+    assert first["hosts"][0]["facts"]["added"] == ["sonja", "ada"]
+    assert list(first["passwords"]) == ["ada"]
+    sonja = Student(url, "sonja", "geheim,123").sign_in().start()
+    again = imported("sonja\nada\nsageadm\nlise\n")
+    assert again["hosts"][0]["facts"]["added"] == ["lise"]
+    assert set(again["hosts"][0]["facts"]["skipped"]) == {"sonja", "ada", "sageadm"}
+    assert list(again["passwords"]) == ["lise"]
+    assert sonja.kernel().run("1 + 1") == "2"
+
+    # Refused before any appliance is asked, with the lines and no password.
+    before = one.guests[0].run("cat /var/lib/notebook/accounts.json")
+    table.write_bytes("sonja,geheim1\nmüller\nemil\nEmil\n".encode())
+    done = one.appliance("users", "import", str(table))
+    assert (done.code, done.out) == (2, "")
+    for told in ("class.csv: line 1", "mueller", "line 4: the same name as in line 3"):
+        assert told in done.err
+    assert "geheim" not in done.err
+    assert one.guests[0].run("cat /var/lib/notebook/accounts.json") == before
+
+    reset = imported("sonja\nada\nsageadm\n", "--reset-passwords")
+    assert reset["hosts"][0]["facts"]["reset"] == ["sonja", "ada"]
+    with pytest.raises(RefusedError):
+        sonja.json("GET", "/hub/api/user")
+    Student(url, "sonja", reset["passwords"]["sonja"]).sign_in()
+
+    call("users", "lock", "Sonja")
+    assert call("users", "list")["locked"] == ["sonja"]
+    call("users", "unlock", "sonja")
+    call("users", "remove", "sonja", "ada", "lise")
+    last = imported("sonja\nada\n")["hosts"][0]["facts"]
+    assert (last["added"], last["waiting"]) == (["sonja", "ada"], ["sonja"])  # who had files
+    call("users", "approve", "sonja")
+    call("users", "remove", "sonja", "ada")
+    refused = one.appliance("users", "lock", "nobody")
+    assert refused.code == 1 and "there is no 'nobody'" in refused.out
+
+
 def test_the_console_shows_the_host_keys_fingerprint(one: Fleet) -> None:
     pinned = json.loads(one.appliance("fleet", "list", "--json").out)[0]["fingerprint"]
     shown = one.guests[0].run("script -qec 'agetty --show-issue' /dev/null")  # for terminals only

@@ -173,6 +173,7 @@ def _good() -> dict[str, dict[str, Any]]:
             "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "foreign": [],
             "metrics": [],
             "admin": 403,
+            "changed": [], "closed": {"open": True, "left": [], "stranger": 403},
             "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
         },
         "inside": inside,
@@ -467,6 +468,10 @@ BROKEN: list[tuple[str, str, Break]] = [
             ("stays leased", "given_back"),
         )
     ),
+    ("lists-only-add", "emmy", lambda f: f["sessions"].update(changed=["emmy"])),
+    ("locked-is-out", "cookie", lambda f: f["sessions"]["closed"].update(left=["cookie"])),
+    ("locked-is-out", "come in before", lambda f: f["sessions"]["closed"].update(open=False)),
+    ("names-with-files-wait", "200", lambda f: f["sessions"]["closed"].update(stranger=200)),
     ("guessing-stopped", "no page", lambda f: f.update(sessions={"error": "no page"})),
     ("guessing-stopped", "go on", lambda f: f["sessions"].update(tries=None)),
     ("guessing-stopped", "40 of those", lambda f: f["sessions"].update(at_once=40)),
