@@ -26,6 +26,7 @@ from .program import RefusedError, answer, boot_id, failed_units, free_memory, r
 PYTHON = "/opt/notebook/bin/python"
 STATE = Path("/var/lib/notebook")
 ACCOUNTS = STATE / "accounts.json"
+HOSTED = Path("/etc/notebook/hosted.json")
 HUB = "http://127.0.0.1:8081"
 MESSAGE = "MESSAGE FROM THE TEACHER.txt"
 BACKUP = Path("/var/lib/appliance/backup/last.json")
@@ -127,8 +128,8 @@ def _put_out(*names: str) -> dict[str, Any]:
 
 
 def _admin() -> str:
-    """The administrator, who owns the hub's files."""
-    return pwd.getpwuid(os.geteuid()).pw_name
+    """The administrator; where the hub has no user of its own yet, who owns its files."""
+    return str(read(HOSTED).get("admin") or pwd.getpwuid(os.geteuid()).pw_name)
 
 
 def users_delete(name: str) -> dict[str, Any]:
@@ -271,7 +272,7 @@ def _token() -> str:
         from jupyterhub import orm  # noqa: PLC0415 (the guest's)
 
         session = orm.new_session_factory(f"sqlite:///{STATE}/jupyterhub.sqlite")()
-        admin = orm.User.find(session, pwd.getpwuid(os.geteuid()).pw_name)
+        admin = orm.User.find(session, _admin())
         note = {"note": "appliance", "expires_in": TOKEN_SECONDS}
         _tokens.append(admin.new_api_token(**note))
         session.close()

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
 import shutil
 import stat
 import sys
@@ -42,6 +43,7 @@ STATUS, STATUS_BEFORE = Path("/var/lib/dpkg/status"), STATE / "status"
 UNIT, BACK, WORK = "appliance-system", "appliance-system-back", "appliance-system-work"
 POOL = Path("/etc/notebook/sshd_config")
 HUB = ("notebook", "notebook-proxy", "sshd-pool")
+HUB_FILES = Path("/var/lib/notebook")
 # What else the playbooks start anew, in its order.
 RULES = ("nftables", "notebook-firewall", "notebook-egress", "notebook-usage")
 SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates")
@@ -253,6 +255,7 @@ def _go_back(reason: str) -> None:
     put_back(FILES, UNDONE)
     run("ldconfig")
     run("systemctl", "daemon-reload")
+    _hand_back()
     for unit in (*RULES, *HUB):
         run("systemctl", "try-restart", unit, check=False)
     if stopped := sorted(set(record["running"]) - set(running_units())):
@@ -266,6 +269,14 @@ def _go_back(reason: str) -> None:
         shutil.copy2(STATUS_BEFORE, fresh)
         fresh.replace(STATUS)
     write_state({"step": "back", "reason": reason, "since": time.time()})
+
+
+def _hand_back() -> None:
+    """The hub's files stay as they are now; they are its user's, who may be another than before."""
+    user, now = run("systemctl", "show", "-P", "User", "notebook").strip(), HUB_FILES.stat().st_uid
+    if user and pwd.getpwnam(user).pw_uid != now:
+        run("pkill", "-x", "-u", str(now), "ssh", check=False)  # sessions; nobody could end them
+        run("chown", "-RPh", f"{user}:", str(HUB_FILES))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from provision.guest.pool.certificate import key_id
 from provision.guest.pool.leases import ANNOUNCE, Lease
 
 PORT = 2200
+KNOWN_HOSTS = Path("/etc/notebook/known_hosts")  # of the machines that lend accounts
 LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 
@@ -89,6 +90,7 @@ async def connect(
                 *("-i", key, "-o", f"CertificateFile={certificate}"),
                 *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"),
                 *("-o", "StrictHostKeyChecking=yes", "-o", f"HostKeyAlias={account.host}"),
+                *("-o", f"UserKnownHostsFile={KNOWN_HOSTS}"),
                 *("-o", "ConnectTimeout=10", "-o", "LogLevel=ERROR"),
                 # The end of another machine, or of the way there, is the session's end.
                 *(() if account.local else ("-o", "ServerAliveInterval=15")),

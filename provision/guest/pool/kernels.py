@@ -37,9 +37,7 @@ class PoolProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_c
     server_pool = List(Unicode(), config=True, help="The accounts, as user@host[:port].")
     student = Unicode(config=True, help="Whose files the kernels see.")
     state_directory = Unicode(str(STATE), config=True, help="Where leases are kept.")
-    pool_key = Unicode(
-        str(Path("~/.ssh/id_ed25519").expanduser()), config=True, help="Signs certificates."
-    )
+    pool_key = Unicode(str(STATE / "id_ed25519"), config=True, help="Signs certificates.")
     patience = Float(60, config=True, help="Seconds to wait for a free account.")
 
     account: str | None = None

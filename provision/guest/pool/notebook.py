@@ -182,7 +182,7 @@ def hub_config(
         "PoolSpawner": {
             "server_pool": list(server_pool),
             "state_directory": str(state),
-            "pool_key": str(Path("~/.ssh/id_ed25519").expanduser()),
+            "pool_key": f"{state}/id_ed25519",
             "hub_port": HUB_PORT,
             "idle_timeout": timeout,
             "expiry": session_expiry,

@@ -36,7 +36,7 @@ def main(owner: str) -> None:
     """Carry out the command line.
 
     Args:
-        owner: the administrator; root becomes the owner of the hub's files.
+        owner: the administrator.
 
     Raises:
         SystemExit: it cannot be carried out.
@@ -45,6 +45,8 @@ def main(owner: str) -> None:
     accounts = Accounts(STATE / "accounts.json")
     try:
         data = _data(arguments.file) if arguments.verb == "import" else b""
+        if os.geteuid() not in (0, STATE.stat().st_uid):
+            sys.exit("notebook-accounts: only for root: sudo notebook-accounts")
         if os.geteuid() == 0:
             state = STATE.stat()
             os.setgroups([])

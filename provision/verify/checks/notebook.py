@@ -93,9 +93,13 @@ def notebook_settings(config: Config, facts: Facts) -> Problems:
 
 @check("notebook", how="read the account of its service")
 def notebook_unprivileged(config: Config, facts: Facts) -> Problems:
-    """The hub runs as the administrator's account, not as root."""
-    if facts["hub_user"] != config.admin.user:
-        yield f"it runs as {facts['hub_user'] or 'root'}"
+    """The hub runs as a user of its own, who is neither root nor the administrator."""
+    user = facts["hub_user"]
+    if not user["name"] or user["name"] in ("root", config.admin.user):
+        yield f"it runs as {user['name'] or 'root'}"
+    for what in ("login", "home", "groups", "sudo", "manager"):
+        if user[what]:
+            yield f"{user['name']} has {what}: {user[what]}"
 
 
 @check("notebook_limits", how="measure the idle guest's memory")

@@ -81,7 +81,8 @@ mine = {os.getuid()}
 owners = {os.stat(f"/proc/{name}").st_uid for name in os.listdir("/proc") if name.isdigit()}
 secrets = ["/var/lib/notebook/jupyterhub.sqlite", "/var/lib/notebook/cookie-secret",
            "/var/lib/notebook/accounts.json", "/var/lib/notebook/proxy-token",
-           "/var/lib/notebook/first-password", f"/home/{asked['admin']}/.ssh/id_ed25519",
+           "/var/lib/notebook/first-password", "/var/lib/notebook/id_ed25519",
+           f"/home/{asked['admin']}/.ssh/id_ed25519",
            "/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/proc/1/environ", "/dev/mem",
            *glob.glob("/dev/sd?")]
 powers = {
@@ -189,8 +190,8 @@ def session(user: str, student: str, source: str, asked: dict[str, Any]) -> subp
     """Open a session as the hub does, for a program instead of the notebook's server."""
     place = Path(tempfile.mkdtemp())
     key = place / "key.pub"
-    key.write_bytes(Path(f"/home/{ASKED['admin']}/.ssh/id_ed25519.pub").read_bytes())
-    signing = f"/home/{ASKED['admin']}/.ssh/id_ed25519"
+    signing = "/var/lib/notebook/id_ed25519"
+    key.write_bytes(Path(f"{signing}.pub").read_bytes())
     subprocess.run(
         ["ssh-keygen", "-q", "-s", signing, "-I", student, "-n", user, "-V", "-5m:+15m", str(key)],
         check=True,
@@ -332,6 +333,22 @@ def limits() -> dict[str, dict[str, str]]:
     }
 
 
+def hub_user() -> dict[str, str]:
+    """Who runs the hub, and what that gives beside it; empty: nothing."""
+    name = told("systemctl", "show", "-P", "User", "notebook").strip() or "root"
+    entry = pwd.getpwnam(name)
+    groups = told("id", "-Gn", name).split()
+    sudo = told("sudo", "-n", "-l", "-U", name)
+    return {
+        "name": name,
+        "login": "" if entry.pw_shell.endswith(("/nologin", "/false")) else entry.pw_shell,
+        "home": entry.pw_dir if Path(entry.pw_dir).exists() else "",
+        "groups": " ".join(groups[1:]),
+        "sudo": "" if "not allowed" in sudo else sudo,
+        "manager": told("loginctl", "show-user", "-P", "State", name).strip(),
+    }
+
+
 def report() -> dict[str, Any]:
     """Whether the nightly letter reaches the administrator, and what is in it."""
     box = Path(f"/var/mail/{ASKED['admin']}")
@@ -367,7 +384,7 @@ def main() -> None:
         "settings": dict(re.findall(r"^    (\w+)=(.*),$", start, re.M)),
         "used": 1024 * (int(memory["MemTotal"]) - int(memory["MemAvailable"])),
         "limits": limits(),
-        "hub_user": told("systemctl", "show", "-P", "User", "notebook").strip(),
+        "hub_user": hub_user(),
         "motd": Path("/etc/motd").read_text(),
         "report": report(),
     }  # fmt: skip

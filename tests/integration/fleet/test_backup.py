@@ -198,5 +198,5 @@ def test_everything_after_a_loss(one: Fleet, call: Call) -> None:
     guest.wait()
     assert guest.run(f"cat {FILES}/emmy/ring/ideal") == "noether\n"
     assert "ada" in call("users", "list")["users"]
-    assert guest.run("stat -c '%U %a' /var/lib/notebook/accounts.json") == "sageadm 600\n"
+    assert guest.run("stat -c '%U %a' /var/lib/notebook/accounts.json") == "notebook 600\n"
     assert call("sessions", "list")["sessions"] == []  # the hub runs on what came back

@@ -125,7 +125,7 @@ def test_how_it_is_is_told(one: Fleet, call: Call, url: str) -> None:
     place = "/var/lib/notebook/tls"
     guest.run(
         f"mkdir -p {place}; openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=sage -days 40"
-        f" -keyout {place}/key.pem -out {place}/cert.pem 2>/dev/null; chown -R sageadm {place}"
+        f" -keyout {place}/key.pem -out {place}/cert.pem 2>/dev/null; chown -R notebook {place}"
     )
     guest.run("systemd-run --quiet --wait --unit=broken false || :; touch /run/reboot-required")
     told = call("fleet", "status")

@@ -121,7 +121,7 @@ def test_what_is_its_own_goes_along(guest: Guest) -> None:
     assert state(guest) == before
     assert guest.run("hostname") == "room12-07\n"
     assert guest.run("stat -c %U:%a /var/lib/notebook /etc/ssh/ssh_host_ed25519_key").split() == [
-        *("sageadm:700", "root:600")
+        *("notebook:700", "root:600")
     ]
 
     guest.run(f"echo more >> {STUDENTS}/emmy/work; usermod -p newer sageadm")

@@ -141,7 +141,7 @@ def test_cannot_pose_as_another_accounts_server(guest: Guest, mallory: Kernel) -
     if "bound" in squatted:
         port = max(10000 + int(u) for u in uids)
         told = guest.run(
-            f"runuser -u sageadm -- timeout 3 bash -c ': < /dev/tcp/127.0.0.1/{port}'"
+            f"runuser -u notebook -- timeout 3 bash -c ': < /dev/tcp/127.0.0.1/{port}'"
             " && echo reached || echo refused"
         )
         assert told.strip() == "refused"
@@ -156,6 +156,7 @@ def test_cannot_pose_as_another_accounts_server(guest: Guest, mallory: Kernel) -
         "/var/lib/notebook/accounts.json",
         "/var/lib/notebook/proxy-token",
         "/var/lib/notebook/first-password",
+        "/var/lib/notebook/id_ed25519",
         "/home/sageadm/.ssh/id_ed25519",
         "/etc/shadow",
         "/etc/ssh/ssh_host_ed25519_key",

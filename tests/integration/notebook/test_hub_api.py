@@ -24,7 +24,7 @@ class Ours(PoolSpawner):
         return "/var/lib/notebook"
     @default("pool_key")
     def _key(self):
-        return "/home/sageadm/.ssh/id_ed25519"
+        return "/var/lib/notebook/id_ed25519"
     def get_state(self):
         return super().get_state() | ({"pid": self.process.pid} if self.process else {})
     def get_env(self):
@@ -50,13 +50,13 @@ def test_the_hubs_own_tests_pass(guest: Guest) -> None:
     guest.run(
         "export PIP_CERT=$(ls /run/host-ca-certificates.crt 2> /dev/null);"
         " /opt/notebook/bin/pip install -q --target /tmp/hub/lib"
-        " pytest 'pytest-asyncio<1.3' requests-mock; chown -R sageadm /tmp/hub",
+        " pytest 'pytest-asyncio<1.3' requests-mock; chown -R notebook /tmp/hub",
         300,
     )
     # The mock hub answers on ports that the firewall does not know.
     guest.run("systemctl stop notebook notebook-proxy; nft delete table inet notebook")
     try:
-        told = guest.run("runuser -u sageadm -- sh /tmp/hub/run.sh 2>&1 || true", 600)
+        told = guest.run("runuser -u notebook -- sh /tmp/hub/run.sh 2>&1 || true", 600)
         assert " failed" not in told, told[-5000:]
         assert int(told.split(" passed")[0].split()[-1]) >= 35
     finally:

@@ -67,7 +67,7 @@ def _until(condition, seconds: float = 120) -> None:
 @pytest.fixture
 def joined(guest: Guest, school: Guest) -> Iterator[None]:
     """The school's accounts are the guest's whole pool, as docs/notebook.md says how."""
-    key = guest.run("cat /home/sageadm/.ssh/id_ed25519.pub").strip()
+    key = guest.run("cat /var/lib/notebook/id_ed25519.pub").strip()
     school.run(f"echo '{key}' > /etc/notebook/hubs.pub && systemctl restart sshd-pool")
     school.wait()
     # Both machines are behind this host, whose loopback is the guest's gateway.
@@ -78,7 +78,7 @@ def joined(guest: Guest, school: Guest) -> Iterator[None]:
     guest.run(f"echo '{gateway} school' >> /etc/hosts")
     guest.run(
         f"ssh-keyscan -t ed25519 -p {port} school 2> /dev/null | sed 's/^[^ ]*/school/' "
-        "> /home/sageadm/.ssh/known_hosts && chown sageadm: /home/sageadm/.ssh/known_hosts"
+        "> /etc/notebook/known_hosts"
     )
     pool = json.dumps([f"nb1@school:{port}", f"nb2@school:{port}"])
     guest.run(f"sed -i 's/server_pool=.*/server_pool={pool},/' /usr/local/bin/start-notebook")
@@ -132,7 +132,11 @@ def test_each_kernel_on_an_account_of_its_own(guest: Guest) -> None:
     guest.run(f"mkdir -p {place}; cat > {place}/kernel.json <<'E'\n{json.dumps(KERNEL)}\nE")
     guest.run(f"cat > /tmp/sheets.py <<'E'\n{SHEETS}\nE")
     told = json.loads(
-        guest.run("cd /tmp && runuser -u sageadm -- /opt/notebook/bin/python /tmp/sheets.py", 300)
+        guest.run(
+            "mkdir -p /run/sheets && chown notebook /run/sheets && cd /tmp && runuser -u notebook"
+            " -- env HOME=/run/sheets /opt/notebook/bin/python /tmp/sheets.py",
+            300,
+        )
     )
     users = {told["one"][1], told["two"][1]}
     assert users == {"nb1", "nb2"}

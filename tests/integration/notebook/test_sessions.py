@@ -182,7 +182,7 @@ def test_accounts_are_made_by_the_teacher(guest: Guest) -> None:
 
 def test_the_script_runs_by_hand(guest: Guest) -> None:
     guest.run("systemctl stop notebook notebook-proxy")
-    guest.run("systemd-run --unit by-hand --uid sageadm /usr/local/bin/start-notebook")
+    guest.run("systemd-run --unit by-hand --uid notebook /usr/local/bin/start-notebook")
     try:
         guest.wait()
         hand = Student(guest.url, "hand").sign_in().start()

@@ -75,7 +75,7 @@ def test_the_schools_own_certificate_is_served(school: Guest, tmp_path: Path) ->
     for file in (key, cert):
         school.run(
             f"cat > /var/lib/notebook/tls/{file.name} <<'E'\n{file.read_text()}E\n"
-            f"chown sageadm: /var/lib/notebook/tls/{file.name}"
+            f"chown notebook: /var/lib/notebook/tls/{file.name}"
         )
     school.run("systemctl reload notebook-proxy")
     trusting = ssl.create_default_context(cafile=str(cert))
@@ -92,7 +92,7 @@ def test_a_certificate_without_its_key_is_named(school: Guest) -> None:
     school.run("cp -a /var/lib/notebook/tls /var/lib/notebook/kept")
     school.run("openssl ecparam -genkey -name prime256v1 > /var/lib/notebook/tls/key.pem")
     try:
-        said = school.run("runuser -u sageadm -- start-notebook proxy 2>&1 || true")
+        said = school.run("runuser -u notebook -- start-notebook proxy 2>&1 || true")
         assert "cert.pem and /var/lib/notebook/tls/key.pem cannot be used together" in said
     finally:
         school.run("cd /var/lib/notebook && rm -r tls && mv kept tls")

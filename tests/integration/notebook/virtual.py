@@ -39,7 +39,7 @@ while True:
 OPEN = """
 import json, subprocess, sys, tempfile
 account, student, program = sys.argv[1:]
-key, place = "/home/sageadm/.ssh/id_ed25519", tempfile.mkdtemp()
+key, place = "/var/lib/notebook/id_ed25519", tempfile.mkdtemp()
 subprocess.run(["cp", key + ".pub", place + "/key.pub"], check=True)
 subprocess.run(["ssh-keygen", "-qs", key, "-I", student, "-n", account, "-V", "-5m:+15m",
                 place + "/key.pub"], check=True)

@@ -126,7 +126,10 @@ def _good() -> dict[str, dict[str, Any]]:
             }
             for name in POOL
         },
-        "hub_user": ADMIN,
+        "hub_user": {
+            **{"name": "notebook", "login": "", "home": "", "groups": "", "sudo": ""},
+            "manager": "",
+        },
         "motd": "notebook-accounts, systemctl, journalctl",
         "report": {
             "status": 0,
@@ -395,7 +398,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("notebook-headers", "_xsrf", lambda f: f["notebook"]["page"].update(cookies=["_xsrf=1"])),
     ("notebook-settings", "timeout", lambda f: f["notebook"]["settings"].update(timeout="1")),
     ("notebook-settings", "accounts", lambda f: f["notebook"]["settings"].update(server_pool="")),
-    ("notebook-unprivileged", "root", lambda f: f["notebook"].update(hub_user="")),
+    ("notebook-unprivileged", "root", lambda f: f["notebook"]["hub_user"].update(name="root")),
     ("capacity-kept", "900M", lambda f: f["notebook_limits"].update(used=900 << 20)),
     (
         "session-limits",

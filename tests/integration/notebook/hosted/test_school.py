@@ -74,7 +74,7 @@ def test_a_provider_says_who_it_is(
 
         hosted.run("echo not-so-secret | notebook-secret && systemctl restart notebook")
         hosted.wait()
-        assert hosted.run(f"stat -c '%U %a' {SECRET}").split() == ["sageadm", "600"]
+        assert hosted.run(f"stat -c '%U %a' {SECRET}").split() == ["notebook", "600"]
         page.goto(f"{hosted.url}/hub/login")
         picture(page, "sign-in-school")
         authorize(page, hosted, "emmy")
