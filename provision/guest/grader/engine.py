@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,18 @@ from provision.guest.sandbox.limits import Ended, Limits, Verdict
 FINISHED, FAILED, TIMEOUT = "finished", "failed", "timeout"
 OUTPUTS = ("output", "test_output", "stdout", "stderr")
 
-# The first line feed says that the box is complete, the second that the tar was unpacked.
-_UNPACK_AND_RUN = (
-    f"printf '\\n'; cd {WORK} && tar -xf - >&2 || exit 125; printf '\\n'; exec ./tmc-run </dev/null"
-)
+_PROGRAM = "tmc-run"
+_BEGINNING = 200  # bytes of it that tell what it is
+# The first line feed says that the box is complete; `run-task.sh` says the rest.
+_UNPACK_AND_RUN = "printf '\\n'\n" + (Path(box.__file__).parent / "run-task.sh").read_text()
+_NOTHING_TO_START = {
+    b"missing": "tmc-run is missing",
+    b"dangling": "tmc-run is a link that leads nowhere",
+    b"no-file": "tmc-run is no file",
+    b"closed": "tmc-run is not executable",
+}
+_NOT_STARTED = b"\0not started\0"
+_NOT_EXECUTABLE, _NOT_FOUND, _LAST_SIGNAL = 126, 127, 64
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ class Bubblewrap:
             channels = box.Channels(feed=feed, on_first_output=held.take)
             ended = box.run(cage, channels, name=name, delegated=self.delegated)
             held.check(ended)
-            return judge(ended, held.outputs(limits.output))
+            return judge(ended, held.outputs(limits.output), full=held.is_full())
 
     def images(self) -> list[str]:
         """The names below ``roots``."""
@@ -188,22 +197,41 @@ class Held:
         """The output files; see `read_outputs`."""
         return {} if self.work is None else read_outputs(self.work, most)
 
+    def is_full(self) -> bool:
+        """Whether the box's memory file system has no byte left."""
+        return self.work is not None and os.fstatvfs(self.work).f_bfree == 0
 
-def judge(ended: Ended, files: dict[str, bytes]) -> Result:
-    """Turn the end of a box that ran the script above into a task's result."""
-    unpacked = ended.stdout.startswith(b"\n")
-    printed = ended.stdout[1:] if unpacked else ended.stdout
-    code, reason = ended.code, ""
+
+def judge(ended: Ended, files: dict[str, bytes], *, full: bool = False) -> Result:
+    """Turn the end of a box that ran the script above into a task's result.
+
+    Args:
+        ended: how the box ended.
+        files: what `read_outputs` found.
+        full: whether there was no room left for outputs.
+    """
+    started = ended.stdout.startswith(b"\n")
+    printed, errors = ended.stdout[1:] if started else b"", ended.stderr
+    status, code, reason = FAILED, ended.code, ""
     if ended.verdict in (Verdict.CLOCK, Verdict.CPU):
         status, code, reason = TIMEOUT, None, ended.verdict.value
     elif ended.verdict is not Verdict.EXITED:
-        status, code, reason = FAILED, None, ended.verdict.value
-    elif not unpacked:
-        status, code, reason = FAILED, None, "the tar could not be unpacked"
-    elif code == 0:
+        code, reason = None, ended.verdict.value
+    elif ended.stdout in _NOTHING_TO_START:
+        reason = _NOTHING_TO_START[ended.stdout]
+    elif not started:
+        code, reason = None, "the tar could not be unpacked"
+    elif printed == _NOT_STARTED and code in (_NOT_EXECUTABLE, _NOT_FOUND):
+        # What the shell says of its exec is no word of the task's, and misleads.
+        printed = errors = b""
+        reason = _why_not_started(code, files.get(_PROGRAM, b""))
+    elif code != 0:
+        reason = _explain(code, files.get(_PROGRAM, b""))
+    elif not full:
         status = FINISHED
-    else:
-        status, reason = FAILED, _explain(code)
+    if full and ended.verdict is Verdict.EXITED:
+        told = "its file system, /tmp, was full at the end: outputs may be cut"
+        reason = f"{reason}; {told}" if reason else told
     output = files.get("output.txt", files.get("test_output.txt", b""))
     return Result(
         status=status,
@@ -211,7 +239,7 @@ def judge(ended: Ended, files: dict[str, bytes]) -> Result:
         output=_text(output),
         test_output=_text(files.get("test_output.txt", output)),
         stdout=_text(printed or files.get("stdout.txt", b"")),
-        stderr=_text(ended.stderr or files.get("stderr.txt", b"")),
+        stderr=_text(errors or files.get("stderr.txt", b"")),
         reason=reason,
         seconds=round(ended.seconds, 4),
         cpu=round(ended.cpu, 4),
@@ -220,7 +248,7 @@ def judge(ended: Ended, files: dict[str, bytes]) -> Result:
 
 
 def read_outputs(directory: int, most: int) -> dict[str, bytes]:
-    """Read the output files of a directory that a task has left.
+    """Read the output files of a directory that a task has left, and how its tmc-run begins.
 
     Only regular files count: a link, FIFO, socket or directory of that name is no output.
 
@@ -230,22 +258,52 @@ def read_outputs(directory: int, most: int) -> dict[str, bytes]:
     """
     found = {}
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    for name in OUTPUTS:
+    sizes = {**{f"{name}.txt": most for name in OUTPUTS}, _PROGRAM: _BEGINNING}
+    for name, size in sizes.items():
         with contextlib.suppress(OSError):
-            descriptor = os.open(f"{name}.txt", flags, dir_fd=directory)
+            descriptor = os.open(name, flags, dir_fd=directory)
             with os.fdopen(descriptor, "rb") as stream:
                 if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    found[f"{name}.txt"] = stream.read(most)
+                    found[name] = stream.read(size)
     return found
 
 
-def _explain(code: int | None) -> str:
-    known = {126: "tmc-run is not executable", 127: "tmc-run is missing"}
-    if code in known:
-        return known[code]
-    if code and code > 128:
-        return f"tmc-run was killed by signal {code - 128}"
-    return f"tmc-run exited with status {code}"
+def _why_not_started(code: int, beginning: bytes) -> str:
+    """Why the kernel did not execute a file that is there and executable.
+
+    Args:
+        code: the shell's: not found, or not executable.
+        beginning: of the file, if it is still there.
+    """
+    what = "is not in the image" if code == _NOT_FOUND else "cannot be executed"
+    if _is_crlf(beginning):
+        return f"tmc-run has the line ends of Windows (CRLF): its interpreter {what}"
+    if beginning.startswith(b"#!"):
+        words = beginning.partition(b"\n")[0][2:].split()
+        return f"the interpreter of tmc-run, {_text(words[0] if words else b'')!r}, {what}"
+    return f"the interpreter or loader of tmc-run {what}"
+
+
+def _explain(code: int | None, beginning: bytes) -> str:
+    """What an exit status of a tmc-run that was started means."""
+    known = {
+        _NOT_EXECUTABLE: ": a command that it called could not be executed",
+        _NOT_FOUND: ": a command that it called was not found",
+    }
+    said = f"tmc-run exited with status {code}{known.get(code or 0, '')}"
+    if code and 0 < (number := code - 128) <= _LAST_SIGNAL:
+        try:
+            name = f" ({signal.Signals(number).name})"
+        except ValueError:
+            name = ""
+        said = f"tmc-run was killed by signal {number}{name}, or exited with status {code}"
+    if _is_crlf(beginning):
+        said += "; it has the line ends of Windows (CRLF)"
+    return said
+
+
+def _is_crlf(beginning: bytes) -> bool:
+    return beginning.partition(b"\n")[0].endswith(b"\r")
 
 
 def _text(data: bytes) -> str:

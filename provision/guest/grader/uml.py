@@ -141,7 +141,7 @@ def _result(ended: Ended, files: dict[str, bytes]) -> Result:
     except ValueError:
         code = 125
     over = _OVER.get(files.get("verdict", b"").strip(), ended.verdict)
-    printed = files.get("cut-stdout.txt", b"")
+    # A disk that an earlier release made says so in a file of its own.
     mark = b"\n" if "unpacked" in files else b""
     outputs = {
         name.removeprefix("task-"): data for name, data in files.items() if name.startswith("task-")
@@ -149,7 +149,7 @@ def _result(ended: Ended, files: dict[str, bytes]) -> Result:
     inner = ended._replace(
         verdict=over,
         code=code,
-        stdout=mark + printed,
+        stdout=mark + files.get("cut-stdout.txt", b""),
         stderr=files.get("cut-stderr.txt", b""),
     )
-    return judge(inner, outputs)
+    return judge(inner, outputs, full="full" in files)

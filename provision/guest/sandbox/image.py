@@ -36,6 +36,7 @@ _FILES = {
 }
 # Where the first process of a User-Mode Linux guest is in an image.
 UML_INIT = "usr/lib/sandbox/init"
+UML_RUN = "usr/lib/sandbox/run"  # what it starts as the student
 UML_FILTER = "usr/lib/sandbox/filter"  # of system calls, for util-linux 2.40 and later
 _ACCOUNT = {
     "etc/passwd": f"{USER}:x:{UID}:{UID}::{WORK}:/bin/sh\n",
@@ -231,8 +232,8 @@ def clean(tar: Path, sink: IO[bytes], epoch: int) -> None:
                 copy.addfile(member, content)
         for name, text in {**_FILES, **accounts}.items():
             _add(copy, name, text, epoch)
-        script = (Path(__file__).parent / "uml-init.sh").read_text()
-        _add(copy, UML_INIT, script, epoch, mode=0o755)
+        for name, script in {UML_INIT: "uml-init.sh", UML_RUN: "run-task.sh"}.items():
+            _add(copy, name, (Path(__file__).parent / script).read_text(), epoch, mode=0o755)
         _add(copy, UML_FILTER, seccomp.program(), epoch)
         for name, destination in links.items():
             link = tarfile.TarInfo(name)

@@ -66,11 +66,8 @@ mkdir -m 700 /tmp/task && chown 1000:1000 /tmp/task && cd /tmp/task || exit
     done
 ) &
 read -r begun _ < /proc/uptime
-(alone 'exec tar -xf - >&2') < /dev/ubdb > /dev/null 2> /mnt/stderr.txt && echo > /root/unpacked
-if [ -e /root/unpacked ]; then
-    (alone 'exec ./tmc-run') < /dev/null > /mnt/stdout.txt 2>> /mnt/stderr.txt
-    echo $? > /root/exit_code.txt
-fi
+(alone 'exec sh /usr/lib/sandbox/run') < /dev/ubdb > /mnt/stdout.txt 2> /mnt/stderr.txt
+echo $? > /root/exit_code.txt
 read -r ended _ < /proc/uptime
 echo 1 > "$group/cgroup.kill"
 kill -9 -1
@@ -78,19 +75,21 @@ while read -r key count; do
     if [ "$key" = oom_kill ] && [ "$count" -gt 0 ]; then over memory; fi
 done < "$group/memory.events"
 if [ "$(stat -f -c %f /mnt)" = 0 ]; then over output; fi
+if [ "$(stat -f -c %f /tmp)" = 0 ]; then echo > /root/full; fi
 read -r _ used < "$group/cpu.stat"
 echo "$begun $ended $used $(cat "$group/memory.peak")" > /root/usage
 cd /tmp/task 2>/dev/null || cd /root
-for name in output test_output stdout stderr; do
-    file=/tmp/task/$name.txt
+for name in output.txt test_output.txt stdout.txt stderr.txt tmc-run; do
+    file=/tmp/task/$name
     if [ -f "$file" ] && [ ! -L "$file" ]; then
         timeout 5 setpriv --reuid=1000 --regid=1000 --clear-groups head -c "$OUTPUT" "$file" \
-            > "/root/task-$name.txt" || rm "/root/task-$name.txt"
+            > "/root/task-$name" || rm "/root/task-$name"
     fi
 done
+if [ -e /root/task-tmc-run ]; then truncate -s '<200' /root/task-tmc-run; fi
 cd /root
 for name in stdout stderr; do head -c "$OUTPUT" "/mnt/$name.txt" > "cut-$name.txt"; done
-tar -cf /dev/ubdc --ignore-failed-read exit_code.txt unpacked verdict usage cut-* task-* 2>/dev/null
+tar -cf /dev/ubdc --ignore-failed-read exit_code.txt full verdict usage cut-* task-* 2>/dev/null
 sync
 echo o > /proc/sysrq-trigger
 sleep 60

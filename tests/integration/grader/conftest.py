@@ -40,7 +40,7 @@ JAVA = image.Recipe("java", ("default-jdk-headless", "maven"))
 def cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     code = Path(image.__file__).parent
-    parts = (code / name for name in ("image.py", "seccomp.py", "uml-init.sh"))
+    parts = (code / name for name in ("image.py", "seccomp.py", "run-task.sh", "uml-init.sh"))
     key = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()[:12]
     return Path(base) / "appliance-tests" / f"sandbox-{key}"
 

@@ -42,6 +42,45 @@ def test_judging(run: Ended, status: str, code: int | None) -> None:
     assert (result.reason == "") is (status == "finished")
 
 
+@pytest.mark.parametrize(
+    ("out", "code", "beginning", "says"),
+    [
+        (b"missing", 127, b"", "tmc-run is missing"),
+        (b"dangling", 127, b"", "tmc-run is a link that leads nowhere"),
+        (b"no-file", 126, b"", "tmc-run is no file"),
+        (b"closed", 126, b"#!/bin/sh\n", "tmc-run is not executable"),
+        (b"\n\0not started\0", 127, b"#!/bin/sh\r\nexit 0\r\n", "line ends of Windows"),
+        (b"\n\0not started\0", 127, b"#! /no/such -x\n", "'/no/such', is not in the image"),
+        (b"\n\0not started\0", 126, b"#!/etc\n", "'/etc', cannot be executed"),
+        (b"\n\0not started\0", 127, b"\x7fELF", "loader of tmc-run is not in the image"),
+        (b"\n", 127, b"#!/bin/sh\n", "a command that it called was not found"),
+        (b"\n", 126, b"#!/bin/sh\n", "a command that it called could not be executed"),
+        (b"\n", 127, b"#!/usr/bin/env python3\r\n", "line ends of Windows (CRLF)"),
+        (b"\n", 1, b"", "tmc-run exited with status 1"),
+        (b"\n", 128, b"", "tmc-run exited with status 128"),
+        (b"\n", 137, b"", "killed by signal 9 (SIGKILL)"),
+        (b"\n", 160, b"", "killed by signal 32,"),
+        (b"\n", 192, b"", "killed by signal 64 (SIGRTMAX)"),
+        (b"\n", 193, b"", "tmc-run exited with status 193"),
+        (b"\n", 200, b"", "tmc-run exited with status 200"),
+        (b"\n", 255, b"", "tmc-run exited with status 255"),
+    ],
+)
+def test_each_end_has_words_of_its_own(out: bytes, code: int, beginning: bytes, says: str) -> None:
+    result = judge(ended(code=code, out=out), {"tmc-run": beginning})
+    assert (result.status, result.exit_code, result.stdout) == ("failed", code, "")
+    assert says in result.reason
+    assert result.reason.count("signal") == ("signal" in says)
+
+
+def test_a_full_file_system_is_no_good_end() -> None:
+    result = judge(ended(), {}, full=True)
+    assert (result.status, result.exit_code) == ("failed", 0)
+    assert "full" in result.reason
+    assert "status 3; " in judge(ended(code=3), {}, full=True).reason
+    assert judge(ended(Verdict.MEMORY, 137), {}, full=True).reason == "memory limit"
+
+
 def test_output_and_test_output_stand_in_for_each_other() -> None:
     assert judge(ended(), {"output.txt": b"a"}).test_output == "a"
     assert judge(ended(), {"test_output.txt": b"b"}).output == "b"

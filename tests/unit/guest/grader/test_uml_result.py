@@ -8,9 +8,8 @@ from provision.guest.sandbox.limits import Ended, Verdict
 ENDED = Ended(Verdict.EXITED, 0, b"", b"a\nPanic: b\n", 9.0, 8.0, 7.0, 10**9)
 GOOD = {
     "exit_code.txt": b"7\n",
-    "unpacked": b"\n",
     "usage": b"1.25 3.75 500000 1000000\n",
-    "cut-stdout.txt": b"out",
+    "cut-stdout.txt": b"\nout",
     "cut-stderr.txt": b"err",
     "task-output.txt": b"points",
 }
@@ -21,6 +20,17 @@ def test_a_task_that_ended() -> None:
     assert (result.status, result.exit_code) == ("failed", 7)
     assert (result.stdout, result.stderr, result.output) == ("out", "err", "points")
     assert (result.seconds, result.cpu, result.memory) == (2.5, 0.5, 1_000_000)
+
+
+def test_a_disk_of_an_earlier_release() -> None:
+    result = _result(ENDED, {**GOOD, "unpacked": b"\n", "cut-stdout.txt": b"out"})
+    assert (result.status, result.exit_code, result.stdout) == ("failed", 7, "out")
+
+
+def test_a_guest_whose_file_system_was_full() -> None:
+    result = _result(ENDED, {**GOOD, "exit_code.txt": b"0", "full": b"\n"})
+    assert (result.status, result.exit_code) == ("failed", 0)
+    assert "full" in result.reason
 
 
 @pytest.mark.parametrize(
