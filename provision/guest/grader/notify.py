@@ -6,121 +6,182 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from provision.guest.grader import networks
+from provision.guest.grader.networks import Address
 from provision.guest.grader.store import Task
 
 log = logging.getLogger(__name__)
 
 _ATTEMPT_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
+_PORTS = {"http": 80, "https": 443}
 
 
 class RefusedError(Exception):
     """A target that we never contact."""
 
 
-class Guard(AbstractResolver):
-    """Resolves names to the addresses that may be contacted, and to no others.
+@dataclass(frozen=True)
+class Target:
+    """A URL whose host was looked up and judged.
 
-    The connection is made to what was checked, so a name cannot change its answer in between.
+    Args:
+        parts: the URL.
+        host: its host as it goes into a header or a certificate's check.
+        port: its port.
+        addresses: where it may be contacted; the best first.
+    """
+
+    parts: SplitResult
+    host: str
+    port: int
+    addresses: tuple[Address, ...]
+
+    def at(self, address: Address) -> str:
+        """The URL with an address in the host's place, so that nobody looks anything up again."""
+        return self.parts._replace(netloc=f"{_bracketed(str(address))}:{self.port}").geturl()
+
+    @property
+    def header(self) -> str:
+        """What the target's server is to be told of its own name."""
+        port = "" if self.port == _PORTS[self.parts.scheme] else f":{self.port}"
+        return _bracketed(self.host) + port
+
+    @property
+    def certified(self) -> str | None:
+        """The name that a certificate must be for; None: the address."""
+        if self.parts.scheme == "http" or networks.address(self.host):
+            return None
+        return self.host
+
+
+class Guard:
+    """Looks hosts up, and lets through the addresses that may be contacted.
+
+    A URL is read here and nowhere else, and what was judged is what is connected: the client is
+    given an address, never a name, so neither another reading of ``0x7f.1`` nor a second answer
+    of a name server counts.
 
     Args:
         allowed: host names and networks that are fine although not public.
+        refused: networks that are not, although they are public.
     """
 
-    def __init__(self, allowed: Sequence[str]) -> None:
-        self._names, self._networks = set(), []
+    def __init__(self, allowed: Sequence[str], refused: Sequence[str] = ()) -> None:
+        self._names: set[str] = set()
+        self._networks: list[networks.Network] = []
         for entry in allowed:
             try:
                 self._networks.append(ipaddress.ip_network(entry))
             except ValueError:
-                self._names.add(entry.lower())
+                self._names.add(entry.lower().rstrip("."))
+        self._refused = [ipaddress.ip_network(entry) for entry in refused]
 
-    def check_url(self, url: str) -> None:
-        """Refuse what is no plain HTTP URL, and literal addresses that are not allowed.
+    async def look_up(self, url: str) -> Target:
+        """Read a URL and find out where it leads.
 
         Raises:
-            RefusedError: with the reason.
+            RefusedError: it is no plain HTTP URL, or leads to no permitted address.
+            OSError: its host is not known at present.
         """
+        parts, host, port = _read(url)
+        loop = asyncio.get_running_loop()
         try:
-            parts = urlsplit(url)
-            host, _ = parts.hostname, parts.port
-        except ValueError:
+            infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except UnicodeError:
             raise RefusedError("not a URL") from None
-        if parts.scheme not in ("http", "https") or not host:
-            raise RefusedError("not an http or https URL")
-        if parts.username is not None:
-            raise RefusedError("a URL with a user name")
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return
-        if not self._permits(host, str(address)):
-            raise RefusedError(f"{address} is not a public address")
+        own = networks.own()
+        addresses = []
+        for _, _, _, _, found in infos:
+            address = networks.address(str(found[0]))
+            if address and self._permits(host, address, own):
+                addresses.append(address)
+        if not addresses:
+            raise RefusedError(f"{host} has no public address")
+        return Target(parts, host, port, tuple(dict.fromkeys(addresses)))
+
+    def _permits(self, host: str, address: Address, own: Sequence[networks.Network]) -> bool:
+        meant = networks.meant(address)
+        if host.rstrip(".") in self._names or _within((address, meant), self._networks):
+            return True
+        if _within((address, meant), [*self._refused, *own]):
+            return False
+        return networks.is_public(address)
+
+
+def _within(addresses: Sequence[Address], among: Sequence[networks.Network]) -> bool:
+    return any(address in network for address in addresses for network in among)
+
+
+def _read(url: str) -> tuple[SplitResult, str, int]:
+    """The parts of a URL, its host in ASCII, and its port."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        if host and not host.isascii():
+            host = host.encode("idna").decode().lower()
+    except ValueError:
+        raise RefusedError("not a URL") from None
+    if parts.scheme not in _PORTS or not host:
+        raise RefusedError("not an http or https URL")
+    if parts.username is not None:
+        raise RefusedError("a URL with a user name")
+    if port == 0 or any(letter.isspace() or not letter.isprintable() for letter in host):
+        raise RefusedError("not a URL")
+    return parts, host, port or _PORTS[parts.scheme]
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+class _NoNames(AbstractResolver):
+    """The client's resolver: it has nothing to look up."""
 
     async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Resolve for aiohttp; raises OSError when no permitted address is left."""
-        loop = asyncio.get_running_loop()
-        infos = await loop.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
-        permitted: list[ResolveResult] = [
-            {
-                "hostname": host,
-                "host": str(address[0]),
-                "port": port,
-                "family": found,
-                "proto": protocol,
-                "flags": socket.AI_NUMERICHOST,
-            }
-            for found, _, protocol, _, address in infos
-            if self._permits(host, str(address[0]))
-        ]
-        if not permitted:
-            raise OSError(f"{host} has no public address")
-        return permitted
+        """Refuse."""
+        raise OSError(f"{host} was not looked up by the guard")
 
     async def close(self) -> None:
         """Nothing to close."""
-
-    def _permits(self, host: str, text: str) -> bool:
-        address = ipaddress.ip_address(text.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        address = mapped or address
-        if host.lower() in self._names or any(address in network for network in self._networks):
-            return True
-        return address.is_global and not address.is_multicast
 
 
 class Notifier:
     """Posts results.
 
     Args:
-        allowed: see `Guard`.
+        allowed, refused: see `Guard`.
         seconds: how long an unreachable target is tried again.
     """
 
-    def __init__(self, allowed: Sequence[str], seconds: float) -> None:
-        self.guard = Guard(allowed)
+    def __init__(self, allowed: Sequence[str], seconds: float, refused: Sequence[str] = ()) -> None:
+        self.guard = Guard(allowed, refused)
         self._seconds = seconds
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Open the connection pool; call from the event loop."""
+        """Open the client; call from the event loop."""
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(resolver=self.guard, limit=64, limit_per_host=8),
+            # No connection is used twice: it was made for one name, which its address may share.
+            connector=aiohttp.TCPConnector(
+                resolver=_NoNames(), limit=64, limit_per_host=8, force_close=True
+            ),
             timeout=aiohttp.ClientTimeout(total=_ATTEMPT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
         )
 
     async def close(self) -> None:
-        """Close the connection pool."""
+        """Close the client."""
         if self._session:
             await self._session.close()
 
@@ -130,25 +191,21 @@ class Notifier:
         Returns:
             ``delivered``, or ``abandoned: `` and the last reason.
         """
-        assert self._session and task.notify  # noqa: S101 (opened; only such tasks come here)
-        try:
-            self.guard.check_url(task.notify)
-        except RefusedError as error:
-            return f"abandoned: {error}"
+        assert task.notify  # noqa: S101 (only such tasks come here)
         content: dict[str, Any] = (
             {"data": form(task)} if task.format == "form" else {"json": payload(task)}
         )
         deadline, pause = time.monotonic() + self._seconds, _FIRST_PAUSE
         while True:
             try:
-                async with self._session.post(
-                    task.notify, allow_redirects=False, **content
-                ) as answer:
-                    if answer.status < 300:
-                        return "delivered"
-                    why = f"HTTP {answer.status}"
-                    if answer.status < 500 and answer.status not in (408, 425, 429):
-                        return f"abandoned: {why}"
+                status = await self._post(task.notify, content)
+                if status < 300:
+                    return "delivered"
+                why = f"HTTP {status}"
+                if status < 500 and status not in (408, 425, 429):
+                    return f"abandoned: {why}"
+            except RefusedError as error:
+                return f"abandoned: {error}"
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 why = str(error) or type(error).__name__
             log.info("task %s: %s does not answer: %s", task.id, task.notify, why)
@@ -156,6 +213,28 @@ class Notifier:
                 return f"abandoned: {why}"
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _post(self, url: str, content: dict[str, Any]) -> int:
+        """One attempt, at each address until one is connected; returns the answer's status."""
+        assert self._session  # noqa: S101 (opened)
+        async with asyncio.timeout(_ATTEMPT_SECONDS):
+            target = await self.guard.look_up(url)
+        *others, last = target.addresses
+        for address in (*others, last):
+            try:
+                # A redirect leads elsewhere, where nobody has looked: it is an answer like others.
+                async with self._session.post(
+                    target.at(address),
+                    allow_redirects=False,
+                    headers={"Host": target.header},
+                    server_hostname=target.certified,
+                    **content,
+                ) as answer:
+                    return answer.status
+            except aiohttp.ClientConnectorError:
+                if address is last:
+                    raise
+        raise AssertionError("the last address returns or raises")
 
 
 def payload(task: Task) -> dict[str, Any]:

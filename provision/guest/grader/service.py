@@ -63,7 +63,9 @@ class Service:
     async def _running(self, app: web.Application) -> Any:
         (self.settings.state / "uploads").mkdir(parents=True, exist_ok=True)
         self.store = Store(self.settings.state / "tasks.sqlite")
-        self.notifier = Notifier(self.settings.notify_allow, self.settings.notify_seconds)
+        self.notifier = Notifier(
+            self.settings.notify_allow, self.settings.notify_seconds, self.settings.notify_refuse
+        )
         await self.notifier.open()
         self.scheduler = Scheduler(self.settings, self.engines, self.store, self.notifier)
         await self.scheduler.start()

@@ -45,6 +45,8 @@ class Settings:
         tokens_file: a file with ``NAME TOKEN`` lines, so that the settings hold no secret.
         notify_format: ``json`` or ``form``, for requests that do not say.
         notify_allow: host names and networks that may be notified although they are private.
+        notify_refuse: networks that may not be notified although they are public, beside those
+            that this machine is in.
         notify_seconds: seconds for which an unreachable target is tried again.
         limits: what a task may use.
     """
@@ -71,6 +73,7 @@ class Settings:
     tokens_file: Path | None = None
     notify_format: str = "json"
     notify_allow: tuple[str, ...] = ()
+    notify_refuse: tuple[str, ...] = ()
     notify_seconds: float = 600
     limits: Limits = field(default_factory=Limits)
 
@@ -91,6 +94,11 @@ def load(path: Path) -> Settings:
     if settings.tokens_file:
         tokens = {**settings.tokens, **_tokens(settings.tokens_file)}
         settings = dataclasses.replace(settings, tokens=tokens)
+    for entry in settings.notify_refuse:
+        try:
+            ipaddress.ip_network(entry)
+        except ValueError as error:
+            raise ConfigError(f"{path}: notify_refuse: {error}") from None
     if settings.notify_format not in ("json", "form"):
         raise ConfigError(f"{path}: notify_format is neither json nor form")
     for name in settings.engines:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -227,37 +226,6 @@ def test_who_comes_with_a_stale_state_takes_no_event_of_another(tmp_path: Path) 
     assert asyncio.run(both()).state == "done"
     assert scheduler._changed == {}
     store.close()
-
-
-@pytest.mark.parametrize(
-    ("address", "permitted"),
-    [
-        ("93.184.216.34", True), ("127.0.0.1", False), ("10.1.2.3", False), ("10.9.0.1", True),
-        ("169.254.169.254", False), ("::1", False), ("fe80::1%eth0", False), ("0.0.0.0", False),  # noqa: S104
-        ("::ffff:127.0.0.1", False), ("224.0.0.1", False), ("2606:2800:220:1::1", True),
-        ("100.64.0.1", False),
-    ],
-)  # fmt: skip
-def test_which_addresses_may_be_notified(
-    monkeypatch: pytest.MonkeyPatch, address: str, permitted: bool
-) -> None:
-    guard = notify.Guard(["10.9.0.0/16", "friend.example"])
-
-    async def resolve(name: str) -> list[Any]:
-        loop = asyncio.get_running_loop()
-
-        async def answer(*_: Any, **__: Any) -> list[Any]:
-            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80))]
-
-        monkeypatch.setattr(loop, "getaddrinfo", answer)
-        return list(await guard.resolve(name, 80))
-
-    if permitted:
-        assert asyncio.run(resolve("stranger.example"))[0]["host"] == address
-    else:
-        with pytest.raises(OSError, match="no public address"):
-            asyncio.run(resolve("stranger.example"))
-    assert asyncio.run(resolve("friend.example"))
 
 
 def test_the_form_leaves_out_what_is_null() -> None:
