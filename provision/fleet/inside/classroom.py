@@ -117,7 +117,8 @@ def _take(
     held = asyncio.run(earlier.earlier(new, read_settings().directory, STATE)) if new else ()
     taken = _accounts().take(wanted, waiting=held, untouchable=[_admin()], reset=reset)
     told = _put_out(*taken.reset) if taken.reset else {}
-    return {**vars(taken), "said": roster.told(taken), **told}
+    users = [*taken.added, *taken.reset]
+    return {"users": users, **vars(taken), "said": roster.told(taken), **told}
 
 
 def _put_out(*names: str) -> dict[str, Any]:
