@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,33 @@ Verb = Callable[..., Any]
 PARTIAL = 6
 NONE = 1
 
-on = click.option(
-    "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
+_TAKE_OVER = "appliance.take_over"
+
+
+def _note_take_over(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta[_TAKE_OVER] = value
+
+
+take_over = click.option(
+    "--take-over",
+    is_flag=True,
+    expose_value=False,
+    callback=_note_take_over,
+    help="End another operator's run that has the appliance; its next step is refused.",
 )
+
+
+def takes_over() -> bool:
+    """Whether the verb that is carried out was given ``--take-over``."""
+    return bool(click.get_current_context().meta.get(_TAKE_OVER))
+
+
+def on(verb: Verb) -> Verb:
+    """Give a verb ``--on``, its hosts, and ``--take-over``."""
+    option = click.option(
+        "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
+    )
+    return option(take_over(verb))
 
 
 def with_inventory(verb: Verb) -> Verb:
@@ -188,9 +213,10 @@ def ask_each(
     from provision.fleet.classroom import ask
     from provision.fleet.many import Pace
 
+    asked = partial(ask, program=program, stdin=stdin, take_over=takes_over())
     carry_out(
         inventory.select(on),
-        lambda host, tell: ask(host, inventory, words, tell, program=program, stdin=stdin),
+        lambda host, tell: asked(host, inventory, words, tell),
         Pace(8),
         as_json=as_json,
         columns=columns,

@@ -1,11 +1,12 @@
 """`appliance configure`: change the settings of appliances in use."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._config import with_config
-from provision.cli._fleet import carry_out, with_inventory, with_pace
+from provision.cli._fleet import carry_out, take_over, takes_over, with_inventory, with_pace
 from provision.cli._json import as_json
 from provision.config import Loaded
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 @click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
 @with_config
 @click.option("--check", is_flag=True, help="Show what would change and start anew; no more.")
+@take_over
 @with_pace
 @as_json
 @with_inventory
@@ -38,7 +40,7 @@ def command(
 
     if not (loaded.origins or loaded.path):
         raise click.UsageError("there is no appliance.yml here; name it by -c, or use --set")
-    work = preview if check else configure
+    work = preview if check else partial(configure, take_over=takes_over())
     carry_out(
         inventory.select(hosts),
         lambda host, tell: work(host, inventory, loaded.config, tell),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli._fleet import take_over, takes_over
 from provision.cli._json import as_json
 from provision.cli._machine import with_machine
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--confirm", is_flag=True, help="Delete the old root disk: the new one is good.")
 @click.option("--rollback", is_flag=True, help="Put the old root disk back.")
+@take_over
 @as_json
 def command(
     vm: "VirtualBoxMachine", disk: Path | None, confirm: bool, rollback: bool, as_json: bool
@@ -50,10 +52,10 @@ def command(
     if confirm:
         told = {"deleted": str(root.confirm())}
     elif rollback:
-        told = roll_back(root, host, tell)
+        told = roll_back(root, host, tell, take_over=takes_over())
     else:
         new = root.prepare(disk or _built(vm))
-        told = replace(root, new, host, tell)
+        told = replace(root, new, host, tell, take_over=takes_over())
     click.echo(json.dumps(told) if as_json else "\n".join(f"{k}  {v}" for k, v in told.items()))
 
 

@@ -10,7 +10,7 @@ import click
 
 from provision.cli import _build
 from provision.cli._config import with_config
-from provision.cli._fleet import carry_out, with_inventory, with_pace
+from provision.cli._fleet import carry_out, take_over, takes_over, with_inventory, with_pace
 from provision.cli._json import as_json
 from provision.config import Loaded
 from provision.files import ordinary
@@ -78,6 +78,7 @@ def command() -> None:
     help="A host of the room that gets the package first and hands it on to the others.",
 )
 @resumed
+@take_over
 @with_pace
 @as_json
 @with_inventory
@@ -127,13 +128,13 @@ def sage(
         if version is None:
             raise click.UsageError(f"of which version is {file}? Say it with --to.")
         package = read(file, version, sha256=sha256, key=key)
-    options = Options(keep=keep, drain=drain, patience=patience)
+    options = Options(keep=keep, drain=drain, patience=patience, take_over=takes_over())
     task = {"upgrade": "sage", "version": package.version, "sha256": package.sha256}
     record = Record.last(task) if resume else Record.new(task, chosen)
     with contextlib.ExitStack() as stack:
         if via is not None:
             try:
-                prepare(inventory.hosts[via], inventory, package)
+                prepare(inventory.hosts[via], inventory, package, take_over=options.take_over)
                 relay = stack.enter_context(offered(inventory.hosts[via], inventory, package))
                 options = replace(options, relay=relay)
             except GuestError as error:
@@ -203,6 +204,7 @@ def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> 
 )
 @click.option("--undo", is_flag=True, help="Lead back to before the last upgrade instead.")
 @resumed
+@take_over
 @with_pace
 @as_json
 @with_inventory
@@ -229,10 +231,11 @@ def system(
     from provision.fleet.system import SystemOptions, check_window, undo_system, upgrade_system
 
     chosen = inventory.select(hosts)
+    force = takes_over()
     if undo:
         carry_out(
             chosen,
-            lambda host, tell: undo_system(host, inventory, tell),
+            lambda host, tell: undo_system(host, inventory, tell, take_over=force),
             pace,
             as_json=as_json,
             columns=("reboot",),
@@ -241,7 +244,9 @@ def system(
     if window is not None:
         check_window(window)
     config = loaded.config if loaded.origins or loaded.path else None
-    options = SystemOptions(not no_packages, config, reboot, window, drain, patience)
+    options = SystemOptions(
+        not no_packages, config, reboot, window, drain, patience, take_over=force
+    )
     digest = hashlib.sha256(str(config).encode()).hexdigest()[:16]
     task = {"upgrade": "system", "packages": not no_packages, "config": digest}
     record = Record.last(task) if resume else Record.new(task, chosen)

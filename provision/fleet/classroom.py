@@ -23,6 +23,7 @@ def ask(
     *,
     program: str = PROGRAM,
     stdin: bytes = b"",
+    take_over: bool = False,
 ) -> dict[str, Any]:
     """Carry out one verb of a program of ``inside/``.
 
@@ -33,6 +34,7 @@ def ask(
         tell: called as it begins.
         program: its name.
         stdin: passwords and texts.
+        take_over: end a run that has the appliance.
 
     Raises:
         StepError: it refused, and said why.
@@ -40,7 +42,8 @@ def ask(
     """
     tell(words[0], "")
     with reached(host, inventory) as remote:
-        answer: dict[str, Any] = remote.program(program, *words, stdin=stdin)
+        how = ("--take-over",) if take_over else ()
+        answer: dict[str, Any] = remote.program(program, *how, *words, stdin=stdin)
         return answer
 
 

@@ -51,7 +51,9 @@ def preview(host: Host, inventory: Inventory, config: Config, tell: Tell) -> dic
     }
 
 
-def configure(host: Host, inventory: Inventory, config: Config, tell: Tell) -> dict[str, Any]:
+def configure(
+    host: Host, inventory: Inventory, config: Config, tell: Tell, *, take_over: bool = False
+) -> dict[str, Any]:
     """Bring a configuration to an appliance in use; what fails leaves the old one in force.
 
     Args:
@@ -59,6 +61,7 @@ def configure(host: Host, inventory: Inventory, config: Config, tell: Tell) -> d
         inventory: with its pinned key.
         config: what it should be.
         tell: called as each step begins.
+        take_over: end another run that has the appliance.
 
     Returns:
         ``tasks`` (of Ansible, that changed something) and ``changed``.
@@ -72,7 +75,12 @@ def configure(host: Host, inventory: Inventory, config: Config, tell: Tell) -> d
     with reached(host, inventory) as remote:
         _installed(remote, config)
     options = SystemOptions(
-        packages=False, config=config, reboot="never", patience=PATIENCE, playbook="configure"
+        packages=False,
+        config=config,
+        reboot="never",
+        patience=PATIENCE,
+        playbook="configure",
+        take_over=take_over,
     )
     done = upgrade_system(host, inventory, options, tell)
     return {name: done[name] for name in ("tasks", "changed")}

@@ -40,6 +40,7 @@ class Host:
         tags: free words.
         room: ``ADDRESS:PORT`` by which the others of its room reach its SSH server, where that
             is not as from here.
+        run: the run that has the appliance now (`lease`); of this process, never of the file.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Host:
     groups: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     room: str = ""
+    run: str = ""
 
     def endpoint(self, known_hosts: Path) -> SshEndpoint:
         """Where and how to reach it."""

@@ -23,12 +23,17 @@ from provision.machine.ssh import NoAnswerError, Result, connect, execute
 PATIENCE = 15.0
 SILENCE_SECONDS = 45.0
 BLOCK = 256 << 10
+WAIT = "wait until it has ended; or, when it is known to be dead, add --take-over"
 INSIDE = Path(__file__).parent / "inside"
 _pinning = threading.Lock()
 
 
 class StepError(GuestError):
     """A program of ours refused in the guest, and said why."""
+
+
+class BusyError(GuestError):
+    """Somebody else changes the appliance now."""
 
 
 class Remote:
@@ -102,14 +107,18 @@ class Remote:
 
         Raises:
             StepError: it refused, and said why.
+            BusyError: another run has the appliance.
             GuestError: it failed otherwise.
         """
-        done = self._as_root((self.place(name), *argv), stdin, timeout)
+        run = (f"--run={self.host.run}",) if self.host.run else ()
+        done = self._as_root((self.place(name), *run, *argv), stdin, timeout)
         try:
             answer = json.loads(done.stdout)
         except ValueError:
             told = (done.stderr.strip() or done.stdout.strip() or "it was cut off")[-600:]
             raise GuestError(f"{name} {' '.join(argv[:1])} ended unexpectedly: {told}") from None
+        if isinstance(answer, dict) and "error" in answer and answer.get("busy"):
+            raise BusyError(f"{self.host.name}: {answer['error']}", hint=WAIT)
         if isinstance(answer, dict) and "error" in answer:
             raise StepError(answer["error"])
         return answer

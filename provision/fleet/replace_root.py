@@ -6,18 +6,21 @@ on its first boot. The old root disk is kept until it is confirmed.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from provision.errors import ApplianceError, GuestError, UsageError
+from provision.fleet import lease
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell
-from provision.fleet.remote import reached
+from provision.fleet.remote import BusyError, reached
 from provision.fleet.upgrade import WentBackError, healthy
 from provision.machine import SshEndpoint
 
 PROGRAM = "leave_root"
+WHAT = "replace-root"
 HEALTH_SECONDS = 300.0
 LEAVE_SECONDS = 300  # the old root serves again when it was not shut down by then
 
@@ -43,7 +46,12 @@ class Disk(Protocol):
 
 
 def replace(
-    disk: Disk, new: Path, host: Callable[[SshEndpoint], Host], tell: Tell
+    disk: Disk,
+    new: Path,
+    host: Callable[[SshEndpoint], Host],
+    tell: Tell,
+    *,
+    take_over: bool = False,
 ) -> dict[str, str]:
     """Exchange an appliance's root disk, and go back when the new one is not healthy.
 
@@ -52,6 +60,7 @@ def replace(
         new: the new root disk, prepared.
         host: what to ask once SSH answers at an endpoint.
         tell: called as each step begins.
+        take_over: end another run that has the appliance.
 
     Returns:
         The ``notebook`` that answers on the new root.
@@ -60,22 +69,24 @@ def replace(
         WentBackError: the new root is not healthy; the old one serves.
         ApplianceError: it failed before anything was exchanged.
     """
-    _leave(disk, host, tell)
+    run = _leave(disk, host, tell, take_over=take_over)
     tell("exchange", "")
     disk.stop()
     try:
         disk.exchange(new)
-        return {"notebook": _healthy(disk, host, tell)}
+        return {"notebook": _healthy(disk, run, tell)}
     except ApplianceError as error:
         tell("back", str(error))
         disk.stop()
         with contextlib.suppress(UsageError):  # the old one was not even taken out
             disk.put_back()
-        url = _healthy(disk, host, tell)
+        url = _healthy(disk, run, tell)
         raise WentBackError(f"{error}; the old root disk serves again at {url}") from error
 
 
-def roll_back(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> dict[str, str]:
+def roll_back(
+    disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell, *, take_over: bool = False
+) -> dict[str, str]:
     """Put the kept root disk back; what came into being since goes along.
 
     Raises:
@@ -83,30 +94,53 @@ def roll_back(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> di
         GuestError: the old root does not answer.
     """
     try:
-        _leave(disk, host, tell)
+        run = _leave(disk, host, tell, take_over=take_over)
+    except BusyError:
+        raise
     except GuestError as error:  # a root that does not answer has nothing to leave
         tell("leave", str(error))
+        run = _run(host)
     disk.stop()
     disk.put_back()
-    return {"notebook": _healthy(disk, host, tell)}
+    return {"notebook": _healthy(disk, run, tell)}
 
 
-def _leave(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> None:
+Find = Callable[[SshEndpoint], Host]
+
+
+def _run(host: Find) -> Find:
+    """The same host each time it is asked for, in one run."""
+    run = lease.begun()
+    return lambda endpoint: dataclasses.replace(host(endpoint), run=run)
+
+
+def _leave(disk: Disk, host: Find, tell: Tell, *, take_over: bool) -> Find:
+    """Take the lease and leave what is the appliance's own; the root that is next takes both."""
     tell("leave", "")
-    endpoint = disk.start()
-    where = host(endpoint)
-    with reached(where, Inventory(endpoint.known_hosts, {})) as remote:
-        remote.program(PROGRAM, "save", where.user, str(LEAVE_SECONDS))
+    run, endpoint = _run(host), disk.start()
+    where, inventory = run(endpoint), Inventory(endpoint.known_hosts, {})
+    lease.take(where, inventory, WHAT, take_over=take_over)
+    try:
+        with reached(where, inventory) as remote:
+            remote.program(PROGRAM, "save", where.user, str(LEAVE_SECONDS))
+    except BaseException:
+        lease.release(where, inventory)
+        raise
+    return run
 
 
-def _healthy(disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell) -> str:
+def _healthy(disk: Disk, host: Find, tell: Tell) -> str:
     """Start, and prove that all was taken: the pinned host key is the first proof."""
     tell("start", "")
     endpoint = disk.start()
     where = host(endpoint)
     tell("health", "")
-    with reached(where, Inventory(endpoint.known_hosts, {})) as remote:
+    inventory = Inventory(endpoint.known_hosts, {})
+    # Another root disk knows of no run, or of one that was when it was taken out.
+    lease.take(where, inventory, WHAT, take_over=True)
+    with reached(where, inventory) as remote:
         if not remote.program(PROGRAM, "taken")["taken"]:
             raise GuestError("the new root did not take what the old one left for it")
     healthy(where.url, patience=HEALTH_SECONDS)
+    lease.release(where, inventory)
     return where.url

@@ -8,6 +8,7 @@ import contextlib
 import datetime
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from provision.build.playbook import run_playbook
 from provision.build.variables import playbook_variables
 from provision.config import Config
 from provision.errors import ApplianceError, GuestError, HostNotReadyError, UsageError
+from provision.fleet import lease
 from provision.fleet.inventory import Host, Inventory
-from provision.fleet.remote import Remote, StepError, reached
+from provision.fleet.remote import BusyError, Remote, StepError, reached
 from provision.fleet.upgrade import (
     STEP_SECONDS,
     NotReadyError,
@@ -56,6 +58,7 @@ class SystemOptions:
         drain: seconds to wait until no student has a session, before a reboot.
         patience: seconds after which what nobody confirmed goes back by itself.
         playbook: which of ours brings that state: ``site``, or ``configure`` without packages.
+        take_over: end another run that has the appliance.
     """
 
     packages: bool = True
@@ -65,6 +68,7 @@ class SystemOptions:
     drain: float | None = None
     patience: int = 1800
     playbook: str = "site"
+    take_over: bool = False
 
 
 def upgrade_system(
@@ -83,40 +87,53 @@ def upgrade_system(
         something), ``reboot`` (``no``, ``done`` or why it is pending) and ``changed``.
 
     Raises:
+        BusyError: another run has the appliance; nothing was changed, or not by this one.
         NotReadyError: nothing was changed.
         WentBackError: something failed; the appliance is as it was.
         GuestError: no way in, or the connection broke; the appliance goes back by itself.
     """
     tell("connect", "")
-    with reached(host, inventory) as remote:
-        facts = remote.program(PROGRAM, "look", timeout=60)
-        if facts["state"].get("step") in UNFINISHED:
-            tell("back", "an earlier run was not confirmed")
-            facts = remote.program(PROGRAM, "back", "a new run begins")
-        tell("check", "")
-        _ready(host, facts)
+    what = "configure" if options.playbook == "configure" else "upgrade system"
+    with lease.held(host, inventory, what, take_over=options.take_over) as ours:
+        with reached(ours, inventory) as remote:
+            facts = remote.program(PROGRAM, "look", timeout=60)
+            if facts["state"].get("step") in UNFINISHED:
+                tell("back", "an earlier run was not confirmed")
+                facts = remote.program(PROGRAM, "back", "a new run begins")
+            tell("check", "")
+            _ready(host, facts)
+        with _fallen_back(host, tell):
+            return _renew(ours, inventory, options, tell)
+
+
+@contextlib.contextmanager
+def _fallen_back(host: Host, tell: Tell) -> Iterator[None]:
+    """Take a snapshot where this host can; go back to it when the appliance is lost.
+
+    However it ends, the snapshot is gone: it is in the way of a new root disk. Only one that
+    could not be gone back to stays, for whoever looks after that.
+    """
     fallback = _fallback(host)
-    if fallback:
-        tell("snapshot", "")
-        fallback.take()
+    if fallback is None:
+        yield
+        return
+    tell("snapshot", "")
+    fallback.take()
     try:
-        result = _renew(host, inventory, options, tell)
+        yield
     except LostError as error:
-        if fallback is None:
-            raise
         tell("back", "to the snapshot")
         fallback.back()
         fallback.start()
         healthy(host.url, patience=BOOT_SECONDS)
         fallback.drop()
         raise WentBackError(f"{error}; its root disk is as it was") from error
-    except WentBackError:
-        if fallback:
-            fallback.drop()
+    except BusyError:  # whoever took over has taken one of the same name
         raise
-    if fallback:
+    except BaseException:
         fallback.drop()
-    return result
+        raise
+    fallback.drop()
 
 
 class LostError(GuestError):
@@ -151,15 +168,27 @@ def _renew(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell)
     return {"packages": packages, "tasks": tasks, "reboot": reboot, "changed": changed}
 
 
-def undo_system(host: Host, inventory: Inventory, tell: Tell) -> dict[str, Any]:
+def undo_system(
+    host: Host, inventory: Inventory, tell: Tell, *, take_over: bool = False
+) -> dict[str, Any]:
     """Lead an appliance back to before its last upgrade, though that was confirmed.
 
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        tell: called as it begins.
+        take_over: end another run that has the appliance.
+
     Raises:
+        BusyError: another run has the appliance.
         StepError: there is no record.
         GuestError: no way in.
     """
     tell("back", "")
-    with reached(host, inventory) as remote:
+    with (
+        lease.held(host, inventory, "upgrade system --undo", take_over=take_over) as ours,
+        reached(ours, inventory) as remote,
+    ):
         facts: dict[str, Any] = remote.program(PROGRAM, "undo")
     healthy(host.url)
     return {"reboot": "pending" if facts["reboot"] else "no"}

@@ -17,6 +17,7 @@ from typing import Any
 
 from provision import resources
 from provision.errors import GuestError
+from provision.fleet import lease
 from provision.fleet.classroom import tell_students
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
@@ -58,6 +59,7 @@ class Options:
         patience: seconds after which a switch that nobody confirmed goes back by itself.
         least_memory: bytes that must be free.
         relay: a host of the room that hands the package on; None: it comes from this host.
+        take_over: end another run that has the appliance.
     """
 
     keep: int = 1
@@ -65,6 +67,7 @@ class Options:
     patience: int = 300
     least_memory: int = LEAST_MEMORY
     relay: Relay | None = None
+    take_over: bool = False
 
 
 def upgrade_sage(
@@ -83,13 +86,22 @@ def upgrade_sage(
         ``before`` and ``after`` (versions), ``sent`` (bytes) and ``changed``.
 
     Raises:
+        BusyError: another run has the appliance; nothing was changed, or not by this one.
         NotReadyError: nothing was changed.
         WentBackError: a check failed; the old version serves.
         GuestError: no way in, or the connection broke; the old version serves, and the next
             run goes on.
     """
-    version, sent = package.version, 0
     tell("connect", "")
+    what = f"upgrade sage to {package.version}"
+    with lease.held(host, inventory, what, take_over=options.take_over) as ours:
+        return _renew(ours, inventory, package, options, tell)
+
+
+def _renew(
+    host: Host, inventory: Inventory, package: Package, options: Options, tell: Tell
+) -> dict[str, Any]:
+    version, sent = package.version, 0
     with reached(host, inventory) as remote:
         facts = remote.program(PROGRAM, "look", timeout=60)
         before = facts["current"]
@@ -136,17 +148,19 @@ def upgrade_sage(
     return {"before": before, "after": version, "sent": sent, "changed": True}
 
 
-def prepare(host: Host, inventory: Inventory, package: Package) -> None:
+def prepare(host: Host, inventory: Inventory, package: Package, *, take_over: bool = False) -> None:
     """Bring a package to a host that is to hand it on, and nothing more.
 
     Raises:
         NotReadyError: it does not arrive whole.
         GuestError: no way in.
     """
-    with reached(host, inventory) as remote:
-        remote.program(PROGRAM, "install", host.user, timeout=60)
-    with step(f"{package.path.name} to {host.name}"):
-        transfer(host, inventory, package, lambda _, more: advance(_percent(more), 100))
+    what = f"the package of Sage {package.version}"
+    with lease.held(host, inventory, what, take_over=take_over) as ours:
+        with reached(ours, inventory) as remote:
+            remote.program(PROGRAM, "install", host.user, timeout=60)
+        with step(f"{package.path.name} to {host.name}"):
+            transfer(ours, inventory, package, lambda _, more: advance(_percent(more), 100))
 
 
 class UnhealthyError(GuestError):

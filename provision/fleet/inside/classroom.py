@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .lease import guarding
 from .program import RefusedError, answer, boot_id, failed_units, free_memory, read, run
 
 PYTHON = "/opt/notebook/bin/python"
@@ -297,14 +298,18 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "status": status,
 }
 
+# Accounts change while no run is at work that may lose or bring back what they are.
+ALONE = tuple(verb for verb in VERBS if verb.startswith("users-") and verb != "users-list")
+
 
 def main() -> None:
     """Run one verb, by the notebook's Python; as the hub's user where root is of no use."""
     if sys.executable != PYTHON:
         os.execv(PYTHON, [PYTHON, "-I", *sys.argv])  # noqa: S606
-    if sys.argv[1] != "sessions-message":
-        owner = STATE.stat()
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
-    answer(VERBS)
+    with guarding(alone=ALONE):  # by root, whose lock it is
+        if sys.argv[1] != "sessions-message":
+            owner = STATE.stat()
+            os.setgroups([])
+            os.setgid(owner.st_gid)
+            os.setuid(owner.st_uid)
+        answer(VERBS)

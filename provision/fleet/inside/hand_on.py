@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from .lease import guarding
 from .program import RefusedError, answer, itself, write
 
 INCOMING = Path("/var/lib/appliance/sage/incoming")
@@ -124,7 +125,8 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
 
 def main() -> None:
     """Carry out one verb."""
-    if sys.argv[1] == "serve":
-        serve(*sys.argv[2:])
-    else:
-        answer(VERBS)
+    with guarding():
+        if sys.argv[1] == "serve":
+            serve(*sys.argv[2:])
+        else:
+            answer(VERBS)

@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+from .lease import guarding
 from .own import own
 from .program import answer, finished, later
 
@@ -80,4 +81,5 @@ def systemctl(*words: str) -> bool:
 
 def main() -> None:
     """Carry out one verb."""
-    answer({"save": save, "stay": stay, "taken": taken}, umask=0o077)
+    with guarding(held=("save",)):
+        answer({"save": save, "stay": stay, "taken": taken}, umask=0o077)

@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from .lease import guarding
 from .program import RefusedError, answer, later, run
 
 SEAT = "/usr/local/lib/appliance/seat"
@@ -120,4 +121,5 @@ def systemctl(*words: str) -> str:
 
 def main() -> None:
     """Carry out one verb."""
-    answer({"resize": resize})
+    with guarding(alone=("resize",)):
+        answer({"resize": resize})

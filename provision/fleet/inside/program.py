@@ -72,11 +72,14 @@ def run(*argv: str, check: bool = True, env: Mapping[str, str] | None = None) ->
 
 
 def later(unit: str, seconds: float, *words: str) -> None:
-    """Have systemd run this program again in so many seconds, counted anew if it waits already."""
+    """Have systemd run this program again in so many seconds, counted anew if it waits already.
+
+    What it does then is the appliance's own, and no step of anybody's run (``lease``).
+    """
     run("systemctl", "stop", f"{unit}.timer", check=False)
     run(
         *("systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--on-active={seconds}"),
-        *("--timer-property=AccuracySec=1s", itself(), *words),
+        *("--timer-property=AccuracySec=1s", itself(), "--own", *words),
     )
 
 

@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from .lease import guarding
 from .program import RefusedError, answer, finished, free_memory, itself, later, read, run, write
 
 OPT = Path("/opt")
@@ -110,7 +111,7 @@ def install(admin: str) -> dict[str, Any]:
     text = (
         "[Unit]\nDescription=Put the old Sage back when a renewal was not confirmed\n"
         f"ConditionPathExists={STATE}/state.json\nBefore=notebook.service\n\n"
-        f"[Service]\nType=oneshot\nExecStart={itself()} recover\n\n"
+        f"[Service]\nType=oneshot\nExecStart={itself()} --own recover\n\n"
         "[Install]\nWantedBy=multi-user.target\n"
     )
     if not unit.exists() or unit.read_text() != text:
@@ -532,8 +533,12 @@ def _zstd(file: IO[bytes]) -> Iterator[bytes]:
 
 STEPS = (look, install, receive, unpack, prove, switch, check, confirm, back, recover, prune)
 
+# Steps of a run: only whoever has the appliance takes them.
+HELD = tuple(step.__name__ for step in STEPS if step not in (look, install))
+
 
 def main() -> None:
     """Run one step; others wait for it."""
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    answer({step.__name__: step for step in STEPS}, lock=STATE / "lock", unlocked=("look",))
+    with guarding(held=HELD):
+        answer({step.__name__: step for step in STEPS}, lock=STATE / "lock", unlocked=("look",))

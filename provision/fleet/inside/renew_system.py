@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .lease import guarding
 from .program import (
     RefusedError,
     answer,
@@ -453,6 +454,8 @@ def write_state(state: dict[str, Any]) -> None:
 
 
 STEPS = (look, begin, upgrade, work, keep, check, extend, reboot, confirm, back, again, undo, boot)
+# Steps of a run: only whoever has the appliance takes them.
+HELD = ("begin", "upgrade", "check", "extend", "reboot", "confirm", "back", "undo")
 UNLOCKED = ("look", "work", "keep")  # apt, which calls keep, may be our own; back ends it
 
 
@@ -460,4 +463,5 @@ def main() -> None:
     """Run one step; others wait for it."""
     os.environ.update(ENVIRONMENT)
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    answer({step.__name__: step for step in STEPS}, lock=STATE / "lock", unlocked=UNLOCKED)
+    with guarding(held=HELD):
+        answer({step.__name__: step for step in STEPS}, lock=STATE / "lock", unlocked=UNLOCKED)
