@@ -14,6 +14,7 @@ from provision.distribution.manifest import SUMS, checked_name
 from provision.errors import VerificationError
 from provision.ova import minisign
 
+LIMIT = 4096  # bytes of its file
 _COMMENT = re.compile(r"channel=(\S+) serial=(\d{1,18}) version=(\S+)")
 
 

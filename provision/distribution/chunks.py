@@ -25,6 +25,7 @@ BLOCK = 4096  # bytes
 MIN_BLOCKS, MAX_BLOCKS = 4, 64  # of a chunk, unless zeros end it
 ONE_IN = 16  # blocks end a chunk: 64 KiB on average
 SIZE = MAX_BLOCKS * BLOCK  # bytes of the largest chunk
+FILE_LIMIT = SIZE + 4096  # of its file: what cannot be compressed grows by a few bytes
 LEVEL = 9  # of zstd: a chunk is compressed once and downloaded thirty times
 _READ = 1 << 20
 _ZEROS = bytes(BLOCK)

@@ -197,7 +197,7 @@ class Sharing:
             host = f"[{seat.address}]" if ":" in str(seat.address) else seat.address
             url, known = f"http://{host}:{seat.port}", self._peers.get(name)
             if known is None or known.url != url:
-                known = Web(url, timeout=PEER_TIMEOUT, tries=1)
+                known = Web(url, timeout=PEER_TIMEOUT, tries=1, patience=PEER_TIMEOUT, direct=True)
                 self._away.pop(name, None)
             peers[name] = known
         self._peers = peers  # at once: others are going through it

@@ -99,11 +99,11 @@ def verified(source: Source, name: str, keys: Sequence[minisign.PublicKey]) -> O
         SourceError: it cannot be fetched.
     """
     try:
-        signature = source.get(channel.path(name))
+        signature = source.get(channel.path(name), limit=channel.LIMIT)
     except MissingError as error:
         raise VerificationError(f"there is no signed channel {name!r}: {error}") from error
     claimed = channel.claim(signature)
-    sums = source.get(f"versions/{claimed.version}/{SUMS}")
+    sums = source.get(f"versions/{claimed.version}/{SUMS}", limit=manifest.SUMS_LIMIT)
     for number, key in enumerate(keys, 1):
         try:
             found = channel.verify(signature, sums, key, name)
@@ -252,7 +252,7 @@ def _download(
     total = Report()
 
     def get(piece: Piece) -> bytes:
-        return source.get(f"chunks/{chunks.relative(piece.name)}")
+        return source.get(f"chunks/{chunks.relative(piece.name)}", limit=chunks.FILE_LIMIT)
 
     def plain(piece: Piece) -> bytes:
         try:

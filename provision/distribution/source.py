@@ -1,21 +1,45 @@
 """Where published files come from: a web server, or a directory such as a share or a stick."""
 
-import contextlib
-import http.client
-import socket
-import ssl
 import threading
 import time
+from http import HTTPStatus
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import quote, unquote, urlsplit
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote, unquote
 
+from provision.distribution import address
+from provision.distribution.address import Address
 from provision.errors import HostNotReadyError, UsageError
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
 
 TIMEOUT_SECONDS = 20.0
 TRIES = 5
 PAUSE_SECONDS = 0.4  # before the second try; twice as long before each further one
+WAIT_SECONDS = 120.0  # the longest pause that a server may ask for
+SLOW_SECONDS = 300.0  # for one file: it came by drops otherwise
 LIMIT = 64 << 20  # bytes of one file: far above any chunk, manifest or list
+MOVES = 5  # redirects in a row
+CONNECTIONS = 16  # that are kept open
+_BLOCK = 256 << 10
+BUSY = (
+    *(HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS),
+    *(HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.BAD_GATEWAY),
+    *(HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT),
+)
+_KEPT = "what is here already is not fetched again"
+_PROXY = "the proxy wants another user or password: http_proxy=http://USER:PASSWORD@HOST:PORT"
+HINTS = {
+    HTTPStatus.UNAUTHORIZED: "another user or password is wanted: http://USER:PASSWORD@HOST/...",
+    HTTPStatus.FORBIDDEN: "the server, or a filter on the way, lets this host not have it",
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: _PROXY,
+    HTTPStatus.TOO_MANY_REQUESTS: f"too many ask at once: pull later, or --share; {_KEPT}",
+    HTTPStatus.SERVICE_UNAVAILABLE: f"the server is busy or out of service: pull later; {_KEPT}",
+    HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: "a filter on the way blocks it",
+}
+_FOLDER = "does the URL name the published folder, the one that has 'channels' in it?"
+_OUT_OF_ORDER = f"the server is out of order: pull later; {_KEPT}"
 
 
 class SourceError(HostNotReadyError):
@@ -26,14 +50,22 @@ class MissingError(SourceError):
     """The source works but has no such file."""
 
 
+class SilentError(SourceError):
+    """The source does not answer, or not to the end; it may when it is asked again."""
+
+
 class Source(Protocol):
     """What gives published files. Called by many threads at once."""
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, *, limit: int = LIMIT) -> bytes:
         """The content of a file, named by its path with ``/`` below the published folder.
 
+        Args:
+            path: the file.
+            limit: bytes that it has at most.
+
         Raises:
-            SourceError: it cannot be had.
+            SourceError: it cannot be had, or is larger.
         """
 
 
@@ -49,110 +81,190 @@ class Directory:
         if not (root / "channels").is_dir():
             raise UsageError(f"{root} is no published folder: there is no 'channels' in it")
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, *, limit: int = LIMIT) -> bytes:
         """Read a file."""
         try:
-            return (self.root / path).read_bytes()
+            if not (self.root / path).is_file():  # of a device or a pipe there may be no end
+                raise FileNotFoundError
+            with (self.root / path).open("rb") as file:
+                data = file.read(limit + 1)
         except FileNotFoundError as error:
             raise MissingError(f"{self.root / path} is missing") from error
         except OSError as error:
             raise SourceError(f"{self.root / path}: {error.strerror}") from error
+        return _bounded(data, limit, str(self.root / path))
 
 
 class Web:
-    """A folder behind HTTP; each thread keeps one connection open.
+    """A folder behind HTTP; connections are kept open, redirects and proxies are followed.
+
+    What comes is believed for its signature and digests alone, so it matters to nobody's safety
+    by which way it came.
 
     Args:
-        url: of the folder.
+        url: of the folder; user and password in it are sent.
         timeout: seconds without a byte until a try is given up.
         tries: how often each file is asked for.
+        patience: seconds that one file may take.
+        direct: whether the environment's proxies are left out: another seat is near.
     """
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT_SECONDS, tries: int = TRIES) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f"{url} is no http or https URL")
-        self.url = url.rstrip("/")
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        tries: int = TRIES,
+        patience: float = SLOW_SECONDS,
+        direct: bool = False,
+    ) -> None:
+        self._address = address.parse(url)
+        self.url = self._address.url
         self.bytes = 0
-        self._parts, self._timeout, self._tries = parts, timeout, tries
-        self._base = unquote(parts.path).rstrip("/")
-        self._local, self._lock = threading.local(), threading.Lock()
+        self._timeout, self._tries, self._patience = timeout, tries, patience
+        self._direct, self._lock = direct, threading.Lock()
+        self._managers: dict[str, PoolManager] = {}
 
-    def get(self, path: str) -> bytes:
+    def get(self, path: str, *, limit: int = LIMIT) -> bytes:
         """Download a file."""
-        for attempt in range(self._tries):
+        for attempt in range(1, self._tries + 1):
+            pause = PAUSE_SECONDS * 2 ** (attempt - 1)
             try:
-                status, data = self.once("GET", path)
-            except (OSError, http.client.HTTPException, ssl.SSLError) as error:
-                if attempt + 1 == self._tries:
-                    raise SourceError(
-                        f"{self.url} does not answer: {error or type(error).__name__}",
-                        hint="try again later: what is here already is not fetched again",
-                    ) from error
+                status, data, later = self._ask("GET", path, limit=limit)
+            except SilentError:
+                if attempt == self._tries:
+                    raise
             else:
-                if status == http.client.OK:
+                if status == HTTPStatus.OK:
                     return data
-                if status in (http.client.NOT_FOUND, http.client.GONE):
-                    raise MissingError(f"{self.url}/{path} is missing")
-                if status < 500 or attempt + 1 == self._tries:
-                    raise SourceError(f"{self.url}/{path}: status {status}")
-            time.sleep(PAUSE_SECONDS * 2**attempt)
+                if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+                    raise MissingError(f"{self.url}/{path} is missing", hint=_FOLDER)
+                pause = pause if later is None else later
+                if status not in BUSY or attempt == self._tries or pause > WAIT_SECONDS:
+                    raise _refused(f"{self.url}/{path}", status, later)
+            time.sleep(pause)
         raise AssertionError("unreachable")
 
     def once(
         self, method: str, path: str, *, body: bytes | None = None, timeout: float | None = None
     ) -> tuple[int, bytes]:
-        """Ask once and return status and body; any failure closes the connection."""
-        fresh = getattr(self._local, "connection", None) is None
-        try:
-            return self._ask(method, path, body, timeout)
-        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if fresh:
-                raise
-        return self._ask(method, path, body, timeout)  # the server had closed an idle connection
+        """Ask once and return status and body.
+
+        Raises:
+            SourceError: it does not answer.
+        """
+        status, data, _ = self._ask(method, path, body=body, timeout=timeout)
+        return status, data
 
     def _ask(
-        self, method: str, path: str, body: bytes | None, timeout: float | None
-    ) -> tuple[int, bytes]:
-        connection = getattr(self._local, "connection", None) or self._connect()
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        timeout: float | None = None,
+        limit: int = LIMIT,
+    ) -> tuple[int, bytes, float | None]:
+        """Status, body, and after how many seconds the server wants to be asked again."""
+        from urllib3.exceptions import HTTPError, ProtocolError  # noqa: PLC0415 (as below)
+
+        base = unquote(self.url)
+        there = Address(quote(f"{base}/{path}", safe="/:[]@!$&'()*+,;=~"), self._address.login)
+        seconds = timeout or self._timeout
         try:
-            if connection.sock is not None:
-                connection.sock.settimeout(timeout or self._timeout)
-            connection.request(method, quote(f"{self._base}/{path}"), body=body)
-            answer = connection.getresponse()
-            data = answer.read(LIMIT + 1)
-            if len(data) > LIMIT:
-                raise SourceError(f"{self.url}/{path} is larger than any published file")
-            if answer.will_close:
-                self.close()
+            try:
+                return self._follow(method, there, body, seconds, limit)
+            except ProtocolError:  # the server had closed an idle connection
+                return self._follow(method, there, body, seconds, limit)
+        except (HTTPError, OSError) as error:
+            why = str(error) or type(error).__name__
+            hint = _PROXY if " 407 " in why else f"try again later: {_KEPT}"
+            raise SilentError(f"{self.url} does not answer: {why}", hint=hint) from error
+
+    def _follow(
+        self, method: str, there: Address, body: bytes | None, timeout: float, limit: int
+    ) -> tuple[int, bytes, float | None]:
+        for _ in range(MOVES + 1):
+            answer = self._manager(there).request(
+                *(method, there.url),
+                body=body,
+                headers=there.login,
+                redirect=False,
+                retries=False,
+                preload_content=False,
+                decode_content=False,
+                timeout=timeout,
+            )
+            location = answer.get_redirect_location()
+            if not location or method != "GET":
+                return answer.status, self._read(answer, limit, there.url), _later(answer)
+            answer.close()  # how much of a body there is, is the server's word
+            try:
+                there = there.moved(there.url, location)
+            except UsageError as error:
+                raise SourceError(f"{there.url} leads elsewhere: {error}") from error
+        raise SourceError(f"{self.url} leads from one address to the next, {MOVES} times")
+
+    def _read(self, answer: "BaseHTTPResponse", limit: int, url: str) -> bytes:
+        parts, size, deadline = list[bytes](), 0, time.monotonic() + self._patience
+        try:
+            while size <= limit and (part := answer.read1(_BLOCK)):
+                parts.append(part)
+                size += len(part)
+                if time.monotonic() > deadline:
+                    raise SilentError(
+                        f"{url} comes too slowly: {size} bytes in {self._patience:.0f} s",
+                        hint=f"try again later: {_KEPT}",
+                    )
+            data = _bounded(b"".join(parts), limit, url)
         except BaseException:
-            self.close()
+            answer.close()
             raise
+        answer.release_conn()
         with self._lock:
             self.bytes += len(data)
-        return answer.status, data
+        return data
 
-    def close(self) -> None:
-        """Close this thread's connection."""
-        connection = getattr(self._local, "connection", None)
-        self._local.connection = None
-        if connection is not None:
-            with contextlib.suppress(OSError):
-                connection.close()
+    def _manager(self, there: Address) -> "PoolManager":
+        """What keeps the connections on the way to an address."""
+        # Nothing of it is needed where the folder is on a share.
+        from urllib3 import PoolManager, ProxyManager  # noqa: PLC0415
 
-    def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._parts.hostname, self._parts.port
-        assert host  # noqa: S101 (checked when we were made)
-        kind = (
-            http.client.HTTPSConnection
-            if self._parts.scheme == "https"
-            else http.client.HTTPConnection
-        )
-        connection = kind(host, port, timeout=self._timeout)
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._local.connection = connection
-        return connection
+        proxy = None if self._direct else address.proxy_of(there.url)
+        with self._lock:
+            key = proxy.url if proxy else ""
+            if key not in self._managers:
+                self._managers[key] = (
+                    ProxyManager(proxy.url, proxy_headers=proxy.login, maxsize=CONNECTIONS)
+                    if proxy
+                    else PoolManager(maxsize=CONNECTIONS)
+                )
+            return self._managers[key]
+
+
+def _later(answer: "BaseHTTPResponse") -> float | None:
+    """The seconds of a Retry-After, however it is written; None: there is none that makes sense."""
+    from urllib3 import Retry  # noqa: PLC0415 (as above)
+    from urllib3.exceptions import InvalidHeader  # noqa: PLC0415
+
+    try:
+        return Retry().parse_retry_after(answer.headers["Retry-After"])
+    except (KeyError, ValueError, OverflowError, InvalidHeader):
+        return None
+
+
+def _refused(url: str, status: int, later: float | None) -> SourceError:
+    hint = HINTS.get(HTTPStatus(status)) if status in list(HTTPStatus) else None
+    if later and status in BUSY:
+        hint = f"the server asks to come back in {later:.0f} s; {_KEPT}"
+    general = _OUT_OF_ORDER if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _FOLDER
+    return SourceError(f"{url}: status {status}", hint=hint or general)
+
+
+def _bounded(data: bytes, limit: int, place: str) -> bytes:
+    if len(data) > limit:
+        raise SourceError(f"{place} is larger than such a published file: more than {limit} bytes")
+    return data
 
 
 def opened(place: str) -> Source:

@@ -93,7 +93,15 @@ VERBS: dict[str, Verb] = {
 RUNS = [name for name in VERBS if not name.startswith(("users", "sessions"))]
 
 
-@pytest.mark.parametrize("first", RUNS)
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(
+            name, marks=() if name in ("upgrade sage", "replace-root") else pytest.mark.slow
+        )
+        for name in RUNS
+    ],
+)
 def test_every_pair_is_refused(
     one: Fleet, host: Host, inventory: Inventory, package: Pack, first: str
 ) -> None:
