@@ -25,6 +25,14 @@ if TYPE_CHECKING:
 )
 @click.option("--channel", default="stable", show_default=True, help="The channel to move.")
 @click.option("--promote", metavar="VERSION", help="Point the channel to a published version.")
+@click.option(
+    "--expires",
+    "days",
+    type=click.IntRange(1, 3650),
+    metavar="DAYS",
+    help="Seats take the channel so long, unless it is signed anew. Default: three months.",
+)
+@click.option("--renew", is_flag=True, help="Only sign the channel anew, so that it expires later.")
 @click.option("--ova", is_flag=True, help="Offer the whole OVA too, for import by hand.")
 @click.option(
     "--prune",
@@ -40,6 +48,8 @@ def command(
     key: Path | None,
     channel: str,
     promote: str | None,
+    days: int | None,
+    renew: bool,
     ova: bool,
     prune: int | None,
     as_json: bool,
@@ -49,17 +59,21 @@ def command(
     Builds what is not cached, adds only chunks that the folder lacks, signs, then moves the
     channel in one step. Seats need the public key once: it is shown at the end.
     """
+    from provision.distribution.channel import LIFE_DAYS
     from provision.distribution.places import signing_key
     from provision.distribution.publication import Publication
     from provision.ova import minisign
 
-    secret = key or signing_key()
+    if renew and (promote or ova):
+        raise click.UsageError("--renew changes no version: leave --promote and --ova out")
+    secret, life = key or signing_key(), days or LIFE_DAYS
     publication = Publication(directory)
-    result = (
-        asdict(publication.promote(promote, channel, secret))
-        if promote
-        else _publish(loaded, publication, secret, channel, ova=ova)
-    )
+    if renew:
+        result = asdict(publication.renew(channel, secret, life))
+    elif promote:
+        result = asdict(publication.promote(promote, channel, secret, life))
+    else:
+        result = _publish(loaded, publication, secret, channel, life, ova=ova)
     if prune:
         result["pruned_versions"], result["pruned_bytes"] = publication.prune(prune)
     if as_json:
@@ -77,7 +91,13 @@ def command(
 
 
 def _publish(
-    loaded: Loaded, publication: "Publication", secret: Path, channel: str, *, ova: bool
+    loaded: Loaded,
+    publication: "Publication",
+    secret: Path,
+    channel: str,
+    days: int,
+    *,
+    ova: bool,
 ) -> dict[str, Any]:
     from provision.build import build as builder
     from provision.build.artefacts import SBOM
@@ -104,5 +124,6 @@ def _publish(
             secret=secret,
             channel_name=channel,
             extra=extra,
+            days=days,
         )
     )

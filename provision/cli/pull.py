@@ -41,6 +41,11 @@ from provision.cli._json import as_json
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A copy of the published folder, however old: take from it what it has.",
 )
+@click.option(
+    "--accept-expired",
+    is_flag=True,
+    help="Take a channel that has expired, such as that of an old stick.",
+)
 @click.option("--rollback", is_flag=True, help="Put the version before back, as it was left.")
 @as_json
 def command(
@@ -53,6 +58,7 @@ def command(
     wait: int,
     share: int | None,
     cache: Path | None,
+    accept_expired: bool,
     rollback: bool,
     as_json: bool,
 ) -> None:
@@ -101,6 +107,7 @@ def command(
                 patience=wait,
                 neighbours=sharing.around if sharing else None,
                 cache=cache,
+                accept_expired=accept_expired,
             )
         except ApplianceError as error:
             report(origin, me, state="failed", error=str(error)[:500])

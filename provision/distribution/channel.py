@@ -1,12 +1,16 @@
 """A channel: which version is current, and since how many changes.
 
 A channel is one file, ``channels/NAME.minisig``: the signature of its version's SHA256SUMS, whose
-trusted comment names version and serial. So one signature covers all, one rename switches all
-readers, and the plain minisign program checks it.
+trusted comment names version and serial, and until when it is good. So one signature covers all,
+one rename switches all readers, and the plain minisign program checks it. It has the part of the
+timestamp role of The Update Framework (theupdateframework.io): whoever serves an old folder for
+ever is found out when its signature expires.
 """
 
+import calendar
 import re
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +19,14 @@ from provision.errors import VerificationError
 from provision.ova import minisign
 
 LIMIT = 4096  # bytes of its file
-_COMMENT = re.compile(r"channel=(\S+) serial=(\d{1,18}) version=(\S+)")
+DAY = 24 * 3600.0
+LIFE_DAYS = 92  # a term, and some days
+SKEW_SECONDS = DAY  # that a seat's clock may be wrong, its time zone included
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+_COMMENT = re.compile(
+    r"channel=(\S+) serial=(\d{1,18}) version=(\S+)"
+    rf"(?: signed=({_TIME}) expires=({_TIME}))?(?=\s|$)"
+)
 
 
 @dataclass(frozen=True)
@@ -26,16 +37,27 @@ class Channel:
         name: ``stable``, ``next``, ...
         serial: grows with each change; a seat refuses a lower one than it has seen.
         version: the version's directory below ``versions/``.
+        signed: when it was signed, in seconds since 1970; 0: not told.
+        expires: until when it is good, likewise.
     """
 
     name: str
     serial: int
     version: str
+    signed: int = 0
+    expires: int = 0
 
     @property
     def comment(self) -> str:
         """The trusted comment."""
-        return f"channel={self.name} serial={self.serial} version={self.version}"
+        said = f"channel={self.name} serial={self.serial} version={self.version}"
+        if not self.expires:
+            return said
+        return f"{said} signed={_text(self.signed)} expires={_text(self.expires)}"
+
+    def good_for(self, now: float) -> float:
+        """Seconds until it expires; less than nothing: it has."""
+        return self.expires - now
 
 
 def path(name: str) -> str:
@@ -52,7 +74,11 @@ def claim(signature: bytes) -> Channel:
     found = _COMMENT.search(signature.decode(errors="replace"))
     if not found:
         raise VerificationError("the channel's file is no signature of a channel")
-    return Channel(checked_name(found[1]), int(found[2]), checked_name(found[3]))
+    try:
+        signed, expires = (_seconds(each) for each in (found[4], found[5]))
+    except ValueError as error:
+        raise VerificationError(f"the channel's file has no time: {error}") from error
+    return Channel(checked_name(found[1]), int(found[2]), checked_name(found[3]), signed, expires)
 
 
 def verify(signature: bytes, sums: bytes, key: minisign.PublicKey, name: str) -> Channel:
@@ -77,3 +103,35 @@ def sign(channel: Channel, sums: bytes, secret: Path) -> bytes:
         signed = Path(place, SUMS)
         signed.write_bytes(sums)
         return minisign.sign(signed, secret, channel.comment).read_bytes()
+
+
+def check_fresh(found: Channel, now: float) -> None:
+    """Refuse a channel that was good once: who serves it may hold back what came since.
+
+    Args:
+        found: the channel, its signature verified.
+        now: seconds since 1970, no earlier than anything that this seat has seen signed.
+
+    Raises:
+        VerificationError: it has expired, or says not when it does.
+    """
+    if not found.expires:
+        raise VerificationError(
+            f"the channel {found.name!r} does not say when it expires",
+            hint="it was published by an older program: appliance publish DIR --renew",
+        )
+    if found.good_for(now) < -SKEW_SECONDS:
+        raise VerificationError(
+            f"the channel {found.name!r} expired on {_text(found.expires)[:10]}, and this host's"
+            f" clock says {_text(int(now))[:10]}: a newer version may be held back",
+            hint="is the clock right? Else the publisher renews it: appliance publish DIR --renew;"
+            " an old stick or copy is taken with --accept-expired",
+        )
+
+
+def _text(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _seconds(text: str | None) -> int:
+    return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")) if text else 0

@@ -46,7 +46,7 @@ def check(folder: Path, offered: Channel, key: minisign.PublicKey) -> None:
             hint=f"if the publisher really has a new key, remove {folder / KEY} and give --key",
         )
     seen, now = _serials(folder).get(offered.name), (offered.serial, offered.version)
-    if seen and (now[0] < seen[0] or (now[0] == seen[0] and now != seen)):
+    if seen and (now[0] < seen[0] or (now[0] == seen[0] and now != seen[:2])):
         raise VerificationError(
             f"the channel {offered.name!r} went back: this seat has seen number {seen[0]}"
             f" ({seen[1]}), the source offers number {now[0]} ({now[1]})",
@@ -64,17 +64,25 @@ def pin(folder: Path, key: minisign.PublicKey) -> None:
 
 def remember(folder: Path, offered: Channel) -> None:
     """Take no earlier state of this channel from now on."""
-    before, now = _serials(folder), (offered.serial, offered.version)
+    before, now = _serials(folder), (offered.serial, offered.version, offered.signed)
     if before.get(offered.name) != now:
         text = json.dumps({**before, offered.name: now})
         write_whole(folder / SERIALS, text.encode(), durable=True)
 
 
-def _serials(folder: Path) -> dict[str, tuple[int, str]]:
-    """Number and version of each channel that this seat has seen."""
+def latest(folder: Path) -> float:
+    """The time of the latest signature that this seat has seen: it is no earlier than that."""
+    return max((float(signed) for _, _, signed in _serials(folder).values()), default=0.0)
+
+
+def _serials(folder: Path) -> dict[str, tuple[int, str, int]]:
+    """Number, version and time of each channel that this seat has seen."""
     try:
         found = json.loads((folder / SERIALS).read_bytes())
-        return {str(name): (int(serial), str(version)) for name, (serial, version) in found.items()}
+        return {
+            str(name): (int(serial), str(version), int(*signed))
+            for name, (serial, version, *signed) in found.items()
+        }
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:

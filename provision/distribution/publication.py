@@ -115,6 +115,7 @@ class Publication:
         secret: Path,
         channel_name: str = "stable",
         extra: Path | None = None,
+        days: float = channel.LIFE_DAYS,
     ) -> Published:
         """Add a version and point a channel to it. A version that is there already is not redone.
 
@@ -125,6 +126,7 @@ class Publication:
             secret: the minisign secret key.
             channel_name: the channel.
             extra: a whole OVA to offer beside the chunks.
+            days: how long the channel is good; less than half of it left, it is signed anew.
 
         Raises:
             ApplianceError: the key cannot be used, or another publish is at work.
@@ -161,7 +163,7 @@ class Publication:
             name = self._place(described, files)
             if extra:
                 self._offer(extra, secret, name)
-            pointed = self._point(channel_name, name, secret)
+            pointed = self._point(channel_name, name, secret, days)
         new = [size for size, was_new in known.values() if was_new]
         return Published(
             name,
@@ -173,7 +175,9 @@ class Publication:
             new_size=sum(new),
         )
 
-    def promote(self, version: str, channel_name: str, secret: Path) -> Channel:
+    def promote(
+        self, version: str, channel_name: str, secret: Path, days: float = channel.LIFE_DAYS
+    ) -> Channel:
         """Point a channel to a version that is published already.
 
         Raises:
@@ -182,7 +186,19 @@ class Publication:
         with self._locked():
             if version not in (name for name, _ in self.versions()):
                 raise UsageError(f"no version {version!r} is published in {self.root}")
-            return self._point(channel_name, version, secret)
+            return self._point(channel_name, version, secret, days)
+
+    def renew(self, channel_name: str, secret: Path, days: float = channel.LIFE_DAYS) -> Channel:
+        """Sign a channel anew, so that it expires later; it names the same version.
+
+        Raises:
+            UsageError: there is no such channel.
+        """
+        with self._locked():
+            now = next((each for each in self.channels() if each.name == channel_name), None)
+            if now is None:
+                raise UsageError(f"no channel {channel_name!r} is published in {self.root}")
+            return self._point(channel_name, now.version, secret, days, renew=True)
 
     def prune(self, keep: int) -> tuple[int, int]:
         """Remove old versions, and chunks that no version needs.
@@ -302,18 +318,22 @@ class Publication:
         part.replace(target)
         signature.replace(target.with_name(f"{ova.name}.minisig"))
 
-    def _point(self, name: str, version: str, secret: Path) -> Channel:
+    def _point(
+        self, name: str, version: str, secret: Path, days: float, *, renew: bool = False
+    ) -> Channel:
         """Have a channel name a version, unless it does already; everything else is on disk."""
         sums = (self.root / "versions" / version / SUMS).read_bytes()
         file = self.root / channel.path(name)
-        serial = 1
+        serial, signed = 1, int(time.time())
+        life = int(days * channel.DAY)
         if file.exists():
             now = channel.claim(file.read_bytes())
             serial = now.serial + 1
-            if now == Channel(name, now.serial, version):
+            same = now.version == version and now.good_for(signed) > life / 2
+            if same and not renew:
                 with contextlib.suppress(ApplianceError):
                     return channel.verify(file.read_bytes(), sums, minisign.public_of(secret), name)
-        pointed = Channel(name, serial, version)
+        pointed = Channel(name, serial, version, signed, signed + life)
         signature = channel.sign(pointed, sums, secret)
         (self.root / "minisign.pub").write_text(minisign.public_of(secret).text())
         with progress.step("write all to the disk"):

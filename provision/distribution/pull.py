@@ -8,6 +8,7 @@ root disk is one step of VirtualBox's.
 import contextlib
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,6 +132,7 @@ def pull(
     patience: float = 0,
     neighbours: Callable[[Fetch], Fetch] | None = None,
     cache: Path | None = None,
+    accept_expired: bool = False,
 ) -> Pulled:
     """Install or update the appliance of this seat.
 
@@ -147,6 +149,7 @@ def pull(
             wherever is nearer, see `peers`.
         cache: a folder as the published one, such as a stick or what `multicast` received, whose
             chunks are taken before any is fetched.
+        accept_expired: take a channel that expired, such as that of an old stick.
 
     Raises:
         VerificationError: signature, serial or content is wrong; nothing was changed.
@@ -162,6 +165,8 @@ def pull(
     folder, settings, version = folders / own, folders / own / SETTINGS, offer.channel.version
     asked = json.dumps([asdict(seat), own], sort_keys=True).encode()
     same = (folder / SEAT).exists() and (folder / SEAT).read_bytes() == asked
+    if not accept_expired:
+        _check_time(folder, offer.channel)
     if same and (folder / pins.KEY).exists() and recorded(manage, own) == version:
         pins.check(folder, offer.channel, offer.key)
         pins.remember(folder, offer.channel)
@@ -306,6 +311,14 @@ def _seeds(folders: Path) -> Iterator[Seed]:
         if image.exists():
             with contextlib.suppress(VerificationError):
                 yield Seed(image, manifest.read_pieces(path.read_bytes()))
+
+
+def _check_time(folder: Path, offered: Channel) -> None:
+    """Refuse what has expired, by a clock that may be wrong, but not before what was seen."""
+    now = time.time()
+    if now < offered.signed - channel.SKEW_SECONDS:
+        progress.note("this host's clock is behind: whether the channel has expired is unknown")
+    channel.check_fresh(offered, max(now, pins.latest(folder)))
 
 
 def _check_free(here: Installed, before: str | None) -> None:

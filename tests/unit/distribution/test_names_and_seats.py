@@ -50,6 +50,37 @@ def test_a_claim_that_points_elsewhere_is_refused() -> None:
         channel.claim(b"nothing of the kind")
     told = Channel("stable", 7, "1.0-abc")
     assert channel.claim(f"trusted comment: {told.comment}\n".encode()) == told
+    lasts = Channel("stable", 7, "1.0-abc", 1_700_000_000, 1_800_000_000)
+    assert lasts.comment.endswith("signed=2023-11-14T22:13:20Z expires=2027-01-15T08:00:00Z")
+    assert channel.claim(f"trusted comment: {lasts.comment}\n".encode()) == lasts
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        *("expires=2027-01-15T08:00:00Z", "signed=2027-01-15T08:00:00Z", "signed=x expires=y"),
+        "signed=2023-11-14T22:13:20Z expires=never",
+        "signed=2023-11-14T22:13:20 expires=2027-01-15T08:00:00",
+    ],
+)
+def test_a_claim_with_half_a_time_never_lasts(times: str) -> None:
+    found = channel.claim(f"channel=stable serial=1 version=1.0 {times}\n".encode())
+    with pytest.raises(VerificationError, match="does not say when it expires"):
+        channel.check_fresh(found, 0)
+
+
+def test_a_claim_with_an_impossible_time_is_none() -> None:
+    times = "signed=2023-02-30T22:13:20Z expires=2027-13-15T08:00:00Z"
+    with pytest.raises(VerificationError, match="no time"):
+        channel.claim(f"channel=stable serial=1 version=1.0 {times}\n".encode())
+
+
+def test_a_channel_lasts_until_it_expires_and_a_day_for_wrong_clocks() -> None:
+    found = Channel("stable", 1, "1.0", 1_700_000_000, 1_800_000_000)
+    for now in (0, 1_700_000_000, 1_800_000_000 + channel.SKEW_SECONDS):
+        channel.check_fresh(found, now)
+    with pytest.raises(VerificationError, match="expired on 2027-01-15"):
+        channel.check_fresh(found, 1_800_000_001 + channel.SKEW_SECONDS)
 
 
 def test_definition_tells_nothing_of_the_builders_host() -> None:

@@ -9,7 +9,16 @@ from provision.distribution.channel import Channel
 from provision.errors import VerificationError
 from provision.ova import minisign
 
-TORN = (b"", b"\0" * 64, b'{"stable": [1, "1.', b"[]", b'{"stable": 5}', b"[" * 100_000, b"\xff")
+TORN = (
+    b"",
+    b"\0" * 64,
+    b'{"stable": [1, "1.',
+    b"[]",
+    b'{"stable": 5}',
+    b"[" * 100_000,
+    b"\xff",
+    b'{"a": [1, "b", "c"]}',
+)
 
 
 @pytest.fixture
@@ -38,3 +47,12 @@ def test_each_channel_goes_its_own_way(tmp_path: Path, key: minisign.PublicKey) 
     for offered in (Channel("stable", 7, "1.1-b"), Channel("next", 1, "1.1-b")):
         with pytest.raises(VerificationError, match="went back"):
             pins.check(tmp_path, offered, key)
+
+
+def test_no_clock_goes_back_behind_what_was_seen(tmp_path: Path) -> None:
+    assert pins.latest(tmp_path) == 0
+    pins.remember(tmp_path, Channel("next", 2, "1.1-b", 500, 900))
+    pins.remember(tmp_path, Channel("stable", 7, "1.0-a", 400, 900))
+    assert pins.latest(tmp_path) == 500
+    (tmp_path / pins.SERIALS).write_text('{"stable": [7, "1.0-a"]}')  # of an older program
+    assert pins.latest(tmp_path) == 0
