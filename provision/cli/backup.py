@@ -1,6 +1,5 @@
 """`appliance backup`: encrypted backups by restic, made in the appliances themselves."""
 
-import json
 import os
 import secrets
 import sys
@@ -38,7 +37,7 @@ def command() -> None:
 @click.option(
     "--password-stdin",
     is_flag=True,
-    help="Read the repository's password. Default: make one, and show it, once.",
+    help="Read the repository's password. Default: the one that it has, else a new one is made.",
 )
 @as_json
 @with_inventory
@@ -55,6 +54,8 @@ def setup(
 ) -> None:
     """Make the repository and start the timer. Without its password nothing can be restored.
 
+    A second time it changes what is given; the password stays. New settings are tried first.
+
     Credentials for S3 and others are taken from this environment (AWS_…, RCLONE_…, as restic
     knows them) and kept in the appliance where only root reads them.
     """
@@ -66,18 +67,36 @@ def setup(
     settings = {
         "repository": repository,
         "password": password,
+        "made": not password_stdin,
         "environment": {k: v for k, v in os.environ.items() if k.startswith(PASSED_ON)},
         "keep": {"daily": keep_daily, "weekly": keep_weekly, "monthly": keep_monthly},
         "when": when,
     }
-    if not password_stdin:
-        click.echo(json.dumps({"password": password}) if as_json else f"password  {password}")
     carry_out(
         inventory.select(hosts),
         lambda host, tell: set_up_backup(host, inventory, settings, tell),
         Pace(4),
         as_json=as_json,
-        columns=("repository",),
+        columns=("repository", "password", "kept"),
+    )
+
+
+@command.command("password")
+@click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
+@as_json
+@with_inventory
+def password_(inventory: "Inventory", hosts: tuple[str, ...], as_json: bool) -> None:
+    """Show what opens the repository; of an appliance that is lost, what is kept on this host."""
+    from provision.cli._fleet import carry_out
+    from provision.fleet.classroom import password_of_backup
+    from provision.fleet.many import Pace
+
+    carry_out(
+        inventory.select(hosts),
+        lambda host, tell: password_of_backup(host, inventory, tell),
+        Pace(4),
+        as_json=as_json,
+        columns=("repository", "password", "kept"),
     )
 
 
@@ -86,8 +105,8 @@ def setup(
 @as_json
 @with_inventory
 def run(inventory: "Inventory", hosts: tuple[str, ...], as_json: bool) -> None:
-    """Back up now. Tells whether files changed while they were read."""
-    _each(inventory, hosts, ("run",), as_json, ("snapshot", "consistent", "changed"))
+    """Back up now. Tells whether files changed while they were read, and how the database is."""
+    _each(inventory, hosts, ("run",), as_json, ("snapshot", "consistent", "changed", "database"))
 
 
 @command.command("list")
@@ -104,8 +123,18 @@ def list_(inventory: "Inventory", hosts: tuple[str, ...], as_json: bool) -> None
 @as_json
 @with_inventory
 def verify(inventory: "Inventory", hosts: tuple[str, ...], as_json: bool) -> None:
-    """Prove the newest backup by restoring all of it, and compare."""
+    """Prove the newest backup by reading all of it, and compare."""
     _each(inventory, hosts, ("verify",), as_json, ("snapshot", "restored", "compared"))
+
+
+@command.command()
+@click.argument("host")
+@click.argument("snapshot")
+@as_json
+@with_inventory
+def forget(inventory: "Inventory", host: str, snapshot: str, as_json: bool) -> None:
+    """Remove one SNAPSHOT of HOST: one of a day when the clock was wrong, say."""
+    _each(inventory, (host,), ("forget", snapshot), as_json, ("said",))
 
 
 def _each(

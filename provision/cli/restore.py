@@ -1,14 +1,17 @@
 """`appliance restore`: bring files back from a backup."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._fleet import ask_each, with_inventory
+from provision.cli._fleet import with_inventory
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
-    from provision.fleet.inventory import Inventory
+    from collections.abc import Sequence
+
+    from provision.fleet.inventory import Host, Inventory
 
 
 @click.command()
@@ -19,14 +22,15 @@ if TYPE_CHECKING:
     "--all",
     "everything",
     is_flag=True,
-    help="Bring back all students' files and accounts, over those of today.",
+    help="Bring back everything, over what is there today; sessions end.",
 )
 @click.option(
     "--at",
     default="latest",
     show_default=True,
-    help="A snapshot, or a time: 2026-11-20 or 2026-11-20T15:00.",
+    help="A snapshot, or a time: 2026-11-20, '2026-11-20 15:00' or 2026-11-20T14:00Z.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @as_json
 @with_inventory
 def command(
@@ -36,11 +40,41 @@ def command(
     path: str,
     everything: bool,
     at: str,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Restore on HOST: one student's file or folder, or everything after a loss."""
+    """Restore on HOST: one student's file or folder, or everything after a loss.
+
+    A time without a zone is the appliance's own, and means the last backup not after it; which
+    one that is, is said first.
+    """
     if (student is None) != everything:
         raise click.UsageError("give --student NAME, or --all")
-    words = ("restore-all", at) if student is None else ("restore", at, student, path)
-    columns = ("snapshot", "place")
-    ask_each(inventory, (host,), words, program="backup", as_json=as_json, columns=columns)
+    if everything and not yes and not sys.stdin.isatty():
+        raise click.UsageError("this ends all sessions and overwrites files; add --yes")
+    from provision.cli._fleet import carry_out
+    from provision.fleet.classroom import restore
+    from provision.fleet.many import Pace
+
+    hosts = inventory.select((host,))
+    if everything and not yes:
+        _ask(inventory, hosts, at)
+    words = ("restore-all",) if student is None else ("restore", student, path)
+    carry_out(
+        hosts,
+        lambda each, tell: restore(each, inventory, at, words, tell),
+        Pace(1),
+        as_json=as_json,
+        columns=("said", "ended", "kept", "left") if everything else ("said", "place"),
+    )
+
+
+def _ask(inventory: "Inventory", hosts: "Sequence[Host]", at: str) -> None:
+    from provision.fleet.classroom import ask
+
+    for host in hosts:
+        words = ("restore-plan", at)
+        plan = ask(host, inventory, words, lambda *_: None, program="backup")
+        click.echo(f"{host.name}: {plan['said']}, {plan['sessions']} sessions now", err=True)
+    question = "End all sessions, and bring everything back over what is there?"
+    click.confirm(question, abort=True, err=True)

@@ -3,10 +3,16 @@
 import csv
 import io
 import json
+import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import platformdirs
+
+from provision.build import places
+from provision.errors import GuestError, UsageError
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.remote import reached
 
@@ -69,19 +75,100 @@ def set_up_backup(
 ) -> dict[str, Any]:
     """Give an appliance its backup: repository, timer, retention.
 
+    The password that opens the repository is kept on this host, too: where the appliance is lost,
+    so is the one that it has.
+
     Args:
         host: the appliance.
         inventory: with its pinned key.
-        settings: of ``inside/backup.py``; ``{host}`` in the repository is the host's name.
+        settings: of ``inside/settle.py``; ``{host}`` in the repository is the host's name.
         tell: called as it begins.
+
+    Returns:
+        The ``repository``, where the password is ``kept``, and the ``password`` if it is new here.
 
     Raises:
         StepError: the repository cannot be made or opened.
         GuestError: no way in.
     """
-    repository = settings["repository"].replace("{host}", host.name)
-    text = json.dumps({**settings, "repository": repository}).encode()
-    return ask(host, inventory, ("setup",), tell, program="backup", stdin=text)
+    repository, known = settings["repository"].replace("{host}", host.name), kept_passwords(host)
+    given = {**settings, "repository": repository, "known": list(known.values())}
+    text = json.dumps(given).encode()
+    done = ask(host, inventory, ("setup",), tell, program="backup", stdin=text)
+    place = keep_password(host, done)
+    new = {"password": done["password"]} if done["password"] not in known.values() else {}
+    return {"repository": repository, "kept": str(place), **new}
+
+
+def password_of_backup(host: Host, inventory: Inventory, tell: Tell) -> dict[str, Any]:
+    """The password of an appliance's backup, from there, or from this host if that is lost.
+
+    Raises:
+        GuestError: no way in, and none is kept here.
+    """
+    try:
+        done = ask(host, inventory, ("password",), tell, program="backup")
+    except GuestError:
+        known = kept_passwords(host)
+        if not known:
+            raise
+        repository, password = list(known.items())[-1]
+        return {"repository": repository, "password": password, "kept": str(_keeper(host))}
+    return {**done, "kept": str(keep_password(host, done))}
+
+
+def restore(
+    host: Host, inventory: Inventory, at: str, words: Sequence[str], tell: Tell
+) -> dict[str, Any]:
+    """Bring files back from a backup; which one that is, is told before anything is restored.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        at: a snapshot, or a time.
+        words: the verb of ``inside/backup.py`` and its arguments behind the snapshot.
+        tell: called as each step begins.
+
+    Raises:
+        StepError: no snapshot is meant, or what is wanted is not in it.
+        GuestError: no way in.
+    """
+    found = ask(host, inventory, ("meaning", at), tell, program="backup")
+    tell(found["said"], "")
+    asked = (words[0], found["snapshot"], *words[1:])
+    return ask(host, inventory, asked, lambda *_: None, program="backup")
+
+
+def kept_passwords(host: Host) -> dict[str, str]:
+    """The passwords of an appliance's backups that are kept on this host, by repository."""
+    try:
+        found: dict[str, str] = json.loads(_keeper(host).read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{_keeper(host)} cannot be read: {error}", hint="move it away, or mend it"
+        ) from None
+    return found
+
+
+def keep_password(host: Host, told: Mapping[str, str]) -> Path:
+    """Keep what opens an appliance's backup on this host, the last one last; returns where."""
+    place, repository = _keeper(host), told["repository"]
+    known = {each: word for each, word in kept_passwords(host).items() if each != repository}
+    place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    fresh = place.with_name(f".{place.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(json.dumps({**known, repository: told["password"]}, indent=1) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(place)
+    return place
+
+
+def _keeper(host: Host) -> Path:
+    return Path(platformdirs.user_data_dir(places.APPLICATION)) / "backup" / f"{host.name}.json"
 
 
 def with_passwords(text: str) -> tuple[str, dict[str, str]]:

@@ -5,311 +5,266 @@ and go to restic by its environment and files, never by arguments.
 """
 
 import contextlib
-import filecmp
+import datetime
 import json
 import os
-import shutil
 import sqlite3
-import subprocess
-import sys
+import stat
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from .program import RefusedError, answer, itself, write
+from .contents import (
+    DATABASE,
+    STATE,
+    TAKEN,
+    excluded,
+    places,
+    students,
+    sweep,
+    take,
+    writable_by_others,
+)
+from .program import RefusedError, answer, write
+from .restic import TAG, last_words, restic, settings, stream
+from .restoring import everything, one, plan
+from .settle import install, password, setup
+from .snapshots import SHOWN, Snapshot, meant
 
-SETTINGS = Path("/etc/appliance/backup.json")
-STATE = Path("/var/lib/appliance/backup")
-HUB = Path("/var/lib/notebook")
-POOL = Path("/etc/notebook/pool.conf")
+LAST = STATE / "last.json"
 TRIES = 3
-UNIT = "appliance-backup"
-
-
-def setup() -> dict[str, Any]:
-    """Take the settings from standard input, make the repository, start the timer.
-
-    ``repository``, ``password``, ``environment`` (of restic, for S3 and rclone), ``keep``
-    (restic's own options of forget, as a mapping) and ``when`` (systemd's calendar).
-    """
-    settings = json.loads(sys.stdin.read())
-    _install(settings["repository"])
-    SETTINGS.parent.mkdir(mode=0o755, exist_ok=True)
-    write(SETTINGS, json.dumps(settings), mode=0o600)
-    # First, for it makes a bucket, too; where there is none all else is tried for minutes.
-    if _restic("init", check=False).returncode:
-        _restic("cat", "config")
-    _unit(".service", f"[Service]\nType=oneshot\nExecStart={itself()} run\n")
-    _unit(
-        ".timer",
-        f"[Timer]\nOnCalendar={settings.get('when', 'daily')}\nPersistent=true\n"
-        "RandomizedDelaySec=600\n\n[Install]\nWantedBy=timers.target\n",
-    )
-    for order in (["daemon-reload"], ["enable", "--quiet", "--now", f"{UNIT}.timer"]):
-        subprocess.run(["systemctl", *order], check=True, capture_output=True)
-    return {"repository": settings["repository"]}
-
-
-def _install(repository: str) -> None:
-    """Have what a repository takes; a newly made root disk may lack it."""
-    programs = ("restic", "rclone") if repository.startswith("rclone:") else ("restic",)
-    missing = [program for program in programs if shutil.which(program) is None]
-    if not missing:
-        return
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update", "-q"], ["install", "-y", "--no-install-recommends", *missing]):
-        done = subprocess.run(
-            ["apt-get", *words], capture_output=True, text=True, env=env, check=False
-        )
-    if done.returncode:
-        told = done.stderr.strip()[-300:]
-        raise RefusedError(f"{' and '.join(missing)} cannot be installed: {told}")
+CLOCK_SECONDS = 60.0  # that a clock may have been put back by since the newest backup
+WAIT_SECONDS = 900.0
+BLOCK = 1 << 20
 
 
 def run() -> dict[str, Any]:
     """Back up. Files that change meanwhile are taken again, and those that never rest are told."""
-    _install(_settings()["repository"])
-    students = _students()
-    hub = STATE / "hub"
-    tries = 0
+    install(settings()["repository"])
+    _look_at_the_clock()
+    directory, tries = students(), 0
     while True:
         tries += 1
         begun = time.time_ns()
-        _copy_hub(hub)
-        places = [
-            p
-            for p in (
-                students,
-                hub,
-                Path("/etc/notebook"),
-                Path("/etc/appliance"),
-                Path("/etc/ssh/authorized_keys.d"),
-            )
-            if p.exists()
-        ]
-        done = _restic(
-            *("backup", "--json", "--quiet", "--host", "appliance", "--tag", "appliance"),
-            *(f"--exclude={SETTINGS}", *map(str, places)),
+        database = take()
+        done = restic(
+            *("backup", "--json", "--quiet", "--host", TAG, "--tag", TAG),
+            *(f"--exclude={pattern}" for pattern in excluded()),
+            *("--", *map(str, places())),
             check=False,
+            seen=writable_by_others(),
         )
         if done.returncode not in (0, 3):
-            raise RefusedError(f"restic: {done.stderr.strip()[-400:]}")
-        unread = done.stderr.strip()[-400:] if done.returncode == 3 else ""
-        changed = sorted(map(str, _changed(students, begun)))
+            raise RefusedError(f"restic: {last_words(done)}")
+        unread = last_words(done) if done.returncode == 3 else ""
+        changed = sorted(map(str, _changed(directory, begun)))
         if not (changed or unread) or tries == TRIES:
             break
-    summary = json.loads(done.stdout.splitlines()[-1])
+    made = json.loads(done.stdout.splitlines()[-1])["snapshot_id"]
     result = {
-        "snapshot": summary["snapshot_id"][:8],
+        "snapshot": made[:8],
         "time": time.time(),
         "tries": tries,
-        "consistent": not changed and not unread,
+        "consistent": not (changed or unread or database),
         "changed": changed[:20],
         "unread": unread,
+        "database": database or "ok",
     }
-    if keep := _settings().get("keep"):
-        words = [word for name, value in keep.items() for word in (f"--keep-{name}", str(value))]
-        # Of all together: which folders there are to back up may have changed meanwhile.
-        together = ("--tag", "appliance", "--group-by", "host,tags")
-        _restic("forget", "--quiet", "--prune", *together, *words)
-    write(STATE / "last.json", json.dumps(result))
+    _forget_old(made)
+    write(LAST, json.dumps(result))
     return result
 
 
 def snapshots() -> dict[str, Any]:
     """What there is to restore from."""
-    found = json.loads(_restic("snapshots", "--json", "--tag", "appliance").stdout) or []
-    return {"snapshots": [{"id": each["short_id"], "time": each["time"]} for each in found]}
+    return {"snapshots": [{"id": each.name, "time": each.time.isoformat()} for each in _known()]}
+
+
+def meaning(wanted: str) -> dict[str, Any]:
+    """Which snapshot a name or a time means."""
+    found = meant(wanted, _known())
+    return {"snapshot": found.identity, "said": found.said}
+
+
+def forget(wanted: str) -> dict[str, Any]:
+    """Remove one snapshot: of a day when the clock was wrong, say."""
+    found = meant(wanted, _known())
+    restic("forget", "--quiet", "--prune", found.identity)
+    return {"snapshot": found.name, "said": found.said}
 
 
 def verify() -> dict[str, Any]:
-    """Prove the newest backup by restoring all of it, and compare it with what is here.
+    """Prove the newest backup by reading all of it, and compare it with what is here.
 
-    A file that was written to since may differ; one that was not must be the same.
+    A file that was written to since may differ; one that was not must be the same. Nothing is
+    unpacked: the files come as one stream.
     """
-    snapshot = _at("latest")
-    taken = json.loads((STATE / "last.json").read_text())["time"]
-    _restic("check", "--quiet")
-    with _scratch() as place:
-        _restic("restore", snapshot, "--target", str(place))
-        files, wrong = 0, []
-        for root in (_students(), Path("/etc/notebook")):
-            for path in root.rglob("*"):
-                if path.is_symlink() or not path.is_file() or path.stat().st_ctime > taken - 5:
-                    continue
-                files += 1
-                copy = place / path.relative_to("/")
-                if not copy.is_file() or not filecmp.cmp(path, copy, shallow=False):
-                    wrong.append(str(path))
-        copied = place / (STATE / "hub" / "jupyterhub.sqlite").relative_to("/")
-        if copied.exists():
-            with contextlib.closing(sqlite3.connect(copied)) as database:
-                if database.execute("pragma integrity_check").fetchone() != ("ok",):
-                    wrong.append(str(copied))
-        restored = sum(1 for path in place.rglob("*") if path.is_file())
+    snapshot = meant("latest", _known())
+    begun = snapshot.time.timestamp() - 5
+    restic("check", "--quiet")
+    roots = (students(), Path("/etc/notebook"))
+    database, seen, compared, wrong = TAKEN / DATABASE, set[str](), 0, []
+    with (
+        stream("dump", "--archive", "tar", snapshot.identity, "/") as pipe,
+        tarfile.open(fileobj=pipe, mode="r|", errorlevel=0) as archive,
+    ):
+        for member in archive:
+            path = Path("/", member.name)
+            seen.add(str(path))
+            content = archive.extractfile(member) if member.isreg() else None
+            if content is None:
+                continue
+            if path == database and not _sound(content):
+                wrong.append(str(path))
+            elif any(path.is_relative_to(root) for root in roots):
+                same = _same(path, content, begun)
+                compared += same is not None
+                wrong += [str(path)] * (same is False)
+    wrong += [str(path) for root in roots for path in _quiet(root, begun) if str(path) not in seen]
     if wrong:
         raise RefusedError(f"not as they were: {', '.join(wrong[:5])}")
-    return {"snapshot": snapshot, "restored": restored, "compared": files}
+    return {"snapshot": snapshot.name, "restored": len(seen), "compared": compared}
 
 
-def restore(snapshot: str, student: str, path: str) -> dict[str, Any]:
+def restore(wanted: str, student: str, path: str) -> dict[str, Any]:
     """Bring a student's files back as they were, beside those that are there now.
 
-    They appear in a new folder in the student's own; nothing of today is overwritten.
-
     Args:
-        snapshot: its name, ``latest``, or a time such as 2026-11-20 or 2026-11-20T15:00.
+        wanted: a snapshot's name, ``latest``, or a time; see ``snapshots``.
         student: whose.
         path: a file or folder below the student's folder; ``.`` for all.
     """
-    identity = _at(snapshot)
-    home = _students() / student
-    wanted = os.path.normpath(home / path)
-    if "/" in student or student.startswith(".") or not f"{wanted}/".startswith(f"{home}/"):
-        raise RefusedError(f"{path!r} is not below {home}")
-    with _scratch(_students()) as place:
-        _restic("restore", identity, "--target", str(place), "--include", wanted)
-        found = place / Path(wanted).relative_to("/")
-        if not found.exists() or not found.resolve().is_relative_to(place.resolve()):
-            raise RefusedError(f"{identity} has no {wanted}")
-        if not home.exists():
-            (place / home.relative_to("/")).rename(home)
-            return {"student": student, "snapshot": identity, "place": str(home)}
-        name = f"restored-{identity}-{time.strftime('%H%M%S')}"
-        fresh = place / name
-        owner = home.lstat().st_uid
-        fresh.mkdir(mode=0o700)
-        found.rename(fresh / (student if path == "." else found.name))
-        for each in (fresh, *fresh.rglob("*")):
-            os.chown(each, owner, owner, follow_symlinks=False)
-        fresh.rename(home / name)
-    return {"student": student, "snapshot": identity, "place": str(home / name)}
+    return one(meant(wanted, _known()), student, path)
 
 
-def restore_all(snapshot: str) -> dict[str, Any]:
-    """Bring everything back to a newly made appliance: students' files and the hub's accounts.
+def restore_all(wanted: str) -> dict[str, Any]:
+    """Bring everything back: students' files, the hub, who may enter."""
+    return everything(meant(wanted, _known()))
 
-    What is there now and not in the backup stays.
+
+def restore_plan(wanted: str) -> dict[str, Any]:
+    """What ``restore-all`` would do."""
+    return plan(meant(wanted, _known()))
+
+
+def _known() -> list[Snapshot]:
+    found = json.loads(restic("snapshots", "--json", "--tag", TAG).stdout) or []
+    return [Snapshot(each["id"], datetime.datetime.fromisoformat(each["time"])) for each in found]
+
+
+def _look_at_the_clock() -> None:
+    """Refuse a clock that is behind the newest backup: the next forget would take the wrong ones.
+
+    Raises:
+        RefusedError: it is.
     """
-    identity = _at(snapshot)
-    services = ("notebook", "sshd-pool")
-    subprocess.run(["systemctl", "stop", *services], check=True)
-    try:
-        _restic("restore", identity, "--target", "/", "--include", str(_students()))
-        with _scratch() as place:
-            hub = STATE / "hub"
-            _restic("restore", identity, "--target", str(place), "--include", str(hub))
-            owner = HUB.stat()
-            for path in sorted((place / hub.relative_to("/")).iterdir()):
-                if path.is_file():
-                    shutil.copy2(path, HUB / path.name)
-                    os.chown(HUB / path.name, owner.st_uid, owner.st_gid)
-    finally:
-        subprocess.run(["systemctl", "start", *services], check=False)
-    return {"snapshot": identity}
+    newest = max(_known(), key=lambda each: each.time, default=None)
+    now = datetime.datetime.now().astimezone()
+    if newest is not None and (newest.time - now).total_seconds() > CLOCK_SECONDS:
+        raise RefusedError(
+            f"the clock says {now:{SHOWN}}, but there is a {newest.said}: set the clock"
+            f" (timedatectl); if it is right, remove that one: appliance backup forget HOST"
+            f" {newest.name}"
+        )
 
 
-def _at(wanted: str) -> str:
-    """The snapshot that a name or a time means: the last one not after it."""
-    known = snapshots()["snapshots"]
-    if not known:
-        raise RefusedError("there is no backup yet")
-    if wanted == "latest":
-        return str(known[-1]["id"])
-    if any(each["id"] == wanted for each in known):
-        return wanted
-    day = wanted if "T" in wanted else f"{wanted}T23:59:59"
-    before = [each["id"] for each in known if each["time"][: len(day)] <= day]
-    if not before:
-        raise RefusedError(f"no backup is as old as {wanted}; the first is of {known[0]['time']}")
-    return str(before[-1])
-
-
-def _copy_hub(target: Path) -> None:
-    """Copy the hub's state; its database as one consistent whole, by SQLite itself."""
-    target.mkdir(mode=0o700, exist_ok=True)
-    for path in HUB.iterdir() if HUB.is_dir() else ():
-        if path.name == "jupyterhub.sqlite":
-            with (
-                contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as source,
-                contextlib.closing(sqlite3.connect(target / path.name)) as copy,
-            ):
-                source.backup(copy)
-        elif path.is_file() and not path.name.startswith("jupyterhub.sqlite"):
-            shutil.copy2(path, target / path.name)
+def _forget_old(made: str) -> None:
+    """Keep what the settings say, and what was made just now, whatever its date."""
+    keep = settings().get("keep") or {}
+    words = [word for name, value in keep.items() for word in (f"--keep-{name}", str(value))]
+    if not words:
+        return
+    # Of all together: which folders there are to back up may have changed meanwhile.
+    together = ("--tag", TAG, "--group-by", "host,tags")
+    told = json.loads(restic("forget", "--dry-run", "--json", *together, *words).stdout or "[]")
+    old = [each["id"] for group in told for each in group.get("remove") or []]
+    if old := [identity for identity in old if identity != made]:
+        restic("forget", "--quiet", "--prune", *old)
 
 
 def _changed(root: Path, since: int) -> Iterator[Path]:
+    for path, status in _files(root):
+        if status.st_ctime_ns > since:
+            yield path
+
+
+def _quiet(root: Path, since: float) -> Iterator[Path]:
+    """The files that have been there, as they are, since before the backup."""
+    for path, status in _files(root):
+        hidden = any(part.startswith(".") for part in path.relative_to(root).parts[:1])
+        if stat.S_ISREG(status.st_mode) and status.st_ctime < since and not hidden:
+            yield path
+
+
+def _files(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
     for directory, _, names in os.walk(root):
         for name in names:
             path = Path(directory, name)
-            with contextlib.suppress(FileNotFoundError):
-                if path.lstat().st_ctime_ns > since:
-                    yield path
+            with contextlib.suppress(OSError):  # it has gone, or its path is too long
+                yield path, path.lstat()
 
 
-def _students() -> Path:
-    for line in POOL.read_text().splitlines():
-        key, mark, value = line.partition("=")
-        if mark and key.strip() == "directory":
-            return Path(value.strip())
-    raise RefusedError(f"{POOL} names no directory")
-
-
-@contextlib.contextmanager
-def _scratch(beside: Path = STATE) -> Iterator[Path]:
-    place = Path(tempfile.mkdtemp(prefix=".restore-", dir=beside))
+def _same(path: Path, content: IO[bytes], since: float) -> bool | None:
+    """Whether a file is as in the backup; None: it was written to since, or has gone."""
     try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_ctime >= since:
+            return None
+        while block := content.read(BLOCK):
+            if file.read(len(block)) != block:
+                return False
+        return not file.read(1)
 
 
-def _settings() -> dict[str, Any]:
-    try:
-        settings: dict[str, Any] = json.loads(SETTINGS.read_text())
-    except FileNotFoundError:
-        raise RefusedError("no backup is set up: appliance backup setup") from None
-    return settings
-
-
-def _restic(*words: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    settings = _settings()
-    environment = {
-        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
-        "HOME": "/root",
-        "RESTIC_CACHE_DIR": "/var/cache/appliance-backup",
-        "RESTIC_REPOSITORY": settings["repository"],
-        "RESTIC_PASSWORD": settings["password"],
-        **settings.get("environment", {}),
-    }
-    argv = ["restic", *words]
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
-    if check and done.returncode:
-        raise RefusedError(f"restic {words[0]}: {done.stderr.strip()[-400:]}")
-    return done
-
-
-def _unit(kind: str, text: str) -> None:
-    head = "[Unit]\nDescription=Backup of the appliance\n\n"
-    Path(f"/etc/systemd/system/{UNIT}{kind}").write_text(head + text)
+def _sound(content: IO[bytes]) -> bool:
+    """Whether a database of the hub's is whole."""
+    with tempfile.NamedTemporaryFile(dir=STATE, prefix=".restore-") as copy:
+        while block := content.read(BLOCK):
+            copy.write(block)
+        copy.flush()
+        try:
+            with contextlib.closing(sqlite3.connect(copy.name)) as database:
+                return bool(database.execute("pragma integrity_check").fetchone() == ("ok",))
+        except sqlite3.Error:
+            return False
 
 
 VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "setup": setup,
+    "password": password,
     "run": run,
     "snapshots": snapshots,
+    "meaning": meaning,
+    "forget": forget,
     "verify": verify,
     "restore": restore,
+    "restore-plan": restore_plan,
     "restore-all": restore_all,
 }
+READING = ("password", "snapshots", "meaning", "restore-plan")
 
 
 def main() -> None:
-    """Carry out one verb; others wait for it."""
+    """Carry out one verb; others wait for it, though not for ever."""
     for place in (STATE.parent, STATE):  # the age of the last backup is no secret
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o711)
-    answer(VERBS, lock=STATE / "lock", umask=0o077)
+    verbs = {name: verb if name in READING else _swept(verb) for name, verb in VERBS.items()}
+    answer(verbs, lock=STATE / "lock", unlocked=READING, umask=0o077, patience=WAIT_SECONDS)
+
+
+def _swept(verb: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """With the lock held, no other restore is at work: what is left of one is rubbish."""
+
+    def swept(*words: str) -> dict[str, Any]:
+        sweep()
+        return verb(*words)
+
+    return swept

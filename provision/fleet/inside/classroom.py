@@ -33,6 +33,7 @@ MESSAGE = "MESSAGE FROM THE TEACHER.txt"
 BACKUP = Path("/var/lib/appliance/backup/last.json")
 UPGRADE = Path("/var/lib/appliance/system/state.json")
 TOKEN_SECONDS = 60
+ANSWER_SECONDS = 20.0
 
 
 def users_list() -> dict[str, Any]:
@@ -212,17 +213,31 @@ def status() -> dict[str, Any]:
         usage = shutil.disk_usage(place)
         disks[place] = {"size": usage.total, "free": usage.free}
     current = Path("/opt/sage-current")
-    backup = read(BACKUP).get("time")
+    sessions = _sessions()
+    silent = ["notebook.service"] if sessions is None else []
+    last = read(BACKUP)
+    backup, database = last.get("time"), last.get("database")
     return {
         "sage": current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
         "disks": disks,
         "memory": free_memory(),
-        "sessions": len(sessions_list()["sessions"]),
-        "failed_units": failed_units(),
+        "sessions": sessions,
+        "failed_units": sorted({*failed_units(), *silent}),
         "reboot": _reboot_wanted(),
         "certificate_days": _certificate_days(STATE / "tls" / "cert.pem"),
         "backup_seconds": None if backup is None else int(time.time() - backup),
+        "backup_database": database,
     }
+
+
+def _sessions() -> int | None:
+    """How many there are; None: the hub does not answer, whatever systemd thinks of it."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, RefusedError):
+            return len(sessions_list()["sessions"])
+        time.sleep(0.5)  # it may have been started anew a moment ago
+    return None
 
 
 def _reboot_wanted() -> bool:
@@ -272,12 +287,16 @@ _tokens: list[str] = []
 def _token() -> str:
     if not _tokens:
         from jupyterhub import orm  # noqa: PLC0415 (the guest's)
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 (the guest's)
 
-        session = orm.new_session_factory(f"sqlite:///{STATE}/jupyterhub.sqlite")()
-        admin = orm.User.find(session, _admin())
-        note = {"note": "appliance", "expires_in": TOKEN_SECONDS}
-        _tokens.append(admin.new_api_token(**note))
-        session.close()
+        try:
+            session = orm.new_session_factory(f"sqlite:///{STATE}/jupyterhub.sqlite")()
+            admin = orm.User.find(session, _admin())
+            note = {"note": "appliance", "expires_in": TOKEN_SECONDS}
+            _tokens.append(admin.new_api_token(**note))
+            session.close()
+        except SQLAlchemyError as error:
+            raise RefusedError(f"the hub's database cannot be used: {error}") from error
     return _tokens[0]
 
 

@@ -7,7 +7,6 @@ already. Where no shutdown follows, ``stay`` has the hub serve again. One JSON o
 
 import os
 import shutil
-import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +45,14 @@ def _write(admin: str) -> int:
         if line.startswith(f"{admin}:")
     )
     (PLACE / "password").write_text(f"{admin}:{hashed}\n")
-    fresh, count = PLACE / "state.new", 0
-    with tarfile.open(fresh, "w") as tar:
-        for path in own():
-            tar.add(path, str(path.relative_to("/")))
-            count += 1
+    fresh, paths = PLACE / "state.new", [str(path.relative_to("/")) for path in own()]
+    # tar opens one name after another: in the hub's directory no link leads it elsewhere.
+    done = finished("tar", "-C", "/", "-cf", str(fresh), "--", *paths)
+    if done.returncode > 1:  # 1: a file grew meanwhile
+        raise OSError(f"tar: {done.stderr.strip()[-300:]}")
     fresh.replace(PLACE / "state.tar")
     os.sync()
-    return count
+    return len(paths)
 
 
 def stay(*units: str) -> dict[str, Any]:

@@ -86,14 +86,15 @@ def offer_without(names: list[str]) -> bool:
 
 def leased(name: str) -> bool:
     """Whether somebody has a session on an account."""
-    path = LEASES / f"{name}@localhost"
-    if not path.exists():
-        return False
-    with path.open("rb") as file:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # the directory is the hub's
+    with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+        descriptor = os.open(LEASES / f"{name}@localhost", flags)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        finally:
+            os.close(descriptor)
     return False
 
 

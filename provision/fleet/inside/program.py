@@ -8,11 +8,16 @@ import contextlib
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+RESTARTED = ("notebook", "notebook-proxy", "sshd-pool")  # by systemd, for ever
+LOOP_SECONDS = 15.0
 
 
 class RefusedError(Exception):
@@ -30,6 +35,7 @@ def answer(
     lock: Path | None = None,
     unlocked: Collection[str] = (),
     umask: int = 0o022,
+    patience: float | None = None,
 ) -> None:
     """Carry out the verb that the command line names; one JSON object out.
 
@@ -38,17 +44,36 @@ def answer(
         lock: held meanwhile, so that others wait; the directory must be there.
         unlocked: the verbs that wait for nobody.
         umask: of the files that are made.
+        patience: seconds that others wait; None: for ever.
     """
     verb, *words = sys.argv[1:]
     os.umask(umask)
     with contextlib.ExitStack() as held:
-        if lock is not None and verb not in unlocked:
-            fcntl.flock(held.enter_context(lock.open("a")), fcntl.LOCK_EX)
         try:
+            if lock is not None and verb not in unlocked:
+                _hold(held.enter_context(lock.open("a")), patience)
             print(json.dumps(verbs[verb](*words)))  # noqa: T201 (a program of its own)
         except (RefusedError, OSError, ValueError) as error:
             print(json.dumps({"error": str(error)}))  # noqa: T201
             sys.exit(1)
+
+
+def _hold(file: IO[str], patience: float | None) -> None:
+    """Take a lock, when whoever has it has ended."""
+    if patience is None:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                told = f"another run is still at work after {patience:.0f} s"
+                raise RefusedError(told) from None
+            time.sleep(0.2)
+        else:
+            return
 
 
 def finished(*argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -104,15 +129,37 @@ def free_memory() -> int:
 
 
 def failed_units() -> list[str]:
-    """The units that have failed, by name."""
+    """The units that have failed, by name, and those of ours that crash again and again."""
     told = run("systemctl", "--failed", "--plain", "--no-legend", check=False)
-    return sorted(line.split()[0] for line in told.splitlines() if line.strip())
+    failed = {line.split()[0] for line in told.splitlines() if line.strip()}
+    return sorted(failed | {f"{unit}.service" for unit in RESTARTED if _crashes(unit)})
+
+
+def _crashes(unit: str) -> bool:
+    """Whether a service ends badly and is started anew, again and again: systemd calls it active.
+
+    It is looked at for a while only where it runs since a moment and was started anew before.
+    """
+    deadline = time.monotonic() + LOOP_SECONDS
+    names = "SubState,ExecMainCode,ExecMainStatus,NRestarts,ActiveEnterTimestampMonotonic"
+    while True:
+        lines = run("systemctl", "show", "-p", names, unit, check=False).splitlines()
+        told = dict(line.partition("=")[::2] for line in lines)
+        waits = told.get("SubState", "").startswith("auto-restart")
+        if waits and told["ExecMainStatus"] not in ("0", str(int(signal.SIGTERM))):
+            return True
+        since = time.monotonic() - int(told.get("ActiveEnterTimestampMonotonic") or 0) / 1e6
+        calm = told.get("NRestarts", "0") == "0" or (not waits and since > LOOP_SECONDS)
+        if calm or time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a file; a power cut leaves the old one or the new one."""
+    """Replace a file; a power cut leaves the old one or the new one, and no link is followed."""
     fresh = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text)
         file.flush()
         os.fchmod(file.fileno(), mode)

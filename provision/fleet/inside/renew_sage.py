@@ -17,6 +17,7 @@ import lzma
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -348,12 +349,13 @@ def compute(spec: Path) -> None:
 @contextlib.contextmanager
 def free_account() -> Iterator[str]:
     """A pool account, leased for us as the hub leases it; ``nobody`` when all are taken."""
-    owner = LEASES.stat() if LEASES.is_dir() else None
+    owner = LEASES.lstat() if LEASES.is_dir() else None
     for name in reversed(pool()):
         if owner is None:
             break
-        path = LEASES / f"{name}@localhost"
-        with path.open("a+b") as file:
+        with _lease(f"{name}@localhost", create=True) as file:
+            if file is None:
+                continue
             os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -365,6 +367,24 @@ def free_account() -> Iterator[str]:
             yield name
             return
     yield pool()[-1] if pool() and owner is None else "nobody"
+
+
+@contextlib.contextmanager
+def _lease(name: str, *, create: bool = False) -> Iterator[IO[bytes] | None]:
+    """The file of a lease; None where the hub, whose directory it is, has put something else."""
+    with contextlib.ExitStack() as opened:
+        try:
+            folder = os.open(LEASES, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            opened.callback(os.close, folder)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT if create else os.O_RDONLY
+            safe = os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = os.open(name, flags | safe, 0o600, dir_fd=folder)
+        except OSError:
+            yield None
+            return
+        file = opened.enter_context(os.fdopen(descriptor, "a+b" if create else "rb"))
+        status = os.fstat(descriptor)
+        yield file if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else None
 
 
 def pool() -> list[str]:
@@ -380,7 +400,9 @@ def sessions() -> list[str]:
     """The students who have a session now."""
     found = []
     for path in sorted(LEASES.glob("*")) if LEASES.is_dir() else ():
-        with path.open("rb") as file:
+        with _lease(path.name) as file:
+            if file is None:
+                continue
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

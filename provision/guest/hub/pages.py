@@ -10,7 +10,6 @@ import json
 import math
 import os
 import subprocess
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -145,7 +144,7 @@ class ClassroomHandler(_Page):
             done=self.get_argument("done", ""),
             jobs=self.jobs.jobs,
             working=self.jobs.working(now["time"] if now else math.inf),
-            clock=lambda seconds: time.strftime("%F %H:%M", time.gmtime(seconds)),
+            clock=upkeep.clock,
             backup=upkeep.last_backup(),
             deleted=await self._deleted(),
         )
@@ -263,20 +262,21 @@ class ActionHandler(_Page):
         """Begin what takes its time; whoever asks for JSON waits for the end."""
         if self.jobs.busy(name):
             raise web.HTTPError(409, "The last one is still at work.")
+        job = upkeep.Job(action, "" if action == "backup" else name)
         work: Awaitable[str]
         match action:
             case "backup":
-                name, work = "", upkeep.back_up()
+                work = upkeep.back_up()
             case "restore":
-                words = self.get_body_argument("path", "."), self.get_body_argument("at", "latest")
-                work = upkeep.restore(name, *words)
+                path = self.get_body_argument("path", "", strip=False)
+                work = upkeep.restore(job, path, self.get_body_argument("at", ""))
             case "bring back":
                 work = self._bring_back(name)
             case _:
                 self._may_go(name, user)
                 work = upkeep.delete(self, user, name, self.state)
-        self._note(action, name)
-        job = self.jobs.begin(action, name, work)
+        self._note(action, job.student)
+        self.jobs.begin(job, work)
         if not self._by_program():
             self.redirect(f"{self.hub.base_url}classroom")
             return

@@ -49,20 +49,17 @@ class Jobs:
         self.jobs: deque[Job] = deque(maxlen=KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def begin(self, action: str, student: str, work: Awaitable[str]) -> Job:
+    def begin(self, job: Job, work: Awaitable[str]) -> None:
         """Begin a piece of work.
 
         Args:
-            action: as the screen calls it.
-            student: for whom; empty: for all.
+            job: what it is told as.
             work: gives what the administrator should know, or raises RefusedError or ValueError.
         """
-        job = Job(action, student)
         self.jobs.appendleft(job)
         task = asyncio.ensure_future(_follow(job, work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        return job
 
     def working(self, seen: float) -> bool:
         """Whether the screen has not seen the end of something.
@@ -102,13 +99,28 @@ async def back_up() -> str:
     """Back the appliance up now."""
     done = await asked("backup")
     how = "consistent" if done["consistent"] else "files changed meanwhile"
+    database = done.get("database", "ok")
+    how = how if database == "ok" else f"the hub's database is not as it is now: {database}"
     return f"snapshot {done['snapshot']}, {how}"
 
 
-async def restore(student: str, path: str, at: str) -> str:
-    """Bring back a student's files, beside those of today."""
-    done = await asked("restore", at.strip() or "latest", student, path.strip() or ".")
-    return f"from {done['snapshot']} into {Path(done['place']).name}"
+async def restore(job: Job, path: str, at: str) -> str:
+    """Bring back a student's files, beside those of today; from when, is said before.
+
+    Args:
+        job: of that student.
+        path: a file or folder, by its name; empty: all.
+        at: a backup's name, or a time; empty: the last.
+    """
+    found = await asked("meaning", at.strip() or "latest")
+    job.said = f"from {found['said']}"
+    done = await asked("restore", found["snapshot"], job.student, path or ".")
+    return f"{job.said} into {Path(done['place']).name}"
+
+
+def clock(seconds: float) -> str:
+    """A time as `restore` reads it, in the appliance's zone."""
+    return time.strftime("%Y-%m-%d %H:%M %z", time.localtime(seconds))
 
 
 async def delete(handler: Any, user: Any, name: str, state: Path) -> str:

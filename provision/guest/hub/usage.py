@@ -30,6 +30,7 @@ from provision.guest.pool.account import (
     read_settings,
 )
 from provision.guest.pool.activity import age_of, processor_time
+from provision.guest.pool.certificate import checked
 from provision.guest.pool.connection import account_of
 from provision.guest.pool.entitlement import OWN, read_shares, share_of
 from provision.guest.pool.files import QUOTACTL_FD, limit_disk, student_directory
@@ -63,13 +64,20 @@ class Sampler:
 
     def sample(self) -> dict[str, Any]:
         """What is used now: ``host``, ``pool`` and ``sessions``, by account."""
-        sessions = {lease.account: self._session(lease) for lease in self.leases}
+        sessions = {lease.account: self._session(lease) for lease in self._sound()}
         return {
             "time": time.time(),
             "host": self._host(),
             "pool": {"size": len(self.leases.accounts), "taken": len(sessions)},
             "sessions": sessions,
         }
+
+    def _sound(self) -> Iterator[Lease]:
+        """The leases of students: the hub writes the names, and root makes paths of them."""
+        for lease in self.leases:
+            with contextlib.suppress(ValueError):
+                checked(lease.student)
+                yield lease
 
     def _session(self, lease: Lease) -> dict[str, Any]:
         account = account_of(lease.account)
@@ -100,7 +108,7 @@ class Sampler:
         write(OWN, limits)
         shares = read_shares()
         usual = share_of("", "", shares)
-        for lease in self.leases:
+        for lease in self._sound():
             account = account_of(lease.account)
             if account.local:
                 share = share_of(lease.student, lease.profile, shares)

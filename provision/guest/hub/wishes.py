@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest.pool.entitlement import KINDS
+from provision.guest.pool.files import read_untrusted
 
 SHORTEST = {"memory": 128 << 20, "cpu": 1, "disk": 1 << 20}
 LONGEST = {"memory": 1 << 44, "cpu": 6400, "disk": 1 << 50}
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 MESSAGE_SECONDS = 3600
+LARGEST = 4 << 20  # bytes of a file of wishes
 
 
 class Wishes:
@@ -95,6 +97,6 @@ def sound(given: Any) -> dict[str, int]:
 
 def _read(path: Path) -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(path.read_text())
+        found = json.loads(read_untrusted(path, LARGEST))  # root reads them, too
         return found if isinstance(found, dict) else {}
     return {}

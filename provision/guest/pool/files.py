@@ -8,12 +8,13 @@ import ctypes
 import fcntl
 import os
 import shutil
+import stat
 import struct
 import syslog
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from provision.guest.pool.archives import archives
+from provision.guest.pool.archives import archives, remove
 
 STUDENTS = range(50000, 60000)
 COURSES = range(49000, 50000)
@@ -42,7 +43,8 @@ def student_directory(directory: Path, student: str) -> Path:
         taken |= {archive.number for archive in archives(directory)}
         number = free_number(STUDENTS, taken)
         fresh = directory / f".new-{student}"
-        fresh.mkdir(mode=0o700, exist_ok=True)
+        remove(fresh)  # of a session that was cut off; it may be half of something
+        fresh.mkdir(mode=0o700)
         os.chown(fresh, number, number)
         for file in WELCOME.iterdir() if WELCOME.is_dir() else ():
             os.chown(shutil.copy(file, fresh), number, number)
@@ -91,6 +93,24 @@ def limit_disk(files: Path, owner: int, quota: int) -> None:
         why = os.strerror(ctypes.get_errno())
         syslog.syslog(syslog.LOG_WARNING, f"no quota for {files}: {why}")
     os.close(descriptor)
+
+
+def read_untrusted(path: Path, longest: int) -> str:
+    """Read a file where somebody else may have put a link, a pipe, or no end.
+
+    Args:
+        path: the file; only its last part is not trusted.
+        longest: bytes that are read.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        OSError: it is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is no file")
+        return file.read(longest).decode(errors="replace")
 
 
 def _ours(path: Path) -> Path:

@@ -10,18 +10,24 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from provision.guest.pool.account import read_settings
-from provision.guest.pool.archives import END, PLACE, archives
+from provision.guest.pool.archives import (
+    GONE,
+    Archive,
+    ArchiveError,
+    archive,
+    archives,
+    unpack,
+)
 from provision.guest.pool.certificate import checked
 from provision.guest.pool.connection import LOOPBACK
+from provision.guest.pool.files import STUDENTS, alone, free_number, read_untrusted
 from provision.guest.pool.leases import Leases
 
 SOCKET = Path("/run/notebook/keeper.socket")
@@ -60,22 +66,14 @@ async def asked(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
 
 
 def delete(student: str) -> dict[str, Any]:
-    """Archive a student's files, then remove them; a failure leaves them where they were."""
+    """Archive a student's files whole, move them aside, remove them; or nothing of it."""
     directory = read_settings().directory
     _idle(checked(student))
-    files, leaving = directory / student, directory / f".leaving-{student}"
     made = []
-    if leaving.exists():  # an earlier run was cut off
-        made.append(_archived(student, leaving, directory))
-    if files.exists():
-        files.rename(leaving)  # whoever signs in now begins with nothing
-        try:
-            _idle(student)
-            made.append(_archived(student, leaving, directory))
-        except (OSError, RefusedError):
-            if leaving.exists() and not files.exists():
-                leaving.rename(files)
-            raise
+    # What an earlier run that was cut off has moved aside is archived once more.
+    for name in (f"{GONE}{student}", f".leaving-{student}", student):
+        if (files := directory / name).exists():
+            made.append(str(archive(student, files, directory, lambda: _idle(student))))
     return {"archives": made}
 
 
@@ -103,17 +101,13 @@ def back(student: str) -> dict[str, Any]:
     newest, files = max(found, key=lambda each: each.time), directory / student
     if files.exists() and any(files.iterdir()):
         raise RefusedError(f"{student} has files again; the archive is {newest.path}")
-    fresh = directory / f".new-{student}"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(mode=0o700)
-    os.chown(fresh, newest.number, newest.number)
-    who: dict[str, Any] = {"user": newest.number, "group": newest.number, "extra_groups": []}
-    with newest.path.open("rb") as file:  # what is in it is the student's, and so is who unpacks
-        _run("tar", "-xzp", "--no-same-owner", "-C", str(fresh), stdin=file, **who)
-    if files.exists():
-        files.rmdir()
-    fresh.rename(files)
-    newest.path.unlink()
+    fresh = directory / f".back-{student}"
+    with alone(directory):
+        unpack(newest, fresh, _number(directory, newest))
+        if files.exists():
+            files.rmdir()
+        fresh.rename(files)
+    newest.path.unlink(missing_ok=True)
     return {"place": str(files)}
 
 
@@ -125,6 +119,11 @@ def backup() -> dict[str, Any]:
 def snapshots() -> dict[str, Any]:
     """What there is to restore from."""
     return _backup("snapshots")
+
+
+def meaning(at: str) -> dict[str, Any]:
+    """Which backup a name or a time means."""
+    return _backup("meaning", at)
 
 
 def restore(at: str, student: str, path: str) -> dict[str, Any]:
@@ -139,6 +138,7 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "back": back,
     "backup": backup,
     "snapshots": snapshots,
+    "meaning": meaning,
     "restore": restore,
 }
 
@@ -148,7 +148,7 @@ def main() -> None:
     try:
         verb, *words = map(str, json.loads(sys.stdin.buffer.read(LONGEST)))
         answer = VERBS[verb](*words)
-    except (OSError, ValueError, TypeError, KeyError, RefusedError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RefusedError, ArchiveError) as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer))
 
@@ -159,27 +159,18 @@ def _idle(student: str) -> None:
         if lease.student == student:
             raise RefusedError(f"{student} has a session")
     with contextlib.suppress(FileNotFoundError):
-        machine = (STATE / "machines" / student).read_text().strip()
+        machine = read_untrusted(STATE / "machines" / student, LONGEST).strip()
         if machine not in LOOPBACK:
             raise RefusedError(f"{student}'s files are on {machine}: archive them there")
 
 
-def _archived(student: str, files: Path, directory: Path) -> str:
-    number = files.stat(follow_symlinks=False).st_uid
-    place = directory / PLACE
-    place.mkdir(mode=0o700, exist_ok=True)
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    whole = place / f"{student}.{number}.{stamp}{END}"
-    part = whole.with_suffix(".part")
-    try:
-        with part.open("wb") as file:
-            _run("tar", "-cS", "--use-compress-program=gzip -1", "-C", str(files), ".", stdout=file)
-            os.fsync(file.fileno())
-        part.rename(whole)
-    finally:
-        part.unlink(missing_ok=True)
-    shutil.rmtree(files)
-    return str(whole)
+def _number(directory: Path, newest: Archive) -> int:
+    """The number that a student had, or another where somebody has it now."""
+    others = [each for each in archives(directory) if each.path != newest.path]
+    taken = {each.number for each in others if each.student != newest.student}
+    entries = [each for each in os.scandir(directory) if each.name != newest.student]
+    taken |= {entry.stat(follow_symlinks=False).st_uid for entry in entries}
+    return free_number(STUDENTS, taken) if newest.number in taken else newest.number
 
 
 def _backup(*words: str) -> dict[str, Any]:
@@ -195,12 +186,6 @@ def _backup(*words: str) -> dict[str, Any]:
     except ValueError:
         raise RefusedError(f"the backup ended unexpectedly: {done.stderr[-400:]}") from None
     return answer
-
-
-def _run(*argv: str, **how: Any) -> None:
-    done = subprocess.run(argv, stderr=subprocess.PIPE, check=False, **how)
-    if done.returncode:
-        raise RefusedError(f"{argv[0]}: {done.stderr.decode(errors='replace').strip()[-400:]}")
 
 
 if __name__ == "__main__":

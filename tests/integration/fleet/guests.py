@@ -267,6 +267,7 @@ class Fleet:
             **os.environ,
             "APPLIANCE_FLEET": str(self.inventory),
             "XDG_STATE_HOME": str(self.inventory.parent / "state"),
+            "XDG_DATA_HOME": str(self.inventory.parent / "data"),
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "provision.cli", *words],

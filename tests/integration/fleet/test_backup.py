@@ -194,7 +194,7 @@ def test_everything_after_a_loss(one: Fleet, call: Call) -> None:
     call("backup", "run")
     call("users", "remove", "ada")
     guest.run(f"rm -r {FILES}/emmy")
-    call("restore", "sage-01", "--all")
+    call("restore", "sage-01", "--all", "--yes")
     guest.wait()
     assert guest.run(f"cat {FILES}/emmy/ring/ideal") == "noether\n"
     assert "ada" in call("users", "list")["users"]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from provision.guest.hub.upkeep import Jobs
+from provision.guest.hub.upkeep import Job, Jobs
 
 
 def test_the_screen_looks_again_until_it_has_seen_the_end() -> None:
@@ -12,7 +12,8 @@ def test_the_screen_looks_again_until_it_has_seen_the_end() -> None:
 
     async def follow() -> None:
         jobs = Jobs()
-        job = jobs.begin("delete", "emmy", work())
+        job = Job("delete", "emmy")
+        jobs.begin(job, work())
         assert jobs.working(time.time() + 60)
         await job.ended.wait()
         assert jobs.working(job.over - 1)  # the sample still has the session
