@@ -60,7 +60,17 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
         stored = "" if disk.stored is None else f", {disk.stored / 2**20:.0f} MiB of data"
         packed = f"{disk.size / 2**20:.0f} MiB in the OVA"
         yield "disk", f"{disk.file}: {disk.capacity / 2**20:.0f} MiB{stored}, {packed}"
-    yield "manifest", f"{found.manifest} of every member" if found.manifest else "none"
+    images = {disk.file for disk in found.disks}
+    for file in found.envelope.files:
+        if file.name not in images:
+            kind = "NVRAM (its EFI settings)" if file.name.endswith(".nvram") else "no disk of it"
+            yield "file", f"{file.name}: {kind}"
+    if found.manifest is None:
+        yield "manifest", "none"
+    else:
+        missing = "; not covered: " + ", ".join(found.uncovered)
+        covered = " of every member" if not found.uncovered else missing
+        yield "manifest", f"{found.manifest}{covered}"
     if found.signer:
         yield "certificate", f"{found.signer} (whether to trust it is yours to judge)"
     for leak in found.leaks:

@@ -39,6 +39,7 @@ class Inspection:
         envelope: what the .ovf says.
         disks: its disk images.
         manifest: the manifest's algorithm; None without a manifest.
+        uncovered: the members that a manifest does not list, so that no digest vouches for them.
         signer: the subject of the certificate that signed the manifest, if any.
         leaks: what it tells of the place where it was made.
     """
@@ -47,6 +48,7 @@ class Inspection:
     envelope: Envelope
     disks: tuple[DiskContent, ...]
     manifest: str | None
+    uncovered: tuple[str, ...]
     signer: str | None
     leaks: tuple[Leak, ...]
 
@@ -116,6 +118,7 @@ class _Reading:
                 self._disk(disk, disk.file) for disk in envelope.disks if disk.file is not None
             ),
             manifest=self._check_manifest(),
+            uncovered=self._uncovered(),
             signer=self._check_signature(),
             leaks=envelope.leaks + tuple(self._image_leaks()),
         )
@@ -131,10 +134,21 @@ class _Reading:
             self._listed = manifest.parse(member.name, text)
 
     def _is_vmdk(self, name: str) -> bool:
-        disks = self._envelope.disks if self._envelope else ()
-        return any(disk.file == name and "vmdk" in disk.format.lower() for disk in disks)
+        envelope = self._envelope
+        if envelope is None or any(f.name == name and f.compression for f in envelope.files):
+            return False
+        # Of VMDK's kinds only this one streams; any other is checked by its digest alone.
+        return any(
+            disk.file == name and "vmdk" in (form := disk.format.lower()) and "#sparse" not in form
+            for disk in envelope.disks
+        )
 
     def _check_file(self, file: ovf.File) -> None:
+        if file.chunked:
+            raise VerificationError(
+                f"{self._name}: {file.name} is in chunks, which VirtualBox cannot import",
+                hint="export it again in one piece (ovftool without --chunkSize)",
+            )
         size = self._sizes.get(file.name)
         if size is None:
             raise VerificationError(f"{self._name}: {file.name} is missing")
@@ -168,10 +182,17 @@ class _Reading:
                     f" its {algorithm} is {found}, {name} says {expected}",
                     hint="copy or download it again",
                 )
-        for file in self._digests:
-            if file not in self._listed and not file.lower().endswith((".mf", ".cert")):
-                raise VerificationError(f"{self._name}: {file} is not listed in {name}")
         return "+".join(sorted({algorithm for algorithm, _ in self._listed.values()}))
+
+    def _uncovered(self) -> tuple[str, ...]:
+        if self._listed is None:
+            return ()
+        vouchers = (".mf", ".cert")
+        return tuple(
+            file
+            for file in self._digests
+            if file not in self._listed and not file.lower().endswith(vouchers)
+        )
 
     def _check_signature(self) -> str | None:
         if "cert" not in self._texts:

@@ -11,7 +11,8 @@ from provision.errors import VerificationError
 
 CPU, MEMORY, ETHERNET = "3", "4", "10"
 CONTROLLERS = {"5": "IDE", "6": "SCSI", "20": "SATA"}
-_OVF = re.compile(r"\{http://schemas\.dmtf\.org/ovf/envelope/([12])\}Envelope")
+_OVF = re.compile(r"\{http://schemas\.dmtf\.org/ovf/envelope/([012])\}Envelope")
+_OVF_09 = "{http://www.vmware.com/schema/ovf/1/envelope}Envelope"
 _POWER = re.compile(r"byte(?: ?\* ?2 ?\^ ?(\d+))?")
 _OLD_UNITS = {"kilobytes": 10, "megabytes": 20, "gigabytes": 30}
 
@@ -21,10 +22,19 @@ _WORDS = frozenset({"Annotation", "Description", "Info", "Label", "License", "Pr
 
 @dataclass(frozen=True)
 class File:
-    """A file that the envelope refers to; ``size`` in bytes, if it says."""
+    """A file that the envelope refers to.
+
+    Args:
+        name: of the member; of the first piece where it is in chunks.
+        size: its bytes, if the envelope says.
+        compression: by what it is compressed as a whole, such as gzip; empty: it is not.
+        chunked: it comes in pieces (``ovf:chunkSize``).
+    """
 
     name: str
     size: int | None
+    compression: str = ""
+    chunked: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,7 @@ class Envelope:
     """What an envelope says.
 
     Args:
-        version: of OVF: 1 or 2.
+        version: of OVF: 1 or 2; 0 for the drafts before 1.
         systems: its virtual machines.
         files: every file that should come with it.
         disks: the disks of all its machines.
@@ -125,6 +135,8 @@ def parse(name: str, data: bytes) -> Envelope:
             or is no envelope.
     """
     root = _tree(name, data)
+    if root.tag == _OVF_09:
+        _modernize(root)
     known = _OVF.fullmatch(root.tag)
     if not known:
         raise VerificationError(f"{name}: no OVF envelope but {root.tag}")
@@ -132,6 +144,18 @@ def parse(name: str, data: bytes) -> Envelope:
         return _envelope(root, known[1])
     except (ValueError, KeyError) as error:
         raise VerificationError(f"{name}: {error}") from error
+
+
+def _modernize(root: ElementTree.Element) -> None:
+    """Give the parts of an envelope of OVF 0.9 the names that they have since.
+
+    It wrote ``<Section xsi:type="ovf:DiskSection_Type">`` for ``<DiskSection>``.
+    """
+    for element in root.iter():
+        if _local(element.tag) in ("Section", "Content"):
+            told = _attribute(element, "type").rpartition(":")[2].removesuffix("_Type")
+            element.tag = f"{{{_OVF_09[1:].partition('}')[0]}}}{told or _local(element.tag)}"
+    root.tag = "{http://schemas.dmtf.org/ovf/envelope/0}Envelope"
 
 
 def _tree(name: str, data: bytes) -> ElementTree.Element:
@@ -149,7 +173,12 @@ def _tree(name: str, data: bytes) -> ElementTree.Element:
 
 def _envelope(root: ElementTree.Element, version: str) -> Envelope:
     files = {
-        _attribute(file, "id"): File(_attribute(file, "href"), _number(_attribute(file, "size")))
+        _attribute(file, "id"): File(
+            _attribute(file, "href").removeprefix("./"),
+            _number(_attribute(file, "size")),
+            _attribute(file, "compression").lower().replace("identity", ""),
+            bool(_attribute(file, "chunkSize")),
+        )
         for file in root.iterfind("./{*}References/{*}File")
     }
     return Envelope(
@@ -159,14 +188,23 @@ def _envelope(root: ElementTree.Element, version: str) -> Envelope:
         disks=tuple(
             Disk(
                 file=files[reference].name if (reference := _attribute(disk, "fileRef")) else None,
-                capacity=int(_attribute(disk, "capacity"))
-                * _unit(_attribute(disk, "capacityAllocationUnits")),
+                capacity=_capacity(disk) * _unit(_attribute(disk, "capacityAllocationUnits")),
                 format=_attribute(disk, "format"),
             )
             for disk in root.iterfind("./{*}DiskSection/{*}Disk")
         ),
         leaks=tuple(_leaks(root)),
     )
+
+
+def _capacity(disk: ElementTree.Element) -> int:
+    told = _attribute(disk, "capacity")
+    if not told.isascii() or not told.isdigit():
+        raise ValueError(
+            f"the capacity of disk {_attribute(disk, 'diskId')} is {told!r}, which is no number"
+            " (VirtualBox takes no property for it)"
+        )
+    return int(told)
 
 
 def _system(system: ElementTree.Element) -> System:

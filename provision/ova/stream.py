@@ -10,7 +10,17 @@ from typing import IO, Protocol
 from provision.errors import VerificationError
 
 CHUNK = 2**20
-ALGORITHMS = ("SHA1", "SHA256", "SHA512")
+ALGORITHMS = ("SHA1", "SHA256", "SHA384", "SHA512")
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf": "7z",
+}
+_LONGEST_NAME = 4096
+
 _CHECKSUM = slice(148, 156)
 _CHECKSUM_FORMS = re.compile(rb"[0-7]{6}\0 |[0-7]{6} \0|[0-7]{7}\0")
 _PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f\x7f:]+")
@@ -130,7 +140,13 @@ def members(source: Source) -> Iterator[Member]:
         block += source.read(tarfile.BLOCKSIZE - len(block))
         if block.count(0) == tarfile.BLOCKSIZE:
             break
-        member = _member(source, block, place)
+        _refuse_packed(source, block, place)
+        long_name = None
+        if block[156:157] == tarfile.GNUTYPE_LONGNAME:
+            long_name = _long_name(source, block, place)
+            place = source.offset
+            block = source.read(tarfile.BLOCKSIZE)
+        member = _member(source, block, place, long_name)
         if member.name.casefold() in seen:
             raise VerificationError(f"{source.name} holds {member.name} twice")
         seen.add(member.name.casefold())
@@ -142,7 +158,29 @@ def members(source: Source) -> Iterator[Member]:
         _expect_zeros(source, rest)
 
 
-def _member(source: Source, block: bytes, place: int) -> Member:
+def _refuse_packed(source: Source, block: bytes, place: int) -> None:
+    for magic, program in _PACKED.items():
+        if place == 0 and block.startswith(magic):
+            raise VerificationError(
+                f"{source.name} is compressed by {program}, and so no OVA yet",
+                hint="unpack it first; VirtualBox and VMware do not read it so either",
+            )
+
+
+def _long_name(source: Source, block: bytes, place: int) -> str:
+    """GNU tar's form of a name of more than 100 bytes: a member before the one it names."""
+    size = _info(source, block, place).size
+    if not 0 < size <= _LONGEST_NAME:
+        raise VerificationError(f"{source.name}: damaged tar header at byte {place}")
+    text = source.read(size)
+    _expect_zeros(source, source.read(-size % tarfile.BLOCKSIZE))
+    try:
+        return text.removesuffix(b"\0").decode()
+    except UnicodeDecodeError as error:
+        raise VerificationError(f"{source.name}: damaged name at byte {place}") from error
+
+
+def _info(source: Source, block: bytes, place: int) -> tarfile.TarInfo:
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as error:
@@ -151,6 +189,17 @@ def _member(source: Source, block: bytes, place: int) -> Member:
         ) from error
     if not _CHECKSUM_FORMS.fullmatch(block[_CHECKSUM]):
         raise VerificationError(f"{source.name}: damaged tar header at byte {place}")
+    return info
+
+
+def _member(source: Source, block: bytes, place: int, long_name: str | None) -> Member:
+    info = _info(source, block, place)
+    info.name = long_name or info.name
+    if info.type in (tarfile.XHDTYPE, tarfile.XGLTYPE):
+        raise VerificationError(
+            f"{source.name} is a pax archive, which VirtualBox refuses",
+            hint="pack it again with tar --format=ustar, the .ovf first",
+        )
     if info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
         raise VerificationError(f"{source.name}: {info.name!r} is no ordinary file")
     if info.size < 0:  # it may be written as a negative number, octal or in base 256
