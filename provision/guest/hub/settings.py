@@ -6,7 +6,6 @@ empty is off, and what belongs to it is not even imported.
 """
 
 import json
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from traitlets.config import Config
 
 from provision.guest.hub import metrics, pages, students
 from provision.guest.stores.timer import EVERY
+from provision.guest.whole import secret
 
 HOSTED = Path("/etc/notebook/hosted.json")
 METRICS_TOKEN = "metrics-token"  # noqa: S105 - the name of a file
@@ -52,17 +52,8 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
     config.JupyterHub.extra_handlers.extend([*pages.handlers(state), *students.handlers(state)])
     config.JupyterHub.template_vars["own_accounts"] = not hosted.get("sign_in")
     config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
-    config.JupyterHub.services = [{"name": "metrics", "api_token": _token(state)}]
+    config.JupyterHub.services = [{"name": "metrics", "api_token": secret(state / METRICS_TOKEN)}]
     config.JupyterHub.load_roles = [
         {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
     ]
     metrics.register()
-
-
-def _token(state: Path) -> str:
-    """The token with which Prometheus may ask, made when it is first needed."""
-    path = state / METRICS_TOKEN
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(24))
-    return path.read_text().strip()

@@ -5,12 +5,10 @@
 starts the proxy when none runs, then the hub.
 """
 
-import fcntl
 import html
 import os
 import secrets
 import socket
-import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,10 +21,12 @@ from traitlets.config import Config
 
 from provision.guest.hub.evicting import Hub
 from provision.guest.hub.settings import extend, read_hosted
+from provision.guest.pool import tls
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.activity import Notices
 from provision.guest.pool.session import parse_ulimit
+from provision.guest.whole import keep, read, secret
 
 HUB_PORT, PROXY_API_PORT = 8081, 8001
 THREEJS = "/opt/sage-current/share/jupyter/nbextensions/threejs-sage"
@@ -84,9 +84,10 @@ def notebook(
         *("--api-ip", "127.0.0.1", "--api-port", str(PROXY_API_PORT)),
         *("--default-target", f"http://127.0.0.1:{HUB_PORT}"),
         *("--error-target", f"http://127.0.0.1:{HUB_PORT}/hub/error"),
-        *(_certificate(state / "tls") if secure else ()),
+        *(tls.options(state / "tls") if secure else ()),
     ]
-    os.environ["CONFIGPROXY_AUTH_TOKEN"] = _secret(state / "proxy-token")
+    os.environ["CONFIGPROXY_AUTH_TOKEN"] = secret(state / "proxy-token")
+    secret(state / "cookie-secret", lambda: secrets.token_hex(32))
     match sys.argv[1:]:
         case ["proxy"]:
             os.execv(proxy[0], proxy)  # noqa: S606
@@ -207,60 +208,18 @@ def hub_config(
     return Config(settings)
 
 
-def _secret(path: Path) -> str:
-    """Read a secret, made when it is first needed."""
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(24))
-    return path.read_text().strip()
-
-
 def _make_admin(state: Path, admin: str) -> None:
-    """Give the administrator a first password, to be read in the machine."""
-    accounts = Accounts(state / "accounts.json")
-    if admin not in accounts.names():
-        accounts.add(admin, _secret(state / "first-password"))
+    """Give the administrator a first password, to be read in the machine.
 
-
-def _certificate(directory: Path) -> list[str]:
-    """The proxy's options for HTTPS: the certificate put there, or one that we make.
-
-    Raises:
-        SystemExit: a certificate and a key were put there, but do not belong together.
+    One that a power cut took opens nothing any more: then there is a new one. Who changed the
+    password may remove the file.
     """
-    key, certificate = directory / "key.pem", directory / "cert.pem"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # on first boot hub and proxy are here at once
-        if not certificate.exists() and not key.exists():
-            _make_certificate(key, certificate)
-    finally:
-        os.close(lock)
-    try:
-        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        sys.exit(f"start-notebook: {certificate} and {key} cannot be used together: {error}")
-    return ["--ssl-key", str(key), "--ssl-cert", str(certificate)]
-
-
-def _make_certificate(key: Path, certificate: Path) -> None:
-    """Make both, each put in its place when it is whole."""
-    name = socket.gethostname()
-    fresh = [path.with_suffix(".new") for path in (key, certificate)]
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt"),
-            *("ec_paramgen_curve:P-256", "-nodes", "-days", "3650", "-subj", f"/CN={name}"),
-            *("-addext", f"subjectAltName=DNS:{name},DNS:localhost,IP:127.0.0.1"),
-            *("-keyout", str(fresh[0]), "-out", str(fresh[1])),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    fresh[0].replace(key)
-    fresh[1].replace(certificate)
+    accounts, first = Accounts(state / "accounts.json"), state / "first-password"
+    if admin not in accounts.names():
+        accounts.add(admin, secret(first))
+    elif first.exists() and read(first) is None:
+        accounts.set_password(admin, password := secrets.token_urlsafe(24))
+        keep(first, password)  # last: until it is there, the next start does this again
 
 
 def _listening(port: int) -> bool:

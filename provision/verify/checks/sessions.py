@@ -87,6 +87,12 @@ def hub_killed(config: Config, facts: Facts) -> Problems:
             yield says
 
 
+@check("sessions", how="read the files of the hub's tokens and passwords")
+def secrets_whole(config: Config, facts: Facts) -> Problems:
+    """The hub's secrets are there, and none is empty or cut off."""
+    yield from (f"{name} holds none" for name in facts["lost"])
+
+
 @check("sessions", how="type wrong passwords, one after the other and many at once")
 def guessing_stopped(config: Config, facts: Facts) -> Problems:
     """Wrong passwords lock a name out for a while."""

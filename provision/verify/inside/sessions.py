@@ -24,6 +24,7 @@ from typing import Any
 ASKED = json.loads(sys.argv[1])
 VICTIM, MALLORY = "verify-owner", "verify-thief"
 CONTAINED = subprocess.call(["systemd-detect-virt", "--quiet", "--container"]) == 0
+SECRETS = ("proxy-token", "cookie-secret", "metrics-token")
 PATIENCE = 300.0  # an emulated guest is slow
 TRIES = 16  # the waits double: the last of them is long on any machine
 AT_ONCE = 40
@@ -164,6 +165,18 @@ def metrics() -> list[str]:
     return found
 
 
+def lost() -> list[str]:
+    """Which of the hub's secrets are not there, or what a power cut leaves of a file."""
+    state = Path("/var/lib/notebook")
+    found = [name for name in SECRETS if not (state / name).is_file()]
+    first = [path.name for path in (state / "first-password",) if path.exists()]
+    for name in {*SECRETS, *first} - {*found}:
+        text = (state / name).read_bytes().strip(b" \t\r\n\0")
+        if len(text) < 16 or b"\0" in text:
+            found.append(name)
+    return sorted(found)
+
+
 def session_token(account: str) -> str:
     """The token that the hub gave the session on an account."""
     for entry in Path("/proc").iterdir():
@@ -269,6 +282,7 @@ def main() -> None:
         facts["classroom"] = classroom(mallory)
         facts["foreign"] = foreign()
         facts["metrics"] = metrics()
+        facts["lost"] = lost()
         facts["outlived"] = outlived(victim)
         facts["changed"] = changed()
         facts["closed"] = closed(victim, words[VICTIM])

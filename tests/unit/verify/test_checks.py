@@ -175,7 +175,7 @@ def _good() -> dict[str, dict[str, Any]]:
         "sessions": {
             "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "foreign": [],
             "metrics": [],
-            "admin": 403,
+            "admin": 403, "lost": [],
             "changed": [], "closed": {"open": True, "left": [], "stranger": 403},
             "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
         },
@@ -456,7 +456,7 @@ BROKEN: list[tuple[str, str, Break]] = [
         (name, "no page", lambda f: f.update(sessions={"error": "no page"}))
         for name in (
             *("classroom-closed", "foreign-pages-refused"),
-            *("metrics-token-narrow", "nobody-is-first"),
+            *("metrics-token-narrow", "nobody-is-first", "secrets-whole"),
         )
     ),
     ("foreign-pages-refused", "GET", lambda f: f["sessions"].update(foreign=["GET"])),
@@ -477,6 +477,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("names-with-files-wait", "200", lambda f: f["sessions"]["closed"].update(stranger=200)),
     ("guessing-stopped", "no page", lambda f: f.update(sessions={"error": "no page"})),
     ("guessing-stopped", "go on", lambda f: f["sessions"].update(tries=None)),
+    ("secrets-whole", "proxy-token", lambda f: f["sessions"].update(lost=["proxy-token"])),
     ("guessing-stopped", "40 of those", lambda f: f["sessions"].update(at_once=40)),
     ("guessing-stopped", "2 wrong", lambda f: f["sessions"].update(tries=2)),
     ("updates-run", "boom", lambda f: f["inside"].update(unattended={"status": 1, "told": "boom"})),
