@@ -48,7 +48,7 @@ def users_list() -> dict[str, Any]:
 
 def users_add(name: str) -> dict[str, Any]:
     """Make an account with the password on standard input, or a new one that is told."""
-    password = sys.stdin.read().rstrip("\n") or _password()
+    password = sys.stdin.read().rstrip("\r\n") or _password()
     taken = _take({name: password})
     if why := taken["skipped"].get(name):
         raise RefusedError(f"{name} {why}; reset gives a new password")
@@ -57,7 +57,7 @@ def users_add(name: str) -> dict[str, Any]:
 
 def users_reset(name: str) -> dict[str, Any]:
     """Give an account the password on standard input, or a new one that is told."""
-    password = sys.stdin.read().rstrip("\n") or _password()
+    password = sys.stdin.read().rstrip("\r\n") or _password()
     _accounts().set_password(name, password)
     return {"users": [name], "passwords": {name: password}, **_put_out(name)}
 

@@ -31,11 +31,12 @@ LOGIN += " benutzerkennung anmeldename kennung konto identifiant utilisateur nom
 COLUMNS = {
     "login": LOGIN,
     "name": "name names student students studentname schüler schueler schülerin élève eleve nom",
-    "password": "password passwort kennwort motdepasse mdp initialpassword startpasswort"
-    " initialpasswort anfangspasswort initialkennwort",
+    "password": "password pass passwd pwd pw passwort kennwort motdepasse mdp initialpassword"
+    " initialespasswort startpasswort initialpasswort anfangspasswort initialkennwort",
     "first": "vorname vornamen rufname firstname givenname forename prénom prenom",
     "last": "nachname lastname surname familyname familienname zuname nomdefamille",
-    "mail": "email mail mailadresse emailadresse emailaddress mailaddress courriel adressemail",
+    "mail": "email mail mailadresse emailadresse emailaddress mailaddress courriel adressemail"
+    " adresseemail",
 }
 KINDS = {word: kind for kind, words in COLUMNS.items() for word in words.split()}
 # These may be names of accounts: they make a header only beside another column of one.
@@ -168,7 +169,7 @@ def decoded(data: bytes, encoding: str = "") -> str:
     Raises:
         EncodingError: it is not UTF-8 or UTF-16, or not in the encoding that was named.
     """
-    found = encoding or _encoding(data)
+    found = _mark(data) or encoding or _guess(data)
     try:
         codecs.lookup(found)
         return data.decode(found).removeprefix("\ufeff").rstrip("\x1a")
@@ -177,7 +178,7 @@ def decoded(data: bytes, encoding: str = "") -> str:
     except UnicodeDecodeError as error:
         line = len(re.split(rb"\r\n|\r|\n", data[: error.start]))
         told = f"this is not {found.upper()}"
-        if not encoding:
+        if not encoding and not _mark(data):
             told += ". Plain CSV of Excel is windows-1252 (--encoding windows-1252), on an old Mac"
             told += " mac-roman; better save it as CSV UTF-8"
         raise EncodingError([(line, told)]) from None
@@ -223,15 +224,20 @@ def why_not(written: str, *, known: bool = True) -> str:
     return f"{told} cannot be a name: {ALLOWED}; --make-names makes one of blanks and accents, too"
 
 
-def _encoding(data: bytes) -> str:
-    for mark, name in (
+def _mark(data: bytes) -> str:
+    """The encoding that a list's first bytes tell; empty: they do not."""
+    marks = (
         (codecs.BOM_UTF32_LE, "utf-32"),
         (codecs.BOM_UTF32_BE, "utf-32"),
         (codecs.BOM_UTF16_LE, "utf-16"),
         (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if data.startswith(mark):
-            return name
+        (codecs.BOM_UTF8, "utf-8"),
+    )
+    return next((name for mark, name in marks if data.startswith(mark)), "")
+
+
+def _guess(data: bytes) -> str:
+    """UTF-16 shows by its zeros, where most letters are of ours."""
     even, odd = data[::2].count(0), data[1::2].count(0)
     if len(data) >= 4 and len(data) % 2 == 0 and max(even, odd) > len(data) // 4:
         return "utf-16-be" if even > odd else "utf-16-le"

@@ -234,7 +234,7 @@ def _earlier(names: Collection[str], *, same: bool) -> set[str]:
 
 def _password() -> str:
     asked = getpass.getpass() if sys.stdin.isatty() else sys.stdin.readline()
-    return asked.rstrip("\n")
+    return asked.rstrip("\r\n")
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ accounts, they trust the administrator's key of before: the hub goes on with tha
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
@@ -31,6 +32,8 @@ WRITE = ("sh", "-c", 'umask 077 && cat > "$1.new" && sync "$1.new" && mv "$1.new
 def main() -> None:
     """Do it; the arguments are the hub's user and the administrator."""
     hub, admin = map(pwd.getpwnam, sys.argv[1:])
+    turn = os.open(HOSTED.parent, os.O_RDONLY)
+    fcntl.flock(turn, fcntl.LOCK_EX)  # proxy and pool start at once; held until this ends
     end_sessions(STATE / "leases", admin.pw_uid)
     hand_over(STATE, hub, {0, admin.pw_uid})
     entries = json.loads(HOSTED.read_text())["accounts"] if HOSTED.exists() else []

@@ -196,3 +196,87 @@ def test_who_is_locked_is_seen_and_let_in_again(guest: Guest, page: Page) -> Non
     row.get_by_role("button", name="Unlock").click()
     expect(row).not_to_contain_text("locked")
     assert opens(guest, "lise", FIRST)
+
+
+def add(page: Page, guest: Guest, text: str, password: str) -> None:
+    """Add a class by typing; the password is asked for where it was not given lately."""
+    page.goto(f"{guest.url}/hub/classroom/add")
+    page.get_by_label("Names", exact=True).fill(text)
+    page.get_by_role("button", name="Add them").click()
+    done, again = page.get_by_role("status"), page.get_by_label("Your password")
+    done.or_(again).first.wait_for()
+    if again.count():
+        again.fill(password)
+        page.get_by_role("button", name="Add them").click()
+    done.wait_for()
+
+
+@pytest.mark.slow
+def test_a_terms_life(guest: Guest, page: Page, browser: Browser) -> None:  # noqa: PLR0915
+    """A class comes, works, is locked, cannot be renamed, leaves and comes again."""
+    password = as_admin(page, guest)
+    classroom = f"{guest.url}/hub/classroom"
+    row = page.locator('.student[data-student="lise"]')
+
+    # The class comes; Lise takes a password of her own and works.
+    add(page, guest, f"Name;Passwort\nLise;{FIRST}\nHedy;{FIRST}\n", password)
+    hers = browser.new_context().new_page()
+    hers.set_default_timeout(PATIENCE)
+    sign_in(hers, guest, "Lise", FIRST)
+    change(hers, guest, FIRST, SECOND, SECOND)
+    expect(hers.get_by_role("status")).to_contain_text("counts from now on")
+    lise = Student(guest.url, "lise", SECOND).sign_in().start()
+    lise.kernel().shell("echo fission > paper.txt")
+
+    # A list of all, with one more, touches nobody who is there.
+    add(page, guest, f"lise\nhedy,{SECOND}\nsageadm,{SECOND}\ngauss,{FIRST}\n", password)
+    expect(page.get_by_role("status")).to_contain_text("1 added")
+    assert lise.kernel().run("1 + 1") == "2"
+    assert opens(guest, "hedy", FIRST)
+
+    # Locked: out, in her own window too; unlocked: in.
+    page.goto(classroom)
+    row.locator("summary").click()
+    row.get_by_role("button", name="Lock").click()
+    expect(row).to_contain_text("locked")
+    hers.goto(f"{guest.url}/hub/home")
+    expect(hers.locator("#login_submit")).to_be_visible()
+    guest.run("notebook-accounts unlock lise")
+    assert opens(guest, "lise", SECOND)
+
+    # JupyterHub's own page cannot give her another name.
+    admin = Student(guest.url, "sageadm", password).sign_in()
+    with pytest.raises(RefusedError, match="cannot be changed"):
+        admin.json("PATCH", "/hub/api/users/lise", {"name": "new.one"})
+
+    # Deleted, brought back: a new password lets her in to her files.
+    page.goto(classroom)
+    row.locator("summary").click()
+    row.get_by_label("Name of the student to delete").fill("lise")
+    row.get_by_role("button", name="Delete").click()
+    expect(page.locator('.job[data-action="delete"]').first).to_contain_text("archived as lise.")
+    expect(row).to_have_count(0)
+    assert not opens(guest, "lise", "a stranger came first")
+    guest.run("notebook-accounts remove lise")  # the stranger's, which waits
+    page.goto(classroom)
+    page.get_by_role("button", name="Bring back lise").click()
+    job = page.locator('.job[data-action="bring back"]').first
+    expect(job).to_contain_text("a new password lets the student in")
+    guest.run(f"echo {FIRST} | notebook-accounts password lise")
+    assert opens(guest, "lise", FIRST)
+
+    # The term ends, the next begins: her name waits until the teacher knows that it is she.
+    guest.run("notebook-accounts remove lise hedy gauss")
+    assert not opens(guest, "lise", FIRST)
+    guest.run("notebook-accounts remove lise")
+    add(page, guest, f"lise,{SECOND}\nhedy,{SECOND}\n", password)
+    expect(page.locator("body")).to_contain_text("lise: waits for your approval")
+    assert opens(guest, "hedy", SECOND)  # who never had a session has no files
+    assert not opens(guest, "lise", SECOND)
+    page.goto(classroom)
+    row.locator("summary").click()
+    row.get_by_role("button", name="Approve").click()
+    expect(row).not_to_contain_text("waits")
+    lise = Student(guest.url, "lise", SECOND).sign_in().start()
+    assert lise.kernel().shell("cat paper.txt") == "fission\n"
+    lise.stop()

@@ -118,8 +118,11 @@ def test_every_line_has_its_reason() -> None:
 
 def test_an_encoding_can_be_named() -> None:
     data = "emmy,übergeheim\n"
-    for name in ("latin-1", "windows-1252", "mac-roman"):
+    for name in ("latin-1", "windows-1252", "mac-roman", "utf-16", "utf-8-sig"):
         found = read_list(data.encode(name), encoding=name)
+        assert found.passwords() == {"emmy": "übergeheim"}
+    for name in ("utf-8-sig", "utf-16"):  # what a file says itself is right
+        found = read_list(data.encode(name), encoding="windows-1252")
         assert found.passwords() == {"emmy": "übergeheim"}
     with pytest.raises(EncodingError, match="no encoding"):
         read_list(data.encode(), encoding="base64")
