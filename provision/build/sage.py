@@ -49,7 +49,7 @@ def named(config: Config, wanted: str | None = None) -> str:
             hint="--set sage.source=passagemath",
         )
     book = resources.playbooks() / "roles/sage/vars/main.yml"
-    version: str = config.sage.version or YAML(typ="safe").load(book)["sage_tested"]
+    version: str = config.sage.version or YAML(typ="safe", pure=True).load(book)["sage_tested"]
     if wanted not in (None, version):
         raise UsageError(
             f"the configuration's Sage is {version}, not {wanted}",

@@ -15,9 +15,10 @@ from typing import Any
 
 import platformdirs
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from provision.config.problems import Key
 from provision.errors import UsageError
+from provision.fleet.reading import DEEPEST, Found, Told, Variables, Written, load
 from provision.machine import SshEndpoint
 from provision.process import CommandFailedError, run
 
@@ -110,19 +111,11 @@ def read(path: Path) -> Inventory:
     Raises:
         UsageError: it is no inventory; the message says where.
     """
-    try:
-        tree = YAML(typ="safe").load(path.read_text()) or {}
-    except FileNotFoundError:
-        tree = {}
-    except (OSError, YAMLError) as error:
-        raise UsageError(f"{path}: {error}") from error
-    hosts: dict[str, dict[str, Any]] = {}
-    groups: dict[str, list[str]] = {}
-    if not isinstance(tree, dict):
-        raise UsageError(f"{path}: not an inventory", hint="its top is the group `all`")
-    for group, content in tree.items():
-        _walk(path, str(group), content, ({}, hosts, groups))
-    return Inventory(path, {name: _host(path, name, hosts[name], groups[name]) for name in hosts})
+    tree, written = load(path)
+    hosts: dict[str, Found] = {}
+    for group, content in written.mapping((), tree, "not an inventory: its top", TOP).items():
+        _walk(written, (group,), content, {}, hosts)
+    return Inventory(path, {name: _host(written, name, found) for name, found in hosts.items()})
 
 
 def write(inventory: Inventory) -> None:
@@ -197,57 +190,61 @@ def from_ansible(path: Path) -> tuple[Host, ...]:
         for name in content.get("hosts", ()):
             variables.setdefault(name, {})
             groups.setdefault(name, []).append(group)
-    return tuple(_host(path, name, variables[name], groups.get(name, [])) for name in variables)
+    written = Written(path)
+    return tuple(
+        _host(written, name, Found(_placed((name,), variables[name]), groups.get(name, [])))
+        for name in variables
+    )
 
 
-Variables = dict[str, Any]
+TOP = "its top is the group `all`"
+GROUP = "hosts, children and vars, each a mapping"
 
 
 def _walk(
-    path: Path,
-    group: str,
-    content: Any,
-    found: tuple[Variables, dict[str, Variables], dict[str, list[str]]],
+    written: Written, at: Key, content: Any, inherited: Variables, hosts: dict[str, Found]
 ) -> None:
-    """Collect a group's hosts; ``found``: variables so far, those of each host, its groups."""
-    inherited, hosts, groups = found
-    if content is None:
-        return
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: the group {group!r} is not a mapping")
-    if unknown := set(content) - {"hosts", "children", "vars"}:
-        raise UsageError(
-            f"{path}: the group {group!r} has {sorted(unknown)[0]!r}, which is none of"
-            " hosts, children, vars"
-        )
-    own = {**inherited, **(content.get("vars") or {})}
-    for name, variables in (content.get("hosts") or {}).items():
-        hosts[str(name)] = {**own, **hosts.get(str(name), {}), **(variables or {})}
-        groups.setdefault(str(name), []).append(group)
-    for child, below in (content.get("children") or {}).items():
-        _walk(path, str(child), below, (own, hosts, groups))
+    """Collect the hosts of a group, whose key is ``at``, and of those below it."""
+    name = str(at[-1])
+    if len(at) > DEEPEST:
+        written.refuse(at, f"the group {name!r} is in itself", "leave the circle out")
+    group = written.mapping(at, content, f"the group {name!r}", GROUP)
+    if unknown := sorted(set(group) - {"hosts", "children", "vars"}):
+        told = f"the group {name!r} has {unknown[0]!r}, which is none of hosts, children, vars"
+        written.refuse((*at, unknown[0]), told, GROUP)
+
+    def part(key: str, mend: str) -> Mapping[str, Any]:
+        return written.mapping((*at, key), group.get(key), f"{key} of the group {name!r}", mend)
+
+    own = {**inherited, **_placed((*at, "vars"), part("vars", "vars: {NAME: VALUE}"))}
+    for host, variables in part("hosts", "hosts: {NAME: {ansible_host: ADDRESS}}").items():
+        key = (*at, "hosts", host)
+        given = written.mapping(key, variables, f"the host {host!r}", "{ansible_host: ADDRESS}")
+        known = hosts.setdefault(host, Found())
+        known.variables = {**own, **known.variables, **_placed(key, given)}
+        known.groups.append(name)
+    for child, below in part("children", "children: {GROUP: {hosts: {}}}").items():
+        _walk(written, (*at, "children", child), below, own, hosts)
 
 
-def _host(path: Path, name: str, variables: Mapping[str, Any], groups: Sequence[str]) -> Host:
-    address = str(variables.get("ansible_host", name))
-    try:
-        port = int(variables.get("ansible_port", 22))
-    except ValueError:
-        raise UsageError(
-            f"{path}: host {name}: ansible_port is {variables['ansible_port']!r}, not a number"
-        ) from None
-    tags = variables.get("appliance_tags") or ()
-    key = variables.get("ansible_ssh_private_key_file", "~/.ssh/id_ed25519")
+def _placed(at: Key, variables: Mapping[str, Any]) -> Variables:
+    return {name: (value, (*at, name)) for name, value in variables.items()}
+
+
+def _host(written: Written, name: str, found: Found) -> Host:
+    told = Told(written, name, found.variables)
+    address = told.word("ansible_host", name)
+    groups = [group for group in found.groups if group not in ("all", UNGROUPED)]
     return Host(
         name=name,
         address=address,
-        port=port,
-        user=str(variables.get("ansible_user", "sageadm")),
-        key=Path(str(key)).expanduser(),
-        url=str(variables.get("appliance_url", f"https://{address}:8000")),
-        groups=tuple(dict.fromkeys(g for g in groups if g not in ("all", UNGROUPED))),
-        tags=tuple(tags.split(",") if isinstance(tags, str) else map(str, tags)),
-        room=str(variables.get("appliance_room", "")),
+        port=told.port("ansible_port", 22),
+        user=told.word("ansible_user", "sageadm"),
+        key=Path(told.word("ansible_ssh_private_key_file", "~/.ssh/id_ed25519")).expanduser(),
+        url=told.word("appliance_url", f"https://{address}:8000"),
+        groups=tuple(dict.fromkeys(groups)),
+        tags=told.words("appliance_tags"),
+        room=told.word("appliance_room", ""),
     )
 
 

@@ -83,7 +83,7 @@ def test_the_image_is_the_builds_root(unpacked: Path, sealed: list[Path]) -> Non
 
 def test_a_session_of_the_image_computes(exported: Path, unpacked: Path) -> None:
     """The server's own command, as the user that the values name, in the image alone."""
-    values = YAML(typ="safe").load((exported / "values.yaml").read_text())["singleuser"]
+    values = YAML(typ="safe", pure=True).load((exported / "values.yaml").read_text())["singleuser"]
     env = [f"{name}={value}" for name, value in values["extraEnv"].items()]
     who = f"--userspec={values['uid']}:{values['fsGid']}"
 

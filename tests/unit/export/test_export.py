@@ -234,7 +234,7 @@ def test_the_export_is_an_image_and_values(layers: list[Path], tmp_path: Path) -
     told = zero_to_jupyterhub.export(
         config(*SETTINGS), layers, target, image="reg.test/sage", epoch=1000
     )
-    assert YAML(typ="safe").load((target / "values.yaml").read_text()) == told
+    assert YAML(typ="safe", pure=True).load((target / "values.yaml").read_text()) == told
     jsonschema.validate(told, CHART)
     single = told["singleuser"]
     assert (single["uid"], single["fsGid"]) == (1001, 1002)
