@@ -4,6 +4,7 @@ The engine is that of ``system``: what a failure leaves goes back, and nobody's 
 """
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from provision.build.playbook import run_playbook
@@ -16,9 +17,18 @@ from provision.fleet.system import SystemOptions, log_of, upgrade_system, variab
 from provision.fleet.upgrade import NotReadyError
 
 PATIENCE = 600
-# What stands for each thing that only packages bring.
-KERNELS = {"bash": "/opt/kernels", "r": "/usr/bin/R", "octave": "/usr/bin/octave-cli"}
-EXTENSIONS = {"git": "jupyterlab_git", "signin": "oauthenticator"}
+# What stands for each thing that only packages bring; patterns.
+SITE = "/opt/notebook/lib/python3*/site-packages"
+PROXY = "/usr/sbin/squid"
+BROUGHT = {
+    "bash": ("/opt/kernels/lib/python3*/site-packages/bash_kernel",),
+    "r": ("/usr/bin/R",),
+    "octave": ("/usr/bin/octave-cli", "/opt/kernels/lib/python3*/site-packages/octave_kernel"),
+    "julia": ("/opt/julia-{version}/depot",),
+    "git": (f"{SITE}/jupyterlab_git", PROXY),
+    "signin": (f"{SITE}/oauthenticator",),
+    "stores": ("/usr/bin/rclone", PROXY),
+}
 
 
 def preview(host: Host, inventory: Inventory, config: Config, tell: Tell) -> dict[str, Any]:
@@ -86,6 +96,19 @@ def configure(
     return {name: done[name] for name in ("tasks", "changed")}
 
 
+def brought(told: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What a configuration wants that only packages bring: patterns of paths, by name.
+
+    Args:
+        told: the playbooks' variables.
+    """
+    wanted = {name: BROUGHT[name] for name in (*told["kernels_names"], *told["extensions_names"])}
+    if julia := told["kernels_julia"]:
+        paths = (shlex.quote(path.format(version=julia["version"])) for path in BROUGHT["julia"])
+        wanted[f"julia {julia['version']}"] = tuple(paths)
+    return wanted
+
+
 def _installed(remote: Remote, config: Config) -> None:
     """Refuse a configuration that wants what only packages bring."""
     told = playbook_variables(config, (), epoch=0)
@@ -94,13 +117,11 @@ def _installed(remote: Remote, config: Config) -> None:
         f" | grep -q ^.i || echo {shlex.quote(name)}"
         for name in told["packages_extra"]
     ]
-    script += [f"test -e {KERNELS[name]} || echo {name}" for name in told["kernels_names"]]
     script += [
-        f"ls -d /opt/notebook/lib/python3*/site-packages/{EXTENSIONS[name]} >/dev/null 2>&1"
-        f" || echo {name}"
-        for name in told["extensions_names"]
+        f"ls -d {' '.join(paths)} >/dev/null 2>&1 || echo {shlex.quote(name)}"
+        for name, paths in brought(told).items()
     ]
-    if missing := remote.sudo("sh", "-c", "\n".join([*script, ":"])).split():
+    if missing := remote.sudo("sh", "-c", "\n".join([*script, ":"])).splitlines():
         raise NotReadyError(
             f"{remote.host.name} lacks {', '.join(missing)}",
             hint="appliance upgrade system brings packages, then the configuration",

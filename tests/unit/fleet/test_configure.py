@@ -1,0 +1,34 @@
+"""What `configure` refuses, for only packages bring it."""
+
+from provision.build.variables import playbook_variables
+from provision.config import Config
+from provision.fleet.configure import brought
+
+EVERYTHING = {
+    "kernels": {
+        **{"bash": True, "r": True, "octave": True},
+        "julia": {"version": "1.12.1", "url": "https://x.example/j.tar", "sha256": "ab" * 32},
+    },
+    "git": {"enabled": True, "hosts": ("git.example",)},
+    "stores": {"enabled": True, "hosts": ("cloud.example",)},
+    "sign_in": {"google": {"client_id": "x", "domains": ("school.example",)}},
+}
+
+
+def test_everything_that_a_configuration_may_want_is_known() -> None:
+    told = playbook_variables(Config.model_validate(EVERYTHING), (), epoch=0)
+    found = brought(told)
+    wanted = {*told["kernels_names"], *told["extensions_names"], "julia 1.12.1"}
+    assert (
+        set(found)
+        == wanted
+        == {
+            *("bash", "r", "octave", "julia 1.12.1", "git", "signin", "stores"),
+        }
+    )
+    assert found["julia 1.12.1"] == ("/opt/julia-1.12.1/depot",)
+    assert "/usr/bin/rclone" in found["stores"]
+
+
+def test_a_plain_configuration_wants_no_packages() -> None:
+    assert brought(playbook_variables(Config(), (), epoch=0)) == {}
