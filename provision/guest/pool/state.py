@@ -101,6 +101,7 @@ def make_key(key: Path, owner: pwd.struct_passwd, *, like: Path) -> None:
             input=given,
             stdout=subprocess.PIPE,
             check=check,
+            stderr=None if check else subprocess.DEVNULL,
             user=owner.pw_uid,
             group=owner.pw_gid,
             extra_groups=[],
