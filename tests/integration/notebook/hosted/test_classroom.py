@@ -164,6 +164,7 @@ def _with_message(route: Route, text: str) -> None:
 def until_in(page: Page, address: str, row: Locator, text: str) -> None:
     """Load the page until a row of it has a text."""
     deadline = time.monotonic() + 60
+    page.goto(address)
     while text not in row.inner_text():
         assert time.monotonic() < deadline
         page.goto(address)
