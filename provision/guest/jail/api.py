@@ -9,8 +9,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from provision.errors import ApplianceError
+
+PROGRAM_BYTES = 1 << 20
+ARGUMENT_BYTES = 1 << 16
 _OUTPUT = 1 << 20
 _CHUNK = 1 << 16
+# What the kernel takes as one argument ends at 128 KiB, and all together have an end too.
+_DIRECT_BYTES = ARGUMENT_BYTES - 4096
+# Takes a larger program from the front of its input, byte for byte, and leaves the rest there.
+_LOADER = """\
+def main():
+    import os, sys
+    left, parts, names = int(sys.argv.pop(1)), [], globals()
+    while left and (part := os.read(0, min(left, 65536))):
+        parts.append(part)
+        left -= len(part)
+    del names["main"]
+    try:
+        exec(compile(b"".join(parts), "<program>", "exec", dont_inherit=True), names)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        # As if it had been run by itself: without the frame of this loader.
+        trace = error.__traceback__.tb_next
+        sys.excepthook(type(error), error.with_traceback(trace), trace)
+        raise SystemExit(1) from None
+main()
+"""
+
+
+class ProgramError(ApplianceError):
+    """A program or argument that no Python could be given, whatever the limits."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +81,31 @@ def run_python(
     """Run Python source in a jail, from any program; it starts a process of its own.
 
     Args:
-        code: the source.
+        code: the source, at most `PROGRAM_BYTES` in UTF-8.
         jail: a directory that `rootfs.build` made.
         stdin: what it can read.
-        arguments: its ``sys.argv[1:]``.
+        arguments: its ``sys.argv[1:]``, at most `ARGUMENT_BYTES` together.
         output: bytes kept of each of stdout and stderr; the rest is dropped.
         limits: safeexec's numeric options: ``cpu``, ``clock``, ``mem``, ``nproc``, ``fsize``…
 
     Raises:
+        ProgramError: the source or an argument is too large, has a NUL in it, or a lone surrogate,
+            which is no text. Nothing was run.
         ValueError: a limit is unknown or out of range.
     """
+    source = _encoded("the program", code, PROGRAM_BYTES)
+    if sum(len(_encoded("an argument", word, ARGUMENT_BYTES)) for word in arguments) > (
+        ARGUMENT_BYTES
+    ):
+        raise ProgramError(f"the arguments have more than {ARGUMENT_BYTES} bytes together")
+    python = ("/bin/python3", "-u", "-S", "-c")
+    if len(source) <= _DIRECT_BYTES:
+        command = (*python, code, *arguments)
+    else:
+        command = (*python, _LOADER, str(len(source)), *arguments)
+        stdin = source + stdin
     return run(
-        ("/bin/python3", "-u", "-S", "-c", code, *arguments),
+        command,
         jail,
         stdin=stdin,
         env_vars="PY",
@@ -82,17 +125,31 @@ def run(
 ) -> Report:
     """Run a program of a jail; see `run_python`.
 
+    Args:
+        command: the program's path in the jail, and its arguments; each has at most
+            `ARGUMENT_BYTES`, and all together twice as many.
+
     Raises:
+        ProgramError: a word of the command is too large, or no text that a program can be given.
         ValueError: an option is not as safeexec has it.
     """
+    words = [_encoded("an argument", word, ARGUMENT_BYTES) for word in command]
+    if sum(map(len, words)) > 2 * ARGUMENT_BYTES:
+        raise ProgramError(f"the command has more than {2 * ARGUMENT_BYTES} bytes")
     with tempfile.NamedTemporaryFile("r", prefix="jail-report-") as report:
-        argv = [sys.executable, "-m", "provision.guest.jail.safeexec", "--chroot_dir", str(jail)]
+        argv: list[str | bytes] = [
+            sys.executable,
+            "-m",
+            "provision.guest.jail.safeexec",
+            "--chroot_dir",
+            str(jail),
+        ]
         argv += ["--report_file", report.name]
         if env_vars is not None:
             argv += ["--env_vars", env_vars]
         for name, value in limits.items():
             argv += [f"--{name}", str(value)]
-        argv += ["--exec", *command]
+        argv += ["--exec", *words]
         with (
             subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -117,6 +174,22 @@ def run(
         stdout=stdout,
         stderr=stderr,
     )
+
+
+def _encoded(what: str, text: str, most: int) -> bytes:
+    """Text as a program is given it, whatever this process's locale is."""
+    try:
+        data = text.encode()
+    except UnicodeEncodeError as error:
+        number = ord(text[error.start])
+        raise ProgramError(
+            f"{what} has a lone surrogate, U+{number:04X}, at {error.start}: it is no text"
+        ) from None
+    if b"\0" in data:
+        raise ProgramError(f"{what} has a NUL at {text.index(chr(0))}")
+    if len(data) > most:
+        raise ProgramError(f"{what} has {len(data)} bytes, more than {most}")
+    return data
 
 
 def _beginning(stream: IO[bytes], most: int) -> tuple[bytes, bool]:

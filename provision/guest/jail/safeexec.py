@@ -6,8 +6,8 @@ killed is not said to have met a time limit, memory that was used is reported an
 named, and no root is needed.
 """
 
-import itertools
 import os
+import re
 import signal
 import sys
 import time
@@ -73,6 +73,11 @@ NUMBERS = (
 TEXTS = ("report_file", "chroot_dir", "exec_dir", "env_vars")
 FLAGS = ("share_newnet", "silent")
 
+# As scanf reads one: what follows is not looked at. A negative one, which the original took for a
+# number near 2**32, is none.
+_NUMBER = re.compile(r"\s*\+?([0-9]{1,4000})")
+_LARGEST = (1 << 31) - 1
+
 _HELP = {
     "uidplus": ("number", "+ pid = uid"),
     "gid": ("group id", "group id"),
@@ -114,8 +119,8 @@ def parse(words: Sequence[str]) -> Profile:
             raise UsageMistakeError("")
         if name in TEXTS:
             values[name] = value
-        elif digits := "".join(itertools.takewhile(str.isdigit, value.strip())):
-            values[name] = int(digits)  # as scanf reads it: what follows is not looked at
+        elif found := _NUMBER.match(value):
+            values[name] = min(int(found[1]), _LARGEST)
         else:
             raise UsageMistakeError(f"error: Failed to match the numeric argument for {word}")
     profile = Profile(**values)
@@ -247,13 +252,24 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         with _report_to(profile) as sink:
             begun = int(time.time())
-            ended = run(make_box(profile, os.getpid()), Channels(capture=False))
+            ended = _run(profile)
             if not profile.silent:
                 sink.write(report(profile, ended, int(time.time()) - begun))
             return 0 if verdict(profile, ended) == "OK" else 1
-    except (OSError, ApplianceError) as error:
+    except OSError as error:  # nowhere to report to
         sys.stderr.write(f"error: {error}\n")
         return 1
+
+
+def _run(profile: Profile) -> Ended:
+    """Run the program; a box that cannot be made is told on stderr, and is an end too."""
+    try:
+        if profile.chroot_dir is not None and not Path(profile.chroot_dir).is_dir():
+            raise NotADirectoryError(f"no directory {profile.chroot_dir}")
+        return run(make_box(profile, os.getpid()), Channels(capture=False))
+    except (OSError, ApplianceError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return Ended(Verdict.SETUP, None, b"", b"", 0, 0, 0, 0)
 
 
 def _report_to(profile: Profile) -> TextIO:

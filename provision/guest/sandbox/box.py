@@ -193,9 +193,10 @@ class _Run:
     ) -> None:
         self.limits, self.channels, self.group, self.stack = box.limits, channels, group, stack
         self.root, self.writable = box.root.stat(), box.writable
+        self.shares_network = box.shares_network
         self.begun = time.monotonic()
         self.verdict: Verdict | None = None
-        self.cpu, self.peak = 0.0, 0
+        self.cpu, self.user, self.peak = 0.0, 0.0, 0
         self.kept: dict[int, bytearray] = {}
         self.seen: dict[int, int] = {}
         self.pending = b""
@@ -359,15 +360,34 @@ class _Run:
         if self.group:
             self.cpu = self.group.cpu()[0]
         else:
-            memory, cpu = processes.usage(self.first)
-            self.cpu, self.peak = max(self.cpu, cpu), max(self.peak, memory)
             files, held = self._written()
+            memory = self._measure(held)
             if files > _INODES:
                 self._stop(Verdict.DISK)
-            if memory + held > self.limits.memory + self.limits.disk:
+            room = self.limits.memory + self.limits.disk - memory - held
+            if room < 0 or (not self.shares_network and self._in_sockets(room) > room):
                 self._stop(Verdict.MEMORY)
         if self.cpu > self.limits.cpu:
             self._stop(Verdict.CPU)
+
+    def _measure(self, held: int) -> int:
+        """Note what the box has used of processor and memory; returns bytes of memory now.
+
+        Args:
+            held: bytes in its memory file system, which may be mapped too.
+        """
+        used = processes.usage(self.first)
+        memory = used.memory + max(0, used.shared - held)
+        self.cpu, self.user = max(self.cpu, used.cpu), max(self.user, used.user)
+        self.peak = max(self.peak, memory)
+        return memory
+
+    def _in_sockets(self, room: int) -> int:
+        """Bytes that its sockets may hold; none before it has a network of its own."""
+        with contextlib.suppress(OSError):
+            if not os.path.samefile(f"/proc/{self.first}/ns/net", "/proc/self/ns/net"):  # noqa: PTH121
+                return processes.buffers(self.first, room)
+        return 0
 
     def _written(self) -> tuple[int, int]:
         """Files and bytes in the box's memory file system."""
@@ -380,6 +400,8 @@ class _Run:
         return 0, 0
 
     def _stop(self, verdict: Verdict) -> None:
+        if self.first and not self.group and not self.verdict:
+            self._measure(self._written()[1])  # what is killed is not counted by who waits for it
         self.verdict = self.verdict or verdict
         self._kill()
 
@@ -401,7 +423,7 @@ class _Run:
                 user, system, memory = used.ru_utime, used.ru_stime, used.ru_maxrss * 1024
         memory = max(memory, self.peak)
         seconds = time.monotonic() - self.begun
-        cpu = max(self.cpu, user + system)
+        cpu, user = max(self.cpu, user + system), max(self.user, user)
         for stream in streams:
             with contextlib.suppress(BlockingIOError):
                 while self._read(stream):

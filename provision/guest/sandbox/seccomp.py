@@ -102,10 +102,13 @@ ABSENT = {
     "msgget": 68,
 }
 
-_CLONE, _SOCKET, _SOCKETPAIR, _IOCTL = 56, 41, 53, 16
+_CLONE, _SOCKET, _SOCKETPAIR, _IOCTL, _SETSOCKOPT = 56, 41, 53, 16, 54
 _NEW_NAMESPACES = 0x7E02_0000  # CLONE_NEWNS and NEWCGROUP to NEWNET
 _FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
 _AF_NETLINK, _NETLINK_ROUTE = 16, 0  # getaddrinfo and the JVM list interfaces with it
+# A wish for larger buffers is granted in words only: what sockets hold is nobody's memory, and
+# `processes.buffers` counts them by their usual size.
+_SOL_SOCKET, _SO_SNDBUF, _SO_RCVBUF = 1, 7, 8
 _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 
 _ARCH_X86_64 = 0xC000003E
@@ -167,6 +170,9 @@ def _statements(allowed: tuple[str, ...]) -> list[tuple[int, int, int, int]]:
         body += [(_JUMP_EQUAL, 1, 0, _AF_NETLINK), give(no_family)]
         body += [argument(2), (_JUMP_EQUAL, 0, 1, _NETLINK_ROUTE), give(_ALLOW), give(no_family)]
         when(call, body)
+    body = [argument(1), (_JUMP_EQUAL, 1, 0, _SOL_SOCKET), give(_ALLOW), argument(2)]
+    body += [(_JUMP_EQUAL, 1, 0, _SO_SNDBUF), (_JUMP_EQUAL, 0, 1, _SO_RCVBUF), give(_ERRNO)]
+    when(_SETSOCKOPT, [*body, give(_ALLOW)])
     body = [argument(1)]
     for command in _TERMINAL_INJECTION:
         body += [(_JUMP_EQUAL, 0, 1, command), give(deny)]

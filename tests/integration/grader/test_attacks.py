@@ -138,6 +138,93 @@ def test_memory_bomb_in_many_processes(attack: Attack, host: Host) -> None:
     assert available() > before - 512 * MIB
 
 
+HIDDEN_IN_A_THREAD = r"""
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static void *grow(void *unused) {
+    for (;;) { char *more = malloc(1 << 20); if (more) memset(more, 1, 1 << 20); usleep(2000); }
+}
+int main(void) {
+    for (int n = 0; n < 7; n++) if (fork() == 0) break;
+    pthread_t thread;
+    pthread_create(&thread, NULL, grow, NULL);
+    pthread_exit(NULL);
+}
+"""
+
+
+def test_memory_behind_first_threads_that_ended(attack: Attack) -> None:
+    files: dict[str, str | bytes] = {"a.c": HIDDEN_IN_A_THREAD}
+    files["tmc-run"] = "#!/bin/sh\ngcc -pthread -o a a.c && ./a; sleep 60"
+    result = attack(task(files))
+    assert (result["status"], result["reason"]) == ("failed", "memory limit"), result
+
+
+@pytest.mark.parametrize("kind", ["socketpair()", "tcp()"])
+def test_memory_in_socket_buffers(host: Host, grader: Callable[..., Grader], kind: str) -> None:
+    # With time enough to fill them on a busy machine too.
+    service = grader({**host.service.limits, "clock": 60.0, "cpu": 30.0}, **host.service.options)
+    calm = Host.of(service)
+    result = service.client.result(
+        python(
+            "import os, socket, time\n"
+            "from socket import socketpair\n"
+            "def tcp():\n"
+            "  a = socket.create_connection(listener.getsockname())\n"
+            "  return a, listener.accept()[0]\n"
+            "for _ in range(15):\n"
+            "  if os.fork() == 0: break\n"
+            "listener = socket.create_server(('127.0.0.1', 0))\n"
+            "held = []\n"
+            "while True:\n"
+            "  try:\n"
+            f"    pair = {kind}\n"
+            "    held.append(pair)\n"
+            "    for one in pair:\n"
+            "      one.setsockopt(1, 7, 1 << 22)\n"
+            "      one.setblocking(False)\n"
+            "      while True: one.send(bytes(65536))\n"
+            "  except BlockingIOError: pass\n"
+            "  except OSError: time.sleep(60)"
+        )
+    )
+    ends = [("failed", "memory limit")]
+    if host.service.options["engine"] == "uml":  # its kernel has little for buffers
+        ends += [("timeout", "processor time limit"), ("timeout", "wall time limit")]
+    assert (result["status"], result["reason"]) in ends, result
+    calm.unharmed()
+
+
+def test_memory_that_is_shared_and_no_files(attack: Attack) -> None:
+    result = attack(
+        python(
+            "import mmap, time\n"
+            "m = mmap.mmap(-1, 300 << 20)\n"
+            "for n in range(300): m[n << 20:(n + 1) << 20] = b'x' * (1 << 20); time.sleep(0.002)\n"
+            "time.sleep(60)"
+        )
+    )
+    assert (result["status"], result["reason"]) == ("failed", "memory limit"), result
+
+
+def test_a_task_with_some_sockets_and_shared_files_is_none_of_these(attack: Attack) -> None:
+    result = attack(
+        python(
+            "import mmap, multiprocessing as m, socket, time\n"
+            "pairs = [socket.socketpair() for _ in range(50)]\n"
+            "listener = socket.create_server(('127.0.0.1', 0))\n"
+            "ends = [socket.create_connection(listener.getsockname()) for _ in range(40)]\n"
+            "f = open('/tmp/shared', 'w+b'); f.truncate(10 << 20)\n"
+            "shared = mmap.mmap(f.fileno(), 0); shared[:] = b'x' * len(shared)\n"
+            "def work(n): time.sleep(0.1); return sum(shared[:1000]) // 120\n"
+            "with m.Pool(3) as pool: print(pool.map(work, range(3)))"
+        )
+    )
+    assert (result["status"], result["stdout"]) == ("finished", "[1000, 1000, 1000]\n"), result
+
+
 def test_disk_fill(attack: Attack) -> None:
     free = shutil.disk_usage("/var/tmp").free
     result = attack(

@@ -203,3 +203,123 @@ def test_maintenance_sets_owners_and_modes(tmp_path: Path) -> None:
     assert (program.stat().st_mode & 0o777, program.owner()) == (0o755, "daemon")
     assert (place / "lib").stat().st_mode & 0o777 == 0o755
     assert rootfs.maintain(place, owner="daemon", web="www-data") == []
+
+
+@pytest.mark.parametrize("size", [60_000, 61_440, 65_537, 131_071, 131_073, 300_000, 1 << 20])
+def test_programs_of_any_size_up_to_the_limit(jail: Path, size: int) -> None:
+    end = "\nimport sys, __main__\nclass C: pass\nassert __main__.C is C\nprint(sys.argv, input())"
+    code = "# müller\n" + "#" * 20_000
+    code += "\n" + "x = 1 #" + "y" * (size - len(code.encode()) - len(end) - 8) + end
+    assert len(code.encode()) == size
+    report = api.run_python(code, jail, stdin=b"typed\n", arguments=("a", "b"), mem=200_000)
+    assert (report.verdict, report.stdout) == ("OK", b"['-c', 'a', 'b'] typed\n"), report
+    failed = api.run_python(code + "/0" * (size < 1 << 20), jail, mem=200_000)
+    assert (failed.ok, b"EOFError" in failed.stderr) == (False, True)
+    assert b"exec(" not in failed.stderr, "the loader's own frames"
+
+
+def test_a_large_program_with_a_mistake(jail: Path) -> None:
+    report = api.run_python("#" * 200_000 + "\n1 +\n", jail)
+    assert (report.verdict, report.stdout) == ("Command exited with non-zero status (1)", b"")
+    assert report.stderr.endswith(b"SyntaxError: invalid syntax\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "says"),
+    [
+        ("print(1)\0", (), "NUL at 8"),
+        ("print('\ud800')", (), "lone surrogate, U[+]D800, at 7"),
+        ("print('\udcff')", (), "lone surrogate, U[+]DCFF"),
+        ("#" * ((1 << 20) + 1), (), "1048577 bytes, more than 1048576"),
+        ("#" * (1 << 20) + "\0", (), "NUL"),
+        ("é" * (1 << 19) + "#", (), "1048577 bytes"),
+        ("1", ("a\0",), "argument has a NUL at 1"),
+        ("1", ("\ud800",), "argument has a lone surrogate"),
+        ("1", ("x" * 70_000,), "argument has 70000 bytes"),
+        ("1", ("x" * 40_000, "x" * 40_000), "arguments have more than 65536 bytes"),
+    ],
+)
+def test_what_is_no_program_is_one_error_that_no_limit_has(
+    jail: Path, code: str, arguments: tuple[str, ...], says: str
+) -> None:
+    with pytest.raises(api.ProgramError, match=says) as raised:
+        api.run_python(code, jail, arguments=arguments)
+    assert not isinstance(raised.value, ValueError)
+
+
+def test_largest_arguments(jail: Path) -> None:
+    words = ("x" * 60_000, "y" * 5_536)
+    code = "#" * 60_000 + "\nimport sys; print(*map(len, sys.argv[1:]))"
+    report = api.run_python(code, jail, arguments=words)
+    assert (report.verdict, report.stdout) == ("OK", b"60000 5536\n")
+
+
+@pytest.mark.parametrize("missing", ["", "/file"])
+def test_a_jail_that_is_none_is_reported(safeexec: Safeexec, tmp_path: Path, missing: str) -> None:
+    place = tmp_path / "gone"
+    if missing:
+        place.write_text("no directory")
+    done = safeexec("--chroot_dir", str(place), "--exec", "/bin/true")
+    assert (done.returncode, verdict(done.stderr)) == (1, "Internal Error")
+    assert done.stderr.startswith("error: ") and str(place) in done.stderr
+    report = api.run_python("print(1)", place)
+    assert (report.ok, report.verdict, report.memory) == (False, "Internal Error", 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["--clock", "3"], "while True: pass", "Time Limit Exceeded"),
+        (
+            ["--clock", "3", "--nproc", "3"],
+            "import os\nos.fork()\nwhile True: pass",
+            "Time Limit Exceeded",
+        ),
+        (
+            ["--mem", "100000", "--nproc", "3"],
+            "import os, time\nfor _ in range(20_000_000): pass\n"
+            "if os.fork(): time.sleep(60)\n"
+            "x = bytearray(b'x' * (60 << 20))\nos.fork()\nx[:] = b'y' * len(x)\ntime.sleep(60)",
+            "Memory Limit Exceeded",
+        ),
+    ],
+)
+def test_processor_time_is_told_at_every_limit(
+    safeexec: Safeexec, words: list[str], code: str, expected: str
+) -> None:
+    done = safeexec(*words, code=code)
+    assert verdict(done.stderr) == expected
+    used = re.search(r"cpu usage: (\d+\.\d+) seconds", done.stderr)
+    assert used and float(used[1]) > 0.05, done.stderr
+
+
+def test_memory_behind_first_threads_and_in_sockets_is_counted(safeexec: Safeexec) -> None:
+    hidden = (
+        "import ctypes, threading, time\n"
+        "def grow():\n"
+        "  held = []\n"
+        "  while True: held.append(b'x' * (1 << 20)); time.sleep(0.002)\n"
+        "threading.Thread(target=grow).start()\n"
+        "ctypes.CDLL(None).syscall(60, 0)"  # exit: of this thread alone
+    )
+    words = ("--mem", "65536", "--nproc", "4", "--clock", "60")
+    assert verdict(safeexec(*words, code=hidden).stderr) == "Memory Limit Exceeded"
+    sockets = (
+        "import socket, time\nheld = []\n"
+        "for _ in range(200):\n"
+        "  held += (pair := socket.socketpair())\n"
+        "  for one in pair:\n"
+        "    one.setblocking(False)\n"
+        "    try:\n"
+        "      while True: one.send(bytes(65536))\n"
+        "    except BlockingIOError: pass\n"
+        "time.sleep(60)"
+    )
+    assert verdict(safeexec(*words, code=sockets).stderr) == "Memory Limit Exceeded"
+
+
+def test_odd_numbers_among_the_options(safeexec: Safeexec) -> None:
+    for value in ("-5", "²", "٣", ""):
+        done = safeexec("--cpu", value, "--exec", "/bin/true")
+        assert "Failed to match the numeric argument for --cpu" in done.stderr, value
+    assert verdict(safeexec("--cpu", "9" * 3000, code="print(1)").stderr) == "OK"

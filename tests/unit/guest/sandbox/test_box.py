@@ -131,3 +131,14 @@ def test_other_architectures_are_killed() -> None:
 def test_terminal_injection_is_refused_and_other_controls_are_not() -> None:
     assert Machine().call(16, 0, 0x5412) == Machine.ERRNO | 1
     assert Machine().call(16, 0, 0x5401) == Machine.ALLOW
+
+
+@pytest.mark.parametrize(
+    ("level", "option", "answer"),
+    [(1, 7, Machine.ERRNO), (1, 8, Machine.ERRNO), (1, 2, Machine.ALLOW), (6, 7, Machine.ALLOW)],
+)
+def test_wishes_for_larger_socket_buffers_come_to_nothing(
+    level: int, option: int, answer: int
+) -> None:
+    """Errno 0: the program is told that all is well."""
+    assert Machine().call(54, 3, level, option) == answer
