@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._fleet import with_inventory
+from provision.cli._fleet import take_over, takes_over, with_inventory
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     help="A snapshot, or a time: 2026-11-20, '2026-11-20 15:00' or 2026-11-20T14:00Z.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@take_over
 @as_json
 @with_inventory
 def command(
@@ -60,9 +61,10 @@ def command(
     if everything and not yes:
         _ask(inventory, hosts, at)
     words = ("restore-all",) if student is None else ("restore", student, path)
+    force = takes_over()
     carry_out(
         hosts,
-        lambda each, tell: restore(each, inventory, at, words, tell),
+        lambda each, tell: restore(each, inventory, at, words, tell, take_over=force),
         Pace(1),
         as_json=as_json,
         columns=("said", "ended", "kept", "left") if everything else ("said", "place"),

@@ -118,7 +118,13 @@ def password_of_backup(host: Host, inventory: Inventory, tell: Tell) -> dict[str
 
 
 def restore(
-    host: Host, inventory: Inventory, at: str, words: Sequence[str], tell: Tell
+    host: Host,
+    inventory: Inventory,
+    at: str,
+    words: Sequence[str],
+    tell: Tell,
+    *,
+    take_over: bool = False,
 ) -> dict[str, Any]:
     """Bring files back from a backup; which one that is, is told before anything is restored.
 
@@ -128,15 +134,17 @@ def restore(
         at: a snapshot, or a time.
         words: the verb of ``inside/backup.py`` and its arguments behind the snapshot.
         tell: called as each step begins.
+        take_over: end a run that has the appliance.
 
     Raises:
+        BusyError: another run is at work.
         StepError: no snapshot is meant, or what is wanted is not in it.
         GuestError: no way in.
     """
     found = ask(host, inventory, ("meaning", at), tell, program="backup")
     tell(found["said"], "")
     asked = (words[0], found["snapshot"], *words[1:])
-    return ask(host, inventory, asked, lambda *_: None, program="backup")
+    return ask(host, inventory, asked, lambda *_: None, program="backup", take_over=take_over)
 
 
 def kept_passwords(host: Host) -> dict[str, str]:

@@ -28,6 +28,7 @@ from .contents import (
     take,
     writable_by_others,
 )
+from .lease import guarding
 from .program import RefusedError, answer, write
 from .restic import TAG, last_words, restic, settings, stream
 from .restoring import everything, one, plan
@@ -248,6 +249,8 @@ VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "restore-plan": restore_plan,
     "restore-all": restore_all,
 }
+# What an upgrade, or another root disk, would have to know of.
+ALONE = ("restore", "restore-all")
 READING = ("password", "snapshots", "meaning", "restore-plan")
 
 
@@ -257,7 +260,8 @@ def main() -> None:
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o711)
     verbs = {name: verb if name in READING else _swept(verb) for name, verb in VERBS.items()}
-    answer(verbs, lock=STATE / "lock", unlocked=READING, umask=0o077, patience=WAIT_SECONDS)
+    with guarding(alone=ALONE):
+        answer(verbs, lock=STATE / "lock", unlocked=READING, umask=0o077, patience=WAIT_SECONDS)
 
 
 def _swept(verb: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

@@ -81,6 +81,12 @@ VERBS: dict[str, Verb] = {
     "replace-root --rollback": lambda host, known, _: replace_root.roll_back(
         _Disk(host.endpoint(known.known_hosts)), lambda _: host, _quiet
     ),
+    "restore": lambda host, known, _: ask(
+        host, known, ("restore", "latest", "emmy", "."), _quiet, program="backup"
+    ),
+    "restore --all": lambda host, known, _: ask(
+        host, known, ("restore-all", "latest"), _quiet, program="backup"
+    ),
     "users add": lambda host, known, _: ask(host, known, ("users-add", "emmy"), _quiet),
     "users delete": lambda host, known, _: ask(host, known, ("users-delete", "emmy"), _quiet),
     "users import": lambda host, known, _: ask(
@@ -90,7 +96,7 @@ VERBS: dict[str, Verb] = {
         host, known, ("resize", "2"), _quiet, program="pool"
     ),
 }
-RUNS = [name for name in VERBS if not name.startswith(("users", "sessions"))]
+RUNS = [name for name in VERBS if not name.startswith(("users", "sessions", "restore"))]
 
 
 @pytest.mark.parametrize(
