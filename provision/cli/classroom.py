@@ -2,12 +2,15 @@
 
 import contextlib
 import json
+import time
 from pathlib import Path
 
 import click
 
 from provision.cli import _seat
 from provision.cli._json import as_json
+
+SOON_SECONDS = 14 * 24 * 3600.0
 
 
 @click.group()
@@ -25,7 +28,14 @@ def serve(directory: Path, address: str, port: int) -> None:
     Any other web server will do as well; then seats find each other only by multicast DNS, and
     report nothing.
     """
+    from provision.distribution.publication import Publication
     from provision.distribution.room import serve as make
+
+    for each in Publication(directory).channels():
+        if each.good_for(time.time()) < SOON_SECONDS:
+            day = each.last_day or "no day, which seats refuse"
+            mend = f"appliance publish {directory} --renew --channel {each.name}"
+            click.echo(f"the channel {each.name} expires on {day}: {mend}", err=True)
 
     server = make(directory, address, port)
     host, number = server.server_address[:2]

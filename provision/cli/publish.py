@@ -76,6 +76,8 @@ def command(
         result = _publish(loaded, publication, secret, channel, life, ova=ova)
     if prune:
         result["pruned_versions"], result["pruned_bytes"] = publication.prune(prune)
+    pointed = next(each for each in publication.channels() if each.name == channel)
+    result["expires"] = pointed.last_day
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -83,6 +85,7 @@ def command(
     if "size" in result:
         click.echo(f"whole    {result['size'] / 1e6:.1f} MB in {result['chunks']} chunks")
         click.echo(f"new      {result['new_size'] / 1e6:.1f} MB in {result['new_chunks']} chunks")
+    click.echo(f"expires  {pointed.last_day}; renew it before: appliance publish DIR --renew")
     if prune:
         freed = result["pruned_bytes"] / 1e6
         click.echo(f"pruned   {result['pruned_versions']} versions, {freed:.1f} MB")

@@ -55,6 +55,11 @@ class Channel:
             return said
         return f"{said} signed={_text(self.signed)} expires={_text(self.expires)}"
 
+    @property
+    def last_day(self) -> str:
+        """The day on which it expires, by the world's time; empty: it does not say."""
+        return _text(self.expires)[:10] if self.expires else ""
+
     def good_for(self, now: float) -> float:
         """Seconds until it expires; less than nothing: it has."""
         return self.expires - now
@@ -122,7 +127,7 @@ def check_fresh(found: Channel, now: float) -> None:
         )
     if found.good_for(now) < -SKEW_SECONDS:
         raise VerificationError(
-            f"the channel {found.name!r} expired on {_text(found.expires)[:10]}, and this host's"
+            f"the channel {found.name!r} expired on {found.last_day}, and this host's"
             f" clock says {_text(int(now))[:10]}: a newer version may be held back",
             hint="is the clock right? Else the publisher renews it: appliance publish DIR --renew;"
             " an old stick or copy is taken with --accept-expired",
