@@ -22,7 +22,8 @@ On a seat with Python 3.11 or later and VirtualBox:
     appliance-cli/bin/pip install --no-index --find-links wheels classroom-appliance
     appliance-cli/bin/appliance pull . --key minisign.pub
 
-(on Windows the two programs are in appliance-cli\\Scripts). Before the first pull, compare the key
+(when the publisher's date for it has passed, add --accept-expired;
+on Windows the two programs are in appliance-cli\\Scripts). Before the first pull, compare the key
 in minisign.pub with the one that the publisher told you: verify.py finds damage, not forgery.
 """
 _CHECK = '''\

@@ -22,7 +22,7 @@ from provision.distribution.chunks import Piece, Store, write_whole
 from provision.distribution.installed import Installed, recorded, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
-from provision.distribution.source import MissingError, Source
+from provision.distribution.source import MissingError, Source, SourceError, read_file
 from provision.errors import ApplianceError, HypervisorError, UsageError, VerificationError
 from provision.machine.virtualbox import VirtualBoxMachine
 from provision.ova import minisign
@@ -165,17 +165,17 @@ def pull(
     folder, settings, version = folders / own, folders / own / SETTINGS, offer.channel.version
     asked = json.dumps([asdict(seat), own], sort_keys=True).encode()
     same = (folder / SEAT).exists() and (folder / SEAT).read_bytes() == asked
+    pins.check(folder, offer.channel, offer.key)
     if not accept_expired:
         _check_time(folder, offer.channel)
     if same and (folder / pins.KEY).exists() and recorded(manage, own) == version:
-        pins.check(folder, offer.channel, offer.key)
         pins.remember(folder, offer.channel)
         return Pulled(own, version, None, False, 0, 0, 0, settings)
     config = seats.configured(described.definition, seat, own)
     here = Installed(VirtualBoxMachine(config, manage, folder, folder / ADMIN_KEY))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(folder):
-        pins.check(folder, offer.channel, offer.key)
+        pins.check(folder, offer.channel, offer.key)  # another pull may have gone on meanwhile
         if (folder / pins.KEY).exists():  # before the work: a later pull takes no earlier one
             pins.remember(folder, offer.channel)
         before = here.version()
@@ -269,8 +269,9 @@ def _download(
 
     def fetch(piece: Piece) -> bytes:
         if cache:
-            with contextlib.suppress(OSError, VerificationError):
-                data = Store(cache / "chunks").path(piece.name).read_bytes()
+            with contextlib.suppress(SourceError, VerificationError):
+                place = Store(cache / "chunks").path(piece.name)
+                data = read_file(place, chunks.FILE_LIMIT)
                 content = chunks.decompress(data, piece.name)
                 cached.append(piece)
                 return content

@@ -83,16 +83,23 @@ class Directory:
 
     def get(self, path: str, *, limit: int = LIMIT) -> bytes:
         """Read a file."""
-        try:
-            if not (self.root / path).is_file():  # of a device or a pipe there may be no end
-                raise FileNotFoundError
-            with (self.root / path).open("rb") as file:
-                data = file.read(limit + 1)
-        except FileNotFoundError as error:
-            raise MissingError(f"{self.root / path} is missing") from error
-        except OSError as error:
-            raise SourceError(f"{self.root / path}: {error.strerror}") from error
-        return _bounded(data, limit, str(self.root / path))
+        return read_file(self.root / path, limit)
+
+
+def read_file(path: Path, limit: int) -> bytes:
+    """A file of a folder that somebody else may have filled.
+
+    Raises:
+        SourceError: it cannot be read, or is larger.
+    """
+    try:
+        if not path.is_file():  # of a device or a pipe there may be no end
+            raise MissingError(f"{path} is missing")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    return _bounded(data, limit, str(path))
 
 
 class Web:

@@ -37,8 +37,8 @@ class Seat:
     def offered(self, place: str | Path, name: str = "stable") -> Offer:
         source = opened(str(place))
         offer = pull.verified(source, name, [minisign.public_key(self.publisher.public)])
-        pull._check_time(self.folder, offer.channel)
         pins.check(self.folder, offer.channel, offer.key)
+        pull._check_time(self.folder, offer.channel)
         pins.remember(self.folder, offer.channel)
         return offer
 
