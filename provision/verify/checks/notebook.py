@@ -102,6 +102,14 @@ def notebook_unprivileged(config: Config, facts: Facts) -> Problems:
             yield f"{user['name']} has {what}: {user[what]}"
 
 
+@check("notebook", how="put a link to /etc/shadow where the hub may write, and ask root's service")
+def root_follows_no_link(config: Config, facts: Facts) -> Problems:
+    """What root does in the hub's files follows no link of the hub's user."""
+    told = facts["link"]
+    if "root:" in told or '"error"' not in told:
+        yield f"it answers {told[:60]}"
+
+
 @check("notebook_limits", how="measure the idle guest's memory")
 def capacity_kept(config: Config, facts: Facts) -> Problems:
     """The memory that `appliance plan` promises to sessions is free for them."""

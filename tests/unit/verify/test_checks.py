@@ -126,6 +126,7 @@ def _good() -> dict[str, dict[str, Any]]:
             }
             for name in POOL
         },
+        "link": '{"error": "[Errno 40] Too many levels of symbolic links"}',
         "hub_user": {
             **{"name": "notebook", "login": "", "home": "", "groups": "", "sudo": ""},
             "manager": "",
@@ -399,6 +400,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("notebook-settings", "timeout", lambda f: f["notebook"]["settings"].update(timeout="1")),
     ("notebook-settings", "accounts", lambda f: f["notebook"]["settings"].update(server_pool="")),
     ("notebook-unprivileged", "root", lambda f: f["notebook"]["hub_user"].update(name="root")),
+    ("root-follows-no-link", "root:", lambda f: f["notebook"].update(link="files are on root:$y")),
     ("capacity-kept", "900M", lambda f: f["notebook_limits"].update(used=900 << 20)),
     (
         "session-limits",
