@@ -244,7 +244,7 @@ class Fleet:
             shutil.rmtree(guest.place / guest.name, ignore_errors=True)
             guest.start(self.inventory)
         for guest in self.guests:
-            guest.wait()
+            guest.wait(240)
 
     def appliance(
         self,
@@ -310,7 +310,7 @@ def fleet(base: Base, place: Path, count: int) -> Iterator[Fleet]:
             inventory = with_host(inventory, guest.host)
         write(inventory)
         for guest in guests:
-            guest.wait()
+            guest.wait(240)
         yield Fleet(inventory.path, guests)
     finally:
         for guest in guests:

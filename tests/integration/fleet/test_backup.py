@@ -1,6 +1,7 @@
 """Backups by a real restic, and what comes back of them."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -125,6 +126,12 @@ def test_backup_and_restore_from_the_page(one: Fleet, call: Call, teacher: Stude
     )
     page = teacher.request("GET", "/hub/classroom")
     assert "Back up now" in page and told in page
+    # A time as the page shows it is understood, and what it means is said.
+    shown = re.search(r"last (\d{4}-\d\d-\d\d \d\d:\d\d [+-]\d{4})", page)
+    assert shown is not None
+    again = do(teacher, "restore", "emmy", path="ring/ideal", at=shown[1])["said"]
+    assert again.partition(" into ")[0] == told.partition(" into ")[0]
+    assert "no time and no snapshot" in do(teacher, "restore", "emmy", at="gestern")["error"]
 
 
 def test_a_student_who_computes_is_deleted_and_brought_back(

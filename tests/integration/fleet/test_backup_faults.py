@@ -231,7 +231,7 @@ def test_a_hub_that_crashes_in_a_loop_is_seen(one: Fleet, call: Call) -> None:
         assert time.monotonic() < deadline, guest.run("journalctl -u notebook -n 20 --no-pager")
         time.sleep(1)
     guest.run(f"systemctl stop notebook; mv /root/kept {database}; systemctl start notebook")
-    guest.wait()
+    guest.wait(240)
 
 
 def test_root_follows_no_link_of_the_hubs_user(one: Fleet, call: Call) -> None:
@@ -246,7 +246,7 @@ def test_root_follows_no_link_of_the_hubs_user(one: Fleet, call: Call) -> None:
         one, f"dump --archive tar {made} /var/lib/appliance/backup/hub"
     )
     call("restore", "sage-01", "--all", "--yes")
-    guest.wait()
+    guest.wait(240)
     assert guest.run("stat -c '%U %a %i' /etc/shadow; cat /etc/shadow") == before
     assert guest.run("stat -c %U /etc /etc/hosts") == "root\nroot\n"
     names = ".accounts.json.new .audit.jsonl.new audit.jsonl cookie shadow folder"
@@ -317,7 +317,7 @@ def test_everything_over_a_running_session(one: Fleet, call: Call) -> None:
     # Without a terminal it is not done by the way.
     assert one.appliance("restore", "sage-01", "--all", stdin="").code == 2
     told = call("restore", "sage-01", "--all", "--yes")
-    guest.wait()
+    guest.wait(240)
     assert (told["ended"], told["kept"]) == (1, ["newpupil"])
     assert guest.run(f"cat {FILES}/writer/essay") == "version of the backup\n"
     assert guest.run("pgrep -c -U nb1,nb2,nb3 || :") == "0\n"

@@ -110,7 +110,7 @@ def test_the_two_trees(one: Fleet, tmp_path: Path) -> None:
     assert "password" not in call(one, "backup", "setup", "--to", "/var/backups/{host}")
     told = call(one, "restore", "sage-01", "--all", "--yes")
     assert (told["left"], told["renumbered"]) == ([], [])
-    guest.wait()
+    guest.wait(240)
     after = tree(guest)
     assert sorted(set(before) ^ set(after)) == []
     assert {path: (told, after[path]) for path, told in before.items() if told != after[path]} == {}
