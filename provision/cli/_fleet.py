@@ -208,6 +208,7 @@ def ask_each(
     stdin: bytes = b"",
     program: str = "classroom",
     columns: Sequence[str] = (),
+    lists: Sequence[str] = (),
 ) -> None:
     """Carry out a verb of one of the appliances' own programs on hosts, and report."""
     from provision.fleet.classroom import ask
@@ -220,4 +221,5 @@ def ask_each(
         Pace(8),
         as_json=as_json,
         columns=columns,
+        lists=lists,
     )

@@ -221,7 +221,8 @@ def _with_password(
 ) -> None:
     text = sys.stdin.readline().encode() if given else b""
     columns = ("users",) if given else ("passwords",)
-    ask_each(inventory, on, (verb, _name(name)), stdin=text, as_json=as_json, columns=columns)
+    words = (verb, _name(name))
+    ask_each(inventory, on, words, stdin=text, as_json=as_json, columns=columns, lists=("said",))
 
 
 def _name(written: str) -> str:

@@ -193,7 +193,7 @@ def with_passwords(text: str) -> tuple[str, dict[str, str]]:
     made: dict[str, str] = {}
     out = io.StringIO()
     for row in csv.reader(io.StringIO(text, newline="")):
-        cells = [cell.strip() for cell in row]
+        cells = [cell.strip(" \t") for cell in row]
         if cells and cells[0] and not any(cells[1:2]):
             made[cells[0]] = secrets.token_urlsafe(9)
             cells = [cells[0], made[cells[0]]]

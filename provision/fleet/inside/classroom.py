@@ -52,14 +52,16 @@ def users_add(name: str) -> dict[str, Any]:
     taken = _take({name: password})
     if why := taken["skipped"].get(name):
         raise RefusedError(f"{name} {why}; reset gives a new password")
-    return {"users": [name], "waiting": taken["waiting"], "passwords": {name: password}}
+    told = {"waiting": taken["waiting"], "said": taken["said"] if taken["waiting"] else []}
+    return {"users": [name], "passwords": {name: password}, **told}
 
 
 def users_reset(name: str) -> dict[str, Any]:
     """Give an account the password on standard input, or a new one that is told."""
     password = sys.stdin.read().rstrip("\r\n") or _password()
     _accounts().set_password(name, password)
-    return {"users": [name], "passwords": {name: password}, **_put_out(name)}
+    locked = [f"{name} is locked, and stays so until unlock"] * (name in _accounts().locked())
+    return {"users": [name], "passwords": {name: password}, "said": locked, **_put_out(name)}
 
 
 def users_import(*options: str) -> dict[str, Any]:
