@@ -182,7 +182,7 @@ class Limits(Section):
     file_size: Size = 1 * GIB
     """largest file"""
     tmp: Size = 256 * MIB
-    """private /tmp, in memory"""
+    """private /tmp, in memory; at most an eighth of `memory`"""
     disk: Size = 1 * GIB
     """quota of one student's files"""
 

@@ -17,6 +17,7 @@ SECTOR = 512
 FIRST_SECTOR = 2048  # 1 MiB: the usual alignment, and room for GRUB's core image before it
 PARTITION_OFFSET = FIRST_SECTOR * SECTOR
 NAMESPACE = uuid.UUID("5f4bd11c-2d3a-5c0f-9c43-6c1f2b0f4f53")
+HOME_BYTES_PER_FILE = 8192  # quotas count a file for 16 KiB (``guest.pool.files``)
 GRUB_DIRECTORY = Path("/usr/lib/grub/i386-pc")
 GRUB_MODULES = (
     "biosdisk",
@@ -117,7 +118,6 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
         "lazy_journal_init=0",
         "root_owner=0:0",
         *([f"offset={offset}"] if offset else []),
-        *([] if system.is_root else ["quotatype=usrquota"]),
     ]
     with _complete_or_gone(target):
         with target.open("wb") as image:
@@ -129,7 +129,7 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
                     *("-q", "-F", "-t", system.kind, "-d", str(tree), "-L", system.name),
                     *("-U", str(system.identity), "-m", f"{system.reserve:g}"),
                     *("-E", ",".join(extended)),
-                    *([] if system.is_root else ["-O", "quota"]),
+                    *([] if system.is_root else ["-i", str(HOME_BYTES_PER_FILE)]),
                     *(str(target), f"{blocks * 4}k"),
                 ],
                 env={
@@ -141,6 +141,8 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
             if "Could not allocate" in error.tail and _out_of_room(target):
                 raise _no_room(target) from error
             raise
+        if not system.is_root:
+            _count_quotas(target, tools, epoch)
         with target.open("r+b") as image:
             forget_writes(image, offset)
         if system.is_root:
@@ -170,6 +172,15 @@ def convert(raw: Path, target: Path, kind: str, *, identity: uuid.UUID) -> None:
                 image.seek(392)
                 image.write(identity.bytes_le)
                 image.write(uuid.uuid5(identity, "last snapshot").bytes_le)
+
+
+def _count_quotas(image: Path, tools: Path, epoch: int) -> None:
+    """Keep quotas of users, by what is on the file system: mke2fs counts what is root's only."""
+    tune2fs = _guest_tool(tools, "usr/sbin/tune2fs")
+    run(
+        [*tune2fs, "-O", "quota", "-Q", "usrquota", str(image)],
+        env={"SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch)},
+    )
 
 
 def _make_bootable(system: FileSystem, image: Path) -> None:

@@ -105,7 +105,7 @@ class Sampler:
         Args:
             limits: students' own, by name and kind.
         """
-        write(OWN, limits)
+        write(OWN, limits, mode=0o600)
         shares = read_shares()
         usual = share_of("", "", shares)
         for lease in self._sound():

@@ -30,7 +30,10 @@ from provision.guest.pool.files import limit_disk, student_directory
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
 MIRRORS = Path("/etc/notebook/hosts")  # with the mirrors' addresses, where sessions reach them
-JOURNAL = Path("/run/systemd/journal")
+JOURNAL = Path("/run/systemd/journal")  # root's own lines
+SESSIONS_JOURNAL = Path("/run/systemd/journal.sessions/stdout")  # what sessions say, apart
+MEMORY_PARTS = 8  # of a session's memory, one at most for each of its places in memory
+IN_MEMORY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - pam_namespace's, the session's own
 USAGE = Path("/run/notebook-usage")  # what sessions use, a directory for each account
 CHANGED = Path("/run/systemd/system.control")  # what set-property --runtime has changed
 GRACE_SECONDS = 3.0
@@ -92,8 +95,13 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     limit_account(account.pw_uid, share, usual=share_of("", "", shares))
     if share.disk:
         limit_disk(files, owner, share.disk)
+    files.chmod(0o700)  # a student who closed the own files would never get in again
     home = Path(account.pw_dir)
-    options = f"size={settings.home_size},mode=0700,uid={account.pw_uid},gid={account.pw_gid}"
+    size = place_size(settings, share)
+    if size < settings.home_size:
+        for place in IN_MEMORY:
+            _mount("-o", f"remount,nosuid,nodev,size={size}", place)
+    options = f"size={size},mode=0700,uid={account.pw_uid},gid={account.pw_gid}"
     _mount("-t", "tmpfs", "-o", f"nosuid,nodev,{options}", "tmpfs", str(home))
     work = home / "work"
     work.mkdir(mode=0o700)
@@ -108,6 +116,15 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     (USAGE / user / "usage.json").unlink(missing_ok=True)  # the last session's; the next follows
     _hide_services(home, USAGE / user)
     syslog.syslog(f"{user} is open for {student}")
+
+
+def place_size(settings: Settings, share: Share) -> int:
+    """How much fits into each of a session's places in memory: its home, /tmp, /var/tmp, /dev/shm.
+
+    Together they take half of the session's memory at most: who fills them reads that there is no
+    space left, and the session goes on.
+    """
+    return min(settings.home_size, share.memory // MEMORY_PARTS)
 
 
 def close_session(user: str, settings: Settings) -> None:
@@ -206,9 +223,10 @@ def _show_courses(home: Path, shown: list[View], account: pwd.struct_passwd) -> 
 
 
 def _hide_services(home: Path, usage: Path) -> None:
-    """Leave of /run only the journal's socket and the session's own usage.
+    """Leave of /run only where to log, and the session's own usage.
 
-    The system's services are not a session's.
+    The system's services are not a session's, and its journal is root's, who logs here, too: what
+    a session says goes to a journal of the sessions', which is limited by itself.
 
     The system bus, for one, would tell every process's command line, whatever /proc hides.
     """
@@ -217,8 +235,11 @@ def _hide_services(home: Path, usage: Path) -> None:
     options = "nosuid,nodev,noexec,size=64k,mode=0755"
     _mount("-t", "tmpfs", "-o", options, "tmpfs", str(fresh))
     place = fresh / JOURNAL.relative_to("/run")
-    place.mkdir(parents=True)
+    place.parent.mkdir(mode=0o700)
+    place.mkdir()
     _mount("--bind", str(JOURNAL), str(place))
+    (fresh / "journal").touch(mode=0o600)
+    _mount("--bind", str(SESSIONS_JOURNAL), str(fresh / "journal"))
     if usage.is_dir():
         (fresh / "usage").mkdir()
         _mount("--bind", "-o", "ro", str(usage), str(fresh / "usage"))

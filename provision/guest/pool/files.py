@@ -20,6 +20,8 @@ STUDENTS = range(50000, 60000)
 COURSES = range(49000, 50000)
 WELCOME = Path("/etc/notebook/welcome")  # the files with which a student begins
 QUOTACTL_FD = 443  # the same number on every architecture
+# Of a quota, per file. The disk of /home has twice as many (``jeos.disk.HOME_BYTES_PER_FILE``).
+BYTES_PER_FILE = 16384
 SET_USER_QUOTA = 0x800008 << 8  # QCMD(Q_SETQUOTA, USRQUOTA), linux/quota.h
 
 
@@ -86,7 +88,9 @@ def limit_disk(files: Path, owner: int, quota: int) -> None:
     By quotactl_fd(2), Linux 5.14: the tools want the disk's device, which sessions do not see.
     """
     # struct if_dqblk: hard and soft limit, use; the same of inodes; two times; what is valid.
-    limits = struct.pack("=8QI", quota // 1024, 0, 0, max(quota // 4096, 1000), 0, 0, 0, 0, 1 | 4)
+    limits = struct.pack(
+        "=8QI", quota // 1024, 0, 0, max(quota // BYTES_PER_FILE, 1000), 0, 0, 0, 0, 1 | 4
+    )
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(files, os.O_RDONLY | os.O_DIRECTORY)
     if libc.syscall(QUOTACTL_FD, descriptor, SET_USER_QUOTA, owner, limits):

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from provision.guest.pool.namespaces import forbid
 
-JOURNAL = "/run/systemd/journal/stdout"
+JOURNAL = "/run/journal"
 PATH = "/usr/local/bin:/usr/bin:/bin"
 FIRST_PORT = 10000
 FIRST_TUNNEL, TUNNELS = 20000, 8

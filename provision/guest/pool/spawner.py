@@ -222,10 +222,15 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return leased
 
     def _profile(self) -> str:
+        """What was chosen; one that is gone is refused once, and no later start asks for it."""
         try:
             return profiles.chosen(self.profiles, self.user_options or {})
         except ValueError as error:
-            raise SessionError(str(error)) from None
+            (self.user_options or {}).clear()
+            if self.orm_spawner is not None:
+                self.orm_spawner.user_options = None
+                self.db.commit()
+            raise SessionError(f"{error} Please start again.") from None
 
     def _home(self, student: str) -> str | None:
         """The machine that has a student's files; None: none yet, or it has left the pool."""

@@ -284,7 +284,8 @@ def sizes_limited(config: Config, facts: Facts) -> Problems:
     """A session's open files, its largest file and its /tmp have their limits."""
     limits = config.pool.limits
     for name, most in {
-        "files": limits.files, "file_size": limits.file_size, "tmp": limits.tmp,
+        "files": limits.files, "file_size": limits.file_size,
+        "tmp": min(limits.tmp, limits.memory // 8),
     }.items():  # fmt: skip
         shown = facts["sessions"]["sizes"][name]
         if not 0 < shown <= most:  # -1 is none

@@ -84,6 +84,8 @@ secrets = ["/var/lib/notebook/jupyterhub.sqlite", "/var/lib/notebook/cookie-secr
            "/var/lib/notebook/accounts.json", "/var/lib/notebook/proxy-token",
            "/var/lib/notebook/first-password", "/var/lib/notebook/id_ed25519",
            f"/home/{asked['admin']}/.ssh/id_ed25519",
+           "/etc/notebook/shares.json", "/etc/notebook/courses.json",
+           "/etc/notebook/students.json", "/etc/notebook/hosted.json",
            "/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/proc/1/environ", "/dev/mem",
            *glob.glob("/dev/sd?")]
 powers = {
@@ -121,7 +123,8 @@ facts = {
     "kernel_objects": [n for n, made in (("shm", libc.shmget(0, 4096, 0o1666)),
                                          ("msg", libc.msgget(0, 0o1666)),
                                          ("sem", libc.semget(0, 1, 0o1666))) if made != -1],
-    "bus": os.path.exists("/run/dbus/system_bus_socket"),
+    "bus": os.path.exists("/run/dbus/system_bus_socket")
+           or os.access("/run/systemd/journal/socket", os.W_OK),
 }
 try:
     taken = socket.create_server(("127.0.0.1", asked["victims_own_port"]))

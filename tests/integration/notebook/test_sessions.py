@@ -291,7 +291,11 @@ def test_the_notebook_is_stopped_started_and_reloaded(
 def test_the_journal_is_read_by_student(guest: Guest) -> None:
     Student(guest.url, "noether").sign_in().start()
     assert "noether" in guest.run("journalctl -q -t notebook-account -o cat")
-    _until(lambda: "Jupyter" in guest.run("journalctl -q -t notebook-noether -o cat"))
+    _until(
+        lambda: (
+            "Jupyter" in guest.run("journalctl -q --namespace=sessions -t notebook-noether -o cat")
+        )
+    )
 
 
 def test_the_script_runs_under_dtach(guest: Guest) -> None:

@@ -158,7 +158,7 @@ def _good() -> dict[str, dict[str, Any]]:
             "bus": False,
             "took_port": False,
             "quota": "Disk quota exceeded",
-            "sizes": {"files": 1024, "file_size": 1 << 30, "tmp": 256 << 20},
+            "sizes": {"files": 1024, "file_size": 1 << 30, "tmp": 128 << 20},
             "forks": 250,
             "greedy": -9,
             "victim_works": True,
