@@ -112,7 +112,7 @@ def _boxes(config: Config) -> Mapping[str, Any]:
     if config.grader.enabled:
         found["images"] = {name: list(packages) for name, packages in config.grader.images.items()}
     if config.jail.enabled:
-        found["jail"] = list(config.jail.pip)
+        found["jail"] = [list(config.jail.pip), list(config.jail.packages)]
     return found
 
 

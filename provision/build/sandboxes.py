@@ -62,7 +62,8 @@ def _image(
 
 def _jail(request: Request, sources: list[str], cache: Path) -> Path:
     config = request.config
-    target = cache / f"jail-{_key(request, rootfs.__name__, list(config.jail.pip))}.tar"
+    parts = [*config.jail.pip, "packages", *config.jail.packages]
+    target = cache / f"jail-{_key(request, rootfs.__name__, parts)}.tar"
     if target.exists():
         return target
 
@@ -73,6 +74,7 @@ def _jail(request: Request, sources: list[str], cache: Path) -> Path:
             suite=request.suite,
             mirror="\n".join(sources),
             pip=config.jail.pip,
+            packages=config.jail.packages,
             proxy=config.proxy,
         )
         when = f"@{request.release.epoch}"

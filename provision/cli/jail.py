@@ -18,14 +18,21 @@ def command() -> None:
 @click.option("--suite", default="trixie", show_default=True, help="The Debian release.")
 @click.option("--mirror", help="Where packages come from. Default: the distribution's own.")
 @click.option("--pip", "pip", multiple=True, metavar="NAME", help="A further PyPI package.")
-def build(directory: Path, suite: str, mirror: str | None, pip: tuple[str, ...]) -> None:
+@click.option("-p", "--package", "packages", multiple=True, help="A further Debian package.")
+def build(
+    directory: Path,
+    suite: str,
+    mirror: str | None,
+    pip: tuple[str, ...],
+    packages: tuple[str, ...],
+) -> None:
     """Make a jail in DIRECTORY: Debian's own Python, precompiled, nothing set-user-id."""
     from provision.guest.jail import rootfs
     from provision.progress import step
 
     directory = directory.absolute()
     with step(f"Building the jail {directory}"):
-        rootfs.build(directory, suite=suite, mirror=mirror, pip=pip)
+        rootfs.build(directory, suite=suite, mirror=mirror, pip=pip, packages=packages)
     click.echo(directory)
 
 

@@ -482,7 +482,9 @@ class Jail(Section):
     enabled: bool = False
     """put it into the appliance"""
     pip: tuple[values.PythonPackage, ...] = ()
-    """packages from PyPI to add"""
+    """packages from PyPI to add, with the libraries that they link to"""
+    packages: tuple[values.PackageName, ...] = ()
+    """packages of the distribution to add"""
 
 
 class Config(Section):

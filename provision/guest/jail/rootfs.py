@@ -1,6 +1,7 @@
 """Build a jail: a directory with Python and nothing else, and keep its owners and modes."""
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from provision import process
 from provision.errors import ApplianceError
+from provision.guest.jail import libraries
 from provision.guest.sandbox import image
 from provision.progress import step
 
@@ -23,6 +25,7 @@ def build(
     suite: str = "trixie",
     mirror: str | None = None,
     pip: Sequence[str] = (),
+    packages: Sequence[str] = (),
     proxy: str | None = None,
 ) -> None:
     """Make a jail in a directory that does not exist yet.
@@ -30,34 +33,65 @@ def build(
     Args:
         directory: the jail; its parent must exist.
         suite, mirror: the Debian release, and where from; None: the distribution's default.
-        pip: further packages from PyPI, as wheels, below ``/static``.
+        pip: further packages from PyPI, as wheels, below ``/static``. The libraries that they
+            link to and do not bring along are added, as Debian's packages.
+        packages: further packages of Debian; their maintainers' scripts do not run.
         proxy: HTTP proxy for Debian's packages.
 
     Raises:
-        ApplianceError: the directory exists, or packages were not found.
+        ApplianceError: the directory exists, packages were not found, or a wheel links to a
+            library that no package is called after.
     """
     if directory.exists():
         raise ApplianceError(f"{directory} exists", hint=f"rm -r {directory}, or name another")
     recipe = image.Recipe(
-        "jail", PACKAGES, suite=suite, mirror=mirror, essential=False, proxy=proxy
+        *("jail", (*PACKAGES, *packages)),
+        suite=suite,
+        mirror=mirror,
+        essential=False,
+        proxy=proxy,
     )
-    with tempfile.TemporaryDirectory(prefix=".jail-", dir=directory.parent) as scratch:
-        tar, cleaned = Path(scratch) / "root.tar", Path(scratch) / "clean.tar"
-        draft = Path(scratch) / "root"
-        image.bootstrap(recipe, tar)
-        with cleaned.open("wb") as sink:
-            image.clean(tar, sink, recipe.epoch)
-        draft.mkdir(mode=0o755)
-        process.run(["tar", "-C", str(draft), "--no-same-owner", "-xpf", str(cleaned)])
-        for name in ("static", "scratch", "proc", "dev", "tmp"):
-            (draft / name).mkdir(exist_ok=True)
-        (draft / "tmp").chmod(0o1777)
-        (draft / MARK).touch()
+    with tempfile.TemporaryDirectory(prefix=".jail-", dir=directory.parent) as place:
+        scratch = Path(place)
+        draft = _unpacked(recipe, scratch / "root")
         if pip:
             _install(draft, pip)
+            draft = _with_libraries(draft, recipe, scratch)
         with step("Compiling Python's modules"):
             _compile(draft)
         draft.rename(directory)
+
+
+def _unpacked(recipe: image.Recipe, draft: Path) -> Path:
+    """Make the root of a jail without what comes from PyPI."""
+    tar, cleaned = draft.with_suffix(".tar"), draft.with_suffix(".clean.tar")
+    image.bootstrap(recipe, tar)
+    with cleaned.open("wb") as sink:
+        image.clean(tar, sink, recipe.epoch)
+    draft.mkdir(mode=0o755)
+    process.run(["tar", "-C", str(draft), "--no-same-owner", "-xpf", str(cleaned)])
+    tar.unlink()
+    cleaned.unlink()
+    for name in ("static", "scratch", "proc", "dev", "tmp"):
+        (draft / name).mkdir(exist_ok=True)
+    (draft / "tmp").chmod(0o1777)
+    (draft / MARK).touch()
+    return draft
+
+
+def _with_libraries(draft: Path, recipe: image.Recipe, scratch: Path) -> Path:
+    """The jail with all that its wheels link to."""
+    lacks = libraries.lacking(draft)
+    if wanted := libraries.names(lacks):
+        more = libraries.packages(wanted, recipe, scratch)
+        if more:
+            packages = (*recipe.packages, *more)
+            richer = _unpacked(dataclasses.replace(recipe, packages=packages), scratch / "richer")
+            (richer / "static").rmdir()
+            (draft / "static").rename(richer / "static")
+            draft = richer
+    libraries.check(draft)
+    return draft
 
 
 def _install(root: Path, names: Sequence[str]) -> None:

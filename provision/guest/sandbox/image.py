@@ -147,6 +147,20 @@ def bootstrap(recipe: Recipe, tar: Path) -> None:
         process.run(argv, env={"SOURCE_DATE_EPOCH": str(recipe.epoch)})
 
 
+def indexes(recipe: Recipe, directory: Path) -> None:
+    """Bring a suite's package indexes, checked by apt, to ``lists`` in a directory.
+
+    Raises:
+        ApplianceError: the mirror was not reached.
+    """
+    mmdebstrap = process.require("mmdebstrap", "mmdebstrap")
+    argv = [mmdebstrap, "--variant=custom", "--format=null", "--aptopt=Acquire::Retries 3"]
+    if recipe.proxy:
+        argv.append(f'--aptopt=Acquire::http::Proxy "{recipe.proxy}"')
+    argv += [f"--customize-hook=copy-out /var/lib/apt/lists {directory}", recipe.suite, "-"]
+    process.run([*argv, *(recipe.mirror or "").splitlines()])
+
+
 def extract(image: Path, directory: Path) -> None:
     """Unpack an image into a directory, where no squashfs can be mounted."""
     unsquashfs = process.require("unsquashfs", "squashfs-tools")
