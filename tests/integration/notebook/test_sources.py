@@ -125,7 +125,11 @@ def test_debians_own_package(tmp_path: Path) -> None:
                 sage = Student(guest.url, "debbie").sign_in().start(240).kernel("sagemath")
             except RefusedError as error:
                 told = "journalctl -b --no-pager -o cat -t sshd-session -t sshd -t notebook-account"
-                error.add_note(guest.run(f"{told} -t notebook-debbie -u notebook | tail -60"))
+                error.add_note(
+                    guest.run(
+                        f"{told} -u notebook --namespace=+sessions -t notebook-debbie | tail -60"
+                    )
+                )
                 raise
             assert sage.run("factor(2^67 - 1)", 600) == "193707721 * 761838257287"
             assert "-x*cos(x) + sin(x)" in sage.run("integrate(x * sin(x), x)", 600)
