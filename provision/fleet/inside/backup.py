@@ -256,11 +256,11 @@ READING = ("password", "snapshots", "meaning", "restore-plan")
 
 def main() -> None:
     """Carry out one verb; others wait for it, though not for ever."""
-    for place in (STATE.parent, STATE):  # the age of the last backup is no secret
-        place.mkdir(parents=True, exist_ok=True)
-        place.chmod(0o711)
-    verbs = {name: verb if name in READING else _swept(verb) for name, verb in VERBS.items()}
     with guarding(alone=ALONE):
+        for place in (STATE.parent, STATE):  # the age of the last backup is no secret
+            place.mkdir(parents=True, exist_ok=True)
+            place.chmod(0o711)
+        verbs = {name: verb if name in READING else _swept(verb) for name, verb in VERBS.items()}
         answer(verbs, lock=STATE / "lock", unlocked=READING, umask=0o077, patience=WAIT_SECONDS)
 
 
