@@ -103,6 +103,7 @@ def _notebook(config: Config) -> dict[str, Any]:
         "notebook_package_version": version("classroom-appliance"),
         "notebook_directory": str(notebook.directory),
         "notebook_port": notebook.port,
+        "notebook_sessions_port": notebook.sessions_port,
         "notebook_interface": notebook.interface,
         "notebook_secure": config.https,
         "notebook_timeout": notebook.timeout,

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from provision.config import values
+from provision.config import records, values
 from provision.config.quantities import (
     Duration,
     Size,
@@ -35,27 +35,8 @@ MIB = 1 << 20
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-_DISKS: dict[str, dict[str, Any]] = {
-    "root": {"size": "12G", "filesystem": "ext4", "mount": "/", "reserve": "5%"},
-    "home": {"size": "8G", "filesystem": "ext4", "mount": "/home", "reserve": "1%"},
-}
-_FORWARDS: dict[str, dict[str, Any]] = {
-    "ssh": {"host": 2222, "guest": 22, "public": False},
-    "notebook": {"host": 8000, "guest": 8000, "public": False},
-}
 _IMAGES: dict[str, tuple[str, ...]] = {"python": ("python3",)}
 _SUITES = {"debian": "trixie", "ubuntu": "resolute"}
-
-
-def _with_defaults(value: Any, defaults: dict[str, dict[str, Any]]) -> Any:
-    """Let a named record that we know be given in part, or not at all."""
-    if not isinstance(value, dict):
-        return value
-    merged = dict(defaults) | value
-    for name, record in defaults.items():
-        if isinstance(merged[name], dict):
-            merged[name] = record | merged[name]
-    return merged
 
 
 class Section(BaseModel):
@@ -137,7 +118,9 @@ class Network(Section):
     """How the guest is reached."""
 
     forwards: dict[values.RecordName, Forward] = Field(
-        default_factory=lambda: {name: Forward(**record) for name, record in _FORWARDS.items()}
+        default_factory=lambda: {
+            name: Forward(**record) for name, record in records.FORWARDS.items()
+        }
     )
     """ports by name; a name given as null removes ours"""
     auto: bool = True
@@ -146,7 +129,7 @@ class Network(Section):
     @field_validator("forwards", mode="before")
     @classmethod
     def _merge(cls, value: Any) -> Any:
-        merged = _with_defaults(value, _FORWARDS)
+        merged = records.with_defaults(value, records.FORWARDS)
         if isinstance(merged, dict):
             return {name: record for name, record in merged.items() if record is not None}
         return merged
@@ -401,8 +384,10 @@ class Stores(Section):
 class Notebook(Section):
     """The notebook server, in the words of the classic notebook()."""
 
-    port: Port = 8000
+    port: Port = records.PORT
     """port in the guest"""
+    sessions_port: Port = records.SESSIONS_PORT
+    """port in the guest for the sessions, whose pages are no part of the hub's origin"""
     interface: values.Address = "0.0.0.0"  # noqa: S104 - the guest's; NAT decides who reaches it
     """address in the guest to listen on"""
     secure: bool | None = None
@@ -519,7 +504,7 @@ class Config(Section):
     swap: Literal["none", "zram"] = "none"
     """swap space; zram: in compressed memory"""
     disks: dict[values.RecordName, Disk] = Field(
-        default_factory=lambda: {name: Disk(**record) for name, record in _DISKS.items()}
+        default_factory=lambda: {name: Disk(**record) for name, record in records.DISKS.items()}
     )
     """disks by name; root and home are always there"""
     image: Image | None = None
@@ -561,6 +546,11 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
+    def _sessions_forward(cls, data: Any) -> Any:
+        return records.with_sessions(data)
+
+    @model_validator(mode="before")
+    @classmethod
     def _suite_of_distribution(cls, data: Any) -> Any:
         if isinstance(data, dict) and "suite" not in data:
             distribution = data.get("distribution", "debian")
@@ -571,7 +561,7 @@ class Config(Section):
     @field_validator("disks", mode="before")
     @classmethod
     def _merge(cls, value: Any) -> Any:
-        return _with_defaults(value, _DISKS)
+        return records.with_defaults(value, records.DISKS)
 
     @property
     def https(self) -> bool:

@@ -34,7 +34,8 @@ def commented(*, public: bool = False) -> str:
         public: whether the notebook's port is open to the room.
     """
     values = Config().model_dump(mode="json")
-    values["network"]["forwards"]["notebook"]["public"] = public
+    for name in ("notebook", "sessions"):
+        values["network"]["forwards"][name]["public"] = public
     lines: list[str] = []
     for key, value in _walk(values):
         block = [*_with_comment(_line(key, value), explanation(key)), *_example(key, value)]

@@ -306,6 +306,48 @@ def _forwards(config: Config) -> Iterator[Problem]:
         )
     if config.notebook.port == 22:
         yield Problem(("notebook", "port"), "port 22 is the SSH server's", "write one as in 8000")
+    yield from _sessions_port(config)
+
+
+def _sessions_port(config: Config) -> Iterator[Problem]:
+    """What is wrong with the sessions' port, which a browser finds by the notebook's."""
+    port, guest = config.notebook.port, config.notebook.sessions_port
+    key: Key = ("notebook", "sessions_port")
+    taken = {22: "the SSH server's", port: "the notebook's"}
+    if guest in taken:
+        yield Problem(key, f"port {guest} is {taken[guest]}", "write one as in 8443")
+    notebook = config.network.forwards.get("notebook")
+    forward = config.network.forwards.get("sessions")
+    if notebook is None or notebook.guest != port:
+        return
+    if forward is None:
+        yield Problem(
+            ("network", "forwards", "sessions"),
+            "no port leads to the sessions, so that nobody could work",
+            "leave sessions away: it follows the notebook's forward",
+        )
+    elif forward.guest != guest:
+        yield Problem(
+            ("network", "forwards", "sessions", "guest"),
+            f"leads to port {forward.guest}, but the sessions are on {guest}",
+            f"write guest: {guest}",
+            others=(key,),
+        )
+    elif forward.host - notebook.host != guest - port:
+        yield Problem(
+            ("network", "forwards", "sessions", "host"),
+            f"is {forward.host - notebook.host} above the notebook's, but a browser looks for it"
+            f" {guest - port} above, as in the guest",
+            f"write host: {notebook.host + guest - port}, or leave it away",
+            others=(("network", "forwards", "notebook", "host"), key),
+        )
+    elif forward.public != notebook.public:
+        yield Problem(
+            ("network", "forwards", "sessions", "public"),
+            "who reaches the notebook must reach the sessions, and nobody else",
+            f"write public: {str(notebook.public).lower()}, or leave it away",
+            others=(("network", "forwards", "notebook", "public"),),
+        )
 
 
 def _accounts(config: Config) -> Iterator[Problem]:

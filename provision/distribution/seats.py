@@ -125,6 +125,9 @@ def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> "Config"
                 f" {', '.join(sorted(forwards)) or 'no forwards'}"
             )
         forwards[forward] = {**forwards[forward], "host": port}
+    if "notebook" in seat.ports and "sessions" in forwards and "sessions" not in seat.ports:
+        own = forwards["sessions"]  # follows the notebook's
+        forwards["sessions"] = {name: own[name] for name in own if name != "host"}
     values = {
         **definition,
         **seat.settings,

@@ -4,7 +4,7 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -420,7 +420,7 @@ class VirtualBoxMachine:
         if not self.config.network.auto:
             nat.check(wanted)
             return wanted
-        corrected = nat.corrected(wanted)
+        corrected = _corrected(wanted)
         for before, after in zip(wanted, corrected, strict=True):
             if before != after:
                 holder = ports.holder(before.host_port)
@@ -462,3 +462,21 @@ class VirtualBoxMachine:
         """Have no other start of ours take a port between our check and VirtualBox's bind."""
         with locks.held(self.folder.parent / "ports.lock", wait=True):
             yield
+
+
+def _corrected(wanted: tuple[Forward, ...]) -> tuple[Forward, ...]:
+    """Free ports; a browser finds the sessions' by the notebook's, so that these move together."""
+    while True:
+        found = nat.corrected(wanted)
+        moved = {
+            before.name: after.host_port - before.host_port
+            for before, after in zip(wanted, found, strict=True)
+            if before.name in ("notebook", "sessions")
+        }
+        if len(set(moved.values())) < 2:
+            return found
+        by = max(moved.values())
+        wanted = tuple(
+            replace(each, host_port=each.host_port + by) if each.name in moved else each
+            for each in wanted
+        )

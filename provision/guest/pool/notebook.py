@@ -6,6 +6,7 @@ starts the proxy when none runs, then the hub.
 """
 
 import html
+import json
 import os
 import secrets
 import socket
@@ -21,6 +22,7 @@ from traitlets.config import Config
 
 from provision.guest.hub.evicting import Hub
 from provision.guest.hub.settings import extend, read_hosted
+from provision.guest.hub.visit import VisitHandler
 from provision.guest.pool import tls
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
@@ -30,7 +32,7 @@ from provision.guest.whole import keep, read, secret
 
 HUB_PORT, PROXY_API_PORT = 8081, 8001
 THREEJS = "/opt/sage-current/share/jupyter/nbextensions/threejs-sage"
-PROXY = "/usr/bin/configurable-http-proxy"
+NODE, PROXY = "/usr/bin/node", Path(__file__).with_name("proxy.js")
 READY_SECONDS = 300  # an ended session is noticed at once; this is for slow machines
 
 
@@ -39,6 +41,7 @@ def notebook(
     server_pool: Sequence[str],
     directory: str = "/home/students",
     port: int = 8000,
+    sessions_port: int = 8443,
     interface: str = "127.0.0.1",
     secure: bool | None = None,
     timeout: int = 3600,
@@ -57,6 +60,8 @@ def notebook(
         server_pool: accounts that sessions lease, as ``user@host`` or ``user@host:port``.
         directory: the students' files; root's side must agree (``/etc/notebook/pool.conf``).
         port: where browsers find us.
+        sessions_port: where they find the sessions, which are no part of the hub's origin; where
+            ports are forwarded, both by as much.
         interface: the address to listen on; empty for all.
         secure: HTTPS; None: unless the interface is loopback.
         timeout: seconds after which an idle session is ended; 0: never.
@@ -79,13 +84,12 @@ def notebook(
         )
     interface = interface or "0.0.0.0"  # noqa: S104 - asked for, as in the classic notebook()
     secure = not ip_address(interface).is_loopback if secure is None else secure
-    proxy = [
-        *(PROXY, "--ip", interface, "--port", str(port)),
-        *("--api-ip", "127.0.0.1", "--api-port", str(PROXY_API_PORT)),
-        *("--default-target", f"http://127.0.0.1:{HUB_PORT}"),
-        *("--error-target", f"http://127.0.0.1:{HUB_PORT}/hub/error"),
-        *(tls.options(state / "tls") if secure else ()),
-    ]
+    told = {
+        **{"interface": interface, "port": port, "sessions_port": sessions_port},
+        **{"hub_port": HUB_PORT, "api_port": PROXY_API_PORT},
+        **(tls.files(state / "tls") if secure else {}),
+    }
+    proxy = [NODE, str(PROXY), json.dumps(told)]
     os.environ["CONFIGPROXY_AUTH_TOKEN"] = secret(state / "proxy-token")
     secret(state / "cookie-secret", lambda: secrets.token_hex(32))
     match sys.argv[1:]:
@@ -102,6 +106,7 @@ def notebook(
     config = hub_config(
         server_pool=server_pool,
         bind_url=f"http{'s' if secure else ''}://{interface}:{port}",
+        sessions_above=sessions_port - port,
         timeout=timeout,
         session_expiry=session_expiry,
         patience=patience,
@@ -122,6 +127,7 @@ def hub_config(
     *,
     server_pool: Sequence[str],
     bind_url: str,
+    sessions_above: int,
     timeout: int,
     session_expiry: int,
     patience: float,
@@ -132,7 +138,10 @@ def hub_config(
     admin: str,
     state: Path,
 ) -> Config:
-    """JupyterHub's configuration; the arguments are ``notebook``'s and the public URL."""
+    """JupyterHub's configuration.
+
+    The arguments are ``notebook``'s, the public URL, and how far the sessions' port is above its.
+    """
     headers = {
         "Content-Security-Policy": "frame-ancestors 'none'",
         "Cross-Origin-Opener-Policy": "same-origin",
@@ -141,6 +150,8 @@ def hub_config(
         "X-Content-Type-Options": "nosniff",
     }
     notices = Notices(state / "notices")
+    secure, token = bind_url.startswith("https"), os.environ.get("CONFIGPROXY_AUTH_TOKEN", "")
+    visit = {"above": sessions_above, "token": token, "secure": secure}
     shown: dict[str, Any] = {"announcement": lambda user: notices.read(user.name) if user else ""}
     if title:
         shown["announcement_login"] = html.escape(title)
@@ -161,18 +172,22 @@ def hub_config(
             "tornado_settings": {
                 "headers": headers,
                 "slow_spawn_timeout": 3,
-                "xsrf_cookie_kwargs": {"secure": bind_url.startswith("https")},
+                "xsrf_cookie_kwargs": {"secure": secure},
             },
+            # No page of a session, on the same host, can put others in their place; the proxy
+            # keeps them from the sessions' servers.
+            "cookie_host_prefix_enabled": secure,
             "template_vars": shown,
             # What plot3d asks the browser to load; it would ask the internet next.
             "extra_handlers": [
                 (r"/nbextensions/threejs-sage/(.*)", StaticFileHandler, {"path": THREEJS}),
+                (r"/visit", VisitHandler, visit),
             ],
         },
         "ConfigurableHTTPProxy": {
             "should_start": False,
             "api_url": f"http://127.0.0.1:{PROXY_API_PORT}",
-            "auth_token": os.environ.get("CONFIGPROXY_AUTH_TOKEN", ""),
+            "auth_token": token,
         },
         "PoolAuthenticator": {
             "accounts_file": f"{state}/accounts.json",

@@ -13,8 +13,8 @@ from pathlib import Path
 from provision.guest.whole import flush, keep, locked
 
 
-def options(directory: Path) -> list[str]:
-    """The proxy's options for HTTPS.
+def files(directory: Path) -> dict[str, str]:
+    """The proxy's settings for HTTPS: the files of the key and the certificate.
 
     Args:
         directory: of ``key.pem`` and ``cert.pem``; made where it is missing.
@@ -30,7 +30,7 @@ def options(directory: Path) -> list[str]:
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError, subprocess.CalledProcessError) as error:
             sys.exit(f"start-notebook: {certificate} and {key} cannot be used together: {error}")
-    return ["--ssl-key", str(key), "--ssl-cert", str(certificate)]
+    return {"key": str(key), "certificate": str(certificate)}
 
 
 def _complete(key: Path, certificate: Path) -> None:

@@ -164,7 +164,7 @@ def ssh_answers(config: Config, facts: Facts) -> Problems:
 def forwards_answer(config: Config, facts: Facts) -> Problems:
     """Every forwarded port leads to a service."""
     for name, forward in config.network.forwards.items():
-        if name == "notebook" and not facts["notebook"]:
+        if name in ("notebook", "sessions") and not facts["notebook"]:
             continue
         if not facts["answers"][str(forward.guest)]:
             yield f"{name}: port {forward.guest} does not answer"

@@ -75,6 +75,7 @@ def notebook_settings(config: Config, facts: Facts) -> Problems:
     """The start script has the configured settings, under the names of the classic notebook()."""
     expected = {
         "port": str(config.notebook.port),
+        "sessions_port": str(config.notebook.sessions_port),
         "interface": f'"{config.notebook.interface}"',
         "secure": str(config.https),
         "timeout": str(config.notebook.timeout),

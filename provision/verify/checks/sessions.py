@@ -15,6 +15,7 @@ def gather(guest: Guest) -> Facts | None:
         "sessions",
         admin=config.admin.user,
         port=config.notebook.port,
+        sessions_port=config.notebook.sessions_port,
         directory=config.notebook.directory,
         secure=config.https,
     )
@@ -38,6 +39,12 @@ def classroom_closed(config: Config, facts: Facts) -> Problems:
 def foreign_pages_refused(config: Config, facts: Facts) -> Problems:
     """The hub answers no page of another address."""
     yield from (f"it answers {method}" for method in facts["foreign"])
+
+
+@check("sessions", how="ask for a running session, and for the hub at its port, without a ticket")
+def sessions_apart(config: Config, facts: Facts) -> Problems:
+    """Sessions have an origin of their own, which only the hub's tickets open."""
+    yield from facts["apart"]
 
 
 @check("sessions", how="ask with the token for metrics for all else")

@@ -110,7 +110,7 @@ facts = {
     "ptrace": libc.ptrace(16, pid, 0, 0) == 0,
     "kill": runs(f"kill -0 {pid}"),
     "victims_port": reaches("127.0.0.1", asked["port"]),
-    "services": [port for port in (22, 25, 2200, 8000, 8001) if reaches("127.0.0.1", port)
+    "services": [port for port in (22, 25, 2200, 8000, 8001, 8443) if reaches("127.0.0.1", port)
                  or reaches("::1", port)],
     "api": reaches("127.0.0.1", 8081),
     "own": reaches("127.0.0.1", served.getsockname()[1]),

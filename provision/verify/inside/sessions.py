@@ -71,7 +71,8 @@ class Visitor:
         headers: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[int, str]:
         """The answer's status and text; status 0 when there is none."""
-        request = urllib.request.Request(URL + path, data, dict(headers), method=method)  # noqa: S310
+        place = path if "://" in path else URL + path
+        request = urllib.request.Request(place, data, dict(headers), method=method)  # noqa: S310
         if self.token:
             request.add_header("Authorization", f"token {self.token}")
         for cookie in self.cookies:
@@ -149,6 +150,19 @@ def foreign() -> list[str]:
     }
     refused = "page of another address"
     return [method for method, (_, text) in answers.items() if refused not in text]
+
+
+def apart() -> list[str]:
+    """What a page without a ticket gets of a session, and of the hub at the sessions' port."""
+    sessions = f"{URL.rpartition(':')[0]}:{ASKED['sessions_port']}"
+    reading = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors"}
+    places = (
+        *(f"{each}/user/{VICTIM}/api/contents" for each in (URL, sessions)),
+        *(f"{sessions}/hub/{each}" for each in ("classroom", "api/users", "login")),
+        f"{sessions}/visit?ticket=made.up",
+    )
+    asked = {place: Visitor("").ask("GET", place, None, reading)[0] for place in places}
+    return [f"{place}: {status}" for place, status in asked.items() if status != 403]
 
 
 def metrics() -> list[str]:
@@ -281,6 +295,7 @@ def main() -> None:
         facts["opened"] = opened(session, MALLORY) + opened(mallory, VICTIM)
         facts["classroom"] = classroom(mallory)
         facts["foreign"] = foreign()
+        facts["apart"] = apart()
         facts["metrics"] = metrics()
         facts["lost"] = lost()
         facts["outlived"] = outlived(victim)

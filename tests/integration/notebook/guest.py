@@ -31,9 +31,10 @@ from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
 from tests.integration.conftest import asked
+from vbox.ports import free as is_free
 
 HERE = Path(__file__).parent
-PORT = 8000
+PORT, SESSIONS_PORT = 8000, 8443
 BOOT_SECONDS = 60
 NETWORK = """[Match]
 Type=ether
@@ -58,6 +59,12 @@ class Guest:
     root: paramiko.SSHClient
     machine: NspawnMachine | None = None
     endpoint: SshEndpoint | None = None
+
+    @property
+    def sessions_url(self) -> str:
+        """Where its sessions answer browsers."""
+        place, _, port = self.url.rpartition(":")
+        return f"{place}:{int(port) + SESSIONS_PORT - PORT}"
 
     def run(self, command: str, timeout: float = 120) -> str:
         """Run a command as root; it must succeed."""
@@ -221,6 +228,15 @@ def machine_disks(
     return [images / "root.raw", images / "home.raw"]
 
 
+def _both_ports() -> dict[int, int]:
+    """Free ports for hub and sessions, as far apart as they are in the guest."""
+    apart = SESSIONS_PORT - PORT
+    while True:
+        port = free_port()
+        if port + apart < 1 << 16 and is_free("127.0.0.1", port + apart):
+            return {PORT: port, SESSIONS_PORT: port + apart}
+
+
 @contextmanager
 def notebook_guest(
     layers: Sequence[Path],
@@ -238,7 +254,7 @@ def notebook_guest(
         further: ports of the guest to forward besides the notebook's.
     """
     log = scratch / "configure.log"
-    forwards = {port: free_port() for port in (PORT, *further)}
+    forwards = {**_both_ports(), **{port: free_port() for port in further}}
     told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
     told |= variables
     with _machine(layers, scratch / "upper", forwards=forwards, log=log) as machine:

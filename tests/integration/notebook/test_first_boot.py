@@ -27,13 +27,13 @@ root, said = Path("/root/first-boot-tls"), {}
 damages = ("gone", "", " ", "0", "half")
 for which, left in itertools.product(("key.pem", "cert.pem", "both"), damages):
     shutil.rmtree(root, ignore_errors=True)
-    tls.options(root)
+    tls.files(root)
     for name in ("key.pem", "cert.pem") if which == "both" else (which,):
         text = (root / name).read_text()
         kept = {"0": chr(0) * 300, "half": text[: len(text) // 2]}.get(left, left)
         (root / name).unlink() if left == "gone" else (root / name).write_text(kept)
     try:
-        tls.options(root)
+        tls.files(root)
         said[f"{which}, {left}"] = "usable"
     except SystemExit as error:
         said[f"{which}, {left}"] = str(error)

@@ -106,7 +106,7 @@ def test_reaches_no_port_of_another(mallory: Kernel, victim: Victim) -> None:
     assert victim.works()
 
 
-@pytest.mark.parametrize("port", [22, 25, 2200, 8000, 8001])
+@pytest.mark.parametrize("port", [22, 25, 2200, 8000, 8001, 8443])
 def test_reaches_no_service_but_the_hubs_api(mallory: Kernel, port: int) -> None:
     assert mallory.run(f"reach('127.0.0.1', {port})") == "'refused'"
     assert mallory.run(f"reach('::1', {port})") == "'refused'"

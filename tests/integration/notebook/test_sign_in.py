@@ -79,7 +79,7 @@ def test_the_schools_own_certificate_is_served(school: Guest, tmp_path: Path) ->
         )
     school.run("systemctl reload notebook-proxy")
     trusting = ssl.create_default_context(cafile=str(cert))
-    for _ in range(100):
+    for _ in range(600):  # the proxy is slow to start on a busy host
         with contextlib.suppress(OSError):
             assert _page(school.url, trusting).status == 200
             break

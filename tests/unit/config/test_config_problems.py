@@ -243,6 +243,26 @@ COMBINATIONS = {
         "sage: {source: tarball, url: 'https://a/b'}\n",
         "sage.version: a tarball needs its version",
     ),
+    "sessions with no way to them": (
+        "network: {forwards: {sessions: null}}\n",
+        "no port leads to the sessions",
+    ),
+    "sessions on the notebook's port": (
+        "notebook: {sessions_port: 8000}\n",
+        "port 8000 is the notebook's",
+    ),
+    "sessions where no browser looks": (
+        "network: {forwards: {notebook: {host: 9000}, sessions: {host: 8443}}}\n",
+        "write host: 9443",
+    ),
+    "sessions forwarded to nowhere": (
+        "network: {forwards: {sessions: {guest: 8444}}}\n",
+        "the sessions are on 8443",
+    ),
+    "a public notebook without its sessions": (
+        "network: {forwards: {notebook: {public: true}, sessions: {public: false}}}\n",
+        "write public: true",
+    ),
     "notebook on the SSH server's port": (
         "notebook: {port: 22}\nnetwork: {forwards: {notebook: null}}\n",
         "port 22 is the SSH server's",

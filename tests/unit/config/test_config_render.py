@@ -44,6 +44,7 @@ def test_public_opens_the_notebook_and_nothing_else(tmp_path):
     assert {name: f.public for name, f in config.network.forwards.items()} == {
         "ssh": False,
         "notebook": True,
+        "sessions": True,
     }
 
 

@@ -123,8 +123,13 @@ def test_wrong_seat_files_say_why(tmp_path: Path, line: str) -> None:
 
 def test_seat_with_a_port_for_nothing() -> None:
     told = definition(Config())
-    with pytest.raises(UsageError, match="notebook, ssh"):
+    with pytest.raises(UsageError, match="notebook, sessions, ssh"):
         seats.configured(told, Seat(1, ports={"telnet": 23}), "sage")
+
+
+def test_a_seats_sessions_are_found_by_its_notebooks_port() -> None:
+    own = seats.configured(definition(Config()), Seat(1, ports={"notebook": 9000}), "sage")
+    assert own.network.forwards["sessions"].host == 9443
 
 
 def test_names_by_pattern() -> None:

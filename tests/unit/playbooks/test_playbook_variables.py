@@ -30,7 +30,7 @@ def test_the_default_is_plain_data():
     told = variables()
     assert json.loads(json.dumps(told)) == told
     assert told["pool_accounts"] == ["nb1", "nb2", "nb3", "nb4", "nb5"]
-    assert told["base_open_ports"] == [8000]
+    assert told["base_open_ports"] == [8000, 8443]
     assert told["build_environment"]["SOURCE_DATE_EPOCH"] == "1700000000"
 
 

@@ -108,6 +108,7 @@ def _good() -> dict[str, dict[str, Any]]:
         },
         "settings": {
             "port": "8000",
+            "sessions_port": "8443",
             "interface": '"0.0.0.0"',
             "secure": "True",
             "timeout": "3600",
@@ -175,6 +176,7 @@ def _good() -> dict[str, dict[str, Any]]:
         "notebook_limits": notebook,
         "sessions": {
             "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "foreign": [],
+            "apart": [],
             "metrics": [],
             "admin": 403, "lost": [],
             "changed": [], "closed": {"open": True, "left": [], "stranger": 403},
@@ -183,7 +185,8 @@ def _good() -> dict[str, dict[str, Any]]:
         "inside": inside,
         "mounts": inside,
         "outside": {
-            "answers": {"22": True, "8000": False, "25": False}, "methods": ["publickey"],
+            "answers": {"22": True, "8000": False, "8443": False, "25": False},
+            "methods": ["publickey"],
             "password": False, "root": False, "pool": {"nb1": False}, "notebook": False,
         },
         "own_key": {"opens": True},
@@ -457,10 +460,11 @@ BROKEN: list[tuple[str, str, Break]] = [
     *(
         (name, "no page", lambda f: f.update(sessions={"error": "no page"}))
         for name in (
-            *("classroom-closed", "foreign-pages-refused"),
+            *("classroom-closed", "foreign-pages-refused", "sessions-apart"),
             *("metrics-token-narrow", "nobody-is-first", "secrets-whole"),
         )
     ),
+    ("sessions-apart", "contents: 200", lambda f: f["sessions"].update(apart=["contents: 200"])),
     ("foreign-pages-refused", "GET", lambda f: f["sessions"].update(foreign=["GET"])),
     ("classroom-closed", "logs: 200", lambda f: f["sessions"].update(classroom=["logs: 200"])),
     ("metrics-token-narrow", "opens /x", lambda f: f["sessions"].update(metrics=["opens /x"])),

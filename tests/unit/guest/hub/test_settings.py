@@ -10,6 +10,7 @@ def test_the_notebooks_own_addresses_stay(tmp_path: Path) -> None:
     config = hub_config(
         server_pool=["nb1@localhost"],
         bind_url="http://127.0.0.1:8000",
+        sessions_above=443,
         timeout=0,
         session_expiry=0,
         patience=1,
