@@ -58,7 +58,7 @@ MOVING = {
 
 def tree(guest: Guest) -> dict[str, Any]:
     found = json.loads(guest.run(f"python3 - <<'E'\n{TREE}E"))
-    patterns = [*LEFT_OUT, *MOVING]
+    patterns = [*LEFT_OUT, *(f"{each}/*" for each in LEFT_OUT), *MOVING]
     return {
         path: told
         for path, told in found.items()
