@@ -46,6 +46,7 @@ MOVING = {
     "/var/backups/*": "where the repository of this test is",
     "/var/tmp/*": "of nobody",
     "/root/*": "of this test",
+    "/etc/passwd-": "kept by usermod",
     "/etc/shadow-": "kept by passwd",
     "/etc/shadow": "the day of a change; the passwords are compared below",
     "/etc/ld.so.cache": "made of what is installed",
