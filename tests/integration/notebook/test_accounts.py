@@ -18,7 +18,7 @@ PATIENCE = 60.0
 def forgotten(guest: Guest) -> Iterator[None]:
     """No account, file or session of a test's is left: the next one finds the names new."""
     yield
-    left = "emmy carl sonja gitta nameless"
+    left = "erna curt sonja gitta nameless"
     guest.run(f"for n in {left}; do notebook-accounts remove $n 2>/dev/null; done; true")
     guest.run(f"cd /home/students && rm -rf {left} .archive")
     admin = administrator(guest)
@@ -64,37 +64,37 @@ def imported(guest: Guest, text: str, *options: str) -> str:
 
 
 def test_an_import_only_adds(guest: Guest) -> None:
-    imported(guest, f"emmy,{FIRST}\\ncarl,{FIRST}\\n")
-    guest.run("notebook-accounts lock carl")
-    told = imported(guest, "emmy\\nCarl\\nsageadm\\nsonja\\n")
+    imported(guest, f"erna,{FIRST}\\ncarl,{FIRST}\\n")
+    guest.run("notebook-accounts lock curt")
+    told = imported(guest, "erna\\nCarl\\nsageadm\\nsonja\\n")
     assert "added sonja" in told
-    assert "skipped emmy" in told
-    assert "skipped carl" in told
+    assert "skipped erna" in told
+    assert "skipped curt" in told
     assert "skipped sageadm" in told
-    guest.run("notebook-accounts add emmy carl sageadm")
-    imported(guest, f"emmy,{SECOND}\\nsageadm,{SECOND}\\n")
-    assert not opens(guest, "emmy", "a stranger came first")
+    guest.run("notebook-accounts add erna curt sageadm")
+    imported(guest, f"erna,{SECOND}\\nsageadm,{SECOND}\\n")
+    assert not opens(guest, "erna", "a stranger came first")
     assert not opens(guest, "sageadm", SECOND)
-    assert not opens(guest, "carl", FIRST)
-    assert opens(guest, "emmy", FIRST)
-    assert "carl (locked)" in guest.run("notebook-accounts list").splitlines()
+    assert not opens(guest, "curt", FIRST)
+    assert opens(guest, "erna", FIRST)
+    assert "curt (locked)" in guest.run("notebook-accounts list").splitlines()
     assert administrator(guest).json("GET", "/hub/api/user")["admin"]
-    guest.run("notebook-accounts unlock carl")
-    assert opens(guest, "carl", FIRST)
+    guest.run("notebook-accounts unlock curt")
+    assert opens(guest, "curt", FIRST)
 
 
 def test_a_reset_is_an_option_of_its_own(guest: Guest) -> None:
-    imported(guest, f"emmy,{FIRST}\\ncarl,{FIRST}\\n")
-    guest.run("notebook-accounts lock carl")
+    imported(guest, f"erna,{FIRST}\\ncarl,{FIRST}\\n")
+    guest.run("notebook-accounts lock curt")
     before = guest.run("cat /var/lib/notebook/accounts.json")
-    text = f"emmy,{SECOND}\\ncarl,{SECOND}\\nsageadm,{SECOND}\\nsonja,short\\n"
+    text = f"erna,{SECOND}\\ncarl,{SECOND}\\nsageadm,{SECOND}\\nsonja,short\\n"
     assert refuses(guest, f"printf '{text}' | notebook-accounts import --reset-passwords -")
     assert guest.run("cat /var/lib/notebook/accounts.json") == before
     told = imported(guest, text.replace("short", FIRST), "--reset-passwords", "--json")
-    assert json.loads(told)["reset"] == ["emmy", "carl"]
-    assert not opens(guest, "emmy", FIRST)
-    assert opens(guest, "emmy", SECOND)
-    assert not opens(guest, "carl", SECOND), "a list unlocked a name"
+    assert json.loads(told)["reset"] == ["erna", "curt"]
+    assert not opens(guest, "erna", FIRST)
+    assert opens(guest, "erna", SECOND)
+    assert not opens(guest, "curt", SECOND), "a list unlocked a name"
     assert not opens(guest, "sageadm", SECOND)
 
 
@@ -131,54 +131,54 @@ def test_a_name_that_had_files_waits_for_the_administrator(guest: Guest) -> None
 def test_the_hubs_start_makes_no_account(guest: Guest) -> None:
     """The state after ``sign_in`` was taken out, or an older file of accounts came back."""
     imported(guest, f"gitta,{FIRST}\\nemmy,{FIRST}\\n")
-    for name in ("gitta", "emmy"):
+    for name in ("gitta", "erna"):
         Student(guest.url, name, FIRST).sign_in()
-    change = "d = json.load(open(p)); d.pop('gitta'); d.pop('emmy'); json.dump(d, open(p, 'w'))"
+    change = "d = json.load(open(p)); d.pop('gitta'); d.pop('erna'); json.dump(d, open(p, 'w'))"
     guest.run(f"python3 -c \"import json; p = '/var/lib/notebook/accounts.json'; {change}\"")
     guest.run("systemctl restart notebook")
     guest.wait()
-    assert not {"gitta", "emmy"} & set(guest.run("notebook-accounts list").split())
+    assert not {"gitta", "erna"} & set(guest.run("notebook-accounts list").split())
     assert not opens(guest, "gitta", "a stranger came first"), "the hub knew the name"
     assert "gitta (waits for approval)" in guest.run("notebook-accounts list").splitlines()
 
 
 @pytest.mark.parametrize("how", ["lock", "password", "import", "remove"])
 def test_who_is_locked_or_reset_is_out(guest: Guest, how: str) -> None:
-    imported(guest, f"carl,{FIRST}\\n")
-    carl = Student(guest.url, "carl", FIRST).sign_in().start()
-    by_cookie = Student(guest.url, "carl", "", carl.cookies)
-    assert carl.kernel().run("1 + 1") == "2"
-    assert by_cookie.json("GET", "/hub/api/user")["name"] == "carl"
+    imported(guest, f"curt,{FIRST}\\n")
+    curt = Student(guest.url, "curt", FIRST).sign_in().start()
+    by_cookie = Student(guest.url, "curt", "", curt.cookies)
+    assert curt.kernel().run("1 + 1") == "2"
+    assert by_cookie.json("GET", "/hub/api/user")["name"] == "curt"
     guest.run(
         {
-            "lock": "notebook-accounts lock Carl",
-            "password": f"echo {SECOND} | notebook-accounts password carl",
-            "import": f"echo carl,{SECOND} | notebook-accounts import --reset-passwords -",
-            "remove": "notebook-accounts remove carl",
+            "lock": "notebook-accounts lock Curt",
+            "password": f"echo {SECOND} | notebook-accounts password curt",
+            "import": f"echo curt,{SECOND} | notebook-accounts import --reset-passwords -",
+            "remove": "notebook-accounts remove curt",
         }[how]
     )
-    until(lambda: "carl" not in guest.run("notebook-sessions"))
-    for thief in (carl, by_cookie):
+    until(lambda: "curt" not in guest.run("notebook-sessions"))
+    for thief in (curt, by_cookie):
         with pytest.raises(RefusedError):
             thief.json("GET", "/hub/api/user")
         with pytest.raises(RefusedError):
-            thief.json("POST", "/hub/api/users/carl/server", {})
-    assert not opens(guest, "carl", FIRST)
-    assert opens(guest, "carl", SECOND) == (how in ("password", "import"))
+            thief.json("POST", "/hub/api/users/curt/server", {})
+    assert not opens(guest, "curt", FIRST)
+    assert opens(guest, "curt", SECOND) == (how in ("password", "import"))
 
 
 def test_who_is_locked_while_the_hub_is_down_is_out_when_it_is_back(guest: Guest) -> None:
-    imported(guest, f"carl,{FIRST}\\n")
-    carl = Student(guest.url, "carl", FIRST).sign_in().start()
-    by_cookie = Student(guest.url, "carl", "", carl.cookies)
+    imported(guest, f"curt,{FIRST}\\n")
+    curt = Student(guest.url, "curt", FIRST).sign_in().start()
+    by_cookie = Student(guest.url, "curt", "", curt.cookies)
     guest.run("systemctl stop notebook")
     try:
-        assert "does not answer" in guest.run("notebook-accounts lock carl")
-        until(lambda: "carl" not in guest.run("notebook-sessions"))
+        assert "does not answer" in guest.run("notebook-accounts lock curt")
+        until(lambda: "curt" not in guest.run("notebook-sessions"))
     finally:
         guest.run("systemctl start notebook")
         guest.wait()
-    for thief in (carl, by_cookie):
+    for thief in (curt, by_cookie):
         with pytest.raises(RefusedError):
             thief.json("GET", "/hub/api/user")
 
@@ -188,12 +188,12 @@ def test_a_rename_is_refused_and_names_are_added_as_one(guest: Guest) -> None:
     Student(guest.url, "gitta", FIRST).sign_in()
     admin = administrator(guest)
     with pytest.raises(RefusedError, match="cannot be changed"):
-        admin.json("PATCH", "/hub/api/users/gitta", {"name": "emmy"})
+        admin.json("PATCH", "/hub/api/users/gitta", {"name": "erna"})
     assert admin.json("GET", "/hub/api/users/gitta")["name"] == "gitta"
-    assert "emmy" not in guest.run("notebook-accounts list")
+    assert "erna" not in guest.run("notebook-accounts list")
     with pytest.raises(RefusedError, match="Invalid username: m"):
-        admin.json("POST", "/hub/api/users", {"usernames": ["emmy", "müller", "carl"]})
+        admin.json("POST", "/hub/api/users", {"usernames": ["erna", "müller", "curt"]})
     known = [user["name"] for user in admin.json("GET", "/hub/api/users")]
-    assert not {"emmy", "carl"} & set(known)
-    admin.json("POST", "/hub/api/users", {"usernames": ["emmy", "carl"]})
-    assert opens(guest, "emmy", FIRST)
+    assert not {"erna", "curt"} & set(known)
+    admin.json("POST", "/hub/api/users", {"usernames": ["erna", "curt"]})
+    assert opens(guest, "erna", FIRST)
