@@ -64,9 +64,9 @@ def imported(guest: Guest, text: str, *options: str) -> str:
 
 
 def test_an_import_only_adds(guest: Guest) -> None:
-    imported(guest, f"erna,{FIRST}\\ncarl,{FIRST}\\n")
+    imported(guest, f"erna,{FIRST}\\ncurt,{FIRST}\\n")
     guest.run("notebook-accounts lock curt")
-    told = imported(guest, "erna\\nCarl\\nsageadm\\nsonja\\n")
+    told = imported(guest, "erna\\nCurt\\nsageadm\\nsonja\\n")
     assert "added sonja" in told
     assert "skipped erna" in told
     assert "skipped curt" in told
@@ -84,10 +84,10 @@ def test_an_import_only_adds(guest: Guest) -> None:
 
 
 def test_a_reset_is_an_option_of_its_own(guest: Guest) -> None:
-    imported(guest, f"erna,{FIRST}\\ncarl,{FIRST}\\n")
+    imported(guest, f"erna,{FIRST}\\ncurt,{FIRST}\\n")
     guest.run("notebook-accounts lock curt")
     before = guest.run("cat /var/lib/notebook/accounts.json")
-    text = f"erna,{SECOND}\\ncarl,{SECOND}\\nsageadm,{SECOND}\\nsonja,short\\n"
+    text = f"erna,{SECOND}\\ncurt,{SECOND}\\nsageadm,{SECOND}\\nsonja,short\\n"
     assert refuses(guest, f"printf '{text}' | notebook-accounts import --reset-passwords -")
     assert guest.run("cat /var/lib/notebook/accounts.json") == before
     told = imported(guest, text.replace("short", FIRST), "--reset-passwords", "--json")
@@ -130,7 +130,7 @@ def test_a_name_that_had_files_waits_for_the_administrator(guest: Guest) -> None
 
 def test_the_hubs_start_makes_no_account(guest: Guest) -> None:
     """The state after ``sign_in`` was taken out, or an older file of accounts came back."""
-    imported(guest, f"gitta,{FIRST}\\nemmy,{FIRST}\\n")
+    imported(guest, f"gitta,{FIRST}\\nerna,{FIRST}\\n")
     for name in ("gitta", "erna"):
         Student(guest.url, name, FIRST).sign_in()
     change = "d = json.load(open(p)); d.pop('gitta'); d.pop('erna'); json.dump(d, open(p, 'w'))"
