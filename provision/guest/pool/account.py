@@ -95,7 +95,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     limit_account(account.pw_uid, share, usual=share_of("", "", shares))
     if share.disk:
         limit_disk(files, owner, share.disk)
-    files.chmod(0o700)  # a student who closed the own files would never get in again
+    files.chmod(0o700)  # also for who closed the own files, and would never get in again
     home = Path(account.pw_dir)
     size = place_size(settings, share)
     if size < settings.home_size:

@@ -116,7 +116,7 @@ def course_directory(directory: Path, name: str) -> Path:
 
 def _hand_in(directory: Path, files: Path, student: str) -> Path:
     """A student's directory of a course; that of an earlier student of the name is put aside."""
-    owner = student_directory(directory, student).stat().st_uid
+    owner = student_directory(directory, student, ahead=True).stat().st_uid
     path = files / HAND_IN / student
     with contextlib.suppress(FileNotFoundError):
         if (before := path.lstat().st_uid) == owner:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from provision.guest.pool.files import AHEAD
 from provision.guest.pool.keeper import RefusedError, asked
 
 
@@ -17,8 +18,11 @@ async def earlier(names: Collection[str], directory: Path, state: Path) -> set[s
         directory: of all students.
         state: directory of the hub's own files.
     """
-    places = {name: (directory / name, state / "machines" / name) for name in names}
-    found = {name for name, paths in places.items() if any(map(_is_there, paths))}
+    found = {
+        name
+        for name in names
+        if _has_files(directory / name) or _is_there(state / "machines" / name)
+    }
     if found == set(names):
         return found
     try:
@@ -26,6 +30,11 @@ async def earlier(names: Collection[str], directory: Path, state: Path) -> set[s
     except RefusedError:
         return set(names)
     return found | (archived & set(names))
+
+
+def _has_files(path: Path) -> bool:
+    """Whether a directory is a student's: not one that a course made before anybody came."""
+    return _is_there(path) and not (path.is_dir() and path.lstat().st_mode & AHEAD)
 
 
 def _is_there(path: Path) -> bool:

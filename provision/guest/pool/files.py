@@ -22,15 +22,19 @@ WELCOME = Path("/etc/notebook/welcome")  # the files with which a student begins
 QUOTACTL_FD = 443  # the same number on every architecture
 # Of a quota, per file. The disk of /home has twice as many (``jeos.disk.HOME_BYTES_PER_FILE``).
 BYTES_PER_FILE = 16384
+# In the mode of a directory that was made before its student first came, for a course's teacher:
+# nothing of anybody's is in it. The first session takes it away.
+AHEAD = stat.S_ISVTX
 SET_USER_QUOTA = 0x800008 << 8  # QCMD(Q_SETQUOTA, USRQUOTA), linux/quota.h
 
 
-def student_directory(directory: Path, student: str) -> Path:
+def student_directory(directory: Path, student: str, *, ahead: bool = False) -> Path:
     """Find a student's directory, or make it with the next free number as its owner.
 
     Args:
         directory: the directory of all students' directories, on a real file system.
         student: the student's name, checked.
+        ahead: the student has not come yet; until then a new directory is marked as AHEAD.
 
     Raises:
         OSError: no number is left, or the directory is not what we made.
@@ -47,6 +51,8 @@ def student_directory(directory: Path, student: str) -> Path:
         fresh = directory / f".new-{student}"
         remove(fresh)  # of a session that was cut off; it may be half of something
         fresh.mkdir(mode=0o700)
+        if ahead:
+            fresh.chmod(0o700 | AHEAD)
         os.chown(fresh, number, number)
         for file in WELCOME.iterdir() if WELCOME.is_dir() else ():
             os.chown(shutil.copy(file, fresh), number, number)
