@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from publishing import Publisher, Room, Server
 
+from provision.config import Config
 from provision.distribution import installed
 from provision.distribution.pull import opened
 from provision.distribution.seats import Seat, mac
@@ -21,7 +22,7 @@ def test_first_install_makes_the_vm(room: Room) -> None:
     found = room.here.machine.get()
     assert [each.port for each in found.attachments] == [0, 1]
     assert found.properties["macaddress1"] == mac("sage")
-    assert {each.name for each in nat.listed(found)} == {"ssh", "notebook"}
+    assert {each.name for each in nat.listed(found)} == set(Config().network.forwards)
     room.assert_version(1)
 
 
@@ -99,7 +100,7 @@ def test_seat_has_its_own_name_address_and_ports(room: Room) -> None:
     told = extradata.read(room.manage, "sage-07")[installed.SEAT]
     assert told == "io.systemd.credential:appliance.seat=name=sage-07 pool=7"
     assert opened(room.folders, room.manage, "sage-07").machine.config.pool.count == 7
-    assert {each.host_port for each in nat.listed(found)} == {2207, 8000}
+    assert {each.host_port for each in nat.listed(found)} == {2207, 8000, 8443}
 
 
 def test_a_changed_seat_file_is_taken_without_a_new_version(room: Room) -> None:
@@ -110,7 +111,7 @@ def test_a_changed_seat_file_is_taken_without_a_new_version(room: Room) -> None:
     changed = room.pull(seat=seat, name="lab-{seat}")
     assert (changed.changed, changed.fetched) == (True, 0)
     found = machine.find(room.manage, "lab-7")[0]
-    assert {each.host_port for each in nat.listed(found)} == {2208, 8000}
+    assert {each.host_port for each in nat.listed(found)} == {2208, 8000, 8443}
     assert extradata.read(room.manage, "lab-7")[installed.SEAT].endswith("name=lab-7 pool=3")
     assert found.attachments[0].medium == root
     assert not room.pull(seat=seat, name="lab-{seat}").changed
