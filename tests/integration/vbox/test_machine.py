@@ -281,7 +281,7 @@ def test_the_verbs_from_import_to_destroy(
     assert "https://localhost:" in out
     report = json.loads(call("status", "--json")[1])
     assert report["state"] == "running"
-    assert {each["name"] for each in report["forwards"]} == {"ssh", "notebook"}
+    assert {each["name"] for each in report["forwards"]} == {"ssh", "notebook", "sessions"}
     assert call("up", "--no-wait", "--json")[0] == 0, "a second up changes nothing"
     deadline = time.monotonic() + 60
     while "ready" not in (shown := call("logs")[1]):
