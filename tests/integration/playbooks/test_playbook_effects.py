@@ -115,7 +115,7 @@ def test_no_password_is_asked_for(guest):
 def test_only_ssh_listens(guest):
     lines = guest.ask("sudo ss -Hltn; sudo ss -Hlun | grep -v ':68 '; true").splitlines()
     ports = {line.split()[-2].rpartition(":")[2] for line in lines}
-    assert ports <= {"22", "8000", *notebook_ports(guest)}
+    assert ports <= {"22", "8000", "8443", *notebook_ports(guest)}
 
 
 def notebook_ports(guest) -> set[str]:
@@ -128,7 +128,7 @@ def notebook_ports(guest) -> set[str]:
 def test_firewall_drops_what_is_not_opened(guest):
     rules = guest.ask("sudo nft list table inet host")
     assert "policy drop" in rules
-    assert "tcp dport { 22, 8000 } accept" in rules
+    assert "tcp dport { 22, 8000, 8443 } accept" in rules
 
 
 def test_no_setuid_program_is_added(guest):
@@ -196,13 +196,13 @@ def test_playbooks_run_again_on_an_appliance_in_use(guest):
     guest.ask("sudo systemctl is-system-running --wait")
     first = guest.play("configure")
     assert first.changed == ()
-    guest.variables["base_open_ports"] = [8000, 8443]
+    guest.variables["base_open_ports"] = [8000, 8443, 9000]
     guest.ask("sudo systemctl -q disable systemd-networkd && echo off")
     guest.ask("sudo systemctl -q enable --runtime systemd-networkd && echo for this boot only")
     again = guest.play("configure")
     assert "network : Start the network at boot" in again.changed
     assert guest.ask("systemctl is-enabled systemd-networkd") == "enabled"
     assert "base : Write the system's configuration" in again.changed
-    assert "8443" in guest.ask("sudo nft list table inet host")
+    assert "9000" in guest.ask("sudo nft list table inet host")
     assert ssh(guest, "root").returncode == 255
     assert guest.ask("ssh -o BatchMode=yes nb1@localhost id -un") == "nb1"
