@@ -266,6 +266,7 @@ def notebook_guest(
             # An overlay cannot be mounted with other owners; the appliance's /home is ext4.
             guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
             units = "appliance-keys notebook-usage sshd-pool notebook notebook-pam.socket"
-            guest.run(f"systemctl daemon-reload && systemctl start {units}")
+            guest.run("systemctl daemon-reload && systemctl restart systemd-logind")
+            guest.run(f"systemctl start {units}")
             guest.wait()
             yield guest
