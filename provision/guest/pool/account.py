@@ -35,6 +35,7 @@ SESSIONS_JOURNAL = Path("/run/systemd/journal.sessions/stdout")  # what sessions
 MEMORY_PARTS = 8  # of a session's memory, one at most for each of its places in memory
 IN_MEMORY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - pam_namespace's, the session's own
 USAGE = Path("/run/notebook-usage")  # what sessions use, a directory for each account
+TERMINALS = 64  # of one session; the system's own are 4096, for everybody
 CHANGED = Path("/run/systemd/system.control")  # what set-property --runtime has changed
 GRACE_SECONDS = 3.0
 REAP_SECONDS = 10.0
@@ -111,6 +112,8 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
         with contextlib.suppress(OSError):  # what the student has there stays
             (files / "courses").symlink_to("../courses")
             os.chown(files / "courses", owner, owner, follow_symlinks=False)
+    options = f"nosuid,noexec,ptmxmode=0666,mode=0620,gid=tty,max={TERMINALS}"
+    _mount("-t", "devpts", "-o", options, "devpts", "/dev/pts")
     if MIRRORS.exists():
         _mount("--bind", str(MIRRORS), "/etc/hosts")
     (USAGE / user / "usage.json").unlink(missing_ok=True)  # the last session's; the next follows
