@@ -1,5 +1,6 @@
 """Write a file whole or not at all, and to an ordinary place."""
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -32,30 +33,49 @@ def ordinary(path: Path) -> Path:
     return place
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True) -> None:
-    """Write a file; a full disk, a kill or a power cut leaves what was there before.
+def write_whole(
+    path: Path, data: bytes, *, mode: int = 0o644, replace: bool = True, durable: bool = False
+) -> None:
+    """Write a file so that a reader sees all of it or what was there before, even after a kill.
 
     Args:
-        path: the file.
+        path: the file; its directory is made when missing.
         data: all of it.
         mode: its permissions, from the first byte on.
         replace: take the place of one that is there.
+        durable: a power cut, too, leaves one of the two. What is checked whenever it is read needs
+            no such wait for the disk.
 
     Raises:
         FileExistsError: it is there, and not to be replaced.
         OSError: there is no room, or no right.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             draft.chmod(mode)
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         if replace:
             draft.replace(path)
         else:
             path.hardlink_to(draft)
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    if durable:
+        _settle(path.parent)
+
+
+def _settle(directory: Path) -> None:
+    """Have a new file's name on the disk; Windows opens no directory, and need not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -16,6 +16,7 @@ CARRIERS = (
     *("provision.build.closure", "provision.build.request", "provision.config"),
     *("provision.errors", "provision.locks", "provision.progress", "provision.temporary"),
 )
+_CARRIED = tuple(f"{name}." for name in CARRIERS)
 
 
 def files_of(module: str) -> tuple[Path, ...]:
@@ -35,7 +36,7 @@ def files_of(module: str) -> tuple[Path, ...]:
     pending, seen = [module], set()
     while pending:
         name = pending.pop()
-        if name in seen or name.startswith(tuple(f"{c}." for c in CARRIERS)) or name in CARRIERS:
+        if name in seen or f"{name}.".startswith(_CARRIED):
             continue
         seen.add(name)
         path = _path(name)

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from provision.config import Config
-from provision.machine import keys
 from provision.places import APPLICATION, cache, data, state, writable
 
 __all__ = ["APPLICATION", "admin_key", "admin_public_keys", "cache", "data", "new_log", "state"]
@@ -24,6 +23,8 @@ def admin_key(name: str) -> Path:
     """
     key = data(name) / "id_ed25519"
     if not key.exists():
+        from provision.machine import keys
+
         keys.generate(key, comment=f"appliance-{name}")
     return key
 
@@ -34,4 +35,8 @@ def admin_public_keys(config: Config) -> tuple[str, ...]:
     Raises:
         HostNotReadyError: our own cannot be read or written.
     """
-    return config.admin.keys or (keys.public(admin_key(config.name)),)
+    if config.admin.keys:
+        return config.admin.keys
+    from provision.machine import keys
+
+    return (keys.public(admin_key(config.name)),)

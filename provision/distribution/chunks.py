@@ -7,10 +7,8 @@ of a fixed size shared a fifth with the next version where these shared nine ten
 docs/distribution.md has the figures.) Blocks of zeros are in no chunk.
 """
 
-import contextlib
 import hashlib
 import os
-import tempfile
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
@@ -20,6 +18,7 @@ from pathlib import Path
 import zstandard
 
 from provision.errors import VerificationError
+from provision.files import write_whole
 
 BLOCK = 4096  # bytes
 MIN_BLOCKS, MAX_BLOCKS = 4, 64  # of a chunk, unless zeros end it
@@ -160,43 +159,6 @@ class Store:
 def relative(wanted: str) -> str:
     """The path of a chunk's file inside a store, with ``/``."""
     return f"{wanted[:2]}/{wanted}.zst"
-
-
-def write_whole(path: Path, data: bytes, *, durable: bool = False) -> None:
-    """Write a file so that a reader, even after a crash of ours, sees all of it or the old one.
-
-    Args:
-        path: the file.
-        data: its content.
-        durable: so that a power cut leaves one of the two as well; chunks, which are checked
-            whenever they are read, need no such wait for the disk.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".part-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            if durable:
-                file.flush()
-                os.fsync(file)
-        os.chmod(temporary, 0o644)  # noqa: PTH101 (mkstemp gives a string); read by a web server
-        os.replace(temporary, path)  # noqa: PTH105
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
-        raise
-    if durable:
-        _settle(path.parent)
-
-
-def _settle(directory: Path) -> None:
-    """Have a renamed file's name on the disk; Windows opens no directory, and need not."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _extents(descriptor: int) -> Iterator[tuple[int, int]]:

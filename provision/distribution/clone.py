@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.distribution import manifest, seats
-from provision.distribution.chunks import write_whole
 from provision.distribution.installed import Installed
 from provision.distribution.pull import SETTINGS, settings_text
 from provision.distribution.seats import Seat
 from provision.errors import UsageError
+from provision.files import write_whole
 from provision.machine.virtualbox import VirtualBoxMachine, translated
 from provision.progress import step
 from vbox import medium

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from provision import progress
 from provision.distribution.bundle import contents
-from provision.distribution.chunks import write_whole
 from provision.distribution.manifest import checked_name
 from provision.distribution.source import LIMIT
 from provision.errors import ApplianceError, HostNotReadyError, VerificationError
+from provision.files import write_whole
 from provision.process import require
 
 PORT = 9000  # and the next one, UDP; an even number

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from provision import progress
 from provision.distribution.channel import Channel
-from provision.distribution.chunks import write_whole
 from provision.errors import VerificationError
+from provision.files import write_whole
 from provision.ova import minisign
 
 KEY = "minisign.pub"

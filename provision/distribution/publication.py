@@ -29,6 +29,7 @@ from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, Store
 from provision.distribution.manifest import MANIFEST, SUMS, Disk, Manifest
 from provision.errors import ApplianceError, UsageError
+from provision.files import write_whole
 from provision.ova import minisign
 
 SBOM = "sbom.cdx.json"
@@ -338,7 +339,7 @@ class Publication:
         (self.root / "minisign.pub").write_text(minisign.public_of(secret).text())
         with progress.step("write all to the disk"):
             os.sync()
-        chunks.write_whole(file, signature)
+        write_whole(file, signature)
         return pointed
 
     @contextlib.contextmanager

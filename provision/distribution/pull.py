@@ -18,12 +18,13 @@ from provision import locks, progress
 from provision.distribution import channel, chunks, manifest, pins, seats
 from provision.distribution.assemble import Fetch, Report, Seed, assemble, present
 from provision.distribution.channel import Channel
-from provision.distribution.chunks import Piece, Store, write_whole
+from provision.distribution.chunks import Piece, Store
 from provision.distribution.installed import Installed, recorded, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
 from provision.distribution.source import MissingError, Source, SourceError, read_file
 from provision.errors import ApplianceError, HypervisorError, UsageError, VerificationError
+from provision.files import write_whole
 from provision.machine.virtualbox import VirtualBoxMachine
 from provision.ova import minisign
 from vbox import VBoxManage

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from provision.distribution.chunks import write_whole
 from provision.distribution.manifest import checked_name
 from provision.errors import VerificationError
+from provision.files import write_whole
 
 FOLDER = "seats"
 STATES = ("pulling", "ready", "failed", "lost")

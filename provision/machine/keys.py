@@ -33,7 +33,7 @@ def generate(path: Path, *, comment: str) -> str:
     )
     try:
         with contextlib.suppress(FileExistsError):
-            write_whole(path, private, mode=0o600, replace=False)
+            write_whole(path, private, mode=0o600, replace=False, durable=True)
     except OSError as error:
         raise HostNotReadyError(
             f"cannot write the key {path}: {error.strerror}",
@@ -73,7 +73,7 @@ def public(path: Path, *, comment: str = "") -> str:
             return there
     line = f"{line} {comment}".strip()
     try:
-        write_whole(file, f"{line}\n".encode())
+        write_whole(file, f"{line}\n".encode(), durable=True)
     except OSError as error:
         raise HostNotReadyError(f"cannot write the key {file}: {error.strerror}") from error
     return line

@@ -56,7 +56,7 @@ def generate(secret: Path) -> PublicKey:
     blob = _KEY + _NO_PASSWORD + _BLAKE2B + _SALT + number + pair + _CHECKSUM
     text = b"untrusted comment: minisign secret key\n" + base64.b64encode(blob) + b"\n"
     try:
-        write_whole(secret, text, mode=0o600, replace=False)
+        write_whole(secret, text, mode=0o600, replace=False, durable=True)
     except FileExistsError as error:
         raise ApplianceError(f"{secret} exists, and a key is never overwritten") from error
     except OSError as error:

@@ -15,7 +15,7 @@ from platformdirs import user_data_dir
 
 from provision.build import places
 from provision.config import Config
-from provision.machine import SSH, Machine, SshEndpoint
+from provision.machine import SSH, Machine, SshEndpoint, keys
 from provision.machine.ssh import execute
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
@@ -59,7 +59,7 @@ def try_own_key(guest: Guest) -> Facts | None:
     # An appliance of the same name may have been built here, and this one elsewhere.
     file = shlex.quote(f"/etc/ssh/authorized_keys.d/{admin.user}")
     known = execute(guest.client, f"cat {file}").stdout
-    ours = key.with_name(f"{key.name}.pub").read_text().split()[1]
+    ours = keys.public(key).split()[1]
     if known.strip() and ours not in known.split():
         return None
     return {"opens": _opens(replace(guest.endpoint, key=key), admin.user)}

@@ -212,3 +212,12 @@ class Kernel:
             "print(r.stdout.decode(errors='replace'), end='')"
         )
         return self.run(code, patience)
+
+
+def opens(url: str, name: str, password: str) -> bool:
+    """Whether a name and a password are let in."""
+    try:
+        Student(url, name, password).sign_in()
+    except RefusedError:
+        return False
+    return True

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from guest import Guest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from student import RefusedError, Student
+from student import RefusedError, Student, opens
 
 from provision.process import require
 
@@ -66,14 +66,6 @@ def as_admin(page: Page, guest: Guest) -> str:
     return password
 
 
-def opens(guest: Guest, name: str, password: str) -> bool:
-    try:
-        Student(guest.url, name, password).sign_in()
-    except RefusedError:
-        return False
-    return True
-
-
 def test_signing_up_says_what_it_is_and_what_is_wrong(guest: Guest, page: Page) -> None:
     page.goto(f"{guest.url}/hub/login")
     expect(page.locator("#sign-up")).to_contain_text("make your account")
@@ -95,7 +87,7 @@ def test_signing_up_says_what_it_is_and_what_is_wrong(guest: Guest, page: Page) 
     expect(wrong).to_contain_text("this name is taken")
     sign_in(page, guest, "Rosa", FIRST)
     expect(page).to_have_url(re.compile("/hub/home"))
-    assert opens(guest, "rosa", FIRST)
+    assert opens(guest.url, "rosa", FIRST)
 
 
 def change(page: Page, guest: Guest, old: str, new: str, again: str) -> None:
@@ -131,8 +123,8 @@ def test_a_student_changes_the_own_password(guest: Guest, page: Page, browser: B
     assert "lise" not in guest.run("notebook-sessions")
     page.goto(f"{guest.url}/hub/home")
     expect(page).to_have_url(re.compile("/hub/home"))  # this browser stays in
-    assert not opens(guest, "lise", FIRST)
-    assert opens(guest, "lise", SECOND)
+    assert not opens(guest.url, "lise", FIRST)
+    assert opens(guest.url, "lise", SECOND)
 
 
 def test_a_class_is_added_on_the_page(guest: Guest, page: Page, tmp_path: Path) -> None:
@@ -174,9 +166,9 @@ def test_a_class_is_added_on_the_page(guest: Guest, page: Page, tmp_path: Path) 
     expect(page.locator("body")).to_contain_text("lise: is there already")
     made = page.locator('#passwords [data-student="mueller"] code').inner_text()
     picture(page, "students-added-phone")
-    assert opens(guest, "mueller", made)
-    assert opens(guest, "obrien", "über alles")
-    assert opens(guest, "lise", FIRST)
+    assert opens(guest.url, "mueller", made)
+    assert opens(guest.url, "obrien", "über alles")
+    assert opens(guest.url, "lise", FIRST)
 
 
 def test_who_is_locked_is_seen_and_let_in_again(guest: Guest, page: Page) -> None:
@@ -191,11 +183,11 @@ def test_who_is_locked_is_seen_and_let_in_again(guest: Guest, page: Page) -> Non
     assert "lise" not in guest.run("notebook-sessions")
     with pytest.raises(RefusedError):
         lise.json("GET", "/hub/api/user")
-    assert not opens(guest, "lise", FIRST)
+    assert not opens(guest.url, "lise", FIRST)
     row.locator("summary").click()
     row.get_by_role("button", name="Unlock").click()
     expect(row).not_to_contain_text("locked")
-    assert opens(guest, "lise", FIRST)
+    assert opens(guest.url, "lise", FIRST)
 
 
 def add(page: Page, guest: Guest, text: str, password: str) -> None:
@@ -232,7 +224,7 @@ def test_a_terms_life(guest: Guest, page: Page, browser: Browser) -> None:  # no
     add(page, guest, f"lise\nhedy,{SECOND}\nsageadm,{SECOND}\ngauss,{FIRST}\n", password)
     expect(page.get_by_role("status")).to_contain_text("1 added")
     assert lise.kernel().run("1 + 1") == "2"
-    assert opens(guest, "hedy", FIRST)
+    assert opens(guest.url, "hedy", FIRST)
 
     # Locked: out, in her own window too; unlocked: in.
     page.goto(classroom)
@@ -242,7 +234,7 @@ def test_a_terms_life(guest: Guest, page: Page, browser: Browser) -> None:  # no
     hers.goto(f"{guest.url}/hub/home")
     expect(hers.locator("#login_submit")).to_be_visible()
     guest.run("notebook-accounts unlock lise")
-    assert opens(guest, "lise", SECOND)
+    assert opens(guest.url, "lise", SECOND)
 
     # JupyterHub's own page cannot give her another name.
     admin = Student(guest.url, "sageadm", password).sign_in()
@@ -256,23 +248,23 @@ def test_a_terms_life(guest: Guest, page: Page, browser: Browser) -> None:  # no
     row.get_by_role("button", name="Delete").click()
     expect(page.locator('.job[data-action="delete"]').first).to_contain_text("archived as lise.")
     expect(row).to_have_count(0)
-    assert not opens(guest, "lise", "a stranger came first")
+    assert not opens(guest.url, "lise", "a stranger came first")
     guest.run("notebook-accounts remove lise")  # the stranger's, which waits
     page.goto(classroom)
     page.get_by_role("button", name="Bring back lise").click()
     job = page.locator('.job[data-action="bring back"]').first
     expect(job).to_contain_text("a new password lets the student in")
     guest.run(f"echo {FIRST} | notebook-accounts password lise")
-    assert opens(guest, "lise", FIRST)
+    assert opens(guest.url, "lise", FIRST)
 
     # The term ends, the next begins: her name waits until the teacher knows that it is she.
     guest.run("notebook-accounts remove lise hedy gauss")
-    assert not opens(guest, "lise", FIRST)
+    assert not opens(guest.url, "lise", FIRST)
     guest.run("notebook-accounts remove lise")
     add(page, guest, f"lise,{SECOND}\nhedy,{SECOND}\n", password)
     expect(page.locator("body")).to_contain_text("lise: waits for your approval")
-    assert opens(guest, "hedy", SECOND)  # who never had a session has no files
-    assert not opens(guest, "lise", SECOND)
+    assert opens(guest.url, "hedy", SECOND)  # who never had a session has no files
+    assert not opens(guest.url, "lise", SECOND)
     page.goto(classroom)
     row.locator("summary").click()
     row.get_by_role("button", name="Approve").click()
