@@ -7,8 +7,11 @@ before it, and X-Real-IP, is whatever somebody chose to write.
 import asyncio
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +24,10 @@ DAYS = 400  # the longest that browsers keep a cookie (RFC 6265bis)
 NAMES = 8  # of a browser that several use
 PROXY_API_PORT = 8001
 LISTENS = "0A"  # TCP_LISTEN, proc_net_tcp.txt
+LOOKS = 3  # a line may be missed while others come and go
 TCP = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+
+End = tuple[str, int]  # of a connection: address and port
 
 
 class TooManyError(web.HTTPError):
@@ -65,39 +71,82 @@ def address_of(request: Any) -> str:
     return str(told or peer(request)[0])
 
 
-def peer(request: Any) -> tuple[str, int]:
+def peer(request: Any) -> End:
     """Address and port of the connection itself, whatever its headers say."""
-    address = getattr(request.connection.context, "address", None)
-    return (str(address[0]), int(address[1])) if isinstance(address, tuple) else ("", 0)
+    return _end(getattr(request.connection.context, "address", None))
 
 
 def refuse_sessions(request: Any) -> None:
     """Keep the sessions' accounts, which reach the hub without the proxy, from guessing.
 
     Raises:
-        HTTPError: 403, the connection is of neither the proxy's user, nor ours, nor root's.
+        HTTPError: 403, the connection is of neither the proxy's user, nor ours, nor root's, or has
+            no owner any more.
     """
-    lines = [line for path in TCP if path.exists() for line in path.read_text().splitlines()]
-    users = owners(lines, peer(request)[1])
-    if users and not users & {0, os.getuid(), *listeners(lines, PROXY_API_PORT)}:
+    stream = request.connection.stream
+    if stream is None or stream.socket is None:
+        raise web.HTTPError(403, "Whoever asked has gone.")
+    ends = peer(request), _end(stream.socket.getsockname())
+    for _ in range(LOOKS):
+        lines = [line for path in TCP if path.exists() for line in path.read_text().splitlines()]
+        user = owner(lines, *ends)
+        if user is not None:
+            break
+    if user not in {0, os.getuid(), *listeners(lines, PROXY_API_PORT)}:
         raise web.HTTPError(403, "Sign in with a browser, not from a session.")
 
 
-def owners(lines: Iterable[str], port: int) -> set[int]:
-    """The users with a connection from a local port, by the lines of /proc/net/tcp."""
-    return {user for local, state, user in _sockets(lines) if local == port and state != LISTENS}
+def owner(lines: Iterable[str], end: End, other: End) -> int | None:
+    """Who holds one end of a connection within this machine, by the lines of /proc/net/tcp.
+
+    A socket that nobody holds any more (closed, or in TIME_WAIT) is shown as root's, and says
+    nothing. Neither does another connection from the same port.
+    """
+    for socket in _sockets(lines):
+        if socket.held and (socket.end, socket.other) == (end, other):
+            return socket.user
+    return None
 
 
 def listeners(lines: Iterable[str], port: int) -> set[int]:
     """The users who listen on a port."""
-    return {user for local, state, user in _sockets(lines) if local == port and state == LISTENS}
+    return {s.user for s in _sockets(lines) if s.end[1] == port and s.state == LISTENS}
 
 
-def _sockets(lines: Iterable[str]) -> Iterable[tuple[int, str, int]]:
+@dataclass(frozen=True)
+class _Socket:
+    end: End
+    other: End
+    state: str
+    user: int
+    held: bool  # by a process
+
+
+def _sockets(lines: Iterable[str]) -> Iterable[_Socket]:
     for line in lines:
         words = line.split()
         if len(words) > 9 and words[0].endswith(":"):
-            yield int(words[1].rpartition(":")[2], 16), words[3], int(words[7])
+            ends = _written(words[1]), _written(words[2])
+            yield _Socket(*ends, words[3], int(words[7]), words[9] != "0")
+
+
+def _written(end: str) -> End:
+    """An end as the kernel writes it: the address in 32-bit words of this machine's order."""
+    digits, _, port = end.partition(":")
+    words = (int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))
+    packed = b"".join(word.to_bytes(4, sys.byteorder) for word in words)
+    return _plain(ip_address(packed)), int(port, 16)
+
+
+def _end(told: Any) -> End:
+    """An end as Python tells it; nothing of a socket that is a file."""
+    if not isinstance(told, tuple):
+        return "", 0
+    return _plain(ip_address(told[0].partition("%")[0])), int(told[1])
+
+
+def _plain(address: IPv4Address | IPv6Address) -> str:
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def marks(handler: Any) -> tuple[str, list[str]]:

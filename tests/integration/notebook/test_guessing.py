@@ -113,15 +113,25 @@ def test_a_class_signs_in_while_names_are_guessed(guest: Guest) -> None:
     assert said.count("429") > 0
 
 
-def test_a_session_may_not_guess(guest: Guest) -> None:
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"headers": {"X-Forwarded-For": "127.0.0.1"}}, id="as the proxy"),
+        # The kernel shows what waits after a connection's end as root's.
+        pytest.param({"used": True}, id="from a port that is shown as root's"),
+    ],
+)
+def test_a_session_may_not_guess(guest: Guest, how: dict[str, Any]) -> None:
     """It reaches the hub without the proxy, and could claim any address."""
     inner = Student(guest.url, "inner").sign_in().start()
-    kernel = inner.kernel()
-    kernel.run(f"open('/tmp/guesser.py', 'w').write({GUESSER!r})")
-    tries = wrong("sageadm", "127.0.0.1", 3, port=8081, headers={"X-Forwarded-For": "127.0.0.1"})
-    said = kernel.shell(f"python3 /tmp/guesser.py {shlex.quote(json.dumps(tries))} 1")
-    assert json.loads(said) == ["403"] * 3
-    inner.stop()
+    try:
+        kernel = inner.kernel()
+        kernel.run(f"open('/tmp/guesser.py', 'w').write({GUESSER!r})")
+        tries = [{**one, "port": 8081, **how} for one in wrong("sageadm", "127.0.0.1", 3)]
+        said = kernel.shell(f"python3 /tmp/guesser.py {shlex.quote(json.dumps(tries))} 1 2>&1")
+    finally:
+        inner.stop()
+    assert said.strip() == json.dumps(["403"] * 3)
 
 
 def test_a_password_by_the_api_is_counted_too(guest: Guest) -> None:

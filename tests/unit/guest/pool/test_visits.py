@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from provision.guest.pool.visits import address_of, listeners, owners, peer
+from provision.guest.pool.visits import address_of, listeners, owner, peer
 
 # Of /proc/net/tcp: the hub listens, the proxy (1000) and a session (2001) are connected to it.
 LINES = """
@@ -13,7 +13,12 @@ LINES = """
    2: 0100007F:B001 0100007F:1F91 01 00000000:00000000 00:00000000 00000000  1000        0 13 1 0
    3: 0100007F:1F91 0100007F:B001 01 00000000:00000000 00:00000000 00000000   998        0 14 1 0
    4: 0100007F:B002 0100007F:1F91 01 00000000:00000000 00:00000000 00000000  2001        0 15 1 0
-""".splitlines()
+   5: 0100007F:B003 0100007F:1F92 06 00000000:00000000 03:00000000 00000000     0        0 0 3 0
+   6: 0100007F:B003 0100007F:1F91 01 00000000:00000000 00:00000000 00000000  2001        0 16 1 0
+   7: 0100007F:B004 0100007F:1F91 04 00000000:00000000 00:00000000 00000000     0        0 0 1 0
+   8: {6}:B005 {6}:1F91 01 0 0 0 2002 0 17
+   9: 0100007F:B005 0100007F:7001 01 00000000:00000000 00:00000000 00000000  1000        0 18 1 0
+""".replace("{6}", "0000000000000000FFFF00000100007F").splitlines()
 
 
 def request(headers: dict[str, str], address: Any = ("127.0.0.1", 0xB001)) -> Any:
@@ -39,8 +44,20 @@ def test_a_connection_that_has_no_address_has_none() -> None:
     assert peer(request({}, address="/run/socket")) == ("", 0)
 
 
-def test_the_owner_of_a_connection_is_found() -> None:
-    assert owners(LINES, 0xB001) == {1000}
-    assert owners(LINES, 0xB002) == {2001}
-    assert owners(LINES, 0xB003) == set()
+@pytest.mark.parametrize(
+    ("port", "user"),
+    [
+        pytest.param(0xB001, 1000, id="the proxy"),
+        pytest.param(0xB002, 2001, id="a session"),
+        pytest.param(0xB003, 2001, id="a session, from a port that it closed just before"),
+        pytest.param(0xB004, None, id="closed before it was asked"),
+        pytest.param(0xB005, 2002, id="in IPv6, from a port that the proxy has elsewhere"),
+        pytest.param(0xB006, None, id="no such connection"),
+    ],
+)
+def test_the_owner_of_a_connection_is_found(port: int, user: int | None) -> None:
+    assert owner(LINES, ("127.0.0.1", port), ("127.0.0.1", 8081)) == user
+
+
+def test_who_listens_is_found() -> None:
     assert listeners(LINES, 8001) == {1000}
