@@ -17,7 +17,7 @@ from provision.machine.qemu import QemuMachine
 from provision.machine.ssh import connect
 from provision.progress import step
 from provision.verify import disks as images
-from provision.verify.checks.access import wanted_ports
+from provision.verify.checks.access import promised_ports, wanted_ports
 from provision.verify.image import look
 from provision.verify.registry import Facts, Guest, Row, collectors, judge
 
@@ -105,7 +105,7 @@ def _in_nspawn(config: Config, disks: Sequence[Path], directory: Path) -> dict[s
 
     @contextlib.contextmanager
     def booted(name: str) -> Iterator[tuple[Machine, SshEndpoint]]:
-        forwards = {port: free_port() for port in wanted_ports(config)}
+        forwards = {port: free_port() for port in promised_ports(config)}
         with NspawnMachine(
             [tree], directory / name, user=config.admin.user, forwards=forwards
         ) as machine:

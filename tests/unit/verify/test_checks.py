@@ -185,10 +185,11 @@ def _good() -> dict[str, dict[str, Any]]:
         "inside": inside,
         "mounts": inside,
         "outside": {
-            "answers": {"22": True, "8000": False, "8443": False, "25": False},
+            "answers": {"22": True, "8000": False, "8443": False},
             "methods": ["publickey"],
             "password": False, "root": False, "pool": {"nb1": False}, "notebook": False,
         },
+        "other_ports": {"answers": {"25": False, "8081": False}},
         "own_key": {"opens": True},
         "image": {
             "machine_ids": ["uninitialized", ""], "private_keys": 0,
@@ -247,7 +248,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("passwords-refused", "password", lambda f: f["outside"].update(methods=["password"])),
     ("passwords-refused", "empty", lambda f: f["outside"].update(password=True)),
     ("pool-refused-from-outside", "nb1", lambda f: f["outside"]["pool"].update(nb1=True)),
-    ("other-ports-shut", "25", lambda f: f["outside"]["answers"].update({"25": True})),
+    ("other-ports-shut", "25", lambda f: f["other_ports"]["answers"].update({"25": True})),
     (
         "only-promised-listeners",
         "exim4 listens on port 25",
