@@ -9,7 +9,7 @@ from pathlib import Path
 import vbox
 from provision import resources
 
-_OURS = {"provision": Path(resources.__file__).parent, "vbox": Path(vbox.__file__).parent}
+_OURS = {"provision": resources.PACKAGE, "vbox": Path(vbox.__file__).parent}
 # What carries values to a stage, or says how far it is, and writes nothing of a result. Each value
 # of a request is an input of its own.
 CARRIERS = (

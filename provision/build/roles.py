@@ -87,7 +87,7 @@ def _templates(texts: list[str]) -> set[Path]:
 
 def _brought(role: Path, texts: list[str]) -> set[Path]:
     """Modules and files of our own package that a role brings to the guest."""
-    package = Path(resources.__file__).parent
+    package = resources.PACKAGE
     found = {package / name for text in texts for name in _BROUGHT.findall(text)}
     book = role / "vars" / "main.yml"
     if book.exists() and any(f"{role.name}_modules" in text for text in texts):

@@ -36,11 +36,11 @@ def deciding(stage: str) -> set[Path]:
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of the project, which the build takes for its own source."""
-    root = Path(resources.__file__).parent.parent
+    root = resources.PACKAGE.parent
     for name in ("provision", "vbox", "playbooks", "templates"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(root / name, tmp_path / name, ignore=ignored, symlinks=True)
-    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "provision")
+    monkeypatch.setattr(resources, "PACKAGE", tmp_path / "provision")
     ours = {name: tmp_path / name for name in ("provision", "vbox")}
     monkeypatch.setattr(closure, "_OURS", ours)
     caches = (closure._path, closure._read, roles._plays)
@@ -56,6 +56,7 @@ def test_a_change_of_a_file_changes_the_stages_that_it_decides_and_no_other(
 ) -> None:
     wanted = request()
     decided = {stage: deciding(stage) for stage in STAGES}
+    assert all(path.is_relative_to(tree) for paths in decided.values() for path in paths)
     # What is added below changes no import: which files count is found once.
     variables = wanted.variables()
     monkeypatch.setattr(Request, "variables", lambda _: variables)
@@ -110,7 +111,7 @@ def test_what_another_reader_of_imports_finds_decides(stage: str) -> None:
     ],
 )
 def test_who_decides_what(path: str, stages: set[str]) -> None:
-    root = Path(resources.__file__).parent.parent
+    root = resources.PACKAGE.parent
     assert {stage for stage in STAGES if root / path in deciding(stage)} == stages
 
 
