@@ -13,6 +13,7 @@ from provision.build import closure, roles
 from provision.build.plan import StageInputs
 from provision.build.request import Request
 from provision.config import Config
+from provision.config.distributions import DISTRIBUTIONS
 from provision.jeos.disk import FileSystem
 
 
@@ -21,6 +22,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
     config = request.config
     systems = [_plain(system) for system in request.file_systems]
     hardware = {
+        "ostype": DISTRIBUTIONS[config.distribution].ostype,
         "name": config.name,
         "cpus": config.cpus,
         "memory": config.memory,

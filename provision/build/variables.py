@@ -5,11 +5,11 @@ from importlib.metadata import version
 from typing import Any
 
 from provision.config import Config
+from provision.config.distributions import DISTRIBUTIONS
 from provision.config.model import Section
 from provision.guest.grader.instances import proxy_configuration
 from provision.guest.grader.settings import Settings
-from provision.jeos.archive import KEYRINGS, Source
-from provision.jeos.base import KERNELS
+from provision.jeos.archive import Source
 
 # What the roles grader and jail run on.
 GRADER_PACKAGES = (
@@ -50,7 +50,11 @@ def playbook_variables(
     Returns:
         Plain data, as JSON can carry it.
     """
-    forwards = config.network.forwards
+    forwards, distribution = config.network.forwards, DISTRIBUTIONS[config.distribution]
+    patterns = (
+        *distribution.urgent,
+        *distribution.others * (config.unattended_upgrades.origins == "all"),
+    )
     return {
         "building": building,
         "build_environment": _environment(config, epoch, ca_bundle),
@@ -61,7 +65,7 @@ def playbook_variables(
         "packages_ca_certificates": [str(path) for path in config.ca_certificates],
         "packages_extra": [
             *config.packages,
-            *((KERNELS[config.distribution],) if config.image else ()),
+            *((distribution.kernel,) if config.image else ()),
             *SWAP_PACKAGES[config.swap],
             *(GRADER_PACKAGES if config.grader.enabled else ()),
             *(JAIL_PACKAGES if config.jail.enabled else ()),
@@ -90,7 +94,7 @@ def playbook_variables(
             if (value := getattr(config.sage, name)) is not None
         },
         "unattended_enabled": config.unattended_upgrades.enabled,
-        "unattended_origins": config.unattended_upgrades.origins,
+        "unattended_origins": list(patterns),
         "unattended_mail": config.unattended_upgrades.mail,
         "unattended_reboot": config.unattended_upgrades.reboot,
         "unattended_reboot_time": config.unattended_upgrades.reboot_time,
@@ -228,8 +232,8 @@ def _distribution(config: Config, sources: Sequence[Source]) -> list[dict[str, A
             },
         )
         record["suites"].append(source.suite)
-        installed = KEYRINGS[config.distribution][0]
-        kind = "signed_by" if str(source.keyring) == installed else "key"
+        installed = source.keyring == DISTRIBUTIONS[config.distribution].keyring
+        kind = "signed_by" if installed else "key"
         record[kind] = str(source.keyring)
     return list(records.values())
 

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from provision.config import records, values
+from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.config.quantities import (
     Duration,
     Size,
@@ -36,7 +37,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 _IMAGES: dict[str, tuple[str, ...]] = {"python": ("python3",)}
-_SUITES = {"debian": "trixie", "ubuntu": "resolute"}
 
 
 class Section(BaseModel):
@@ -479,10 +479,10 @@ class Config(Section):
     """name of the VM and host name of the guest"""
     version: values.Version = "1.0"
     """the appliance's own version, in the OVA"""
-    distribution: Literal["debian", "ubuntu"] = "debian"
+    distribution: Name = "debian"
     """what the guest runs"""
-    suite: values.Suite = _SUITES["debian"]
-    """its release; ubuntu: resolute unless given"""
+    suite: values.Suite = DISTRIBUTIONS["debian"].suites[0]
+    """its release; unless given, the newest stable one that we build (ubuntu: resolute)"""
     mirror: values.Url | None = None
     """package mirror; null: the one in this host's apt configuration, or the distribution's own"""
     apt_sources: tuple[AptSource, ...] = ()
@@ -553,9 +553,9 @@ class Config(Section):
     @classmethod
     def _suite_of_distribution(cls, data: Any) -> Any:
         if isinstance(data, dict) and "suite" not in data:
-            distribution = data.get("distribution", "debian")
-            if isinstance(distribution, str) and distribution in _SUITES:
-                return {**data, "suite": _SUITES[distribution]}
+            for name, known in DISTRIBUTIONS.items():
+                if data.get("distribution") == name:
+                    return {**data, "suite": known.suites[0]}
         return data
 
     @field_validator("disks", mode="before")

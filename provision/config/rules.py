@@ -6,6 +6,7 @@ Each rule is a function from a configuration to its problems. ``check`` runs the
 from collections.abc import Callable, Iterator
 
 from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
+from provision.config.distributions import DISTRIBUTIONS
 from provision.config.model import Config, Share
 from provision.config.problems import Key, Problem, listed
 from provision.config.quantities import format_size
@@ -19,15 +20,6 @@ ROOT_NEEDED = {"none": 3 * GIB, "passagemath": 10 * GIB, "debian": 10 * GIB, "ta
 SAGE_SESSION_MEMORY = 512 * MIB
 """A notebook server and one Sage kernel that has plotted something."""
 
-_SUITES = {
-    "debian": ("trixie", "forky", "duke", "stable", "testing", "sid", "unstable"),
-    "ubuntu": ("resolute", "stonking", "questing", "plucky"),
-}
-# Sessions need X-mount.idmap of util-linux 2.39 and PAMServiceName of OpenSSH 9.8.
-_TOO_OLD = (
-    *("buster", "bullseye", "bookworm", "oldstable"),
-    *("bionic", "focal", "jammy", "mantic", "noble", "oracular"),
-)
 _ONLY_WITH = {"lock": "passagemath", "path": "tarball", "url": "tarball", "sha256": "tarball"}
 _SYSTEM_DIRECTORIES = (
     "/bin",
@@ -371,14 +363,14 @@ def _accounts(config: Config) -> Iterator[Problem]:
 
 def _release(config: Config) -> Iterator[Problem]:
     suite, distribution = config.suite, config.distribution
-    known = _SUITES[distribution]
-    if suite in _TOO_OLD:
+    known = DISTRIBUTIONS[distribution].suites
+    if any(suite in each.too_old for each in DISTRIBUTIONS.values()):
         yield Problem(
             ("suite",),
             f"{suite} is too old: sessions need util-linux 2.39 and OpenSSH 9.8 in the guest",
             f"write {known[0]} or a later one",
         )
-    elif any(suite in names for other, names in _SUITES.items() if other != distribution):
+    elif suite not in known and any(suite in each.suites for each in DISTRIBUTIONS.values()):
         yield Problem(
             ("suite",),
             f"{suite} is not a suite of {distribution}",

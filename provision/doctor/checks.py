@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from provision.config import Config
+from provision.config.distributions import DISTRIBUTIONS
 from provision.doctor.facts import Facts
-from provision.doctor.tools import KEYRINGS
 
 GIB = 1 << 30
 Status = Literal["ok", "note", "warning", "failed"]
@@ -327,7 +327,7 @@ def _namespaces(facts: Facts, _: Config) -> Iterator[Check]:
 
 
 def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
-    mirror, keyring = facts.mirror, KEYRINGS[config.distribution].package
+    mirror, keyring = facts.mirror, DISTRIBUTIONS[config.distribution].keyring_package
     if mirror is None:
         return
     if mirror.trouble:

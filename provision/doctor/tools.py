@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.config.distributions import DISTRIBUTIONS, Name
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -40,20 +42,16 @@ TOOLS = (
     Tool("newuidmap", "uidmap", "build without root"),
 )
 KEYRINGS = {
-    "debian": Tool(
-        "/usr/share/keyrings/debian-archive-keyring.gpg",
-        "debian-archive-keyring",
-        "check Debian's packages",
-    ),
-    "ubuntu": Tool(
-        "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
-        "ubuntu-keyring",
-        "check Ubuntu's packages (Debian 12 has it in bookworm-backports)",
-    ),
+    name: Tool(
+        str(known.keyring),
+        known.keyring_package,
+        f"check {known.title}'s packages{known.keyring_note}",
+    )
+    for name, known in DISTRIBUTIONS.items()
 }
 
 
-def packages(distribution: str = "debian") -> tuple[str, ...]:
+def packages(distribution: Name = "debian") -> tuple[str, ...]:
     """The packages to install on a Debian or Ubuntu host, in alphabetical order.
 
     Args:
@@ -62,7 +60,7 @@ def packages(distribution: str = "debian") -> tuple[str, ...]:
     return tuple(sorted({tool.package for tool in (*TOOLS, KEYRINGS[distribution])}))
 
 
-def needed(distribution: str, *, root: bool) -> tuple[Tool, ...]:
+def needed(distribution: Name, *, root: bool) -> tuple[Tool, ...]:
     """The tools that this user's builds need."""
     wanted = (tool for tool in TOOLS if root or not tool.root_only)
     without = "newuidmap" if root else ""

@@ -10,22 +10,9 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ConfigError, HostNotReadyError
 
-KEYRINGS = {
-    "debian": ("/usr/share/keyrings/debian-archive-keyring.gpg", "debian-archive-keyring"),
-    "ubuntu": ("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "ubuntu-keyring"),
-}
-COMPONENTS = {"debian": ("main",), "ubuntu": ("main", "universe")}
-# What mmdebstrap, debootstrap and the installers use when nobody names a mirror.
-DEFAULT_MIRRORS = {
-    "debian": "http://deb.debian.org/debian",
-    "ubuntu": "http://archive.ubuntu.com/ubuntu",
-}
-SECURITY_MIRRORS = {
-    "debian": "http://deb.debian.org/debian-security",
-    "ubuntu": "http://security.ubuntu.com/ubuntu",
-}
 APT_LISTS = Path("/var/lib/apt/lists")
 TIMEOUT_SECONDS = 20
 
@@ -66,7 +53,7 @@ class Release:
 
 
 def sources(
-    distribution: str, suite: str, mirror: str | None, keyring: Path | None = None
+    distribution: Name, suite: str, mirror: str | None, keyring: Path | None = None
 ) -> tuple[Source, ...]:
     """The suite with its updates and security fixes.
 
@@ -77,16 +64,14 @@ def sources(
             distribution, else the distribution's default.
         keyring: other than the distribution's own.
     """
-    ring = keyring or Path(KEYRINGS[distribution][0])
+    known = DISTRIBUTIONS[distribution]
     local = host_mirrors(distribution) if mirror is None else {}
-    main = mirror or local.get("main") or DEFAULT_MIRRORS[distribution]
-    security = local.get("security") or SECURITY_MIRRORS[distribution]
-    components = COMPONENTS[distribution]
-    found = [Source(main, suite, components, ring)]
-    if suite not in {"sid", "unstable", "experimental"}:
-        found.append(Source(main, f"{suite}-updates", components, ring))
-        found.append(Source(security, f"{suite}-security", components, ring))
-    return tuple(found)
+    main = mirror or local.get("main") or known.mirror
+    security = local.get("security") or known.security
+    wanted = [(main, suite)]
+    if suite not in known.rolling:
+        wanted += [(main, f"{suite}-updates"), (security, f"{suite}-security")]
+    return tuple(Source(*each, known.components, keyring or known.keyring) for each in wanted)
 
 
 def identity(found: Sequence[Source]) -> str:

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import resources, temporary
+from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos.archive import Source
 from provision.process import CommandFailedError, require, run
 
 SKELETON = Path(__file__).with_name("skeleton")
 INITRAMFS = Path(__file__).with_name("initramfs.sh")
-KERNELS = {"debian": "linux-image-amd64", "ubuntu": "linux-image-generic"}
 # What a guest needs to boot and to be provisioned over SSH, and not one package more.
 PACKAGES = (
     "ca-certificates",
@@ -51,14 +51,14 @@ class BaseSpec:
         epoch: the time that stands in every new file, in seconds since 1970.
     """
 
-    distribution: str
+    distribution: Name
     sources: tuple[Source, ...]
     epoch: int
 
     @property
     def packages(self) -> tuple[str, ...]:
         """Every package asked for, the kernel included."""
-        return tuple(sorted((KERNELS[self.distribution], *PACKAGES)))
+        return tuple(sorted((DISTRIBUTIONS[self.distribution].kernel, *PACKAGES)))
 
 
 def dpkg_rules() -> Path:
@@ -85,7 +85,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         if not source.keyring.exists():
             raise HostNotReadyError(
                 f"the keyring {source.keyring} is missing",
-                hint=f"sudo apt-get install {spec.distribution}-archive-keyring, or ubuntu-keyring",
+                hint=f"sudo apt-get install {DISTRIBUTIONS[spec.distribution].keyring_package}",
             )
     downloads.mkdir(parents=True, exist_ok=True)
     skeleton = target.with_name(target.name + ".skeleton.tar")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import vbox
 from provision import locks
+from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import ApplianceError, HostNotReadyError, HypervisorError
 from provision.jeos.disk import convert
 from provision.machine import SSH, SshEndpoint
@@ -325,7 +326,7 @@ class VirtualBoxMachine:
 
     @property
     def _ostype(self) -> str:
-        return "Ubuntu_64" if self.config.distribution == "ubuntu" else "Debian_64"
+        return DISTRIBUTIONS[self.config.distribution].ostype
 
     @contextlib.contextmanager
     def _making(self) -> Iterator[None]:

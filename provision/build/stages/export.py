@@ -6,6 +6,7 @@ from pathlib import Path
 from provision.build.artefacts import Product
 from provision.build.description import how_to_reach
 from provision.build.request import Request
+from provision.config.distributions import DISTRIBUTIONS
 from provision.ova.model import Forward, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
 
@@ -56,7 +57,7 @@ def appliance(request: Request) -> OvaAppliance:
         cpus=config.cpus,
         memory=config.memory,
         description=how_to_reach(config),
-        os_type="Ubuntu_64" if config.distribution == "ubuntu" else "Debian_64",
+        os_type=DISTRIBUTIONS[config.distribution].ostype,
         forwards=[
             Forward(
                 name=name,

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from provision.build.build import Built
+from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import HostNotReadyError
 from provision.jeos import archive
 from provision.jeos.layers import private_mounts
@@ -40,7 +41,7 @@ def test_a_suite_that_the_mirror_does_not_have(shell) -> None:
 @pytest.fixture
 def tampering_mirror() -> Iterator[Callable[[str], str]]:
     """A mirror that passes the real one on, but changes the files whose name ends as told."""
-    real = archive.host_mirrors("debian").get("main", archive.DEFAULT_MIRRORS["debian"])
+    real = archive.host_mirrors("debian").get("main", DISTRIBUTIONS["debian"].mirror)
     servers: list[http.server.ThreadingHTTPServer] = []
 
     def start(ending: str) -> str:

@@ -1,16 +1,18 @@
 """What the keys of hosted sessions change in a build, and what they leave alone."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.build.variables import playbook_variables
 from provision.config import read
+from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import ConfigError
-from provision.jeos.archive import KEYRINGS, Source
+from provision.jeos.archive import Source
 
-SOURCES = (Source("http://mirror.test/debian", "trixie", ("main",), Path(KEYRINGS["debian"][0])),)
+SOURCES = (
+    Source("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
+)
 
 
 def told(*assignments: str) -> dict[str, Any]:

@@ -14,10 +14,13 @@ from provision.build.plan import plan
 from provision.build.request import Request
 from provision.build.variables import GRADER_PACKAGES, playbook_variables
 from provision.config import read
+from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import ConfigError
-from provision.jeos.archive import KEYRINGS, Release, Source
+from provision.jeos.archive import Release, Source
 
-SOURCES = (Source("http://mirror.test/debian", "trixie", ("main",), Path(KEYRINGS["debian"][0])),)
+SOURCES = (
+    Source("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
+)
 
 
 def request(*assignments: str) -> Request:

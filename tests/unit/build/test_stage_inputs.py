@@ -14,9 +14,12 @@ from provision.build.inputs import stage_inputs
 from provision.build.plan import STAGES
 from provision.build.request import Request
 from provision.config import read
-from provision.jeos.archive import KEYRINGS, Release, Source
+from provision.config.distributions import DISTRIBUTIONS
+from provision.jeos.archive import Release, Source
 
-SOURCES = (Source("http://mirror.test/debian", "trixie", ("main",), Path(KEYRINGS["debian"][0])),)
+SOURCES = (
+    Source("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
+)
 ALL = ("grader.enabled=true", "jail.enabled=true")
 
 

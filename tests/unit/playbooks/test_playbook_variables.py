@@ -9,9 +9,10 @@ import yaml
 from provision import resources
 from provision.build.variables import playbook_variables
 from provision.config import Config
-from provision.jeos.archive import KEYRINGS, Source
+from provision.config.distributions import DISTRIBUTIONS
+from provision.jeos.archive import Source
 
-RING = Path(KEYRINGS["debian"][0])
+RING = DISTRIBUTIONS["debian"].keyring
 SOURCES = (
     Source("http://mirror.test/debian", "trixie", ("main",), RING),
     Source("http://mirror.test/debian", "trixie-updates", ("main",), RING),

@@ -1,0 +1,79 @@
+"""What we know of the distributions that a guest may run. A further one is an entry here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Name = Literal["debian", "ubuntu"]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What tells one distribution from another; each runs on amd64.
+
+    Args:
+        title: how it is written, in VirtualBox's types too.
+        suites: what may be built, the default first.
+        too_old: sessions need X-mount.idmap of util-linux 2.39 and PAMServiceName of OpenSSH 9.8.
+        rolling: suites without updates or security fixes beside them.
+        kernel: the package that brings the newest.
+        components: of its archive.
+        mirror, security: what mmdebstrap and the installers use when nobody names a mirror.
+        keyring: the file with its archive's keys, on a host that has ``keyring_package``.
+        keyring_note: where else a host finds that package.
+        urgent, others: unattended-upgrades' patterns of its security fixes, and all else.
+    """
+
+    title: str
+    suites: tuple[str, ...]
+    too_old: tuple[str, ...]
+    rolling: tuple[str, ...]
+    kernel: str
+    components: tuple[str, ...]
+    mirror: str
+    security: str
+    keyring: Path
+    keyring_package: str
+    urgent: tuple[str, ...]
+    others: tuple[str, ...]
+    keyring_note: str = ""
+
+    @property
+    def ostype(self) -> str:
+        """VirtualBox's word for it."""
+        return f"{self.title}_64"
+
+
+_CODENAME = "${distro_codename}"
+DISTRIBUTIONS: Mapping[Name, Distribution] = {
+    "debian": Distribution(
+        title="Debian",
+        suites=("trixie", "forky", "duke", "stable", "testing", "sid", "unstable"),
+        too_old=("buster", "bullseye", "bookworm", "oldstable"),
+        rolling=("sid", "unstable", "experimental"),
+        kernel="linux-image-amd64",
+        components=("main",),
+        mirror="http://deb.debian.org/debian",
+        security="http://deb.debian.org/debian-security",
+        keyring=Path("/usr/share/keyrings/debian-archive-keyring.gpg"),
+        keyring_package="debian-archive-keyring",
+        urgent=(f"origin=Debian,codename={_CODENAME}-security,label=Debian-Security",),
+        others=tuple(f"origin=Debian,codename={_CODENAME}{kind}" for kind in ("", "-updates")),
+    ),
+    "ubuntu": Distribution(
+        title="Ubuntu",
+        suites=("resolute", "stonking", "questing", "plucky"),
+        too_old=("bionic", "focal", "jammy", "mantic", "noble", "oracular"),
+        rolling=(),
+        kernel="linux-image-generic",
+        components=("main", "universe"),
+        mirror="http://archive.ubuntu.com/ubuntu",
+        security="http://security.ubuntu.com/ubuntu",
+        keyring=Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg"),
+        keyring_package="ubuntu-keyring",
+        urgent=(f"origin=Ubuntu,archive={_CODENAME}-security",),
+        others=tuple(f"origin=Ubuntu,archive={_CODENAME}{kind}" for kind in ("", "-updates")),
+        keyring_note=" (Debian 12 has it in bookworm-backports)",
+    ),
+}
