@@ -4,7 +4,7 @@ VirtualBox starts a machine whose host port is taken as if nothing were wrong; o
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from vbox import extradata, machine, ports
@@ -47,32 +47,50 @@ class Forward:
 
 def listed(looked: Machine, adapter: int = 1) -> tuple[Forward, ...]:
     """Read the forwards of a network adapter (from 1) out of a machine's listing."""
-    found, here = [], 0
-    for key, value in looked.listing:
-        if nic := re.fullmatch(r"nic(\d)", key):
-            here = int(nic[1])
-        elif here == adapter and re.fullmatch(r"Forwarding\(\d+\)", key):
+    found = []
+    for key, value in _of_adapter(looked, adapter):
+        if re.fullmatch(r"Forwarding\(\d+\)", key):
             name, protocol, host_ip, host, guest_ip, guest = value.rsplit(",", 5)
             found.append(Forward(name, int(host), int(guest), host_ip, guest_ip, protocol))
     return tuple(found)
 
 
+def reaches_host(looked: Machine, adapter: int = 1) -> bool:
+    """Whether the guest reaches this host's own loopback, at NAT's gateway (10.0.2.2)."""
+    return ("localhostReachable", "1") in _of_adapter(looked, adapter)
+
+
+def _of_adapter(looked: Machine, adapter: int) -> Iterator[tuple[str, str]]:
+    """What a listing tells of an adapter, from its ``nic`` on."""
+    here = 0
+    for key, value in looked.listing:
+        if nic := re.fullmatch(r"nic(\d)", key):
+            here = int(nic[1])
+        elif here == adapter:
+            yield key, value
+
+
 def ensure(
     manage: VBoxManage, looked: Machine, wanted: Iterable[Forward], adapter: int = 1
 ) -> None:
-    """Give an adapter of a machine that is off exactly these forwards."""
+    """Give an adapter of a machine that is off exactly these forwards, and not this host.
+
+    Ask for it before every start: VirtualBox does not write down that the host is out of reach,
+    and has forgotten it when its service begins anew.
+    """
     wanted = tuple(wanted)
     present = listed(looked, adapter)
-    if set(wanted) == set(present):
-        return
     changes: list[str] = []
+    if reaches_host(looked, adapter):
+        changes.append(f"--nat-localhostreachable{adapter}=off")
     for forward in present:
         if forward not in wanted:
             changes += [f"--natpf{adapter}", "delete", forward.name]
     for forward in wanted:
         if forward not in present:
             changes += [f"--natpf{adapter}", forward.rule()]
-    manage.run("modifyvm", looked.uuid, *changes)
+    if changes:
+        manage.run("modifyvm", looked.uuid, *changes)
 
 
 def check(forwards: Iterable[Forward]) -> None:

@@ -85,8 +85,11 @@ def test_define_start_reach_stop_destroy(
     }  # fmt: skip
     with pytest.raises(HypervisorError, match="exists already"):
         tiny.define([tiny_image])
+    # What VirtualBox makes of it by itself, once its service has begun anew.
+    tiny.manage.run("modifyvm", tiny.get().uuid, "--nat-localhostreachable1=on")
     with pytest.raises(GuestError, match=f"port {tiny.forwarded(22)}"):
         tiny.start(timeout=3)  # it greets as SSH does, and knows no more of it
+    assert not nat.reaches_host(tiny.get())
     eventually(up(tiny))
     tiny.stop()
     assert tiny.get().state == "poweroff"

@@ -32,6 +32,15 @@ def test_listed_by_adapter() -> None:
     assert nat.listed(looked, adapter=2) == (Forward("b", 53, 53, "", "10.0.2.9", "udp"),)
 
 
+@pytest.mark.parametrize(("told", "reaches"), [("1", True), ("0", False), (None, False)])
+def test_what_reaches_this_host_is_told_by_adapter(told: str | None, reaches: bool) -> None:
+    text = 'nic1="nat"\nlocalhostReachable="0"\nnic2="nat"\n'
+    text += "" if told is None else f'localhostReachable="{told}"\n'
+    looked = Machine("u", "n", "poweroff", Path("n.vbox"), tuple(parse.pairs(text)))
+    assert nat.reaches_host(looked, adapter=2) is reaches
+    assert not nat.reaches_host(looked)
+
+
 def test_taken_ports_move_to_the_next_free_one_without_meeting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
