@@ -8,7 +8,6 @@ any number of linked clones share it. What is installed is kept in the VM's own 
 
 import contextlib
 import shutil
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from provision.machine.virtualbox import (
     translated,
 )
 from provision.progress import step
+from provision.waiting import until
 from vbox import VBoxError, VBoxManage, extradata, machine, medium
 from vbox.machine import Machine
 
@@ -94,10 +94,12 @@ class Installed:
         name = self.machine.config.name
         if found.state in machine.RUNNING and patience > 0:
             with step(f"wait until {name} is shut down"), translated():
-                deadline = time.monotonic() + patience
-                while found.state in machine.RUNNING and time.monotonic() < deadline:
-                    time.sleep(_POLL_SECONDS)
-                    found = machine.show(self.machine.manage, found.uuid)
+                until(
+                    lambda: self.machine.get().state not in machine.RUNNING,
+                    patience,
+                    pause=_POLL_SECONDS,
+                )
+                found = self.machine.get()
         if found.state not in machine.OFF:
             raise HypervisorError(
                 f"the VM {name!r} is {found.state}, so its disks stay as they are",

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import paramiko
 
+from provision import resources
 from provision.errors import GuestError, UsageError
 from provision.fleet.inventory import Host, Inventory
 from provision.machine.ssh import NoAnswerError, Result, connect, execute
@@ -186,13 +187,16 @@ class Remote:
 
 
 def packed(name: str) -> bytes:
-    """One of our programs, with the modules of its folder that it imports, as one file.
+    """One of our programs, with the modules that it imports at its top, as one file.
 
-    It is a zip file that Python runs; the same source gives the same bytes.
+    It is a zip file that Python runs; the same source gives the same bytes. What the host has too
+    goes in beside it: `provision` in a guest is the guest's own copy.
     """
     modules, sources = ["__init__", name], {}
     for module in modules:  # grows as more are found
-        sources[module] = (INSIDE / f"{module}.py").read_text()
+        places = (INSIDE / f"{module}.py", resources.PACKAGE / f"{module}.py")
+        text = next(path for path in places if path.exists()).read_text()
+        sources[module] = re.sub(r"(?m)^from provision\.(\w+) import ", r"from .\1 import ", text)
         found = re.findall(r"(?m)^from \.(\w+) import ", sources[module])
         modules += [each for each in found if each not in modules]
     out = io.BytesIO()

@@ -33,6 +33,7 @@ from provision.fleet.upgrade import (
 from provision.jeos import archive
 from provision.machine.fallback import Fallback, of_port
 from provision.machine.ssh import NoAnswerError
+from provision.waiting import until
 
 PROGRAM = "renew_system"
 SAGE = "renew_sage"
@@ -315,17 +316,16 @@ def _reboot(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell
 
 
 def _wait_for_boot(host: Host, inventory: Inventory, before: str) -> None:
-    deadline, why = time.monotonic() + BOOT_SECONDS, "it did not even go down"
-    while True:
-        try:
-            with reached(host, inventory) as remote:
-                if remote.program(PROGRAM, "look", timeout=60)["boot"] != before:
-                    break
-        except GuestError as error:
-            why = str(error)
-        if time.monotonic() > deadline:
-            raise LostError(f"it did not come back from its reboot: {why}")
-        time.sleep(POLL_SECONDS)
+    def booted() -> bool:
+        with reached(host, inventory) as remote:
+            return bool(remote.program(PROGRAM, "look", timeout=60)["boot"] != before)
+
+    try:
+        back = until(booted, BOOT_SECONDS, pause=POLL_SECONDS, despite=GuestError)
+    except GuestError as error:
+        raise LostError(f"it did not come back from its reboot: {error}") from error
+    if not back:
+        raise LostError("it did not come back from its reboot: it did not even go down")
     with contextlib.suppress(GuestError):  # what is wrong, `check` says better
         healthy(host.url, patience=HUB_SECONDS)
 

@@ -25,6 +25,7 @@ from provision.fleet.relay import Relay
 from provision.fleet.remote import Remote, StepError, reached
 from provision.machine.ssh import NoAnswerError
 from provision.progress import advance, step
+from provision.waiting import until
 
 PROGRAM = "renew_sage"
 INCOMING = "/var/lib/appliance/sage/incoming"
@@ -176,19 +177,18 @@ def healthy(url: str, *, patience: float = 20) -> None:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # made by the appliance itself; the SSH key is the proof
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            asked = f"{url.rstrip('/')}/hub/api/"
-            with urllib.request.urlopen(asked, timeout=patience, context=context) as answer:  # noqa: S310
-                if "version" in json.load(answer):
-                    return
-            why = "something that is no notebook"
-        except (OSError, ValueError, urllib.error.URLError) as error:
-            why = str(error)
-        if time.monotonic() > deadline:
-            raise UnhealthyError(f"the notebook at {url} does not answer: {why}")
-        time.sleep(0.5)
+    asked, why = f"{url.rstrip('/')}/hub/api/", "something that is no notebook"
+
+    def answers() -> bool:
+        with urllib.request.urlopen(asked, timeout=patience, context=context) as answer:  # noqa: S310
+            return "version" in json.load(answer)
+
+    try:
+        if until(answers, patience, pause=0.5, despite=(OSError, ValueError)):
+            return
+    except (OSError, ValueError) as error:
+        why = str(error)
+    raise UnhealthyError(f"the notebook at {url} does not answer: {why}")
 
 
 def well_before(host: Host, *, patience: float) -> None:

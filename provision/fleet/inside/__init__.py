@@ -1,4 +1,5 @@
 """Programs that are sent to an appliance and run there by its own python3, as root.
 
-Each goes there as one file, with ``program``, which they share; nothing else of ours is imported.
+Each goes there as one file, with the modules that it imports at its top: those of this folder, and
+``provision.waiting``.
 """

@@ -21,6 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from provision.waiting import until
+
 from .lease import guarding
 from .program import RefusedError, answer, boot_id, failed_units, free_memory, read, run
 
@@ -175,11 +177,10 @@ def sessions_stop(*names: str) -> dict[str, Any]:
     ended = [name for name in open_now if not names or name in names]
     for name in ended:
         _hub("DELETE", f"/users/{name}/server")
-    deadline = time.monotonic() + 60
-    while set(ended) & {each["student"] for each in sessions_list()["sessions"]}:
-        if time.monotonic() > deadline:
-            raise RefusedError("the sessions do not end")
-        time.sleep(0.2)
+    if not until(
+        lambda: not set(ended) & {each["student"] for each in sessions_list()["sessions"]}, 60
+    ):
+        raise RefusedError("the sessions do not end")
     return {"ended": ended}
 
 
@@ -234,11 +235,9 @@ def status() -> dict[str, Any]:
 
 def _sessions() -> int | None:
     """How many there are; None: the hub does not answer, whatever systemd thinks of it."""
-    deadline = time.monotonic() + ANSWER_SECONDS
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, RefusedError):
-            return len(sessions_list()["sessions"])
-        time.sleep(0.5)  # it may have been started anew a moment ago
+    silent = (OSError, RefusedError)
+    with contextlib.suppress(*silent):  # it may have been started anew a moment ago
+        return len(until(sessions_list, ANSWER_SECONDS, pause=0.5, despite=silent)["sessions"])
     return None
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from .program import RefusedError, answer, boot_id, read, write
+from .program import RefusedError, answer, boot_id, locked, read, write
 
 STATE = Path("/var/lib/appliance/run.json")
 LOCK = Path("/var/lib/appliance/run.lock")
@@ -161,17 +161,9 @@ def _locked(kind: int, verb: str = "") -> Iterator[IO[str]]:
     """Hold the lock; what is done at once is waited for, but not for ever."""
     LOCK.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with os.fdopen(os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            try:
-                fcntl.flock(file, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    now = file.read(200).strip() or told(read(STATE))
-                    raise BusyError(f"a step is still at work: {now}") from None
-                time.sleep(0.1)
-            else:
-                break
+        if not locked(file, WAIT_SECONDS, kind=kind):
+            now = file.read(200).strip() or told(read(STATE))
+            raise BusyError(f"a step is still at work: {now}")
         if kind == fcntl.LOCK_EX:
             file.truncate(0)
             file.write(verb)

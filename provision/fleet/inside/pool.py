@@ -14,6 +14,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from provision.waiting import until
+
 from .lease import guarding
 from .program import RefusedError, answer, later, run
 
@@ -100,14 +102,11 @@ def leased(name: str) -> bool:
 
 def renew_hub() -> None:
     """Have the hub read its settings anew, and wait until it answers."""
-    before, deadline = hub_process(), time.monotonic() + HUB_SECONDS
+    before = hub_process()
     systemctl("reload", "notebook")
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            if hub_process() != before:
-                urllib.request.urlopen(HUB, timeout=5).close()
-                return
-        time.sleep(0.2)
+    with contextlib.suppress(OSError):
+        if until(lambda: hub_process() != before, HUB_SECONDS):
+            until(lambda: urllib.request.urlopen(HUB, timeout=5), HUB_SECONDS, despite=OSError)
 
 
 def hub_process() -> str:

@@ -16,6 +16,8 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+from provision.waiting import until
+
 RESTARTED = ("notebook", "notebook-proxy", "sshd-pool")  # by systemd, for ever
 LOOP_SECONDS = 15.0
 
@@ -62,18 +64,33 @@ def _hold(file: IO[str], patience: float | None) -> None:
     """Take a lock, when whoever has it has ended."""
     if patience is None:
         fcntl.flock(file, fcntl.LOCK_EX)
-        return
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                told = f"another run is still at work after {patience:.0f} s"
-                raise RefusedError(told) from None
-            time.sleep(0.2)
-        else:
-            return
+    elif not locked(file, patience):
+        raise RefusedError(f"another run is still at work after {patience:.0f} s")
+
+
+def locked(
+    file: IO[str],
+    seconds: float,
+    *,
+    kind: int = fcntl.LOCK_EX,
+    how: Callable[[IO[str], int], None] = fcntl.flock,
+) -> bool:
+    """Take a lock within so many seconds; tells whether it could be had.
+
+    Args:
+        file: whose.
+        seconds: how long to wait for whoever has it.
+        kind: alone, or with others.
+        how: flock, or lockf's locks, which are others.
+    """
+
+    def take() -> bool:
+        how(file, kind | fcntl.LOCK_NB)
+        return True
+
+    with contextlib.suppress(BlockingIOError):
+        return until(take, seconds, despite=BlockingIOError)
+    return False
 
 
 def finished(*argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -29,6 +29,7 @@ from .program import (
     free_memory,
     itself,
     later,
+    locked,
     read,
     run,
     write,
@@ -284,16 +285,8 @@ def _hand_back() -> None:
 def _alone() -> Iterator[None]:
     """Hold dpkg's lock; let another end first, such as an orphaned task of Ansible."""
     with Path("/var/lib/dpkg/lock").open("a") as file:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise RefusedError("another dpkg does not end") from None
-                time.sleep(0.5)
-            else:
-                break
+        if not locked(file, LOCK_SECONDS, how=fcntl.lockf):
+            raise RefusedError("another dpkg does not end")
         yield
 
 

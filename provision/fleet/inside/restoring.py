@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from provision.waiting import until
+
 from .contents import (
     CONFIGURATION,
     DATABASE,
@@ -353,15 +355,17 @@ def _end_sessions() -> int:
     """
     run("systemctl", "stop", *SERVICES)
     busy = [number for number in _pool() if _populated(number)]
-    deadline = time.monotonic() + END_SECONDS
-    while left := [number for number in busy if _populated(number)]:
-        if time.monotonic() > deadline:
-            _serve()
-            raise RefusedError("the sessions do not end; nothing was restored")
+
+    def ended() -> bool:
+        left = [number for number in busy if _populated(number)]
         for number in left:
             kill = ("systemctl", "kill", "--signal=SIGKILL", f"user-{number}.slice")
             run(*kill, check=False)
-        time.sleep(0.2)
+        return not left
+
+    if not until(ended, END_SECONDS):
+        _serve()
+        raise RefusedError("the sessions do not end; nothing was restored")
     return len(busy)
 
 

@@ -13,7 +13,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 from provision.errors import ApplianceError, ConfigError, UsageError
 from provision.guest.grader.settings import Settings, load
 from provision.guest.sandbox.limits import Limits
+from provision.waiting import until
 
 DIRECTORY = Path("/etc/grader/instances")
 DEFAULT = "default"
@@ -243,18 +243,17 @@ def _do(options: argparse.Namespace) -> Any:
 
 def _wait(name: str) -> None:
     """Until it listens."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", _the(name).port), 1).close()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise ApplianceError(
-                    f"instance {name} does not answer", hint=f"journalctl -u grader@{name}"
-                ) from None
-            time.sleep(0.1)
-        else:
-            return
+
+    def connect() -> bool:
+        socket.create_connection(("127.0.0.1", _the(name).port), 1).close()
+        return True
+
+    try:
+        until(connect, _PATIENCE, pause=0.1, despite=OSError)
+    except OSError:
+        raise ApplianceError(
+            f"instance {name} does not answer", hint=f"journalctl -u grader@{name}"
+        ) from None
 
 
 def _changes(options: argparse.Namespace) -> dict[str, Any]:

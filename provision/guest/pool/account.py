@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import syslog
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from provision.guest.pool.certificate import session_of
 from provision.guest.pool.courses import View, read_courses, views
 from provision.guest.pool.entitlement import Share, read_shares, share_of
 from provision.guest.pool.files import limit_disk, student_directory
+from provision.waiting import until
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
 MIRRORS = Path("/etc/notebook/hosts")  # with the mirrors' addresses, where sessions reach them
@@ -164,18 +164,13 @@ def reap(uid: int, *, grace: float) -> None:
         raise OSError(f"will not end the processes of the system's user {uid}")
     if grace:
         _signal_all(uid, signal.SIGTERM)
-        until = time.monotonic() + grace
-        while any(_processes(uid)) and time.monotonic() < until:
-            time.sleep(0.02)
-    deadline = time.monotonic() + REAP_SECONDS
-    while True:
-        sent = _signal_all(uid, signal.SIGKILL)
-        left = sorted(_processes(uid))
-        if sent and not left:
-            return
-        if time.monotonic() > deadline:
-            raise OSError(f"processes of user {uid} do not end: {left[:10]}")
-        time.sleep(0.01)
+        until(lambda: not any(_processes(uid)), grace, pause=0.02)
+    if not until(
+        lambda: _signal_all(uid, signal.SIGKILL) and not any(_processes(uid)),
+        REAP_SECONDS,
+        pause=0.01,
+    ):
+        raise OSError(f"processes of user {uid} do not end: {sorted(_processes(uid))[:10]}")
 
 
 def main() -> None:

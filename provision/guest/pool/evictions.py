@@ -9,11 +9,11 @@ import contextlib
 import fcntl
 import os
 import secrets
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from provision.guest.pool.leases import Leases
+from provision.waiting import until
 
 PLACE = "out"
 POLL_SECONDS = 0.1
@@ -69,12 +69,8 @@ class Evictions:
         Returns:
             Whether none is left.
         """
-        deadline = time.monotonic() + seconds
-        while set(names) & set(self.orders().values()):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(POLL_SECONDS)
-        return True
+        wanted = set(names)
+        return until(lambda: wanted.isdisjoint(self.orders().values()), seconds, pause=POLL_SECONDS)
 
 
 def end_sessions(names: Collection[str], leases: Leases) -> None:

@@ -310,13 +310,11 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return self.leases.find(account) is None
 
     async def _until(self, condition: Callable[[], bool], seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError
-            if self.process is not None:
-                self.process.poll()
-            await asyncio.sleep(POLL_SECONDS)
+        async with asyncio.timeout(seconds):
+            while not condition():
+                if self.process is not None:
+                    self.process.poll()
+                await asyncio.sleep(POLL_SECONDS)
 
     def _last_words(self) -> str:
         file = Path(self.state_directory) / "leases" / str(self.account)

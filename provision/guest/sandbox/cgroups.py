@@ -2,11 +2,11 @@
 
 import contextlib
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 from provision.guest.sandbox.limits import Limits
+from provision.waiting import until
 
 CONTROLLERS = ("cpu", "memory", "pids")
 _ROOT = Path("/sys/fs/cgroup")
@@ -62,18 +62,13 @@ class Group(NamedTuple):
         """Kill what is left, and remove the cgroup once it is empty."""
         with contextlib.suppress(OSError):
             (self.path / "cgroup.kill").write_text("1")
-        deadline = time.monotonic() + 5
-        while True:
-            try:
+
+        def gone() -> bool:
+            with contextlib.suppress(FileNotFoundError):
                 self.path.rmdir()
-            except FileNotFoundError:
-                return
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.005)
-            else:
-                return
+            return True
+
+        until(gone, 5, pause=0.005, despite=OSError)
 
 
 def settings(limits: Limits) -> dict[str, str]:

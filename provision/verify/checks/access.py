@@ -4,7 +4,6 @@ import contextlib
 import shlex
 import socket
 import ssl
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,6 +18,7 @@ from provision.config import Config
 from provision.machine import SSH, Machine, SshEndpoint, keys
 from provision.machine.ssh import execute
 from provision.verify.registry import Facts, Guest, Problems, check, collector
+from provision.waiting import until
 
 SERVICE_SECONDS = 300  # an emulated guest's services come long after its SSH server
 PATIENCE_SECONDS = 30
@@ -96,10 +96,7 @@ def _knock(guest: Guest, ports: Iterable[int], seconds: float) -> dict[str, bool
 
 def _answers(machine: Machine, port: int, seconds: float) -> bool:
     """Whether anything says a word within ``seconds``, asked once at least."""
-    deadline = time.monotonic() + seconds
-    while not (answered := _answers_now(machine, port)) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    return answered
+    return until(lambda: _answers_now(machine, port), seconds, pause=0.5)
 
 
 def _answers_now(machine: Machine, port: int) -> bool:
