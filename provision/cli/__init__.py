@@ -11,12 +11,21 @@ from pathlib import Path
 
 import click
 
+from provision.cli._group import Group
 from provision.errors import ApplianceError
 
 INTERRUPTED = 130
+_HEADINGS = {
+    "Make an appliance": "init doctor plan build verify inspect config export",
+    "Run it": "import up open status ssh notebook logs snapshot down replace-root destroy migrate",
+    "Bring it to a room": "publish pull clone reset bundle classroom",
+    "Keep a fleet": "fleet configure upgrade backup restore",
+    "Its students": "users sessions",
+    "Untrusted code": "jail sandbox grade",
+}
 
 
-class Verbs(click.Group):
+class Verbs(Group):
     """A group whose subcommands are the sibling modules that define ``command``.
 
     A module name with a leading underscore is a helper; ``_`` inside a name is shown as ``-``,
@@ -39,6 +48,24 @@ class Verbs(click.Group):
         module = importlib.import_module(f"{__name__}.{name}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs below headings; what is new and has none comes last."""
+        left = self.list_commands(ctx)
+        for heading, words in _HEADINGS.items():
+            self.list_some(ctx, formatter, heading, words.split())
+            left = [name for name in left if name not in words.split()]
+        self.list_some(ctx, formatter, "Other commands", left)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a verb, or name those that are written nearly so."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.exceptions.NoSuchCommand as error:
+            near = self.list_commands(ctx)
+            raise click.exceptions.NoSuchCommand(error.command_name, None, near, ctx) from None
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})

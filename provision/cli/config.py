@@ -5,10 +5,11 @@ import json
 import click
 
 from provision.cli._config import with_config
+from provision.cli._group import Group
 from provision.config import Loaded
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Show the configuration in effect, its JSON Schema and its reference."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._config import with_config
+from provision.cli._group import Group
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 _directory = click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Write the appliance's sessions for an engine that runs them on many machines."""
 

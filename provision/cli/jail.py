@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from provision.cli._group import Group
 from provision.cli._json import as_json
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """A chroot with Python and nothing else, for running what strangers wrote."""
 

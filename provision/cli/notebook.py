@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli._group import Group
 from provision.cli._json import as_json
 from provision.cli._machine import with_machine
 
@@ -22,7 +23,7 @@ COMMANDS = {
 }
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Stop, start or reload the notebook in the running appliance."""
 

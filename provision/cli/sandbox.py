@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.cli._config import with_config
+from provision.cli._group import Group
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
@@ -23,12 +24,12 @@ _DIRECTORY = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """The root file systems in which exercises run."""
 
 
-@command.group()
+@command.group(cls=Group)
 def image() -> None:
     """Build, list and verify sandbox images."""
 
@@ -78,7 +79,7 @@ def verify(path: Path) -> None:
     click.echo(f"{path} is as it was built")
 
 
-@command.group()
+@command.group(cls=Group)
 def instance() -> None:
     """Grading services of an appliance, each with its port, limits and network."""
 

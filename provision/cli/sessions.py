@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._fleet import ask_each, on, with_inventory
+from provision.cli._group import Group
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Inventory
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """See, end and tell sessions over SSH."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli._group import Group
 from provision.cli._json import as_json
 from provision.cli._machine import with_machine
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from provision.machine.virtualbox import VirtualBoxMachine
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Keep the appliance's state of one moment, and go back to it."""
 

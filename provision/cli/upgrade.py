@@ -11,6 +11,7 @@ import click
 from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._fleet import carry_out, take_over, takes_over, with_inventory, with_pace
+from provision.cli._group import Group
 from provision.cli._json import as_json
 from provision.config import Loaded
 from provision.files import ordinary
@@ -26,7 +27,7 @@ resumed = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Renew appliances in use over SSH; what fails goes back by itself."""
 

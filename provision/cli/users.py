@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._fleet import ask_each, on, with_inventory
+from provision.cli._group import Group
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ by_stdin = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Manage the students' accounts over SSH. Passwords are never arguments."""
 
