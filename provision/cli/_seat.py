@@ -4,8 +4,10 @@ from pathlib import Path
 
 import click
 
-wait = click.option(
-    "--wait",
+from provision.cli._renamed import renamed
+
+wait = renamed(
+    *("--timeout", "--wait", "wait"),
     type=click.IntRange(min=0),
     default=0,
     metavar="SECONDS",

@@ -10,6 +10,7 @@ import click
 from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
+from provision.cli._renamed import renamed
 from provision.config import Loaded
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--key",
+@renamed(
+    *("--secret-key", "--key", "key"),
     type=click.Path(dir_okay=False, path_type=Path),
     help="The minisign secret key. Default: one made on first use and kept with your data.",
 )
@@ -90,7 +91,7 @@ def command(
         freed = result["pruned_bytes"] / 1e6
         click.echo(f"pruned   {result['pruned_versions']} versions, {freed:.1f} MB")
     click.echo(f"key      {minisign.public_of(secret).text().splitlines()[1]}")
-    click.echo(f"pull     appliance pull {directory} --key {directory / 'minisign.pub'}")
+    click.echo(f"pull     appliance pull {directory} --public-key {directory / 'minisign.pub'}")
 
 
 def _publish(

@@ -11,12 +11,13 @@ import click
 
 from provision.cli import _seat
 from provision.cli._json import as_json
+from provision.cli._renamed import renamed
 
 
 @click.command()
 @click.argument("source", required=False)
-@click.option(
-    "--key",
+@renamed(
+    *("--public-key", "--key", "key"),
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The publisher's minisign.pub; needed the first time, pinned from then on.",
 )

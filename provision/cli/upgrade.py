@@ -13,6 +13,7 @@ from provision.cli._config import with_config
 from provision.cli._fleet import carry_out, take_over, takes_over, with_inventory, with_pace
 from provision.cli._group import Group
 from provision.cli._json import as_json
+from provision.cli._renamed import renamed
 from provision.config import Loaded
 from provision.files import ordinary
 
@@ -51,8 +52,8 @@ def command() -> None:
     help="Send the list of the wheels only: each HOST takes them from its own index.",
 )
 @click.option("--sha256", help="What the package must have. Default: PACKAGE.sha256, if there.")
-@click.option(
-    "--key",
+@renamed(
+    *("--public-key", "--key", "key"),
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A minisign public key: PACKAGE.minisig must be by it.",
 )
@@ -65,8 +66,8 @@ def command() -> None:
     metavar="SECONDS",
     help="Wait so long until no student has a session.",
 )
-@click.option(
-    "--patience",
+@renamed(
+    *("--timeout", "--patience", "patience"),
     type=click.IntRange(10),
     default=300,
     show_default=True,
@@ -120,7 +121,9 @@ def sage(
         raise click.UsageError(f"--via {via!r} is no host of {inventory.path}")
     if wheels:
         if file or sha256 or key:
-            raise click.UsageError("--package, --sha256 and --key mean nothing with --wheels")
+            raise click.UsageError(
+                "--package, --sha256 and --public-key mean nothing with --wheels"
+            )
         package = read_wheels(listed(loaded.config), named(loaded.config, version))
     else:
         if file is None:
@@ -195,8 +198,8 @@ def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> 
     metavar="SECONDS",
     help="Before a reboot, tell students and wait so long until none has a session.",
 )
-@click.option(
-    "--patience",
+@renamed(
+    *("--timeout", "--patience", "patience"),
     type=click.IntRange(10),
     default=1800,
     show_default=True,

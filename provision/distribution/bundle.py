@@ -20,7 +20,7 @@ On a seat with Python 3.11 or later and VirtualBox:
     python3 verify.py
     python3 -m venv appliance-cli
     appliance-cli/bin/pip install --no-index --find-links wheels classroom-appliance
-    appliance-cli/bin/appliance pull . --key minisign.pub
+    appliance-cli/bin/appliance pull . --public-key minisign.pub
 
 (when the publisher's date for it has passed, add --accept-expired;
 on Windows the two programs are in appliance-cli\\Scripts). Before the first pull, compare the key

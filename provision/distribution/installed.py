@@ -104,7 +104,7 @@ class Installed:
             raise HypervisorError(
                 f"the VM {name!r} is {found.state}, so its disks stay as they are",
                 hint="shut it down and call this again: nothing that is here is fetched twice;"
-                " or let it wait with --wait SECONDS",
+                " or let it wait with --timeout SECONDS",
             )
         if found.state in {"saved", "aborted-saved"}:
             raise HypervisorError(

@@ -25,7 +25,7 @@ def known_keys(files: Iterable[Path]) -> list[minisign.PublicKey]:
         try:
             found.append(minisign.public_key(path))
         except VerificationError as error:
-            progress.note(f"{error}; give the key once more: --key minisign.pub")
+            progress.note(f"{error}; give the key once more: --public-key minisign.pub")
     return found
 
 
@@ -43,7 +43,7 @@ def check(folder: Path, offered: Channel, key: minisign.PublicKey) -> None:
     if (folder / KEY).exists() and known_keys([folder / KEY]) not in ([], [key]):
         raise VerificationError(
             f"{folder.name} is from another publisher than the one of {offered.version}",
-            hint=f"if the publisher really has a new key, remove {folder / KEY} and give --key",
+            hint=f"has the publisher a new key? Remove {folder / KEY}, and give --public-key",
         )
     seen, now = _serials(folder).get(offered.name), (offered.serial, offered.version)
     if seen and (now[0] < seen[0] or (now[0] == seen[0] and now != seen[:2])):

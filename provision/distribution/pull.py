@@ -117,7 +117,7 @@ def verified(source: Source, name: str, keys: Sequence[minisign.PublicKey]) -> O
         return Offer(found, key, {file: digest for digest, file in lines})
     raise UsageError(
         "no publisher's key is known on this seat, so nothing can be trusted",
-        hint="get the publisher's minisign.pub by hand and give it once: --key minisign.pub",
+        hint="get the publisher's minisign.pub by hand and give it once: --public-key minisign.pub",
     )
 
 
@@ -234,7 +234,7 @@ def opened(folders: Path, manage: VBoxManage, name: str) -> Installed:
     if name not in there:
         raise UsageError(
             f"which appliance? Pulled to this host: {', '.join(there) or 'none'}",
-            hint="name it: --name NAME" if there else "appliance pull SOURCE --key minisign.pub",
+            hint="give --name NAME" if there else "appliance pull SOURCE --public-key minisign.pub",
         )
     from provision.config import load  # noqa: PLC0415 (a pull with nothing new has no need)
 

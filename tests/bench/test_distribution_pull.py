@@ -41,7 +41,7 @@ def test_nothing_new(
 
     with Network(1) as network, network.serving(publisher.root) as url:
         command = [*network.on(1), sys.executable, "-m", "provision.cli", "pull", url]
-        first = timed(*command, "--key", publisher.public)
+        first = timed(*command, "--public-key", publisher.public)
         took = [timed(*command) for _ in range(RUNS)]
         python = [timed(sys.executable, "-c", "pass") for _ in range(RUNS)]
         question = ("getextradata", "sage", "enumerate")

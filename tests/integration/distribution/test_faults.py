@@ -383,7 +383,7 @@ def test_vm_running_while_a_pull_arrives_is_left_alone(
     room, power_off = running
     with pytest.raises(HypervisorError, match="is running") as caught:
         room.pull()
-    assert "--wait" in str(caught.value.hint)
+    assert "--timeout" in str(caught.value.hint)
     assert room.here.machine.get().state == "running"
     timer = threading.Timer(2, power_off)
     timer.start()

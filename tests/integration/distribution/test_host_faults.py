@@ -32,7 +32,7 @@ def pull(publisher: Publisher, manage: VBoxManage, tmp_path: Path) -> Pull:
         return subprocess.Popen(
             [
                 *before, sys.executable, "-m", "provision.cli", "pull", source,
-                "--key", publisher.public, "--json", *options,
+                "--public-key", publisher.public, "--json", *options,
             ],
             env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -60,7 +60,7 @@ def test_a_seat_with_virtualbox_among_the_others(
     with network.serving(publisher.root) as url:
         before, begun = network.sent(), time.monotonic()
         real = network.start(
-            1, sys.executable, "-m", "provision.cli", "pull", url, "--key", publisher.public,
+            1, sys.executable, "-m", "provision.cli", "pull", url, "--public-key", publisher.public,
             "--seat", "1", "--name", "{name}-{seat:02d}", "--share", "60", "--json", env=env,
         )  # fmt: skip
         others = [

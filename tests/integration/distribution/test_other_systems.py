@@ -65,7 +65,7 @@ def test_pull_and_reset_without_posix(
         return json.loads(done.stdout), done.stderr
 
     publisher.publish(1)
-    first, said = appliance("pull", publisher.root, "--key", publisher.public)
+    first, said = appliance("pull", publisher.root, "--public-key", publisher.public)
     assert first["changed"] is True
     assert "locks 0" not in said
     publisher.publish(2)
@@ -146,7 +146,7 @@ def test_from_the_stick_without_a_network_without_root(
             home / "cli/bin/pip", "install", "-q", "--no-index", "--find-links", "wheels",
             "classroom-appliance",
         )  # fmt: skip
-        out = run(home / "cli/bin/appliance", "pull", ".", "--key", "minisign.pub", "--json")
+        out = run(home / "cli/bin/appliance", "pull", ".", "--public-key", "minisign.pub", "--json")
         assert json.loads(out)["changed"] is True
         assert (
             json.loads(run(home / "cli/bin/appliance", "pull", ".", "--json"))["changed"] is False

@@ -122,7 +122,14 @@ def test_a_build_comes_to_a_seat_and_boots_there(
     for name in ("VBOX_USER_HOME", "VBOX_IPC_SOCKETID"):
         monkeypatch.setenv(name, manage.env[name])
     pulled = cli(
-        "pull", place, "--key", place / "minisign.pub", "--seat", "3", "--name", "sage-{seat:02d}"
+        "pull",
+        place,
+        "--public-key",
+        place / "minisign.pub",
+        "--seat",
+        "3",
+        "--name",
+        "sage-{seat:02d}",
     )
     assert (pulled["name"], pulled["version"], pulled["changed"]) == (
         "sage-03",

@@ -33,7 +33,7 @@ def test_a_term_at_one_seat(
 
     folder, key = str(publisher.root), str(publisher.public)
     first = publisher.publish(1).version
-    installed = appliance("pull", folder, "--key", key, "--cache", folder)
+    installed = appliance("pull", folder, "--public-key", key, "--cache", folder)
     assert (installed["version"], installed["fetched"]) == (first, 0)
     second = publisher.publish(2).version
     pulled = appliance("pull", folder)

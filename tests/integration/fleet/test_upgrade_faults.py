@@ -31,7 +31,7 @@ def version() -> str:
 def renew(fleet: Fleet, version: str, file: Path, **options: Any) -> Outcome:
     return fleet.appliance(
         *("upgrade", "sage", "--to", version, "--package", str(file), "--json"),
-        *("--patience", str(BRIEF if "kill" in options else LONG)),
+        *("--timeout", str(BRIEF if "kill" in options else LONG)),
         **options,
     )
 
@@ -99,7 +99,7 @@ def test_the_guests_side_is_killed(one: Fleet, package: Pack, version: str, step
     killer = f"until pkill -KILL -f '[r]enew-sage {step}'; do sleep 0.01; done"
     guest.run(shlex.join(["systemd-run", "--quiet", "--collect", "sh", "-c", killer]))
     words = ("upgrade", "sage", "--to", version, "--package", str(file), "--json")
-    done = one.appliance(*words, "--patience", "45")
+    done = one.appliance(*words, "--timeout", "45")
     assert (done.code, "ended unexpectedly" in done.out) == (1, True), done
     if step != "confirm":  # killed after it had said so, the new one stays
         serves(one, before, 120)
@@ -135,7 +135,7 @@ def test_a_classic_sage_comes_as_a_tarball(
     serves(one, version)
     assert f'"/opt/sage-{version}/sage"' in guest.sage_kernel()
     words = ("upgrade", "sage", "--to", f"{version}.1", "--package", str(package(f"{version}.1")))
-    one.appliance(*words, "--patience", str(BRIEF), kill=("running health", signal.SIGKILL))
+    one.appliance(*words, "--timeout", str(BRIEF), kill=("running health", signal.SIGKILL))
     serves(one, version)  # the command of a classic one is elsewhere, and is found again
 
 

@@ -121,7 +121,7 @@ def test_what_breaks_goes_back(used: Fleet, step: str, postinst: str) -> None:
 def test_the_host_is_killed(used: Fleet, step: str) -> None:
     guest, before = used.guests[0], chalk(used.guests[0])
     publish(guest, f"{before}.1", "sleep 3")
-    words = ("upgrade", "system", "--json", "--patience", "10")
+    words = ("upgrade", "system", "--json", "--timeout", "10")
     begun = (lambda: guest.run(at_step("recorded"))) if step == "record" else (lambda: None)
     used.appliance(*words, kill=(f"running {step}", signal.SIGKILL), first=begun)
     if step != "check":  # then nothing is recorded yet
@@ -174,7 +174,7 @@ def test_the_guests_side_is_killed(used: Fleet, process: str) -> None:
     wait = "" if "begin" in process else "until pgrep -f '[c]halk.postinst'; do sleep 0.1; done;"
     killer = f"{wait} until pkill -KILL -f '{process}'; do sleep 0.01; done"
     guest.run(shlex.join(["systemd-run", "--quiet", "--collect", "sh", "-c", killer]))
-    done, _ = renew(used, "--patience", "15")
+    done, _ = renew(used, "--timeout", "15")
     assert done.code == 1, done
     assert chalk(guest) == before  # at once: the host led it back
     done, _ = renew(used)
@@ -191,7 +191,7 @@ def test_the_way_back_is_killed(used: Fleet, power: bool) -> None:
     done, _ = renew(used)
     assert done.code == 0, done
     publish(guest, f"{before}.2", 'test "$1" != configure')
-    caller, outcome = called(used, "--patience", "15")
+    caller, outcome = called(used, "--timeout", "15")
     guest.run(f"{at_step('going back')}; until pgrep -f '[c]halk.postinst'; do sleep 0.1; done")
     if power:
         guest.cut()
@@ -251,7 +251,7 @@ def test_a_reboot_is_asked_for(used: Fleet) -> None:
 def test_the_host_is_killed_while_the_guest_boots(used: Fleet) -> None:
     guest, before = used.guests[0], chalk(used.guests[0])
     publish(guest, f"{before}.1", "touch /run/reboot-required")
-    words = ("upgrade", "system", "--json", "--patience", "20")
+    words = ("upgrade", "system", "--json", "--timeout", "20")
     used.appliance(*words, kill=("running reboot", signal.SIGKILL), first=lambda: boots(used))
     goes_back(guest, before, 120)
     guest.wait()
@@ -301,7 +301,7 @@ def test_killed_in_the_playbooks(used: Fleet, arguments: list[str], power: bool)
     guest, before = used.guests[0], chalk(used.guests[0])
     guest.run("echo '# ours' >> /etc/notebook/pool.conf")
     written = "while grep -q ours /etc/notebook/pool.conf; do sleep 0.05; done"
-    words = (*arguments, "--no-packages", "--patience", "120")
+    words = (*arguments, "--no-packages", "--timeout", "120")
     if power:
         caller, outcome = called(used, *words)
         guest.run(written)
