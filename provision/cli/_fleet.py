@@ -42,11 +42,36 @@ def takes_over() -> bool:
 
 
 def on(verb: Verb) -> Verb:
-    """Give a verb ``--on``, its hosts, and ``--take-over``."""
-    option = click.option(
+    """Give a verb ``--on``, its hosts, ``--take-over`` and an inventory as `with_inventory` does.
+
+    Where no fleet is kept, this host's VM of the configuration is the only one in it.
+    """
+
+    @click.option(
         "--on", multiple=True, metavar="HOST", help="Hosts, groups or tags. Default: all."
     )
-    return option(take_over(verb))
+    @take_over
+    @with_inventory
+    @functools.wraps(verb)
+    def called(*args: Any, inventory: "Inventory", **options: Any) -> Any:
+        return verb(*args, inventory=inventory if inventory.hosts else _here(inventory), **options)
+
+    return called
+
+
+def _here(empty: "Inventory") -> "Inventory":
+    from provision import config
+    from provision.cli._machine import host_of, open_machine
+    from provision.errors import HostNotReadyError
+    from provision.fleet.inventory import Inventory, default_path
+
+    if empty.path != default_path():
+        return empty
+    try:
+        vm = open_machine(config.read(config.find(None)).config, fetch=False)
+    except HostNotReadyError:  # no VirtualBox here
+        return empty
+    return Inventory(vm.known_hosts, {vm.config.name: host_of(vm)}) if vm.find() else empty
 
 
 def with_inventory(verb: Verb) -> Verb:

@@ -10,6 +10,8 @@ from provision.cli._config import with_config
 
 if TYPE_CHECKING:
     from provision.config import Config, Loaded
+    from provision.fleet.inventory import Host
+    from provision.machine import SshEndpoint
     from provision.machine.virtualbox import VirtualBoxMachine
 
 Verb = Callable[..., Any]
@@ -36,13 +38,25 @@ def with_machine(verb: Verb) -> Verb:
     return called
 
 
-def open_machine(config: "Config", identity: Path | None = None) -> "VirtualBoxMachine":
-    """The VM of a configuration, defined or not."""
+def open_machine(
+    config: "Config", identity: Path | None = None, *, fetch: bool = True
+) -> "VirtualBoxMachine":
+    """The VM of a configuration, defined or not; a VirtualBox that is missing may be fetched."""
     from provision.build import places
-    from provision.machine.virtualbox import VirtualBoxMachine, manage
+    from provision.machine.virtualbox import VirtualBoxMachine, found, manage
 
     key = identity or _identity(config)
-    return VirtualBoxMachine(config, manage(), places.data(config.name), key)
+    box = manage() if fetch else found()
+    return VirtualBoxMachine(config, box, places.data(config.name), key)
+
+
+def host_of(vm: "VirtualBoxMachine", endpoint: "SshEndpoint | None" = None) -> "Host":
+    """The VM as a host of a fleet, at the endpoint that is given or that it has now."""
+    from provision.fleet.inventory import Host
+
+    scheme, there = "https" if vm.config.https else "http", endpoint or vm.endpoint()
+    url = f"{scheme}://127.0.0.1:{vm.forwarded(vm.config.notebook.port)}"
+    return Host(vm.config.name, there.host, there.port, there.user, there.key, url)
 
 
 def _identity(config: "Config") -> Path:

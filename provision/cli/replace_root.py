@@ -1,6 +1,7 @@
 """`appliance replace-root`: a newly built root disk under an appliance in use."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,11 +9,9 @@ import click
 
 from provision.cli._fleet import take_over, takes_over
 from provision.cli._json import as_json
-from provision.cli._machine import with_machine
+from provision.cli._machine import host_of, with_machine
 
 if TYPE_CHECKING:
-    from provision.fleet.inventory import Host
-    from provision.machine import SshEndpoint
     from provision.machine.virtualbox import VirtualBoxMachine
 
 
@@ -41,10 +40,7 @@ def command(
 
     if confirm and rollback:
         raise click.UsageError("--confirm or --rollback, not both")
-    root = RootDisk(vm)
-
-    def host(endpoint: "SshEndpoint") -> "Host":
-        return _host(vm, endpoint)
+    root, host = RootDisk(vm), partial(host_of, vm)
 
     def tell(step: str, detail: str) -> None:
         note(f"{step} {detail}".strip())
@@ -64,12 +60,3 @@ def _built(vm: "VirtualBoxMachine") -> Path:
     from provision.build import build as builder
 
     return builder.build_disks(builder.request(vm.config))[0]
-
-
-def _host(vm: "VirtualBoxMachine", endpoint: "SshEndpoint") -> "Host":
-    from provision.fleet.inventory import Host
-
-    scheme = "https" if vm.config.https else "http"
-    url = f"{scheme}://127.0.0.1:{vm.forwarded(vm.config.notebook.port)}"
-    address, port, user = endpoint.host, endpoint.port, endpoint.user
-    return Host(vm.config.name, address, port, user, endpoint.key, url)

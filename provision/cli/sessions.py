@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._fleet import ask_each, on, with_inventory
+from provision.cli._fleet import ask_each, on
 from provision.cli._group import Group
 from provision.cli._json import as_json
 
@@ -20,7 +20,6 @@ def command() -> None:
 @command.command("list")
 @on
 @as_json
-@with_inventory
 def list_(inventory: "Inventory", on: tuple[str, ...], as_json: bool) -> None:
     """Show who has a session."""
     ask_each(inventory, on, ("sessions-list",), as_json=as_json, columns=("sessions",))
@@ -31,7 +30,6 @@ def list_(inventory: "Inventory", on: tuple[str, ...], as_json: bool) -> None:
 @click.option("--all", "everybody", is_flag=True, help="End all sessions.")
 @on
 @as_json
-@with_inventory
 def stop(
     inventory: "Inventory",
     students: tuple[str, ...],
@@ -50,7 +48,6 @@ def stop(
 @click.argument("text")
 @on
 @as_json
-@with_inventory
 def message(inventory: "Inventory", text: str, on: tuple[str, ...], as_json: bool) -> None:
     """Put TEXT as a file into the file list of everybody who has a session."""
     from provision.cli._fleet import carry_out
@@ -70,7 +67,6 @@ def message(inventory: "Inventory", text: str, on: tuple[str, ...], as_json: boo
 @click.argument("count", type=click.IntRange(1, 999))
 @on
 @as_json
-@with_inventory
 def pool(inventory: "Inventory", count: int, on: tuple[str, ...], as_json: bool) -> None:
     """Let COUNT students have a session at once; no session ends by this.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from provision.cli._fleet import ask_each, on, with_inventory
+from provision.cli._fleet import ask_each, on
 from provision.cli._group import Group
 from provision.cli._json import as_json
 
@@ -28,7 +28,6 @@ def command() -> None:
 @command.command("list")
 @on
 @as_json
-@with_inventory
 def list_(inventory: "Inventory", on: tuple[str, ...], as_json: bool) -> None:
     """Show all names that may sign in, and who is locked or waits."""
     columns = ("users", "locked", "waiting")
@@ -40,7 +39,6 @@ def list_(inventory: "Inventory", on: tuple[str, ...], as_json: bool) -> None:
 @by_stdin
 @on
 @as_json
-@with_inventory
 def add(
     inventory: "Inventory", name: str, password_stdin: bool, on: tuple[str, ...], as_json: bool
 ) -> None:
@@ -53,7 +51,6 @@ def add(
 @by_stdin
 @on
 @as_json
-@with_inventory
 def reset(
     inventory: "Inventory", name: str, password_stdin: bool, on: tuple[str, ...], as_json: bool
 ) -> None:
@@ -65,7 +62,6 @@ def reset(
 @click.argument("names", nargs=-1, required=True)
 @on
 @as_json
-@with_inventory
 def remove(
     inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
 ) -> None:
@@ -77,7 +73,6 @@ def remove(
 @click.argument("names", nargs=-1, required=True)
 @on
 @as_json
-@with_inventory
 def lock(
     inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
 ) -> None:
@@ -89,7 +84,6 @@ def lock(
 @click.argument("names", nargs=-1, required=True)
 @on
 @as_json
-@with_inventory
 def unlock(
     inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
 ) -> None:
@@ -101,7 +95,6 @@ def unlock(
 @click.argument("names", nargs=-1, required=True)
 @on
 @as_json
-@with_inventory
 def approve(
     inventory: "Inventory", names: tuple[str, ...], on: tuple[str, ...], as_json: bool
 ) -> None:
@@ -114,7 +107,6 @@ def approve(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @on
 @as_json
-@with_inventory
 def delete(
     inventory: "Inventory", name: str, yes: bool, on: tuple[str, ...], as_json: bool
 ) -> None:
@@ -130,7 +122,6 @@ def delete(
 @click.argument("name")
 @on
 @as_json
-@with_inventory
 def bring_back(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: bool) -> None:
     """Put the archived files of NAME, who was deleted, back; `reset` then makes a password."""
     ask_each(inventory, on, ("users-back", _name(name)), as_json=as_json, columns=("said",))
@@ -153,7 +144,6 @@ def bring_back(inventory: "Inventory", name: str, on: tuple[str, ...], as_json: 
 @click.option("--yes", is_flag=True, help="Do not ask for the names that are made.")
 @on
 @as_json
-@with_inventory
 def import_(
     inventory: "Inventory",
     file: Path,

@@ -85,7 +85,8 @@ class Inventory:
         """
         if not self.hosts:
             raise UsageError(
-                f"{self.path} names no appliance", hint="appliance fleet add NAME ADDRESS"
+                f"{self.path} names no appliance",
+                hint="appliance fleet add NAME ADDRESS, or --local for the VMs of this host",
             )
         for word in words:
             if not any(_means(host, word) for host in self.hosts.values()):

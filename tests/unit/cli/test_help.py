@@ -34,3 +34,15 @@ def test_a_verb_that_is_nearly_right_is_named(appliance, words):
     shown = appliance(*words)
     assert shown.code == 2
     assert "Did you mean '" in shown.err
+
+
+def test_the_shell_completes_verbs(capsys, monkeypatch):
+    for name, value in {
+        "_APPLIANCE_COMPLETE": "bash_complete",
+        "COMP_WORDS": "appliance users un",
+        "COMP_CWORD": "2",
+    }.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        provision.cli.appliance.main([], "appliance")
+    assert capsys.readouterr().out == "plain,unlock\n"
