@@ -17,11 +17,10 @@ from typing import Any
 from provision.waiting import until
 
 from .lease import guarding
-from .program import RefusedError, answer, later, run
+from .program import SSHD, RefusedError, answer, later, pool_accounts, run
 
 SEAT = "/usr/local/lib/appliance/seat"
 START = Path("/usr/local/bin/start-notebook")
-SSHD = Path("/etc/notebook/sshd_config")
 LEASES = Path("/var/lib/notebook/leases")
 TIMER = "appliance-pool"
 AGAIN_SECONDS = 20
@@ -37,7 +36,8 @@ def resize(count: str) -> dict[str, Any]:
     Returns:
         ``pool``, its accounts now, and ``leaving``, those whose sessions are waited for.
     """
-    now = accounts()
+    if not (now := pool_accounts()):
+        raise RefusedError(f"{SSHD} names no accounts")
     prefix = now[0].rstrip("0123456789")
     wanted = {f"{prefix}{number}" for number in range(1, int(count) + 1)}
     systemctl("stop", f"{TIMER}-*.timer")
@@ -56,15 +56,7 @@ def resize(count: str) -> dict[str, Any]:
         systemctl("reload", unit)
     renew_hub()
     systemctl("start", "--no-block", "notebook-mirrors")  # the firewall forgot them
-    return {"pool": accounts(), "leaving": []}
-
-
-def accounts() -> list[str]:
-    """The pool's accounts."""
-    found = re.search(r"(?m)^AllowUsers (.*)$", SSHD.read_text())
-    if not found:
-        raise RefusedError(f"{SSHD} names no accounts")
-    return [word.partition("@")[0] for word in found[1].split()]
+    return {"pool": pool_accounts(), "leaving": []}
 
 
 def offer_without(names: list[str]) -> bool:

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from provision.waiting import until
 
 RESTARTED = ("notebook", "notebook-proxy", "sshd-pool")  # by systemd, for ever
 LOOP_SECONDS = 15.0
+SSHD = Path("/etc/notebook/sshd_config")
 
 
 class RefusedError(Exception):
@@ -143,6 +145,14 @@ def free_memory() -> int:
     lines = Path("/proc/meminfo").read_text().splitlines()
     kilobytes = next(line.split()[1] for line in lines if line.startswith("MemAvailable:"))
     return int(kilobytes) * 1024
+
+
+def pool_accounts(settings: Path = SSHD) -> list[str]:
+    """The accounts that the pool's SSH server lets in; none where it has no settings."""
+    with contextlib.suppress(OSError):
+        if found := re.search(r"(?m)^AllowUsers (.*)$", settings.read_text()):
+            return [word.partition("@")[0] for word in found[1].split()]
+    return []
 
 
 def failed_units() -> list[str]:

@@ -27,7 +27,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from .lease import guarding
-from .program import RefusedError, answer, finished, free_memory, itself, later, read, run, write
+from .program import (
+    RefusedError,
+    answer,
+    finished,
+    free_memory,
+    itself,
+    later,
+    pool_accounts,
+    read,
+    run,
+    write,
+)
 
 OPT = Path("/opt")
 CURRENT = OPT / "sage-current"
@@ -35,7 +46,6 @@ COMMAND = Path("/usr/local/bin/sage")
 KERNELS = Path("/usr/local/share/jupyter/kernels")
 STATE = Path("/var/lib/appliance/sage")
 LEASES = Path("/var/lib/notebook/leases")
-POOL = Path("/etc/notebook/sshd_config")
 PYTHON = "/opt/notebook/bin/python"
 BACK = "appliance-sage-back"
 PROVING_SECONDS = 600
@@ -350,7 +360,7 @@ def compute(spec: Path) -> None:
 def free_account() -> Iterator[str]:
     """A pool account, leased for us as the hub leases it; ``nobody`` when all are taken."""
     owner = LEASES.lstat() if LEASES.is_dir() else None
-    for name in reversed(pool()):
+    for name in reversed(pool_accounts()):
         if owner is None:
             break
         with _lease(f"{name}@localhost", create=True) as file:
@@ -366,7 +376,7 @@ def free_account() -> Iterator[str]:
             file.flush()
             yield name
             return
-    yield pool()[-1] if pool() and owner is None else "nobody"
+    yield pool_accounts()[-1] if pool_accounts() and owner is None else "nobody"
 
 
 @contextlib.contextmanager
@@ -385,15 +395,6 @@ def _lease(name: str, *, create: bool = False) -> Iterator[IO[bytes] | None]:
         file = opened.enter_context(os.fdopen(descriptor, "a+b" if create else "rb"))
         status = os.fstat(descriptor)
         yield file if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else None
-
-
-def pool() -> list[str]:
-    """The pool's accounts."""
-    with contextlib.suppress(OSError):
-        for line in POOL.read_text().splitlines():
-            if line.startswith("AllowUsers "):
-                return [word.partition("@")[0] for word in line.split()[1:]]
-    return []
 
 
 def sessions() -> list[str]:

@@ -30,6 +30,7 @@ from .program import (
     itself,
     later,
     locked,
+    pool_accounts,
     read,
     run,
     write,
@@ -43,7 +44,6 @@ UNDONE = STATE / "undone"
 BEFORE = STATE / "before.json"
 STATUS, STATUS_BEFORE = Path("/var/lib/dpkg/status"), STATE / "status"
 UNIT, BACK, WORK = "appliance-system", "appliance-system-back", "appliance-system-work"
-POOL = Path("/etc/notebook/sshd_config")
 HUB = ("notebook", "notebook-proxy", "sshd-pool")
 HUB_FILES = Path("/var/lib/notebook")
 # What else the playbooks start anew, in its order.
@@ -76,7 +76,7 @@ def look() -> dict[str, Any]:
         "reboot": reboot_wanted(),
         "hostname": os.uname().nodename,
         "sage": current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
-        "pool": pool(),
+        "pool": pool_accounts(),
         "failed": failed_units(),
     }
 
@@ -399,15 +399,6 @@ def reboot_wanted() -> bool:
         return bool(state.get("stale") == boot_id())
     stale = state.get("step") in UNFINISHED[:-1] and BEFORE.exists()
     return stale and any(name.startswith(BOOTED) for name in changes())
-
-
-def pool() -> list[str]:
-    """The pool's accounts."""
-    with contextlib.suppress(OSError):
-        for line in POOL.read_text().splitlines():
-            if line.startswith("AllowUsers "):
-                return [word.partition("@")[0] for word in line.split()[1:]]
-    return []
 
 
 def running_units() -> list[str]:

@@ -29,13 +29,12 @@ from .contents import (
     writable_by_others,
 )
 from .own import ADMIN_KEYS, HUB
-from .program import RefusedError, finished, run, write
+from .program import SSHD, RefusedError, finished, pool_accounts, run, write
 from .restic import literally, restic
 from .snapshots import Snapshot
 
 NAME = re.compile(r"[a-z0-9_][a-z0-9._@+-]*")
 NUMBERS = range(50000, 60000)  # of students: `provision.guest.pool.files`
-SSHD = Path("/etc/notebook/sshd_config")
 REPLACED = STATE / "replaced"  # what the last restore of everything has replaced
 SERVICES = ("notebook", "notebook-proxy", "sshd-pool")
 RULES = ("nftables", "notebook-firewall", "notebook-egress", "notebook-usage")
@@ -214,11 +213,8 @@ def _configuration_back(place: Path) -> list[str]:
 
 def _unknown(settings: Path) -> list[str]:
     """Accounts of a pool that this machine does not have."""
-    with contextlib.suppress(OSError):
-        found = re.search(r"(?m)^AllowUsers (.*)$", settings.read_text())
-        names = [word.partition("@")[0] for word in found[1].split()] if found else []
-        return [name for name in names if finished("getent", "passwd", name).returncode]
-    return []
+    names = pool_accounts(settings)
+    return [name for name in names if finished("getent", "passwd", name).returncode]
 
 
 def _merge_keys(source: Path) -> None:
@@ -335,9 +331,8 @@ def _object(path: Path) -> dict[str, Any]:
 
 def _pool() -> list[str]:
     """The numbers of the pool's accounts."""
-    found = re.search(r"(?m)^AllowUsers (.*)$", SSHD.read_text())
-    names = [word.partition("@")[0] for word in found[1].split()] if found else []
-    return [number for name in names if (number := run("id", "-u", name, check=False).strip())]
+    told = (run("id", "-u", name, check=False).strip() for name in pool_accounts())
+    return [number for number in told if number]
 
 
 def _populated(number: str) -> bool:
