@@ -13,7 +13,7 @@ from provision.config.keys import place_of, section_at
 from provision.config.model import Config
 from provision.config.problems import InvalidConfigError, Key, Problem, Spot, dotted, listed, split
 from provision.config.rules import check
-from provision.config.source import Source, read_assignment, read_file
+from provision.config.source import Document, read_assignment, read_file
 from provision.config.values import nearest
 from provision.errors import ConfigError
 
@@ -86,7 +86,7 @@ def read(
     Raises:
         InvalidConfigError: with every problem, drawn into what the user wrote.
     """
-    source = read_file(path) if path else Source()
+    source = read_file(path) if path else Document()
     for name, text in sorted((os.environ if environ is None else environ).items()):
         if name.startswith(PREFIX):
             _read_variable(source, name, text)
@@ -140,7 +140,7 @@ def validate(data: dict[str, Any], base: Path) -> tuple[Config | None, list[Prob
     return config, problems + combined
 
 
-def _read_variable(source: Source, name: str, text: str) -> None:
+def _read_variable(source: Document, name: str, text: str) -> None:
     key = tuple(part.lower() for part in name.removeprefix(PREFIX).split("__"))
     if key[0] in Config.model_fields:
         read_assignment(source, key, name, text)
@@ -150,7 +150,7 @@ def _read_variable(source: Source, name: str, text: str) -> None:
         source.problems.append(Problem((), message, "rename or unset the variable", spot=spot))
 
 
-def _placed(problem: Problem, source: Source) -> Problem:
+def _placed(problem: Problem, source: Document) -> Problem:
     """Draw a problem at the first of its keys that the user wrote."""
     for key in (problem.key, *problem.others):
         if key in source.names or key in source.spots:

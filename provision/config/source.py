@@ -19,7 +19,7 @@ _BOM = "\ufeff"
 
 
 @dataclass
-class Source:
+class Document:
     """Values as plain data, the place of each, and what could not be read.
 
     ``data`` holds dicts, tuples and scalars; ``spots`` points at values, ``names`` at the keys
@@ -58,7 +58,7 @@ class Source:
         self.names[key] = self.spots[key] = spot
 
 
-def read_file(path: Path) -> Source:
+def read_file(path: Path) -> Document:
     """Read a YAML file; whatever is wrong with it is in ``problems``, never raised."""
     name = str(path)
     try:
@@ -84,13 +84,13 @@ def read_file(path: Path) -> Source:
     return read_text(text, name)
 
 
-def read_text(text: str, name: str) -> Source:
+def read_text(text: str, name: str) -> Document:
     """Read YAML text; ``name`` is what its places are called."""
     if text.startswith(_BOM):
         first = text.split("\n", 1)[0]
         message, mend = "begins with a byte order mark", "save the file as UTF-8 without BOM"
         return _refused(Problem((), message, mend, spot=Spot(name, first, 1, 1, 1)))
-    source = Source()
+    source = Document()
     node = _compose(text, name, source)
     if node is None:
         return source
@@ -107,7 +107,7 @@ def read_text(text: str, name: str) -> Source:
     return source
 
 
-def read_assignment(source: Source, key: tuple[str, ...], label: str, text: str) -> None:
+def read_assignment(source: Document, key: tuple[str, ...], label: str, text: str) -> None:
     """Put one value over the file's, written in YAML's short form.
 
     Args:
@@ -117,7 +117,7 @@ def read_assignment(source: Source, key: tuple[str, ...], label: str, text: str)
         text: the value, as in ``4G``, ``[a, b]`` or ``{host: 2222, guest: 22}``.
     """
     spot = Spot(label, f"{label}={text}", 0, len(label) + 2, max(1, len(text)))
-    own = Source()
+    own = Document()
     node = _compose(text, label, own)
     value = _Reader(_lines(text), label, own).value(node, key) if node else None
     source.problems += [replace(problem, key=key, spot=spot) for problem in own.problems]
@@ -125,8 +125,8 @@ def read_assignment(source: Source, key: tuple[str, ...], label: str, text: str)
         source.assign(key, value, spot)
 
 
-def _refused(problem: Problem) -> Source:
-    return Source(problems=[problem])
+def _refused(problem: Problem) -> Document:
+    return Document(problems=[problem])
 
 
 def _lines(text: str) -> list[str]:
@@ -134,7 +134,7 @@ def _lines(text: str) -> list[str]:
     return re.split("\r\n|[\n\r\x85\u2028\u2029]", text)
 
 
-def _compose(text: str, name: str, source: Source) -> Node | None:
+def _compose(text: str, name: str, source: Document) -> Node | None:
     """The tree of the text, or None and a problem."""
     lines = _lines(text)
     try:
@@ -176,7 +176,7 @@ def _explain(error: MarkedYAMLError, line: str, column: int) -> tuple[str, str]:
 class _Reader:
     """Turns a tree into plain data, noting the place of every value."""
 
-    def __init__(self, lines: list[str], name: str, source: Source) -> None:
+    def __init__(self, lines: list[str], name: str, source: Document) -> None:
         self._lines = lines
         self._name = name
         self._source = source

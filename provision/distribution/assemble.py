@@ -14,7 +14,7 @@ from pathlib import Path
 from provision import progress
 from provision.distribution import chunks, vdi
 from provision.distribution.chunks import Piece
-from provision.distribution.manifest import Disk
+from provision.distribution.manifest import PublishedDisk
 from provision.errors import HostNotReadyError, VerificationError
 
 WORKERS = 8
@@ -56,7 +56,7 @@ class Report:
 
 
 def assemble(
-    disk: Disk,
+    disk: PublishedDisk,
     pieces: Sequence[Piece],
     target: Path,
     *,
@@ -106,7 +106,7 @@ def assemble(
     return report
 
 
-def present(image: Path, disk: Disk) -> bool:
+def present(image: Path, disk: PublishedDisk) -> bool:
     """Whether a finished image still is the published disk, byte by byte."""
     layout = vdi.read(image)
     with image.open("rb") as file:
@@ -268,7 +268,7 @@ def _fetch(
             raise
 
 
-def _check(image: _Image, disk: Disk) -> None:
+def _check(image: _Image, disk: PublishedDisk) -> None:
     """Read the whole image back and cut it anew: its digest must be the one that was signed."""
     found = ((offset, chunks.name(content)) for offset, content in chunks.cut(image.runs()))
     if chunks.digest(found) != disk.digest:

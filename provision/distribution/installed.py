@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from provision.distribution.manifest import Disk, Manifest
+from provision.distribution.manifest import Manifest, PublishedDisk
 from provision.errors import HypervisorError
 from provision.machine.virtualbox import (
     COMPLETE_KEY,
@@ -307,6 +307,6 @@ def recorded(manage: VBoxManage, name: str) -> str | None:
     return Path(data[PUBLISHED]).parent.name
 
 
-def slots(described: Manifest) -> dict[int, Disk]:
+def slots(described: Manifest) -> dict[int, PublishedDisk]:
     """Which disk goes into which slot."""
     return dict(enumerate(described.disks))

@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,99}")
 
 
 @dataclass(frozen=True)
-class Disk:
+class PublishedDisk:
     """A published disk.
 
     Args:
@@ -60,7 +60,7 @@ class Manifest:
     version: str
     sequence: int
     definition: Mapping[str, Any]
-    disks: tuple[Disk, ...]
+    disks: tuple[PublishedDisk, ...]
 
     def text(self) -> str:
         """As JSON."""
@@ -79,7 +79,7 @@ def read(text: bytes) -> Manifest:
             raise VerificationError(
                 "this version was published by a newer program", hint="renew the CLI of this seat"
             )
-        disks = tuple(Disk(**disk) for disk in values.pop("disks"))
+        disks = tuple(PublishedDisk(**disk) for disk in values.pop("disks"))
         for disk in disks:
             checked_name(disk.name)
         return Manifest(**values, disks=disks)

@@ -27,7 +27,7 @@ from provision import locks, progress
 from provision.distribution import channel, chunks, manifest, packages
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, Store
-from provision.distribution.manifest import MANIFEST, SUMS, Disk, Manifest
+from provision.distribution.manifest import MANIFEST, SUMS, Manifest, PublishedDisk
 from provision.errors import ApplianceError, UsageError
 from provision.files import write_whole
 from provision.ova import minisign
@@ -139,7 +139,7 @@ class Publication:
             for image in images:
                 with progress.step(f"publish the {image.name} disk"):
                     pieces = self._add(image.raw, known)
-                disk = Disk(
+                disk = PublishedDisk(
                     image.name,
                     image.raw.stat().st_size,
                     chunks.digest((piece.offset, piece.name) for piece in pieces),
@@ -235,7 +235,7 @@ class Publication:
                     path.unlink()
         return len(gone), freed
 
-    def pieces(self, version: str, disk: Disk) -> tuple[Piece, ...]:
+    def pieces(self, version: str, disk: PublishedDisk) -> tuple[Piece, ...]:
         """The chunks of a published disk."""
         return manifest.read_pieces(
             (self.root / "versions" / version / disk.pieces_file).read_bytes()

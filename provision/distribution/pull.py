@@ -22,7 +22,7 @@ from provision.distribution.chunks import Piece, Store
 from provision.distribution.installed import Installed, recorded, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
-from provision.distribution.source import MissingError, Source, SourceError, read_file
+from provision.distribution.source import MissingError, Origin, SourceError, read_file
 from provision.errors import ApplianceError, HypervisorError, UsageError, VerificationError
 from provision.files import write_whole
 from provision.machine.virtualbox import VirtualBoxMachine
@@ -76,7 +76,7 @@ class Offer:
     key: minisign.PublicKey
     sums: Mapping[str, str]
 
-    def get(self, source: Source, file: str) -> bytes:
+    def get(self, source: Origin, file: str) -> bytes:
         """Fetch one of the version's files.
 
         Raises:
@@ -88,7 +88,7 @@ class Offer:
         return data
 
 
-def verified(source: Source, name: str, keys: Sequence[minisign.PublicKey]) -> Offer:
+def verified(source: Origin, name: str, keys: Sequence[minisign.PublicKey]) -> Offer:
     """Fetch what a channel offers and check its signature.
 
     Args:
@@ -122,7 +122,7 @@ def verified(source: Source, name: str, keys: Sequence[minisign.PublicKey]) -> O
 
 
 def pull(
-    source: Source,
+    source: Origin,
     folders: Path,
     manage: VBoxManage,
     *,
@@ -243,7 +243,7 @@ def opened(folders: Path, manage: VBoxManage, name: str) -> Installed:
 
 
 def _download(
-    source: Source,
+    source: Origin,
     offer: Offer,
     described: Manifest,
     here: Installed,

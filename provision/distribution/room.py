@@ -16,14 +16,14 @@ from urllib.parse import unquote_to_bytes
 
 from provision.distribution import manifest, reports
 from provision.distribution.reports import FOLDER, MAX_BYTES, FullError
-from provision.distribution.source import Directory, Source, SourceError, Web
+from provision.distribution.source import Directory, Origin, SourceError, Web
 from provision.errors import VerificationError
 
 _LIST = (FOLDER, "")
 _DIGITS = len(str(MAX_BYTES))
 
 
-def status(source: Source) -> list[dict[str, Any]]:
+def status(source: Origin) -> list[dict[str, Any]]:
     """What each seat said last, from a folder or from the room's server.
 
     Raises:
@@ -55,7 +55,7 @@ def listed(answer: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def report(source: Source, name: str, **values: Any) -> None:
+def report(source: Origin, name: str, **values: Any) -> None:
     """Tell the room how this seat is; where nobody takes reports, that is no failure."""
     if isinstance(source, Web):
         body = json.dumps(values).encode()

@@ -54,7 +54,7 @@ class SilentError(SourceError):
     """The source does not answer, or not to the end; it may when it is asked again."""
 
 
-class Source(Protocol):
+class Origin(Protocol):
     """What gives published files. Called by many threads at once."""
 
     def get(self, path: str, *, limit: int = LIMIT) -> bytes:
@@ -274,6 +274,6 @@ def _bounded(data: bytes, limit: int, place: str) -> bytes:
     return data
 
 
-def opened(place: str) -> Source:
+def opened(place: str) -> Origin:
     """The source that a user named: a URL or a directory."""
     return Web(place) if "://" in place else Directory(Path(place))

@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from provision.config.problems import Key, Problem
-from provision.config.source import Source, read_text
+from provision.config.source import Document, read_text
 from provision.errors import UsageError
 
 DEEPEST = 50  # groups in groups; an alias may make a circle
@@ -28,7 +28,7 @@ class Written:
     """
 
     path: Path
-    source: Source = field(default_factory=Source)
+    source: Document = field(default_factory=Document)
 
     def refuse(self, key: Key, message: str, mend: str = "") -> NoReturn:
         """Say what is wrong with a value.

@@ -25,7 +25,7 @@ HEALTH_SECONDS = 300.0
 LEAVE_SECONDS = 300  # the old root serves again when it was not shut down by then
 
 
-class Disk(Protocol):
+class Exchangeable(Protocol):
     """A machine whose root disk can be exchanged; see `provision.machine.root_disk`."""
 
     def start(self) -> SshEndpoint:
@@ -46,7 +46,7 @@ class Disk(Protocol):
 
 
 def replace(
-    disk: Disk,
+    disk: Exchangeable,
     new: Path,
     host: Callable[[SshEndpoint], Host],
     tell: Tell,
@@ -85,7 +85,7 @@ def replace(
 
 
 def roll_back(
-    disk: Disk, host: Callable[[SshEndpoint], Host], tell: Tell, *, take_over: bool = False
+    disk: Exchangeable, host: Callable[[SshEndpoint], Host], tell: Tell, *, take_over: bool = False
 ) -> dict[str, str]:
     """Put the kept root disk back; what came into being since goes along.
 
@@ -114,7 +114,7 @@ def _run(host: Find) -> Find:
     return lambda endpoint: dataclasses.replace(host(endpoint), run=run)
 
 
-def _leave(disk: Disk, host: Find, tell: Tell, *, take_over: bool) -> Find:
+def _leave(disk: Exchangeable, host: Find, tell: Tell, *, take_over: bool) -> Find:
     """Take the lease and leave what is the appliance's own; the root that is next takes both."""
     tell("leave", "")
     run, endpoint = _run(host), disk.start()
@@ -129,7 +129,7 @@ def _leave(disk: Disk, host: Find, tell: Tell, *, take_over: bool) -> Find:
     return run
 
 
-def _healthy(disk: Disk, host: Find, tell: Tell) -> str:
+def _healthy(disk: Exchangeable, host: Find, tell: Tell) -> str:
     """Start, and prove that all was taken: the pinned host key is the first proof."""
     tell("start", "")
     endpoint = disk.start()

@@ -8,7 +8,7 @@ from provision import progress
 from provision.errors import VerificationError
 from provision.ova import manifest, ovf, vmdk, vmdk_check
 from provision.ova.ovf import Envelope, Leak
-from provision.ova.stream import Member, Source, members
+from provision.ova.stream import ByteStream, Member, members
 
 MAX_TEXT = 16 * 2**20  # bytes of an envelope, manifest or certificate
 
@@ -64,7 +64,7 @@ def inspect(stream: IO[bytes], name: str, size: int | None = None) -> Inspection
     Raises:
         VerificationError: the first thing that is wrong, and where.
     """
-    source = Source(stream, name)
+    source = ByteStream(stream, name)
     reading = _Reading(name)
     with progress.step(f"verify {name}"):
         for member in members(source):
@@ -157,7 +157,7 @@ class _Reading:
                 f"{self._name}: {file.name} has {size} bytes, the envelope says {file.size}"
             )
 
-    def _disk(self, disk: ovf.Disk, file: str) -> DiskContent:
+    def _disk(self, disk: ovf.OvfDisk, file: str) -> DiskContent:
         facts = self._facts.get(file)
         # VirtualBox rounds an odd capacity up to whole grains in the image alone.
         if facts and not 0 <= facts.capacity - disk.capacity < vmdk.GRAIN:

@@ -7,18 +7,18 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forward:
+class OvaForward:
     """A NAT port forward that the imported VM has from the start.
 
     Args:
         name: the rule's name.
-        host_address: the host address that listens; empty for every interface.
+        address: the host address that listens; empty for every interface.
         host: the host's TCP port.
         guest: the guest's TCP port.
     """
 
     name: str
-    host_address: str = "127.0.0.1"
+    address: str = "127.0.0.1"
     host: int
     guest: int
 
@@ -53,7 +53,7 @@ class OvaAppliance:
     product_url: str = ""
     description: str = ""
     os_type: str = "Debian_64"
-    forwards: Sequence[Forward] = ()
+    forwards: Sequence[OvaForward] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from provision.errors import VerificationError
+from provision.ova.model import OvaForward
 
 CPU, MEMORY, ETHERNET = "3", "4", "10"
 CONTROLLERS = {"5": "IDE", "6": "SCSI", "20": "SATA"}
@@ -38,22 +39,12 @@ class File:
 
 
 @dataclass(frozen=True)
-class Disk:
+class OvfDisk:
     """A disk: its file (None: an empty disk), capacity in bytes and image format."""
 
     file: str | None
     capacity: int
     format: str
-
-
-@dataclass(frozen=True)
-class Forward:
-    """A NAT rule as VirtualBox writes it."""
-
-    name: str
-    address: str
-    host: int
-    guest: int
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ class System:
     memory: int
     controllers: tuple[str, ...]
     networks: tuple[str, ...]
-    forwards: tuple[Forward, ...]
+    forwards: tuple[OvaForward, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +110,7 @@ class Envelope:
     version: str
     systems: tuple[System, ...]
     files: tuple[File, ...]
-    disks: tuple[Disk, ...]
+    disks: tuple[OvfDisk, ...]
     leaks: tuple[Leak, ...]
 
 
@@ -186,7 +177,7 @@ def _envelope(root: ElementTree.Element, version: str) -> Envelope:
         systems=tuple(_system(system) for system in root.iterfind(".//{*}VirtualSystem")),
         files=tuple(files.values()),
         disks=tuple(
-            Disk(
+            OvfDisk(
                 file=files[reference].name if (reference := _attribute(disk, "fileRef")) else None,
                 capacity=_capacity(disk) * _unit(_attribute(disk, "capacityAllocationUnits")),
                 format=_attribute(disk, "format"),
@@ -239,14 +230,14 @@ def _system(system: ElementTree.Element) -> System:
     )
 
 
-def _forwards(system: ElementTree.Element) -> Iterator[Forward]:
+def _forwards(system: ElementTree.Element) -> Iterator[OvaForward]:
     for rule in system.iter():
         if _local(rule.tag) == "Forwarding":
-            yield Forward(
-                rule.get("name", ""),
-                rule.get("hostip", ""),
-                int(rule.get("hostport", 0)),
-                int(rule.get("guestport", 0)),
+            yield OvaForward(
+                name=rule.get("name", ""),
+                address=rule.get("hostip", ""),
+                host=int(rule.get("hostport", 0)),
+                guest=int(rule.get("guestport", 0)),
             )
 
 

@@ -36,7 +36,7 @@ class Hash(Protocol):
         """Return the digest so far."""
 
 
-class Source:
+class ByteStream:
     """A stream that counts what was read and refuses to end early.
 
     Args:
@@ -83,7 +83,7 @@ class Member:
         size: its bytes.
     """
 
-    source: Source
+    source: ByteStream
     name: str
     size: int
     hashes: dict[str, Hash]
@@ -124,7 +124,7 @@ class Member:
         return {name: digest.hexdigest() for name, digest in self.hashes.items()}
 
 
-def members(source: Source) -> Iterator[Member]:
+def members(source: ByteStream) -> Iterator[Member]:
     """Yield each member; it is read to its end before the next one comes.
 
     Raises:
@@ -158,7 +158,7 @@ def members(source: Source) -> Iterator[Member]:
         _expect_zeros(source, rest)
 
 
-def _refuse_packed(source: Source, block: bytes, place: int) -> None:
+def _refuse_packed(source: ByteStream, block: bytes, place: int) -> None:
     for magic, program in _PACKED.items():
         if place == 0 and block.startswith(magic):
             raise VerificationError(
@@ -167,7 +167,7 @@ def _refuse_packed(source: Source, block: bytes, place: int) -> None:
             )
 
 
-def _long_name(source: Source, block: bytes, place: int) -> str:
+def _long_name(source: ByteStream, block: bytes, place: int) -> str:
     """GNU tar's form of a name of more than 100 bytes: a member before the one it names."""
     size = _info(source, block, place).size
     if not 0 < size <= _LONGEST_NAME:
@@ -180,7 +180,7 @@ def _long_name(source: Source, block: bytes, place: int) -> str:
         raise VerificationError(f"{source.name}: damaged name at byte {place}") from error
 
 
-def _info(source: Source, block: bytes, place: int) -> tarfile.TarInfo:
+def _info(source: ByteStream, block: bytes, place: int) -> tarfile.TarInfo:
     try:
         info = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
     except (tarfile.HeaderError, UnicodeDecodeError) as error:
@@ -192,7 +192,7 @@ def _info(source: Source, block: bytes, place: int) -> tarfile.TarInfo:
     return info
 
 
-def _member(source: Source, block: bytes, place: int, long_name: str | None) -> Member:
+def _member(source: ByteStream, block: bytes, place: int, long_name: str | None) -> Member:
     info = _info(source, block, place)
     info.name = long_name or info.name
     if info.type in (tarfile.XHDTYPE, tarfile.XGLTYPE):
@@ -211,7 +211,7 @@ def _member(source: Source, block: bytes, place: int, long_name: str | None) -> 
     )
 
 
-def _expect_zeros(source: Source, data: bytes) -> None:
+def _expect_zeros(source: ByteStream, data: bytes) -> None:
     if data.count(0) != len(data):
         raise VerificationError(
             f"{source.name} is damaged: zeros expected before byte {source.offset}"

@@ -7,7 +7,7 @@ from provision.build.artefacts import Product
 from provision.build.description import how_to_reach
 from provision.build.request import Request
 from provision.config.distributions import DISTRIBUTIONS
-from provision.ova.model import Forward, OvaAppliance, OvaDisk
+from provision.ova.model import OvaAppliance, OvaDisk, OvaForward
 from provision.ova.writer import write_ova
 
 LOOPBACK = "127.0.0.1"
@@ -59,9 +59,9 @@ def appliance(request: Request) -> OvaAppliance:
         description=how_to_reach(config),
         os_type=DISTRIBUTIONS[config.distribution].ostype,
         forwards=[
-            Forward(
+            OvaForward(
                 name=name,
-                host_address=EVERYWHERE if forward.public else LOOPBACK,
+                address=EVERYWHERE if forward.public else LOOPBACK,
                 host=forward.host,
                 guest=forward.guest,
             )

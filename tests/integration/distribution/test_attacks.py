@@ -20,7 +20,7 @@ from provision.distribution import channel, chunks, manifest, pins, pull, room
 from provision.distribution.assemble import assemble
 from provision.distribution.manifest import MANIFEST
 from provision.distribution.pull import Offer
-from provision.distribution.source import Directory, Source, SourceError, opened
+from provision.distribution.source import Directory, Origin, SourceError, opened
 from provision.errors import ApplianceError, UsageError, VerificationError
 from provision.ova import minisign
 
@@ -55,7 +55,7 @@ class Seat:
         )
 
 
-def _chunk(source: Source, piece: chunks.Piece) -> bytes:
+def _chunk(source: Origin, piece: chunks.Piece) -> bytes:
     path = f"chunks/{chunks.relative(piece.name)}"
     return chunks.decompress(source.get(path, limit=chunks.FILE_LIMIT), piece.name)
 

@@ -19,7 +19,7 @@ from provision.config.quantities import (
 )
 from provision.config.reading import validate
 from provision.config.render import scalar
-from provision.config.source import Source, read_assignment, read_text
+from provision.config.source import Document, read_assignment, read_text
 
 KEYS = st.sampled_from(sorted({*Config.model_fields, "count", "limits", "root", "host", "size"}))
 SCALARS = st.one_of(
@@ -103,7 +103,7 @@ def test_values(data):
 @GENTLE
 @given(st.text(max_size=30))
 def test_assignments(text):
-    source = Source()
+    source = Document()
     read_assignment(source, ("pool", "count"), "--set pool.count", text)
     assert source.problems or "pool" in source.data
 

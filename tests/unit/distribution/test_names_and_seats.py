@@ -9,8 +9,8 @@ from provision.distribution import channel, installed, packages, seats
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece
 from provision.distribution.manifest import (
-    Disk,
     Manifest,
+    PublishedDisk,
     checked_name,
     definition,
     read,
@@ -22,7 +22,9 @@ from provision.errors import UsageError, VerificationError
 
 
 def test_manifest_is_read_as_written() -> None:
-    wanted = Manifest("sage", "1.0", 3, {"name": "sage"}, (Disk("root", 4096, "ab", keep=False),))
+    wanted = Manifest(
+        "sage", "1.0", 3, {"name": "sage"}, (PublishedDisk("root", 4096, "ab", keep=False),)
+    )
     assert read(wanted.text().encode()) == wanted
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from provision.errors import VerificationError
 from provision.ova import vmdk, vmdk_check
-from provision.ova.stream import Member, Source
+from provision.ova.stream import ByteStream, Member
 
 GRAIN = 65536
 IDENTITY = uuid.UUID("12345678-1234-5678-1234-567812345678")
@@ -33,7 +33,7 @@ def written(raw: Path, threads: int = 2) -> bytes:
 
 
 def check(image: bytes) -> vmdk_check.Facts:
-    member = Member(Source(io.BytesIO(image), "d.ova"), "d.vmdk", len(image), {})
+    member = Member(ByteStream(io.BytesIO(image), "d.ova"), "d.vmdk", len(image), {})
     return vmdk_check.check(member, lambda _: None)
 
 
