@@ -6,7 +6,8 @@ The seat file is CSV with a header; only ``seat`` is required::
     1,sage-01,10.0.0.11,,4G,3,2222,8000
     2,sage-02,10.0.0.12,,,,,
 
-``ssh`` and ``notebook``, or any other name of a forward, are ports of the seat's host.
+``ssh`` and ``notebook``, or any other name of a forward, are ports of the seat's host. Between the
+columns may be ``;`` or a tab too, as spreadsheets have it.
 """
 
 import csv
@@ -58,7 +59,11 @@ def read(path: Path) -> dict[int, Seat]:
     found: dict[int, Seat] = {}
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            for row in csv.DictReader(file):
+            header = file.readline()
+            columns = next(csv.reader([header], delimiter=(comma := _separator(header))), [])
+            if "seat" not in columns:
+                raise ValueError(f"line 1 has no column seat: {header.strip()!r}")
+            for row in csv.DictReader(file, columns, delimiter=comma):
                 seat = _seat({key: (row[key] or "").strip() for key in row if key})
                 if seat.number in found:
                     raise ValueError(f"seat {seat.number} comes twice")
@@ -67,9 +72,17 @@ def read(path: Path) -> dict[int, Seat]:
                 found[seat.number] = seat
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}") from error
-    except (ValueError, KeyError, csv.Error) as error:
-        raise UsageError(f"{path}, after {len(found)} good lines: {error}") from error
+    except (ValueError, csv.Error) as error:
+        raise UsageError(
+            f"{path}, after {len(found)} good lines: {error}",
+            hint="the first line names the columns, as in seat,name,address; only seat is required",
+        ) from error
     return found
+
+
+def _separator(header: str) -> str:
+    """What is between the columns: spreadsheets take ; where numbers have a decimal comma."""
+    return max(",;\t", key=header.count)
 
 
 def find(path: Path | None, number: int | None) -> Seat:

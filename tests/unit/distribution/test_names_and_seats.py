@@ -123,6 +123,19 @@ def test_wrong_seat_files_say_why(tmp_path: Path, line: str) -> None:
         seats.read(_file(tmp_path, f"seat,name,address\n{line}\n"))
 
 
+@pytest.mark.parametrize("comma", [",", ";", "\t"])
+def test_a_seat_file_as_spreadsheets_write_it(tmp_path: Path, comma: str) -> None:
+    text = "\ufeffseat,name,memory\r\n1,left,2G\r\n".replace(",", comma)
+    assert seats.read(_file(tmp_path, text)) == {1: Seat(1, "left", settings={"memory": "2G"})}
+
+
+@pytest.mark.parametrize("text", ["", "place,name\n1,a\n", "1,a\n", "seat name\n1 a\n"])
+def test_a_seat_file_without_its_column_says_so(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match="line 1 has no column seat") as raised:
+        seats.read(_file(tmp_path, text))
+    assert "seat,name,address" in (raised.value.hint or "")
+
+
 def test_seat_with_a_port_for_nothing() -> None:
     told = definition(Config())
     with pytest.raises(UsageError, match="notebook, sessions, ssh"):
