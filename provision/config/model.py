@@ -487,16 +487,16 @@ class Config(Section):
     """package mirror; null: the one in this host's apt configuration, or the distribution's own"""
     apt_sources: tuple[AptSource, ...] = ()
     """further package sources"""
-    proxy: values.Url | None = None
-    """HTTP proxy for downloads while building"""
+    proxy: values.ProxyUrl | None = None
+    """HTTP proxy for downloads while building, without password; null: this host's own"""
     ca_certificates: tuple[values.HostFile, ...] = ()
     """PEM files of certificate authorities that the guest trusts for good"""
     locale: values.Locale = "en_US.UTF-8"
     """language and character set; messages in other languages, but English, are left out"""
     timezone: values.Timezone = "UTC"
-    """time zone, as in /usr/share/zoneinfo"""
+    """time zone, by the name that the guest's tzdata has"""
     keyboard: values.Keyboard = "us"
-    """keyboard layout of the console"""
+    """keyboard layout of the console, as XKB calls it"""
     cpus: Annotated[int, Field(ge=1, le=64)] = 2
     """processors of the VM"""
     memory: Size = 6 * GIB

@@ -1,5 +1,6 @@
 """What is wrong with a configuration, drawn into the user's own text."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class Problem:
             return f"{header}\n  {self.mend}" if self.mend else header
         gutter = f"{self.spot.line} | " if self.spot.line else "| "
         start = max(0, self.spot.column - 1 - _CLIP // 2)
-        shown = _visible(self.spot.text)[start : start + _CLIP]
+        shown = _visible(_hidden(self.spot.text))[start : start + _CLIP]
         before = shown[: self.spot.column - 1 - start]
         under = shown[len(before) : len(before) + self.spot.width]
         carets = "^" * max(1, cell_len(under))
@@ -115,6 +116,11 @@ def _reading_order(problem: Problem) -> tuple[bool, str, int, int]:
     if spot is None:
         return (True, "", 0, 0)
     return (not spot.line, spot.source, spot.line, spot.column)
+
+
+def _hidden(text: str) -> str:
+    """As long as before, without what may be the user and password of a URL."""
+    return re.sub(r"(?<=://)\S+(?=@)", lambda found: "*" * len(found[0]), text)
 
 
 def _visible(text: str) -> str:

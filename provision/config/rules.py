@@ -5,6 +5,7 @@ Each rule is a function from a configuration to its problems. ``check`` runs the
 
 from collections.abc import Callable, Iterator
 
+from provision.config import words
 from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.model import Config, Share
@@ -453,6 +454,7 @@ def _sources(config: Config) -> Iterator[Problem]:
 
 
 _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
+    words.check,
     _memory,
     _limits,
     _shares,

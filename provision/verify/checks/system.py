@@ -71,20 +71,22 @@ def locale(config: Config, facts: Facts) -> Problems:
         yield f"LANG is {facts['locale'].get('LANG', 'not set')}"
     if _plain(config.locale) not in {_plain(name) for name in facts["locales"]}:
         yield f"{config.locale} was not generated"
+    elif facts["charmap"] != "UTF-8":
+        yield f"its character set is {facts['charmap'] or 'not known'}"
 
 
 def _plain(locale: str) -> str:
     return locale.lower().replace("-", "")
 
 
-@check("inside", how="follow /etc/localtime")
+@check("inside", how="follow /etc/localtime to its file")
 def timezone(config: Config, facts: Facts) -> Problems:
     """The configured time zone is set."""
     if facts["timezone"] not in (config.timezone, f"Etc/{config.timezone}"):
         yield f"it is {facts['timezone'] or 'not set'}"
 
 
-@check("inside", how="read /etc/default/keyboard")
+@check("inside", how="make a keymap of /etc/default/keyboard")
 def keyboard(config: Config, facts: Facts) -> Problems:
     """The configured keyboard layout is set."""
     if facts["keyboard"].get("XKBLAYOUT") != config.keyboard:

@@ -33,6 +33,28 @@ def told(*argv: str, timeout: float = 300) -> str:
     return done.stdout
 
 
+def charmap() -> str:
+    """The character set of the system's locale; the C library takes C for one that is not there."""
+    name = pairs(text("/etc/locale.conf") or text("/etc/default/locale") or "").get("LANG", "")
+    return told("env", f"LC_ALL={name.strip(chr(34))}", "locale", "charmap").strip()
+
+
+def timezone() -> str:
+    """The time zone's name; none where /etc/localtime leads nowhere, which is UTC then."""
+    link = Path("/etc/localtime")
+    if not (link.is_symlink() and link.exists()):
+        return ""
+    return str(link.readlink()).partition("zoneinfo/")[2]  # a zone may itself be a link to another
+
+
+def keyboard() -> dict[str, str]:
+    """The console's keyboard; without a layout that cannot be made into a keymap."""
+    found = pairs((text("/etc/default/keyboard") or "").replace('"', ""))
+    if status("ckbcomp", "-model", "pc105", found.get("XKBLAYOUT", ""))["status"]:
+        found.pop("XKBLAYOUT", None)
+    return found
+
+
 def status(*argv: str, timeout: float = 300) -> Facts:
     """A command's exit status and what it printed last, on either stream."""
     try:
@@ -237,8 +259,9 @@ def everything(admin: str, pool: list[str]) -> Facts:
         "listeners": listeners(),
         "locale": pairs(text("/etc/locale.conf") or text("/etc/default/locale") or ""),
         "locales": told("locale", "-a").split(),
-        "timezone": str(Path("/etc/localtime").resolve()).partition("zoneinfo/")[2],
-        "keyboard": pairs((text("/etc/default/keyboard") or "").replace('"', "")),
+        "charmap": charmap(),
+        "timezone": timezone(),
+        "keyboard": keyboard(),
         "sshd": sshd(admin),
         "journald": told("systemd-analyze", "cat-config", "systemd/journald.conf"),
         "journal_bytes": told("journalctl", "--disk-usage").strip(),

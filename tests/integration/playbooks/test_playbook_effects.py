@@ -1,9 +1,11 @@
 """What the playbooks promise, asked of a sealed appliance after its first boot, over SSH."""
 
+import re
 import subprocess
 
 import pytest
 
+from provision.config import words
 from tests.integration.conftest import CONFIG
 
 ADMIN = "sageadm"
@@ -169,6 +171,19 @@ def test_language_time_and_names(guest):
     assert guest.ask("LC_ALL=en_US.UTF-8 locale charmap") == "UTF-8"
     assert guest.ask("readlink /etc/resolv.conf; getent hosts verify").endswith("verify")
     assert "ssh -p 2222 sageadm@" in guest.ask("cat /etc/issue")
+
+
+def test_the_guest_has_the_zones_locales_and_layouts_that_a_configuration_may_name(guest):
+    zones = guest.ask("cd /usr/share/zoneinfo; find * -type f -o -type l")
+    known = {name for name in zones.split() if "." not in name and name[0].isupper()}
+    assert known - {"Factory"} == words.zones()
+    there = guest.ask("ls -1 /usr/share/i18n/locales")
+    locales = re.findall(r"^[a-z]{2,3}_[A-Z]{2}(?:@[a-z]+)?$", there, re.MULTILINE)
+    assert set(locales) == words.locales("debian")
+    rules = guest.ask("cat /usr/share/X11/xkb/rules/base.lst")
+    section = rules.partition("! layout")[2].partition("!")[0]
+    layouts = set(re.findall(r"^ +([a-z]{2,8}) ", section, re.MULTILINE))
+    assert layouts == {*words.layouts(), "custom"}
 
 
 def test_only_english_and_the_languages_own_messages_take_room(guest):

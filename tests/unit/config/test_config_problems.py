@@ -136,11 +136,16 @@ VALUES = {
     ),
     "host name": ("name: Sage Server\n", "appliance.yml:1:7: name: not a host name"),
     "user name": ("admin: {user: root}\n", "admin.user: this name belongs to the system"),
-    "time zone": ("timezone: Europe/Helsinky\n", "did you mean Europe/Helsinki?"),
+    "time zone": ("timezone: Europe/Hel sinki\n", "appliance.yml:1:11: timezone: not a time zone"),
     "locale": ("locale: fi_FI\n", "appliance.yml:1:9: locale: not a UTF-8 locale"),
     "keyboard": ("keyboard: US layout\n", "keyboard: not a keyboard layout"),
     "port": ("network: {forwards: {ssh: {host: 70000}}}\n", "write at most 65535"),
-    "password in a URL": ("proxy: http://me:secret@proxy/\n", "keep passwords out"),
+    "password in a URL": ("mirror: http://me:secret@mirror/\n", "keep passwords out"),
+    "password of a proxy": (
+        "proxy: http://me:se@cret@proxy/\n",
+        "  1 | proxy: http://**********@proxy/\n"
+        "    |        ^^^^^^^^^^^^^^^^^^^^^^^^ write http://HOST:PORT; user and password go into",
+    ),
     "mail address": ("mail: {root: nobody}\n", "mail.root: not a mail address"),
     "key file": (
         "admin: {keys: [id.pub]}\n",
@@ -156,6 +161,12 @@ VALUES = {
 }
 
 COMBINATIONS = {
+    "time zone of this host only": (
+        "timezone: Europe/Helsinky\n",
+        "appliance.yml:1:11: timezone: Europe/Helsinky is no time zone of the guest\n"
+        "  1 | timezone: Europe/Helsinky\n"
+        "    |           ^^^^^^^^^^^^^^^ did you mean Europe/Helsinki or",
+    ),
     "memory below need": (
         "memory: 2G\n",
         "appliance.yml:1:9: memory: 2G holds 1 of 5 sessions of 1G beside the system's 768M\n"
