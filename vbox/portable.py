@@ -172,6 +172,8 @@ def _download(directory: Path, mirror: str, on_progress: Progress | None) -> lis
         if re.match(r"Acquire::(https?|ftp|Retries|ForceIPv|Proxy)", line)
     ]  # fmt: skip
     configuration = directory / "apt.conf"
+    configuration.unlink(missing_ok=True)
+    configuration.touch(mode=0o600)  # a proxy may have a password
     configuration.write_text(
         "\n".join(
             [

@@ -21,7 +21,7 @@ from provision.build.request import Request
 from provision.build.workshop import Runtime, Workshop
 from provision.config import Config
 from provision.errors import ApplianceError, HostNotReadyError
-from provision.jeos import archive
+from provision.jeos import archive, proxy
 from provision.jeos.base import TMPFS
 from provision.jeos.layers import private_mounts
 from provision.progress import step
@@ -65,6 +65,7 @@ def request(config: Config, *, offline: bool = False) -> Request:
     sources = archive.sources(config.distribution, config.suite, config.mirror)
     known = places.state(config.name) / "release.json"
     key = archive.identity(sources)
+    way = proxy.Proxy() if offline else proxy.of(config.proxy)
     if offline:
         remembered = json.loads(known.read_text()) if known.exists() else {}
         if key not in remembered:
@@ -75,7 +76,7 @@ def request(config: Config, *, offline: bool = False) -> Request:
         release = archive.Release(**remembered[key])
     else:
         with step("ask the mirror"):
-            release = archive.read_release(sources, proxy=config.proxy)
+            release = archive.read_release(sources, proxy=way)
         _remember(known, {key: asdict(release)})
     return Request(
         config=config,
@@ -83,6 +84,7 @@ def request(config: Config, *, offline: bool = False) -> Request:
         release=release,
         admin_keys=places.admin_public_keys(config),
         host_ca=HOST_CA if HOST_CA.exists() else None,
+        proxy=way,
     )
 
 

@@ -3,7 +3,9 @@
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import paramiko
 
@@ -18,7 +20,7 @@ from provision.jeos.layers import merged
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.qemu import DirectBoot, QemuMachine
-from provision.machine.ssh import connect
+from provision.machine.ssh import connect, execute
 from provision.progress import step
 
 SCRATCH_BYTES = 40 << 30  # sparse: as large as a root file system can get while it is built
@@ -48,6 +50,34 @@ def guest(
         downloads=shop.downloads,
         console=shop.log.with_suffix(".console"),
     )
+
+
+def told(request: Request, playbook: str, endpoint: SshEndpoint) -> dict[str, Any]:
+    """The variables of a playbook, with the proxy as the guest reaches it.
+
+    Args:
+        request: what is built.
+        playbook: whose variables.
+        endpoint: the guest that it runs in.
+
+    Raises:
+        GuestError: the guest does not say where its gateway is.
+    """
+    variables = request.variables_of(playbook)
+    if not request.proxy.urls:
+        return variables
+    with contextlib.closing(connect(endpoint)) as client:
+        routes = execute(client, "cat /proc/net/route").stdout
+    proxy = request.proxy.within(_gateway(routes)).environment()
+    return variables | {"build_environment": {**variables["build_environment"], **proxy}}
+
+
+def _gateway(routes: str) -> str:
+    """Where a guest finds this host, its loopback included: pasta and QEMU both have it so."""
+    for _, target, gateway, *_ in (line.split() for line in routes.splitlines()[1:]):
+        if int(target, 16) == 0:
+            return str(IPv4Address(bytes.fromhex(gateway)[::-1]))
+    raise GuestError("the guest has no default route, and so no way to the proxy")
 
 
 @contextlib.contextmanager

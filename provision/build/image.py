@@ -37,7 +37,7 @@ def image_tree(request: Request, part: Path, *, downloads: Path) -> None:
     """
     config = request.config
     assert config.image is not None  # noqa: S101 (the caller's condition)
-    image = cloud.fetch(config.image.source, config.image.sha256, downloads, proxy=config.proxy)
+    image = cloud.fetch(config.image.source, config.image.sha256, downloads, proxy=request.proxy)
     disk, seed, key = part / "image.raw", part / "seed.iso", part / "key"
     with step("convert the image"):
         cloud.to_raw(image, disk, SCRATCH_BYTES)

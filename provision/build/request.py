@@ -1,6 +1,6 @@
 """One build as it was asked for, with what the mirror answered."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from provision.config import Config
 from provision.jeos.archive import Release, Source
 from provision.jeos.base import BaseSpec
 from provision.jeos.disk import FileSystem
+from provision.jeos.proxy import Proxy
 
 # What every playbook gets, besides the variables that begin with the name of a role in it.
 COMMON_VARIABLES = ("building", "build_environment")
@@ -26,6 +27,7 @@ class Request:
         release: the state of these sources; its epoch is the clock of the whole build.
         admin_keys: public keys that let the admin in.
         host_ca: this host's certificate authorities, for downloads while building.
+        proxy: of all downloads; it decides nothing, so no stage's inputs have it.
     """
 
     config: Config
@@ -33,6 +35,7 @@ class Request:
     release: Release
     admin_keys: tuple[str, ...]
     host_ca: Path | None
+    proxy: Proxy = field(default_factory=Proxy)
 
     @property
     def suite(self) -> str:

@@ -51,7 +51,7 @@ def _image(
         suite=request.suite,
         mirror="\n".join(sources),
         epoch=request.release.epoch,
-        proxy=request.config.proxy,
+        proxy=request.proxy.environment(),
     )
     place = cache / f"sandbox-{_key(request, image.__name__, [name, *packages])}"
     if not (place / f"{name}.squashfs").exists():
@@ -75,7 +75,7 @@ def _jail(request: Request, sources: list[str], cache: Path) -> Path:
             mirror="\n".join(sources),
             pip=config.jail.pip,
             packages=config.jail.packages,
-            proxy=config.proxy,
+            proxy=request.proxy.environment(),
         )
         when = f"@{request.release.epoch}"
         run(

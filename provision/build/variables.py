@@ -57,7 +57,7 @@ def playbook_variables(
     )
     return {
         "building": building,
-        "build_environment": _environment(config, epoch, ca_bundle),
+        "build_environment": _environment(config, epoch, ca_bundle, building=building),
         "admin_user": config.admin.user,
         "pool_group": config.pool.group,
         "pool_accounts": list(config.pool_accounts),
@@ -207,10 +207,12 @@ def _grader(config: Config) -> dict[str, Any]:
     }
 
 
-def _environment(config: Config, epoch: int, ca_bundle: str | None) -> Mapping[str, str]:
+def _environment(
+    config: Config, epoch: int, ca_bundle: str | None, *, building: bool
+) -> Mapping[str, str]:
     """Variables for every command in the guest while it is built; they leave no trace in it."""
     environment = {"SOURCE_DATE_EPOCH": str(epoch), "DEBIAN_FRONTEND": "noninteractive"}
-    if config.proxy:
+    if config.proxy and not building:  # a build's decides nothing, and comes when it runs
         environment |= dict.fromkeys(("http_proxy", "https_proxy"), config.proxy)
     if ca_bundle:
         names = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")

@@ -330,12 +330,15 @@ def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
     mirror, keyring = facts.mirror, DISTRIBUTIONS[config.distribution].keyring_package
     if mirror is None:
         return
+    through = f" through {mirror.proxy}" if mirror.proxy else ""
     if mirror.trouble:
         yield Check(
             "package mirror",
             "failed",
-            f"{mirror.url}: {mirror.trouble}",
-            "check the network, and mirror:, suite: and proxy: in appliance.yml",
+            f"{mirror.url}{through}: {mirror.trouble}",
+            "its user and password: http_proxy=http://USER:PASSWORD@HOST:PORT in the environment"
+            if " 407" in mirror.trouble
+            else "check the network, and mirror:, suite: and proxy: in appliance.yml",
         )
         return
     if mirror.signature not in ("good", "unchecked"):
@@ -355,7 +358,7 @@ def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
         )
     else:
         signed = ", signed by the distribution" if mirror.signature == "good" else ""
-        yield Check("package mirror", "ok", f"{mirror.url} answers{signed}")
+        yield Check("package mirror", "ok", f"{mirror.url} answers{through}{signed}")
     if mirror.clock is None:
         return
     skew = abs(mirror.clock)

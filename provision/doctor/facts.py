@@ -23,8 +23,8 @@ from provision.build import places
 from provision.build.build import request, steps
 from provision.config import Config
 from provision.doctor import tools
-from provision.errors import ApplianceError
-from provision.jeos import archive
+from provision.errors import ApplianceError, HostNotReadyError
+from provision.jeos import archive, proxy
 from vbox import ports
 
 _SECURE_BOOT = Path("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c")
@@ -80,6 +80,7 @@ class Mirror:
         signature: ``good``, ``unchecked``, or what is wrong with it.
         valid_until: when it expires, in seconds since 1970; None: never.
         clock: the mirror's own time minus ours, in seconds; None: it does not say.
+        proxy: through which, and who says so; empty: directly.
     """
 
     url: str
@@ -87,6 +88,7 @@ class Mirror:
     signature: str = "unchecked"
     valid_until: float | None = None
     clock: float | None = None
+    proxy: str = ""
 
 
 @dataclass(frozen=True)
@@ -300,23 +302,25 @@ def _subordinate(path: Path) -> bool:
 def _mirror(config: Config) -> Mirror:
     source = archive.sources(config.distribution, config.suite, config.mirror)[0]
     url = f"{source.uri.rstrip('/')}/dists/{source.suite}/InRelease"
-    proxy = config.proxy
-    opener = urllib.request.build_opener(
-        *([urllib.request.ProxyHandler({"http": proxy, "https": proxy})] if proxy else [])
-    )
+    try:
+        way = proxy.of(config.proxy)
+    except HostNotReadyError as error:
+        return Mirror(url, trouble=str(error))
+    through = f"{way} ({way.source})" if way.urls else ""
     asked = time.time()
     try:
-        with opener.open(url, timeout=_MIRROR_SECONDS) as answer:
+        with way.opener().open(url, timeout=_MIRROR_SECONDS) as answer:
             raw, date = answer.read(), answer.headers.get("Date")
     except urllib.error.HTTPError as error:
-        return Mirror(url, trouble=f"HTTP status {error.code}")
+        return Mirror(url, trouble=f"HTTP status {error.code}", proxy=through)
     except (OSError, ValueError) as error:
-        return Mirror(url, trouble=str(getattr(error, "reason", error)))
+        return Mirror(url, trouble=str(getattr(error, "reason", error)), proxy=through)
     return Mirror(
         url,
         signature=_signature(raw, source.keyring),
         valid_until=_header(raw.decode(errors="replace"), "Valid-Until"),
         clock=_seconds(date) - (asked + time.time()) / 2 if date else None,
+        proxy=through,
     )
 
 

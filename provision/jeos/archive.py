@@ -12,6 +12,7 @@ from pathlib import Path
 
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ConfigError, HostNotReadyError
+from provision.jeos.proxy import Proxy
 
 APT_LISTS = Path("/var/lib/apt/lists")
 TIMEOUT_SECONDS = 20
@@ -100,7 +101,7 @@ def host_mirrors(distribution: str) -> dict[str, str]:
     return found
 
 
-def read_release(found: Sequence[Source], *, proxy: str | None = None) -> Release:
+def read_release(found: Sequence[Source], *, proxy: Proxy | None = None) -> Release:
     """Ask the mirror for the state of every source, without loading its package indexes.
 
     Signatures are apt's work when it loads the packages; a forged answer here can only make
@@ -110,9 +111,7 @@ def read_release(found: Sequence[Source], *, proxy: str | None = None) -> Releas
         HostNotReadyError: a mirror does not answer.
         ConfigError: it answers, but has no such suite.
     """
-    opener = urllib.request.build_opener(
-        *([urllib.request.ProxyHandler({"http": proxy, "https": proxy})] if proxy else [])
-    )
+    opener = (proxy or Proxy()).opener()
     digest = hashlib.sha256()
     epoch = 0
     for source in found:

@@ -12,6 +12,7 @@ from provision import resources, temporary
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos.archive import Source
+from provision.jeos.proxy import Proxy
 from provision.process import CommandFailedError, require, run
 
 SKELETON = Path(__file__).with_name("skeleton")
@@ -66,14 +67,16 @@ def dpkg_rules() -> Path:
     return resources.templates() / "guest/packages/dpkg.cfg"
 
 
-def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | None = None) -> None:
+def build_base(
+    spec: BaseSpec, target: Path, *, downloads: Path, proxy: Proxy | None = None
+) -> None:
     """Make the base's directory; the same spec and archive state give the same files.
 
     Args:
         spec: what is in it.
         target: the directory to make.
         downloads: directory that keeps .deb files between builds.
-        proxy: HTTP proxy for the downloads.
+        proxy: of the downloads; None: none.
 
     Raises:
         HostNotReadyError: mmdebstrap or the keyring is missing, the archive's signature is
@@ -97,7 +100,6 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
         "--variant=minbase",
         "--format=directory",  # as a tar it goes through Perl
         f"--include={','.join(spec.packages)}",
-        *([f'--aptopt=Acquire::http::Proxy "{proxy}"'] if proxy else []),
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',
         *("--skip=download/empty", "--skip=essential/unlink"),
@@ -133,6 +135,7 @@ def build_base(spec: BaseSpec, target: Path, *, downloads: Path, proxy: str | No
                 "SOURCE_DATE_EPOCH": str(spec.epoch),
                 "TMPDIR": str(scratch),
                 "INITRD": "No",
+                **(proxy.environment() if proxy else {}),  # an --aptopt would stay in the base
             },
             on_line=keep,
         )

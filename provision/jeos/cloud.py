@@ -19,6 +19,7 @@ from typing import Any
 import pycdlib
 
 from provision.errors import ApplianceError, HostNotReadyError, UsageError
+from provision.jeos.proxy import Proxy
 from provision.process import CommandFailedError, require, run
 from provision.progress import advance, step
 
@@ -53,7 +54,7 @@ class DataDisk:
     reserve: float
 
 
-def fetch(source: str, sha256: str | None, downloads: Path, *, proxy: str | None = None) -> Path:
+def fetch(source: str, sha256: str | None, downloads: Path, *, proxy: Proxy | None = None) -> Path:
     """Get an image: a file of this host as it is, a URL into ``downloads``, either one checked.
 
     An interrupted download goes on where it ended, now or in the next call.
@@ -62,7 +63,7 @@ def fetch(source: str, sha256: str | None, downloads: Path, *, proxy: str | None
         source: path or http(s) URL.
         sha256: hexadecimal checksum; needed for a URL.
         downloads: directory that keeps downloads, by checksum.
-        proxy: HTTP proxy.
+        proxy: of the download; None: none.
 
     Raises:
         UsageError: there is no such file, or a URL has no checksum.
@@ -212,10 +213,9 @@ def _check(path: Path, sha256: str) -> None:
         )
 
 
-def _download(url: str, part: Path, proxy: str | None) -> None:
+def _download(url: str, part: Path, proxy: Proxy | None) -> None:
     """Fetch what is missing of a file; a server that breaks off is asked again a few times."""
-    proxies = [urllib.request.ProxyHandler({"http": proxy, "https": proxy})] if proxy else []
-    opener = urllib.request.build_opener(*proxies)
+    opener = (proxy or Proxy()).opener()
     for attempt in range(1, ATTEMPTS + 1):
         try:
             if _download_rest(opener, url, part):

@@ -18,6 +18,6 @@ def work(shop: Workshop, _layers: Sequence[Path], part: Path) -> None:
             request.base,
             part / LAYER,
             downloads=shop.downloads / "base",
-            proxy=request.config.proxy,
+            proxy=request.proxy,
         )
     clamp_times(part / LAYER, request.release.epoch)

@@ -6,8 +6,9 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from provision import process
 from provision.errors import ApplianceError
@@ -26,7 +27,7 @@ def build(
     mirror: str | None = None,
     pip: Sequence[str] = (),
     packages: Sequence[str] = (),
-    proxy: str | None = None,
+    proxy: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Make a jail in a directory that does not exist yet.
 
@@ -36,7 +37,7 @@ def build(
         pip: further packages from PyPI, as wheels, below ``/static``. The libraries that they
             link to and do not bring along are added, as Debian's packages.
         packages: further packages of Debian; their maintainers' scripts do not run.
-        proxy: HTTP proxy for Debian's packages.
+        proxy: variables by which downloads find their proxy, if there is one.
 
     Raises:
         ApplianceError: the directory exists, packages were not found, or a wheel links to a
@@ -55,7 +56,7 @@ def build(
         scratch = Path(place)
         draft = _unpacked(recipe, scratch / "root")
         if pip:
-            _install(draft, pip)
+            _install(draft, pip, proxy)
             draft = _with_libraries(draft, recipe, scratch)
         with step("Compiling Python's modules"):
             _compile(draft)
@@ -94,7 +95,7 @@ def _with_libraries(draft: Path, recipe: image.Recipe, scratch: Path) -> Path:
     return draft
 
 
-def _install(root: Path, names: Sequence[str]) -> None:
+def _install(root: Path, names: Sequence[str], proxy: Mapping[str, str]) -> None:
     version = next((root / "usr/lib").glob("python3.*")).name.removeprefix("python")
     with step(f"Installing {', '.join(names)}"):
         uv = shutil.which("uv")
@@ -103,7 +104,8 @@ def _install(root: Path, names: Sequence[str]) -> None:
             [
                 *(*tool, "--target", str(root / "static"), "--python-version", version),
                 *("--only-binary", ":all:", *names),
-            ]
+            ],
+            env=proxy,
         )
 
 

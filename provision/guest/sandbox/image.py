@@ -5,7 +5,8 @@ import io
 import json
 import tarfile
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -71,7 +72,7 @@ class Recipe:
             own default.
         epoch: the time of every file, seconds since 1970, so that the same packages give the
             same bytes.
-        proxy: HTTP proxy for the download.
+        proxy: variables by which downloads find their proxy, if there is one.
         essential: False leaves the essential packages out and configures nothing: for a jail
             that needs no shell.
     """
@@ -82,7 +83,7 @@ class Recipe:
     mirror: str | None = None
     epoch: int = 1_735_689_600
     essential: bool = True
-    proxy: str | None = None
+    proxy: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def build(recipe: Recipe, directory: Path) -> Path:
@@ -140,11 +141,9 @@ def bootstrap(recipe: Recipe, tar: Path) -> None:
     scripts.append(_FORGET)
     argv += [f'--customize-hook=cd "$1" && {{ {script}; }}' for script in scripts]
     argv += [recipe.suite, str(tar)]
-    if recipe.proxy:
-        argv.insert(1, f'--aptopt=Acquire::http::Proxy "{recipe.proxy}"')
     argv += (recipe.mirror or "").splitlines()
     with step(f"Installing {', '.join(recipe.packages)} from {recipe.suite}"):
-        process.run(argv, env={"SOURCE_DATE_EPOCH": str(recipe.epoch)})
+        process.run(argv, env={"SOURCE_DATE_EPOCH": str(recipe.epoch), **recipe.proxy})
 
 
 def indexes(recipe: Recipe, directory: Path) -> None:
@@ -155,10 +154,8 @@ def indexes(recipe: Recipe, directory: Path) -> None:
     """
     mmdebstrap = process.require("mmdebstrap", "mmdebstrap")
     argv = [mmdebstrap, "--variant=custom", "--format=null", "--aptopt=Acquire::Retries 3"]
-    if recipe.proxy:
-        argv.append(f'--aptopt=Acquire::http::Proxy "{recipe.proxy}"')
     argv += [f"--customize-hook=copy-out /var/lib/apt/lists {directory}", recipe.suite, "-"]
-    process.run([*argv, *(recipe.mirror or "").splitlines()])
+    process.run([*argv, *(recipe.mirror or "").splitlines()], env=recipe.proxy)
 
 
 def extract(image: Path, directory: Path) -> None:
