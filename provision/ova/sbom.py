@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.message import Message
 from email.parser import BytesHeaderParser, HeaderParser
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 
 from provision.errors import ApplianceError
@@ -37,7 +38,9 @@ def sbom(root: Path, *, name: str, version: str, epoch: int) -> str:
     Raises:
         ApplianceError: there is no dpkg database below ``root``.
     """
-    found = {str(part["bom-ref"]): part for part in (*_debian(root), *_python(root))}
+    found: dict[str, Component] = {}
+    for part in (*_debian(root), *_python(root)):
+        found[str(part["bom-ref"])] = _also(found.get(str(part["bom-ref"])), part)
     components = [found[key] for key in sorted(found)]
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -71,7 +74,8 @@ def _debian(root: Path) -> Iterator[Component]:
         fields = HeaderParser().parsestr(paragraph.strip())
         if not fields.get("Status", "").endswith(" installed"):
             continue
-        source = fields.get("Source", fields["Package"]).split()[0]
+        # Advisories count in source versions, which may be others: zlib (1:1.3) is zlib@1:1.3.
+        source = fields.get("Source", fields["Package"]).replace(" (", "@").rstrip(")")
         qualifiers = f"arch={fields['Architecture']}&distro={release}&upstream={_quoted(source)}"
         purl = (
             f"pkg:deb/{distribution}/{_quoted(fields['Package'])}"
@@ -116,7 +120,25 @@ def _python(root: Path) -> Iterator[Component]:
                 below.remove(distribution)
                 metadata = Path(directory, distribution, "METADATA")
                 if metadata.is_file():
-                    yield _python_package(metadata)
+                    yield _python_package(metadata) | _occurring(
+                        f"/{metadata.parents[1].relative_to(root)}"
+                    )
+
+
+def _occurring(*places: str) -> Component:
+    return {"evidence": {"occurrences": [{"location": place} for place in places]}}
+
+
+def _also(known: Component | None, part: Component) -> Component:
+    """A component, with the places of one that is known already."""
+    if known is None or "evidence" not in part:
+        return part
+    places = {
+        each["location"]: None
+        for one in (known, part)
+        for each in cast("dict[str, Any]", one["evidence"])["occurrences"]
+    }
+    return part | _occurring(*sorted(places))
 
 
 def _python_package(metadata: Path) -> Component:

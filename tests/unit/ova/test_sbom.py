@@ -59,10 +59,14 @@ def test_lists_what_is_installed_by_package_url(root: Path) -> None:
     assert [c["purl"] for c in document["components"]] == [
         "pkg:deb/debian/adduser@3.152?arch=all&distro=debian-13&upstream=adduser",
         "pkg:deb/debian/zlib1g@1:1.3.dfsg%2Breally1.3.1-1%2Bb1"
-        "?arch=amd64&distro=debian-13&upstream=zlib",
+        "?arch=amd64&distro=debian-13&upstream=zlib%401:1.3",
         "pkg:pypi/jupyter-hub@6.1",
     ]
     assert document["components"][2]["licenses"] == [{"expression": "BSD-3-Clause"}]
+    assert document["components"][2]["evidence"]["occurrences"] == [
+        {"location": "/opt/sage-1/lib/python3/site-packages"},
+        {"location": "/usr/local/lib/python3/dist-packages"},
+    ]
     assert document["metadata"]["timestamp"] == "1970-01-01T00:00:00Z"
     assert document["metadata"]["component"]["version"] == "1.0"
 
