@@ -19,7 +19,7 @@ _HEADINGS = {
     "Make an appliance": "init doctor plan build verify inspect config export",
     "Run it": "import up open status ssh notebook logs snapshot down replace-root destroy migrate",
     "Bring it to a room": "publish pull clone reset bundle classroom",
-    "Keep a fleet": "fleet configure upgrade backup restore",
+    "Keep a fleet": "fleet configure upgrade audit backup restore",
     "Its students": "users sessions",
     "Untrusted code": "jail sandbox grade",
 }

@@ -147,7 +147,7 @@ def carry_out(
     """
     from provision.fleet.many import run_on
 
-    with _table(hosts) as show:
+    with table_of(hosts) as show:
         rows = run_on(hosts, work, pace, record, show)
     told = further(rows) if further else {}
     if as_json:
@@ -184,7 +184,7 @@ def _shown(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def _table(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
+def table_of(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
     """A live table on a terminal; a line for each new step elsewhere."""
     from rich.console import Console
 

@@ -1,0 +1,1 @@
+"""Which known vulnerabilities are open in an appliance: components against advisories, offline."""
