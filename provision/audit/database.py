@@ -9,11 +9,11 @@ import json
 import re
 import shutil
 import tempfile
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -112,7 +112,7 @@ def _fetched(url: str, place: Path) -> Path:
             shutil.copyfileobj(answer, file)
         if length and int(length) != target.stat().st_size:
             raise OSError(f"it ended after {target.stat().st_size} of {length} bytes")
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         raise HostNotReadyError(f"{url}: {error}", hint="or give a file") from error
     return target
 

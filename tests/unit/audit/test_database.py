@@ -2,15 +2,19 @@
 
 import json
 import re
+import threading
 import tracemalloc
 import zipfile
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.audit import database
-from provision.errors import UsageError
+from provision.errors import HostNotReadyError, UsageError
 from tests.unit.audit.records import HIGH, debian, osv, tracker
 
 HUB = ("PyPI", "jupyter-hub")
@@ -197,6 +201,51 @@ def test_a_record_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     for value in (long, [long], {"zlib": {"CVE-1": {"releases": {}, "x": "y" * (2 << 20)}}}):
         with pytest.raises(UsageError, match="one record of more than 1 MiB"):
             database.read([written(tmp_path / "a.json", value)], {HUB})
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[str]:
+    """A web server of a folder; ``/short`` and ``/chunked`` break off."""
+
+    class Mirror(SimpleHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if self.path not in ("/short", "/chunked"):
+                super().do_GET()
+                return
+            self.send_response(200)
+            if self.path == "/short":
+                self.send_header("Content-Length", "1000")
+            else:
+                self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            self.wfile.write(b"2\r\n[]\r\n")
+            self.close_connection = True
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+    served = tmp_path / "served"
+    served.mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Mirror, directory=str(served))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_mirror_serves_them(tmp_path: Path, mirror: str) -> None:
+    with zipfile.ZipFile(tmp_path / "served/all.zip", "w") as archive:
+        archive.writestr("a.json", json.dumps(osv("GHSA-1", "jupyter-hub")))
+    written(tmp_path / "served/json", tracker())
+    found = database.read([f"{mirror}/all.zip", f"{mirror}/json"], {HUB, ZLIB})
+    assert found.advisories.keys() == {HUB, ZLIB}
+
+
+@pytest.mark.parametrize("path", ["short", "chunked", "gone.zip"])
+def test_a_mirror_that_breaks_off_is_named(mirror: str, path: str) -> None:
+    with pytest.raises(HostNotReadyError, match=rf"{mirror}/{path}: "):
+        database.read([f"{mirror}/{path}"], {HUB})
 
 
 def test_addresses_have_no_password(tmp_path: Path) -> None:
