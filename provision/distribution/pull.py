@@ -211,19 +211,20 @@ def roll_back(folders: Path, manage: VBoxManage, name: str, *, patience: float =
     Raises:
         HypervisorError: there is none, or the VM runs.
     """
-    here = opened(folders, manage, name)
+    here = opened(folders, manage, name, asked="--name NAME")
     with _alone(here.machine.folder):
         here.require_off(patience=patience)
         return here.rollback()
 
 
-def opened(folders: Path, manage: VBoxManage, name: str) -> Installed:
+def opened(folders: Path, manage: VBoxManage, name: str, *, asked: str = "NAME") -> Installed:
     """The appliance of this name that was pulled to this host.
 
     Args:
         folders: as for `pull`.
         manage: the VirtualBox.
         name: its name; ``{name}``: the only one that there is.
+        asked: how the verb at work is told a name.
 
     Raises:
         UsageError: there is none, or more than one.
@@ -234,7 +235,9 @@ def opened(folders: Path, manage: VBoxManage, name: str) -> Installed:
     if name not in there:
         raise UsageError(
             f"which appliance? Pulled to this host: {', '.join(there) or 'none'}",
-            hint="give --name NAME" if there else "appliance pull SOURCE --public-key minisign.pub",
+            hint=f"say which: {asked}"
+            if there
+            else "appliance pull SOURCE --public-key minisign.pub",
         )
     from provision.config import load  # noqa: PLC0415 (a pull with nothing new has no need)
 
