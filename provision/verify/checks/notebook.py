@@ -14,6 +14,9 @@ from provision.config.quantities import format_size
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
 HOSTILE = "a made-up student tries it in a real session"
+MOST_EXPOSED = 4.0  # as systemd-analyze security counts
+MOST_VISITS, FEWEST_FILES = 1024, 16384
+HUB_SHARE, TERMINALS_SHARE = 40, 64
 HEADERS = (
     *("content-security-policy", "x-content-type-options", "referrer-policy"),
     *("cross-origin-opener-policy", "cross-origin-resource-policy"),
@@ -31,6 +34,7 @@ def gather(guest: Guest) -> dict[str, Any] | None:
         admin=config.admin.user,
         pool=config.pool_accounts,
         port=config.notebook.port,
+        sessions_port=config.notebook.sessions_port,
         directory=config.notebook.directory,
         quota=config.pool.limits.disk,
         tasks=config.pool.limits.tasks,
@@ -101,6 +105,27 @@ def notebook_unprivileged(config: Config, facts: Facts) -> Problems:
     for what in ("login", "home", "groups", "sudo", "manager"):
         if user[what]:
             yield f"{user['name']} has {what}: {user[what]}"
+
+
+@check("notebook", how="ask systemd how far each unit of ours is open, and read the units")
+def services_confined(config: Config, facts: Facts) -> Problems:
+    """Each of our services may do what it needs and little else, or its unit says why not."""
+    for unit, shown in facts["exposed"].items():
+        if shown["level"] is None:
+            yield f"systemd does not say how far {unit} is open"
+        elif shown["level"] >= MOST_EXPOSED and not shown["said"]:
+            yield f"{unit} is open by {shown['level']}"
+
+
+@check("notebook", how="open connections from one address without end, and ask systemd")
+def visitors_share(config: Config, facts: Facts) -> Problems:
+    """No visitor takes all connections of the hub and its proxy, which have enough for a class."""
+    for port, held in facts["visitors"].items():
+        if not 500 < held <= MOST_VISITS:
+            yield f"one address has {held} connections open to port {port}"
+    for unit, files in facts["descriptors"].items():
+        if files < FEWEST_FILES:
+            yield f"{unit} may open {files} files"
 
 
 @check("notebook", how="put a link to /etc/shadow where the hub may write, and ask root's service")
@@ -280,13 +305,27 @@ _promise(
 )
 
 
+@check("notebook", how="a made-up student opens connections and terminals without end")
+def greedy_stopped(config: Config, facts: Facts) -> Problems:
+    """No student takes the hub's connections, the kernel's table of them, or the terminals."""
+    taken = facts["sessions"]["shares"]
+    if taken["hub"] > HUB_SHARE:
+        yield f"{taken['hub']} connections to the hub could be open at once"
+    if taken["terminals"] > TERMINALS_SHARE:
+        yield f"{taken['terminals']} terminals could be open at once"
+    opened, seconds = taken["loops"]
+    # The table keeps a closed one for two minutes; see the firewall's rates.
+    if opened > 1100 + 50 * seconds:
+        yield f"{opened} connections could be opened in {seconds:.0f} s"
+
+
 @check("notebook", how="a made-up student reads its own limits")
 def sizes_limited(config: Config, facts: Facts) -> Problems:
-    """A session's open files, its largest file and its /tmp have their limits."""
+    """A session's open files, its largest file, /tmp and all in its memory have their limits."""
     limits = config.pool.limits
     for name, most in {
         "files": limits.files, "file_size": limits.file_size,
-        "tmp": min(limits.tmp, limits.memory // 8),
+        "tmp": min(limits.tmp, limits.memory // 8), "places": limits.memory // 2,
     }.items():  # fmt: skip
         shown = facts["sessions"]["sizes"][name]
         if not 0 < shown <= most:  # -1 is none
@@ -317,6 +356,18 @@ def ports_cannot_be_taken(config: Config, facts: Facts) -> Problems:
     """No session takes the port on which another answers the hub."""
     if facts["sessions"]["took_port"]:
         yield "it could be taken"
+
+
+@check("notebook_limits", how="compare a student's quota with the disk")
+def file_places_kept(config: Config, facts: Facts) -> Problems:
+    """Students whose quotas fill the disk have not used up its places for files before."""
+    most = facts["sessions"]["most_files"]
+    if not (quota := config.pool.limits.disk):
+        return
+    if not most["quota"]:
+        yield "files are not counted"
+    elif most["quota"] * (most["bytes"] // quota) > most["places"]:
+        yield f"{most['quota']} files of each student, and {most['places']} in all"
 
 
 @check("notebook_limits", how="a made-up student writes more than the quota")

@@ -68,6 +68,18 @@ def grader_uses_cgroups(config: Config, facts: Facts) -> Problems:
             yield f"{what}: {kept[what]}"
 
 
+@check("sandbox", how="ask for results to be sent to a listener of the machine's own")
+def grader_notifies_no_insider(config: Config, facts: Facts) -> Problems:
+    """Results go to no address of the appliance's own network, however it is written."""
+    # What the configuration allows is fine.
+    if not config.grader.enabled or config.grader.notify_allow:
+        return
+    yield from (f"{host} was reached" for host in facts["notified"]["came"])
+    for host, how in facts["notified"]["ways"].items():
+        if not how.startswith("abandoned"):
+            yield f"{host}: {how or 'no word of it'}"
+
+
 @check("sandbox", how="safeexec as the account nobody")
 def jail_runs(config: Config, facts: Facts) -> Problems:
     """The jail runs a line of Python for an ordinary account and reports as safeexec does."""

@@ -66,6 +66,32 @@ def lists_only_add(config: Config, facts: Facts) -> Problems:
     yield from (f"it changes {name}, or says nothing" for name in facts["changed"])
 
 
+@check("sessions", how="sign in as the administrator, and change what needs the password again")
+def password_asked_again(config: Config, facts: Facts) -> Problems:
+    """An administrator's open browser changes no token, name or account without the password."""
+    for what, status in facts["confirmed"].items():
+        if status != (200 if what == "sign-in" else 403):
+            yield f"{what}: it answers {status}"
+
+
+@check("sessions", how="start two sessions, and look at who holds the leases' files")
+def leases_exclusive(config: Config, facts: Facts) -> Problems:
+    """No two students hold one account; a lease lasts as long as its session's process."""
+    leased = facts["leased"]
+    if not leased["both"] or len(leased["students"]) < 2:
+        yield f"two sessions are {' and '.join(leased['students']) or 'none'}"
+    yield from (f"nobody holds the lease on {account}" for account in leased["loose"])
+
+
+@check("sessions", how="start with a profile that is gone, then with closed files")
+def way_in_kept(config: Config, facts: Facts) -> Problems:
+    """No student closes the own way in for good, by a choice that is gone or by chmod."""
+    if facts["way_in"]["gone"] < 400:
+        yield f"a profile that is gone: it answers {facts['way_in']['gone']}"
+    if not facts["way_in"]["opens"]:
+        yield "no session opens afterwards"
+
+
 @check("sessions", how="lock a student who has a session, a cookie and a token")
 def locked_is_out(config: Config, facts: Facts) -> Problems:
     """Who is locked has no session, cookie or token any more."""
@@ -98,6 +124,13 @@ def hub_killed(config: Config, facts: Facts) -> Problems:
 def secrets_whole(config: Config, facts: Facts) -> Problems:
     """The hub's secrets are there, and none is empty or cut off."""
     yield from (f"{name} holds none" for name in facts["lost"])
+
+
+@check("sessions", how="sign in where one did before, while others type wrong passwords")
+def owner_gets_in(config: Config, facts: Facts) -> Problems:
+    """Who guesses a student's password elsewhere does not lock out the student."""
+    if facts["owner"] != 200:
+        yield f"it answers {facts['owner']}"
 
 
 @check("sessions", how="type wrong passwords, one after the other and many at once")

@@ -6,12 +6,16 @@ to do, and writes down what it could. Both are removed afterwards.
 """
 
 import base64
+import ctypes
 import json
+import os
 import pwd
 import re
+import resource
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import tempfile
@@ -26,6 +30,8 @@ STUDENTS = ("verify-victim", "verify-mallory")
 CONTAINED = subprocess.call(["systemd-detect-virt", "--quiet", "--container"]) == 0
 PATIENCE = 300.0  # an emulated guest is slow
 PORTS = {"owner": 2200, "proxy": 8001}
+VISITS = 1100  # connections that one address tries to have open
+QUOTACTL_FD, GET_USER_QUOTA = 443, 0x800007 << 8  # x86-64; QCMD(Q_GETQUOTA, USRQUOTA)
 
 # What the victim leaves, then waits.
 VICTIM = """
@@ -46,7 +52,7 @@ for n in range(36000):
 
 # What the other tries; every True is a broken promise.
 MALLORY = """
-import ctypes, glob, json, os, resource, signal, socket, subprocess, sys
+import ctypes, glob, json, os, resource, signal, socket, subprocess, sys, time
 asked = json.loads(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 def reads(*paths):
@@ -140,10 +146,35 @@ except OSError as error:
     facts["quota"] = os.strerror(error.errno)
 if os.path.exists("big"):
     os.unlink("big")
+def takes(make, most):
+    held = []
+    try:
+        while len(held) < most:
+            held.append(make())
+    except OSError:
+        pass
+    return len(held)
+facts["shares"] = {
+    "hub": takes(lambda: socket.create_connection(("127.0.0.1", 8081), 5), 200),
+    "terminals": takes(lambda: open("/dev/ptmx", "r+b", buffering=0), 200),
+}
+door = socket.create_server(("127.0.0.1", 0), backlog=100)
+opened, begun = 0, time.monotonic()
+for _ in range(3000):
+    try:
+        with socket.create_connection(door.getsockname(), 5):
+            door.accept()[0].close()
+        opened += 1
+    except OSError:
+        pass
+facts["shares"]["loops"] = [opened, time.monotonic() - begun]
+sizes = [os.statvfs(place) for place in (os.path.dirname(os.path.realpath(os.getcwd())), "/tmp",
+                                         "/var/tmp", "/dev/shm")]
 tmp = os.statvfs("/tmp")
 facts["sizes"] = {"files": resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                   "file_size": resource.getrlimit(resource.RLIMIT_FSIZE)[1],
-                  "tmp": tmp.f_blocks * tmp.f_frsize}
+                  "tmp": tmp.f_blocks * tmp.f_frsize,
+                  "places": sum(each.f_blocks * each.f_frsize for each in sizes)}
 children = []
 try:
     for _ in range(asked["tasks"]):
@@ -248,6 +279,7 @@ def hostile(directory: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(done.read_text())
         number = (directory / STUDENTS[0]).stat()
         facts["owner"] = number.st_uid
+        facts["most_files"] = most_files(directory / STUDENTS[0], number.st_uid)
         facts["mode"] = number.st_mode & 0o777
         facts["victim_lives"] = victim.poll() is None
         tick = directory / STUDENTS[0] / "tick"
@@ -271,6 +303,20 @@ def hostile(directory: Path) -> dict[str, Any]:
         "journalctl", "-q", "-t", "notebook-account", "-o", "cat"
     )
     return facts
+
+
+def most_files(files: Path, owner: int) -> dict[str, int]:
+    """How many files a student may have, and how many the disk has places for."""
+    known = ctypes.create_string_buffer(72)  # struct if_dqblk
+    descriptor = os.open(files, os.O_RDONLY | os.O_DIRECTORY)
+    failed = ctypes.CDLL(None).syscall(QUOTACTL_FD, descriptor, GET_USER_QUOTA, owner, known)
+    os.close(descriptor)
+    disk = os.statvfs(files)
+    return {
+        "quota": 0 if failed else struct.unpack_from("=8Q", known)[3],
+        "places": disk.f_files,
+        "bytes": disk.f_blocks * disk.f_frsize,
+    }
 
 
 def _said(process: subprocess.Popen[str]) -> str:
@@ -372,6 +418,45 @@ def link() -> str:
         Path(place).unlink(missing_ok=True)
 
 
+def exposed() -> dict[str, dict[str, Any]]:
+    """How far each of our services is open to the machine, and whether its unit says why."""
+    found = {}
+    for path in sorted(Path("/etc/systemd/system").glob("*.service")):
+        text = path.read_text()
+        if "Ansible managed" in text:
+            name = path.name.replace("@.", "@x.")
+            said = told("systemd-analyze", "security", "--no-pager", name)
+            level = re.search(r"exposure level for .*: ([\d.]+)", said)
+            found[path.name] = {
+                "level": float(level[1]) if level else None, "said": "# Exposed: " in text,
+            }  # fmt: skip
+    return found
+
+
+def visitors() -> dict[str, int]:
+    """How many connections one address may have open at each port of the notebook."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * VISITS, 2 * VISITS))
+    found = {}
+    for last, port in enumerate((ASKED["port"], ASKED["sessions_port"]), 1):
+        held: list[socket.socket] = []
+        try:
+            while len(held) < VISITS:
+                come = ("127.0.0.1", port), 30, (f"127.0.8.{last}", 0)
+                held.append(socket.create_connection(*come))
+        except OSError:
+            pass
+        found[str(port)] = len(held)
+        for each in held:
+            each.close()
+    return found
+
+
+def descriptors() -> dict[str, int]:
+    """How many files the hub and its proxy may have open."""
+    asked = ("systemctl", "show", "-P", "LimitNOFILESoft")
+    return {unit: int(told(*asked, unit) or 0) for unit in ("notebook", "notebook-proxy")}
+
+
 def report() -> dict[str, Any]:
     """Whether the nightly letter reaches the administrator, and what is in it."""
     box = Path(f"/var/mail/{ASKED['admin']}")
@@ -411,6 +496,9 @@ def main() -> None:
         "link": link(),
         "motd": Path("/etc/motd").read_text(),
         "report": report(),
+        "exposed": exposed(),
+        "visitors": visitors(),
+        "descriptors": descriptors(),
     }  # fmt: skip
     try:
         facts["sessions"] = hostile(directory)

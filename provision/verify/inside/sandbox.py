@@ -3,15 +3,21 @@
 The one argument is JSON: {"grader": bool, "jail": bool}.
 """
 
+import http.server
 import io
 import json
+import socket
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 import urllib.request
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+# Spellings of this machine's own addresses; the last is a name that leads there.
+OWN = ("127.0.0.1", "127.1", "0x7f.1", "2130706433", "[::ffff:7f00:1]", "[::1]", "localhost")
 LOOK = """#!/bin/sh
 echo out
 id -u > output.txt
@@ -71,6 +77,55 @@ def status() -> dict[str, Any]:
     return {}
 
 
+class _Inbox(http.server.BaseHTTPRequestHandler):
+    """Notes who comes."""
+
+    came: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """Take anything."""
+        self.came.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *words: Any) -> None:
+        """Say nothing."""
+
+
+class _Everywhere(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6  # takes IPv4, too
+
+    def server_bind(self) -> None:
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
+def notified() -> dict[str, Any]:
+    """What becomes of results that are to be sent to this machine's own addresses."""
+    account = Path("/etc/grader/client").read_text().splitlines()
+    told = dict(line.split("=", 1) for line in account if "=" in line)
+    ways: dict[str, str] = {}
+    with _Everywhere(("::", 0), _Inbox) as inbox:
+        threading.Thread(target=inbox.serve_forever, daemon=True).start()
+        for number, host in enumerate(OWN):
+            target = f"notify=http://{host}:{inbox.server_address[1]}/{number}"
+            done = subprocess.run(
+                ["/usr/local/bin/grade", target],
+                input=exercise("#!/bin/sh\n"), capture_output=True, check=False,
+            )  # fmt: skip
+            task = json.loads(done.stdout or "{}").get("id", "")
+            ask = urllib.request.Request(f"{told['GRADER_URL']}/tasks/{task}")  # noqa: S310
+            if token := told.get("GRADER_TOKEN"):
+                ask.add_header("Authorization", f"Bearer {token}")
+            deadline = time.monotonic() + 60
+            while not ways.get(host) and time.monotonic() < deadline:
+                with urllib.request.urlopen(ask, timeout=30) as answer:  # noqa: S310
+                    ways[host] = json.load(answer)["notified"] or ""
+                time.sleep(0.1)
+        inbox.shutdown()
+    return {"ways": ways, "came": [OWN[int(path.strip("/"))] for path in _Inbox.came]}
+
+
 def main() -> None:
     """Print the facts."""
     asked = json.loads(sys.argv[1])
@@ -82,6 +137,7 @@ def main() -> None:
         facts["bomb"] = grade("#!/usr/bin/perl\n$x .= 'x' x 1e6 while 1")
         facts["next"] = grade("#!/bin/sh\necho fine")
         facts["status"] = status()
+        facts["notified"] = notified()
     if asked["jail"]:
         done = subprocess.run(
             ["runuser", "-u", "nobody", "--", *SAFEEXEC],

@@ -4,6 +4,8 @@ Two made-up students sign in as from a browser; one starts a server, whose token
 tried on what is not theirs. Then the hub is killed, and wrong passwords are typed.
 """
 
+import contextlib
+import fcntl
 import http.cookiejar
 import json
 import os
@@ -78,7 +80,7 @@ class Visitor:
         for cookie in self.cookies:
             if cookie.name == "_xsrf" and cookie.value and path.startswith(cookie.path):
                 request.add_header("X-XSRFToken", urllib.parse.unquote(cookie.value))
-        if data == b"{}":
+        if data and data.startswith(b"{"):
             request.add_header("Content-Type", "application/json")
         try:
             with self._opener.open(request, timeout=120) as answer:
@@ -253,13 +255,50 @@ def changed() -> list[str]:
     return sorted({name for name in before if before[name] != after.get(name)} | set(silent))
 
 
+def leased(mallory: Visitor) -> dict[str, Any]:
+    """Who has which account while two have sessions, and whose lease nobody holds."""
+    mallory.ask("POST", f"/hub/api/users/{MALLORY}/server", b"{}")
+    both = until(lambda: mallory.server().get("ready"))
+    held = dict(line.split() for line in places().splitlines())
+    loose = []
+    for account in held:
+        file = Path("/var/lib/notebook/leases") / account
+        with contextlib.suppress(BlockingIOError), file.open("rb") as lease:
+            fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            loose.append(account)
+    mallory.ask("DELETE", f"/hub/api/users/{MALLORY}/server")
+    until(lambda: MALLORY not in places(), 60)
+    return {"both": both, "students": sorted(held.values()), "loose": loose}
+
+
+def way_in(victim: Visitor) -> dict[str, Any]:
+    """What becomes of a student who chooses what is gone, then of one who closed the own files."""
+    start = ("POST", f"/hub/api/users/{VICTIM}/server")
+    gone = victim.ask(*start, b'{"profile": "gone"}')[0]
+    (Path(ASKED["directory"]) / VICTIM).chmod(0)
+    victim.ask(*start, b"{}")
+    return {"gone": gone, "opens": until(lambda: victim.server().get("ready"))}
+
+
+def confirmed(password: str) -> dict[str, int]:
+    """What a browser in which the administrator signed in may change without the password."""
+    admin = Visitor(ASKED["admin"])
+    status = admin.sign_in(password)
+    asked = {
+        "token": ("POST", f"/hub/api/users/{VICTIM}/tokens", b"{}"),
+        "deletion": ("DELETE", f"/hub/api/users/{MALLORY}", None),
+        "name": ("PATCH", f"/hub/api/users/{MALLORY}", b'{"name": "verify-renamed"}'),
+    }
+    changed = {what: admin.ask(*how)[0] for what, how in asked.items()}
+    return {"sign-in": status, **changed}
+
+
 def closed(victim: Visitor, password: str) -> dict[str, Any]:
     """What is left to a student who is locked, then to a stranger who comes with that name."""
     browser = Visitor(VICTIM)
     browser.sign_in(password)
-    victim.ask("POST", f"/hub/api/users/{VICTIM}/server", b"{}")
-    facts: dict[str, Any] = {"open": until(lambda: victim.server().get("ready"))}
-    facts["open"] &= browser.ask("GET", "/hub/api/user")[0] == 200
+    there = victim.server().get("ready") and browser.ask("GET", "/hub/api/user")[0] == 200
+    facts: dict[str, Any] = {"open": bool(there)}
     told("notebook-accounts", "lock", VICTIM)
     facts["left"] = [] if until(lambda: places() == "", 60) else ["session"]
     for kind, thief in (("cookie", browser), ("token", victim)):
@@ -267,6 +306,21 @@ def closed(victim: Visitor, password: str) -> dict[str, Any]:
     facts["left"] += ["password"] * (Visitor(VICTIM).sign_in(password) == 200)
     told("notebook-accounts", "remove", VICTIM)
     facts["stranger"] = Visitor(VICTIM).sign_in("whoever comes first")
+    return facts
+
+
+def guessed(password: str) -> dict[str, Any]:
+    """What wrong passwords get, one after the other and many at once, and who had the right one."""
+    owner = Visitor(VICTIM)
+    owner.sign_in(password)
+    facts: dict[str, Any] = {"admin": Visitor(ASKED["admin"]).sign_in("the first one here")}
+    with ThreadPoolExecutor(AT_ONCE) as crowd:
+        said = crowd.map(lambda _: Visitor(VICTIM).sign_in("wrong"), range(AT_ONCE))
+        facts["at_once"] = sum(status != 429 for status in said)
+    owner.ask("GET", "/hub/logout")
+    facts["owner"] = owner.sign_in(password)
+    tries = (Visitor(MALLORY).sign_in("wrong") for _ in range(TRIES))
+    facts["tries"] = next((n for n, status in enumerate(tries) if status == 429), None)
     return facts
 
 
@@ -298,17 +352,16 @@ def main() -> None:
         facts["apart"] = apart()
         facts["metrics"] = metrics()
         facts["lost"] = lost()
+        facts["leased"] = leased(mallory)
         facts["outlived"] = outlived(victim)
         facts["changed"] = changed()
+        first = Path("/var/lib/notebook/first-password").read_text().strip()
+        facts["confirmed"] = confirmed(first)
+        facts["way_in"] = way_in(victim)
         facts["closed"] = closed(victim, words[VICTIM])
         told("notebook-accounts", "remove", VICTIM)
         import_list(names, "--same-students")
-        facts["admin"] = Visitor(ASKED["admin"]).sign_in("the first one here")
-        with ThreadPoolExecutor(AT_ONCE) as crowd:
-            said = crowd.map(lambda _: Visitor(VICTIM).sign_in("wrong"), range(AT_ONCE))
-            facts["at_once"] = sum(status != 429 for status in said)
-        tries = (Visitor(MALLORY).sign_in("wrong") for _ in range(TRIES))
-        facts["tries"] = next((n for n, status in enumerate(tries) if status == 429), None)
+        facts |= guessed(words[VICTIM])
     except (RuntimeError, OSError, KeyError, ValueError) as error:
         facts["error"] = str(error)
     finally:

@@ -133,6 +133,12 @@ def _good() -> dict[str, dict[str, Any]]:
             **{"name": "notebook", "login": "", "home": "", "groups": "", "sudo": ""},
             "manager": "",
         },
+        "exposed": {
+            "notebook.service": {"level": 2.1, "said": False},
+            "sshd-pool.service": {"level": 6.5, "said": True},
+        },
+        "visitors": {"8000": 1024, "8443": 1024},
+        "descriptors": {"notebook": 65536, "notebook-proxy": 65536},
         "motd": "notebook-accounts, systemctl, journalctl",
         "report": {
             "status": 0,
@@ -160,7 +166,11 @@ def _good() -> dict[str, dict[str, Any]]:
             "bus": False,
             "took_port": False,
             "quota": "Disk quota exceeded",
-            "sizes": {"files": 1024, "file_size": 1 << 30, "tmp": 128 << 20},
+            "sizes": {
+                **{"files": 1024, "file_size": 1 << 30, "tmp": 128 << 20, "places": 512 << 20},
+            },
+            "shares": {"hub": 30, "terminals": 64, "loops": [1010, 0.2]},
+            "most_files": {"quota": 131072, "places": 1310720, "bytes": 10 << 30},
             "forks": 250,
             "greedy": -9,
             "victim_works": True,
@@ -181,6 +191,9 @@ def _good() -> dict[str, dict[str, Any]]:
             "metrics": [],
             "admin": 403, "lost": [],
             "changed": [], "closed": {"open": True, "left": [], "stranger": 403},
+            "leased": {"both": True, "students": ["emmy", "mallory"], "loose": []},
+            "way_in": {"gone": 500, "opens": True}, "owner": 200,
+            "confirmed": {"sign-in": 200, "token": 403},
             "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
         },
         "inside": inside,
@@ -240,6 +253,8 @@ def test_a_fact_that_is_missing_fails_the_promise_and_not_the_program() -> None:
     assert "sshd" in rows["sshd-hardened"].detail
 
 
+SIZES = {"files": 1, "file_size": 1, "tmp": 1, "places": 1}
+SHARES = {"hub": 1, "terminals": 1, "loops": [1, 1.0]}
 Break = Callable[[dict[str, Any]], object]
 BROKEN: list[tuple[str, str, Break]] = [
     ("ssh-answers", "port 22", lambda f: f["outside"]["answers"].update({"22": False})),
@@ -407,6 +422,19 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("notebook-settings", "timeout", lambda f: f["notebook"]["settings"].update(timeout="1")),
     ("notebook-settings", "accounts", lambda f: f["notebook"]["settings"].update(server_pool="")),
     ("notebook-unprivileged", "root", lambda f: f["notebook"]["hub_user"].update(name="root")),
+    (
+        "services-confined",
+        "notebook.service is open by 9.4",
+        lambda f: f["notebook"]["exposed"]["notebook.service"].update(level=9.4),
+    ),
+    (
+        "services-confined",
+        "does not say",
+        lambda f: f["notebook"]["exposed"]["notebook.service"].update(level=None),
+    ),
+    ("visitors-share", "port 8443", lambda f: f["notebook"]["visitors"].update({"8443": 1100})),
+    ("visitors-share", "0 connections", lambda f: f["notebook"]["visitors"].update({"8000": 0})),
+    ("visitors-share", "1024 files", lambda f: f["notebook"]["descriptors"].update(notebook=1024)),
     ("root-follows-no-link", "root:", lambda f: f["notebook"].update(link="files are on root:$y")),
     ("capacity-kept", "900M", lambda f: f["notebook_limits"].update(used=900 << 20)),
     (
@@ -452,7 +480,23 @@ BROKEN: list[tuple[str, str, Break]] = [
             ("network-of-sessions", "datagrams", "udp", True),
             ("ports-cannot-be-taken", "taken", "took_port", True),
             ("quota-kept", "none", "quota", "none"),
-            ("sizes-limited", "files is -1", "sizes", {"files": -1, "file_size": 1, "tmp": 1}),
+            *(
+                ("sizes-limited", f"{name} is {size}", "sizes", {**SIZES, name: size})
+                for name, size in (("files", -1), ("places", 1 << 30))
+            ),
+            *(
+                ("greedy-stopped", told, "shares", {**SHARES, name: taken})
+                for told, name, taken in (
+                    ("connections to the hub", "hub", 200),
+                    ("200 terminals", "terminals", 200),
+                    ("in 1 s", "loops", [3000, 1.0]),
+                )
+            ),
+            ("file-places-kept", "not counted", "most_files", {"quota": 0}),
+            (
+                *("file-places-kept", "655360 in all", "most_files"),
+                {"quota": 131072, "places": 655360, "bytes": 20 << 30},
+            ),
             ("bombs-contained", "256 processes", "forks", 256),
             ("bombs-contained", "status 0", "greedy", 0),
             ("bombs-contained", "stood still", "victim_works", False),
@@ -482,6 +526,21 @@ BROKEN: list[tuple[str, str, Break]] = [
         )
     ),
     ("lists-only-add", "emmy", lambda f: f["sessions"].update(changed=["emmy"])),
+    (
+        "password-asked-again",
+        "token: it answers 201",
+        lambda f: f["sessions"]["confirmed"].update(token=201),
+    ),
+    (
+        "password-asked-again",
+        "sign-in: it answers 403",
+        lambda f: f["sessions"]["confirmed"].update({"sign-in": 403}),
+    ),
+    ("leases-exclusive", "emmy", lambda f: f["sessions"]["leased"].update(students=["emmy"])),
+    ("leases-exclusive", "on nb1", lambda f: f["sessions"]["leased"].update(loose=["nb1"])),
+    ("way-in-kept", "answers 202", lambda f: f["sessions"]["way_in"].update(gone=202)),
+    ("way-in-kept", "afterwards", lambda f: f["sessions"]["way_in"].update(opens=False)),
+    ("owner-gets-in", "429", lambda f: f["sessions"].update(owner=429)),
     ("locked-is-out", "cookie", lambda f: f["sessions"]["closed"].update(left=["cookie"])),
     ("locked-is-out", "come in before", lambda f: f["sessions"]["closed"].update(open=False)),
     ("names-with-files-wait", "200", lambda f: f["sessions"]["closed"].update(stranger=200)),

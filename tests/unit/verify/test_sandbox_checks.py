@@ -9,7 +9,10 @@ from provision.config import read
 from provision.verify.registry import judge
 
 CONFIG = read(assignments=("grader.enabled=true", "jail.enabled=true"), environ={}).config
-ROWS = ("grader-answers", "grader-confines", "grader-survives", "grader-uses-cgroups", "jail-runs")
+ROWS = (
+    *("grader-answers", "grader-confines", "grader-survives", "grader-uses-cgroups", "jail-runs"),
+    "grader-notifies-no-insider",
+)
 
 
 def good() -> dict[str, Any]:
@@ -21,6 +24,7 @@ def good() -> dict[str, Any]:
         "bomb": {"status": "failed", "reason": "memory limit", "memory": 500 << 20},
         "next": {"status": "finished", "stdout": "fine\n", "reason": ""},
         "status": {"engines": {"bubblewrap": kept}},
+        "notified": {"came": [], "ways": {"127.1": "abandoned: 127.1 has no public address"}},
         "jail": {"printed": "2\n", "report": "OK\nelapsed time: 0 seconds\n"},
     }  # fmt: skip
 
@@ -49,6 +53,10 @@ BROKEN: list[tuple[Break, str, str]] = [
     (lambda f: f["next"].update(stdout=""), "grader-survives", "the next one"),
     (lambda f: f["status"]["engines"]["bubblewrap"].update(memory="rlimits"),
      "grader-uses-cgroups", "memory: rlimits"),
+    (lambda f: f["notified"].update(came=["127.1"]), "grader-notifies-no-insider",
+     "127.1 was reached"),
+    (lambda f: f["notified"].update(ways={"127.1": ""}), "grader-notifies-no-insider",
+     "127.1: no word"),
     (lambda f: f["jail"].update(printed=""), "jail-runs", "printed ''"),
 ]  # fmt: skip
 
