@@ -108,6 +108,7 @@ def _notebook(config: Config) -> dict[str, Any]:
         "notebook_directory": str(notebook.directory),
         "notebook_port": notebook.port,
         "notebook_sessions_port": notebook.sessions_port,
+        "notebook_subdomain_host": notebook.subdomain_host or "",
         "notebook_interface": notebook.interface,
         "notebook_secure": config.https,
         "notebook_timeout": notebook.timeout,

@@ -388,6 +388,8 @@ class Notebook(Section):
     """port in the guest"""
     sessions_port: Port = records.SESSIONS_PORT
     """port in the guest for the sessions, whose pages are no part of the hub's origin"""
+    subdomain_host: values.SubdomainHost | None = None
+    """name in DNS with all names below it, where each student's sessions have one; null: none"""
     interface: values.Address = "0.0.0.0"  # noqa: S104 - the guest's; NAT decides who reaches it
     """address in the guest to listen on"""
     secure: bool | None = None

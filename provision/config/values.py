@@ -305,6 +305,16 @@ Domain = Annotated[
         "not a domain; write one as in example.org",
     ),
 ]
+SubdomainHost = Annotated[
+    str,
+    *_matching(
+        "domain",
+        # With the longest label before it, it is still a name of DNS; and it is no address.
+        rf"(?=[^\n]{{1,180}}$)(?:{_HOST_LABEL}\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?",
+        "not a name that has names below it; write one as in sage.example.org, in small letters,"
+        " without https://, port or *",
+    ),
+]
 Word = Annotated[
     str, *_matching("word", r"[^\s\x00-\x1f]{1,200}", "write one word, without spaces")
 ]

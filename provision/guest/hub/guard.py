@@ -20,8 +20,10 @@ from urllib.parse import urlsplit
 
 from jupyterhub.app import JupyterHub
 from jupyterhub.handlers.base import BaseHandler
+from jupyterhub.handlers.login import LogoutHandler
 from tornado import web
 
+from provision.guest.hub.visit import Leaving
 from provision.guest.pool.authenticator import PoolAuthenticator
 
 FRESH_SECONDS = 300
@@ -133,13 +135,16 @@ class GuardedHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
     handlers: list[Any]
 
     def init_handlers(self) -> None:
-        """Put the guard before each."""
+        """Put the guard before each, and the way out of the sessions before signing out."""
         super().init_handlers()
         self.handlers = [(where, _guarded(kind), *rest) for where, kind, *rest in self.handlers]
 
 
 def _guarded(kind: type) -> type:
-    return type(kind.__name__, (_Guarded, kind), {}) if issubclass(kind, BaseHandler) else kind
+    if not issubclass(kind, BaseHandler):
+        return kind
+    before = (_Guarded, Leaving) if issubclass(kind, LogoutHandler) else (_Guarded,)
+    return type(kind.__name__, (*before, kind), {})
 
 
 class ConfirmHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types

@@ -22,7 +22,7 @@ from traitlets.config import Config
 
 from provision.guest.hub.evicting import Hub
 from provision.guest.hub.settings import extend, read_hosted
-from provision.guest.hub.visit import VisitHandler
+from provision.guest.hub.visit import Sessions, VisitHandler
 from provision.guest.pool import tls
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
@@ -42,6 +42,7 @@ def notebook(
     directory: str = "/home/students",
     port: int = 8000,
     sessions_port: int = 8443,
+    subdomain_host: str = "",
     interface: str = "127.0.0.1",
     secure: bool | None = None,
     timeout: int = 3600,
@@ -62,6 +63,8 @@ def notebook(
         port: where browsers find us.
         sessions_port: where they find the sessions, which are no part of the hub's origin; where
             ports are forwarded, both by as much.
+        subdomain_host: the hub's name, where the school's DNS has it and all names below it: each
+            student's sessions have one of their own there; empty: all have the hub's.
         interface: the address to listen on; empty for all.
         secure: HTTPS; None: unless the interface is loopback.
         timeout: seconds after which an idle session is ended; 0: never.
@@ -86,8 +89,8 @@ def notebook(
     secure = not ip_address(interface).is_loopback if secure is None else secure
     told = {
         **{"interface": interface, "port": port, "sessions_port": sessions_port},
-        **{"hub_port": HUB_PORT, "api_port": PROXY_API_PORT},
-        **(tls.files(state / "tls") if secure else {}),
+        **{"hub_port": HUB_PORT, "api_port": PROXY_API_PORT, "subdomain_host": subdomain_host},
+        **(tls.files(state / "tls", subdomain_host) if secure else {}),
     }
     proxy = [NODE, str(PROXY), json.dumps(told)]
     os.environ["CONFIGPROXY_AUTH_TOKEN"] = secret(state / "proxy-token")
@@ -107,6 +110,7 @@ def notebook(
         server_pool=server_pool,
         bind_url=f"http{'s' if secure else ''}://{interface}:{port}",
         sessions_above=sessions_port - port,
+        subdomain_host=subdomain_host,
         timeout=timeout,
         session_expiry=session_expiry,
         patience=patience,
@@ -128,6 +132,7 @@ def hub_config(
     server_pool: Sequence[str],
     bind_url: str,
     sessions_above: int,
+    subdomain_host: str,
     timeout: int,
     session_expiry: int,
     patience: float,
@@ -151,7 +156,6 @@ def hub_config(
     }
     notices = Notices(state / "notices")
     secure, token = bind_url.startswith("https"), os.environ.get("CONFIGPROXY_AUTH_TOKEN", "")
-    visit = {"above": sessions_above, "token": token, "secure": secure}
     shown: dict[str, Any] = {"announcement": lambda user: notices.read(user.name) if user else ""}
     if title:
         shown["announcement_login"] = html.escape(title)
@@ -171,6 +175,7 @@ def hub_config(
             "concurrent_spawn_limit": 0,  # students in line are pending spawns
             "tornado_settings": {
                 "headers": headers,
+                "sessions": Sessions(sessions_above, token, secure, subdomain_host),
                 "slow_spawn_timeout": 3,
                 "xsrf_cookie_kwargs": {"secure": secure},
             },
@@ -181,7 +186,7 @@ def hub_config(
             # What plot3d asks the browser to load; it would ask the internet next.
             "extra_handlers": [
                 (r"/nbextensions/threejs-sage/(.*)", StaticFileHandler, {"path": THREEJS}),
-                (r"/visit", VisitHandler, visit),
+                (r"/visit", VisitHandler),
             ],
         },
         "ConfigurableHTTPProxy": {

@@ -3,7 +3,9 @@
 // On one port is the hub, on the other are the sessions. Cookies know no ports, so what a session's
 // server or a page of it can do with them is decided here: a server sees its own student's cookies
 // only and sets no others, and a browser is let in to one student's server at a time, by a ticket of
-// the hub's. provision/guest/hub/visit.py makes the tickets; docs/security.md says why.
+// the hub's, until it signs out. Where the school has names for it (subdomain_host), each student's
+// server has a host of its own besides. provision/guest/hub/visit.py makes the tickets;
+// docs/security.md says why.
 //
 // Started with its settings as JSON in the argument, and the token of its API in the environment.
 "use strict";
@@ -16,6 +18,7 @@ const { ConfigurableProxy } = require("configurable-http-proxy/lib/configproxy.j
 const { defaultLogger } = require("configurable-http-proxy/lib/log.js");
 
 const VISIT_SECONDS = 24 * 3600;
+const HOST = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/;
 const SERVER = /^\/user\/([^/?#]+)(?=[/?]|$)/;
 // What pages of both origins are made of; nobody's own.
 const STATIC = /^\/(?:hub\/(?:static\/|logo(?:$|\?))|nbextensions\/)/;
@@ -31,6 +34,8 @@ class Notebook extends ConfigurableProxy {
     this.settings = settings;
     this.key = crypto.createHmac("sha256", options.authToken).update("visits").digest();
     this.used = new Map();
+    this.left = new Map(); // browsers that signed out, until their visits are over anyway
+    this.open = new Map(); // the websockets of each browser
     const web = (req, res) =>
       this.visitWeb(req, res).catch((error) => {
         this.log.error("%s", error.stack);
@@ -76,6 +81,7 @@ class Notebook extends ConfigurableProxy {
 
   async visitWeb(req, res) {
     if (req.url.startsWith("/visit?")) return this.enter(req, res);
+    if (req.url.startsWith("/leave?")) return this.leave(req, res);
     if (req.method === "GET" && STATIC.test(req.url)) {
       delete req.headers.cookie;
       delete req.headers.authorization;
@@ -96,8 +102,10 @@ class Notebook extends ConfigurableProxy {
 
   async visitWs(req, socket, head) {
     const student = named(req.url);
-    if (student === null || !(byToken(req) || this.visits(req, student))) return hangUp(socket);
+    const visit = student !== null && !byToken(req) && this.visits(req, student);
+    if (student === null || !(byToken(req) || visit)) return hangUp(socket);
     if (!(await this.runs(req, student))) return hangUp(socket);
+    if (visit) this.hold(visit.browser, socket);
     return this.serveWs(req, socket, head, student);
   }
 
@@ -122,35 +130,77 @@ class Notebook extends ConfigurableProxy {
 
   // Who may see which student's server.
 
+  // What the cookie of such a visit says; undefined: there is none.
   visits(req, student) {
-    return cookies(req).some(([name, value]) => {
-      const told = name === this.name("visit") && this.read(value);
-      return told && told.kind === "visit" && told.student === student;
+    const told = cookies(req).map(([name, value]) => name === this.name("visit") && this.read(value));
+    return told.find(
+      (each) =>
+        each && each.kind === "visit" && each.student === student && this.isHere(req, each) &&
+        !this.left.has(each.browser)
+    );
+  }
+
+  // A host's pages may set cookies for the hosts beside it: what is signed counts here only.
+  isHere(req, told) {
+    const [, host] = HOST.exec(req.headers.host || "") || [];
+    return !this.settings.subdomain_host || told.host === (host || "").toLowerCase();
+  }
+
+  hold(browser, socket) {
+    const held = this.open.get(browser) || new Set();
+    this.open.set(browser, held.add(socket));
+    socket.on("close", () => {
+      held.delete(socket);
+      if (!held.size && this.open.get(browser) === held) this.open.delete(browser);
     });
   }
 
   enter(req, res) {
-    const ticket = this.read(new URLSearchParams(req.url.split("?")[1]).get("ticket") || "", true);
-    if (!ticket || ticket.kind !== "ticket" || named(ticket.next) !== ticket.student)
+    const ticket = this.ticket(req);
+    if (!ticket || ticket.kind !== "to visit" || named(ticket.next) !== ticket.student)
       return refuse(res, 403, "This is no ticket.");
     const browser = cookies(req).some(
       ([name, value]) => name === this.name("browser") && digest(value) === ticket.browser
     );
     const now = Date.now() / 1000;
     for (const [id, until] of this.used) if (until < now) this.used.delete(id);
-    if (!browser || ticket.until < now || this.used.has(ticket.id))
+    if (!browser || !this.isHere(req, ticket) || ticket.until < now || this.used.has(ticket.id))
       return redirect(res, this.hub(req, ticket.next)); // which makes another, if it may
     this.used.set(ticket.id, ticket.until);
-    const told = { kind: "visit", student: ticket.student, until: now + VISIT_SECONDS };
-    const secure = this.options.ssl ? "; Secure" : "";
-    const cookie = `${this.name("visit")}=${this.sign(told)}; Path=/; HttpOnly; SameSite=Lax${secure}`;
-    const fresh = { "Set-Cookie": cookie };
+    const { student, host, browser: whose } = ticket;
+    const told = { kind: "visit", student, host, browser: whose, until: now + VISIT_SECONDS };
+    const fresh = { "Set-Cookie": this.cookie("visit", this.sign(told)) };
     // What another student's pages left in this browser is not for this one's.
     if (!this.visits(req, ticket.student)) fresh["Clear-Site-Data"] = '"storage"';
     return redirect(res, ticket.next, fresh);
   }
 
+  // Who signs out leaves nothing open here: no page, no websocket, no storage.
+  leave(req, res) {
+    const ticket = this.ticket(req);
+    const now = Date.now() / 1000;
+    if (!ticket || ticket.kind !== "to leave") return refuse(res, 403, "This is no ticket.");
+    for (const [browser, until] of this.left) if (until < now) this.left.delete(browser);
+    this.left.set(ticket.browser, ticket.until + VISIT_SECONDS);
+    for (const socket of this.open.get(ticket.browser) || []) socket.destroy();
+    return redirect(res, this.hub(req, ticket.next), {
+      "Set-Cookie": `${this.cookie("visit", "")}; Max-Age=0`,
+      "Clear-Site-Data": '"storage"',
+    });
+  }
+
+  ticket(req) {
+    return this.read(new URLSearchParams(req.url.split("?")[1]).get("ticket") || "", true);
+  }
+
+  cookie(of, value) {
+    const secure = this.options.ssl ? "; Secure" : "";
+    return `${this.name(of)}=${value}; Path=/; HttpOnly; SameSite=Lax${secure}`;
+  }
+
   name(of) {
+    // With names, the hub tells the browser's own to all hosts below.
+    if (of === "browser" && this.settings.subdomain_host) return "appliance-browser";
     return `${this.options.ssl ? "__Host-" : ""}appliance-${of}`;
   }
 
@@ -174,9 +224,9 @@ class Notebook extends ConfigurableProxy {
 
   // The hub's address, as this browser sees it: the ports are as far apart as here.
   hub(req, path) {
-    const [, host, port] = /^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?$/.exec(
-      req.headers.host || ""
-    ) || [null, "localhost", this.settings.sessions_port];
+    const [, asked, port] = HOST.exec(req.headers.host || "") ||
+      [null, "localhost", this.settings.sessions_port];
+    const host = this.settings.subdomain_host || asked;
     const usual = this.options.ssl ? 443 : 80;
     const there = Number(port || usual) - this.settings.sessions_port + this.settings.port;
     return `//${host}:${there}${path.startsWith("/") ? path : "/"}`;

@@ -80,6 +80,7 @@ def notebook_settings(config: Config, facts: Facts) -> Problems:
     expected = {
         "port": str(config.notebook.port),
         "sessions_port": str(config.notebook.sessions_port),
+        "subdomain_host": f'"{config.notebook.subdomain_host or ""}"',
         "interface": f'"{config.notebook.interface}"',
         "secure": str(config.https),
         "timeout": str(config.notebook.timeout),

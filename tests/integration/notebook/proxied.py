@@ -15,7 +15,7 @@ import time
 import urllib.request
 from typing import Any
 
-from provision.guest.hub.visit import ticket
+from provision.guest.hub.visit import Sessions
 
 HUB, SERVER, WEB, SESSIONS, API = 18081, 18082, 18000, 18443, 18001
 TOKEN = "a-token"  # noqa: S105 - a test's
@@ -78,6 +78,8 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
         self.end_headers()
         self.close_connection = bool(upgrade)
+        if self.path.endswith("?hold"):
+            self.rfile.read()
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -107,10 +109,10 @@ def upgrade(port: int, path: str, cookie: str, authorization: str = "") -> str:
         return connection.recv(65536).decode()
 
 
-def started(program: str) -> subprocess.Popen[bytes]:
+def started(program: str, subdomain_host: str = "") -> subprocess.Popen[bytes]:
     """The proxy, with a route to the server."""
-    told = {"interface": "127.0.0.1", "port": WEB, "sessions_port": SESSIONS}
-    told |= {"hub_port": HUB, "api_port": API}
+    told: dict[str, Any] = {"interface": "127.0.0.1", "port": WEB, "sessions_port": SESSIONS}
+    told |= {"hub_port": HUB, "api_port": API, "subdomain_host": subdomain_host}
     environment = {**os.environ, "CONFIGPROXY_AUTH_TOKEN": TOKEN}
     proxy = subprocess.Popen(
         ["/usr/bin/node", program, json.dumps(told)], env=environment, stdout=subprocess.DEVNULL
@@ -129,10 +131,18 @@ def started(program: str) -> subprocess.Popen[bytes]:
     return proxy
 
 
-def entered(path: str = "/user/mallory/lab", *, age: float = 0, token: str = TOKEN) -> str:
+def entered(
+    path: str = "/user/mallory/lab",
+    *,
+    age: float = 0,
+    token: str = TOKEN,
+    kind: str = "visit",
+    subdomain_host: str = "",
+) -> str:
     """The address with a ticket."""
-    signed = ticket(token, "mallory", path, BROWSER, now=time.time() - age)
-    return f"/visit?ticket={signed}"
+    sessions = Sessions(SESSIONS - WEB, token, secure=False, subdomain_host=subdomain_host)
+    asked = (kind, "mallory", path, BROWSER, f"127.0.0.1:{WEB}")
+    return f"/{kind}?ticket={sessions.ticket(*asked, now=time.time() - age)}"
 
 
 def tried() -> dict[str, Any]:
@@ -209,6 +219,67 @@ def tried() -> dict[str, Any]:
     return facts
 
 
+def open_still(connection: socket.socket, seconds: float) -> bool:
+    """Whether nobody closes a connection within so many seconds."""
+    connection.settimeout(seconds)
+    try:
+        while connection.recv(65536):
+            pass
+    except TimeoutError:
+        return True
+    except ConnectionError:
+        pass
+    return False
+
+
+def left(visit: str) -> dict[str, Any]:
+    """What is open to a browser that signs out, before and afterwards."""
+
+    def asked() -> int:
+        status = ask(SESSIONS, "/user/mallory/api", Cookie=visit, Sec_Fetch_Mode="cors")["status"]
+        return int(status)
+
+    facts: dict[str, Any] = {"before": asked()}
+    with socket.create_connection(("127.0.0.1", SESSIONS), 30) as connection:
+        connection.sendall(
+            f"GET /user/mallory/api?hold HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nCookie: {visit}\r\n\r\n".encode()
+        )
+        facts["socket"] = connection.recv(65536).decode()[:12]
+        away = entered("/hub/logout", kind="leave")
+        facts["no_ticket"] = [
+            ask(SESSIONS, place)["status"]
+            for place in ("/leave?ticket=x", away.replace("ticket=", "ticket=x"),
+                          entered().replace("visit?", "leave?"), away.replace("leave?", "visit?"))
+        ]  # fmt: skip
+        facts["still"] = asked(), open_still(connection, 1)
+        facts["away"] = ask(SESSIONS, away, Cookie=visit)
+        facts["open"] = open_still(connection, 30)
+    facts["after"] = asked()  # a page that kept the cookie
+    return facts
+
+
+def apart() -> dict[str, Any]:
+    """What is open at the hosts of two students."""
+    domain = "sage.school.test"
+    mallory, emmy = (f"{name}.{domain}:{SESSIONS}" for name in ("mallory", "emmy"))
+    browser = f"appliance-browser={BROWSER}"
+    ticket = entered(subdomain_host=domain)
+    facts: dict[str, Any] = {
+        "elsewhere": ask(SESSIONS, ticket, Cookie=browser, Host=emmy)["set"],
+        "shared": ask(SESSIONS, ticket, Cookie=browser, Host=f"{domain}:{SESSIONS}")["set"],
+    }
+    entry = ask(SESSIONS, ticket, Cookie=browser, Host=mallory)
+    facts["entry"] = entry
+    visit = entry["set"][0].partition(";")[0]
+    for name, host in (("own", mallory), ("capitals", mallory.upper()), ("tossed", emmy)):
+        sent = {"Cookie": visit, "Host": host, "Sec_Fetch_Mode": "cors"}
+        facts[name] = ask(SESSIONS, "/user/mallory/api", **sent)["status"]
+    led = ask(SESSIONS, "/user/emmy/lab", Host=emmy)["headers"]
+    facts["led"] = led.get("location")
+    return facts
+
+
 def main() -> None:
     """Print what was tried."""
     for port in (HUB, SERVER):
@@ -216,10 +287,19 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
     proxy = started(sys.argv[1])
     try:
-        json.dump(tried(), sys.stdout)
+        facts = tried()
+        visit = ask(SESSIONS, entered(), Cookie=f"appliance-browser={BROWSER}")["set"][0]
+        facts["left"] = left(visit.partition(";")[0])
     finally:
         proxy.terminate()
         proxy.wait()
+    proxy = started(sys.argv[1], "sage.school.test")
+    try:
+        facts["apart"] = apart()
+    finally:
+        proxy.terminate()
+        proxy.wait()
+    json.dump(facts, sys.stdout)
 
 
 main()

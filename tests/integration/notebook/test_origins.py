@@ -205,6 +205,42 @@ def test_opening_another_student_closes_the_one_before(scene: Scene) -> None:
     page.context.close()
 
 
+SOCKET = """
+name => new Promise((done, failed) => {
+  const place = location.origin.replace("http", "ws");
+  window.mine = new WebSocket(`${place}/user/${name}/api/events/subscribe`);
+  window.mine.onopen = () => done();
+  window.mine.onerror = failed;
+})
+"""
+
+
+def test_who_signs_out_leaves_nothing_open_for_who_comes_next(scene: Scene) -> None:
+    page = scene.window(MALLORY)
+    page.goto(f"{scene.hub}/user/{MALLORY}/lab")
+    page.locator("#jp-main-dock-panel").wait_for()
+    page.evaluate("localStorage.setItem('left', 'here')")
+    page.evaluate(SOCKET, MALLORY)
+    next_page = page.context.new_page()
+    next_page.goto(f"{scene.hub}/hub/logout")
+    next_page.wait_for_url("**/hub/login*")
+    page.wait_for_function("window.mine.readyState === WebSocket.CLOSED")
+    seen = "async place => (await fetch(place)).status"
+    assert page.evaluate(seen, f"/user/{MALLORY}/api/contents") == 403
+    names = [cookie["name"].removeprefix("__Host-") for cookie in page.context.cookies()]
+    assert not {"appliance-visit", "appliance-browser"} & set(names)
+
+    next_page.fill("#username_input", VICTIM)
+    next_page.fill("#password_input", "correct horse")
+    next_page.click("#login_submit")
+    next_page.wait_for_url(lambda url: "/hub/login" not in url)
+    next_page.goto(f"{scene.hub}/user/{VICTIM}/lab")
+    next_page.locator("#jp-main-dock-panel").wait_for()
+    assert next_page.evaluate("localStorage.getItem('left')") is None
+    assert page.evaluate(seen, f"/user/{MALLORY}/api/contents") == 403
+    page.context.close()
+
+
 @pytest.mark.parametrize("scene", ["school"], indirect=True)  # names of __Host- need HTTPS
 def test_a_script_puts_no_cookie_in_the_place_of_the_hubs(scene: Scene) -> None:
     own = {c["name"]: c["value"] for c in scene.window(MALLORY).context.cookies()}

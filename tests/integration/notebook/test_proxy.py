@@ -86,3 +86,25 @@ def test_other_addresses_lead_to_the_hub(facts: dict[str, Any]) -> None:
         "/": "//school.test:18000/",
         "http://evil.example/": "//school.test:18000/",
     }
+
+
+def test_who_signs_out_leaves_nothing_open(facts: dict[str, Any]) -> None:
+    left = facts["left"]
+    assert (left["before"], left["socket"], left["still"]) == (200, "HTTP/1.1 101", [200, True])
+    assert left["no_ticket"] == [403] * 4
+    assert left["away"]["status"] == 302
+    assert left["away"]["headers"]["location"].endswith(":18000/hub/logout")
+    assert left["away"]["headers"]["clear-site-data"] == '"storage"'
+    assert left["away"]["set"][0].endswith("; Max-Age=0")
+    assert not left["open"]
+    assert left["after"] == 403
+
+
+def test_where_there_are_names_a_visit_counts_at_its_own(facts: dict[str, Any]) -> None:
+    """A page below the same name can set cookies for the hosts beside its own."""
+    apart = facts["apart"]
+    assert apart["elsewhere"] == apart["shared"] == []
+    assert apart["entry"]["status"] == 302
+    assert "Domain" not in apart["entry"]["set"][0]
+    assert (apart["own"], apart["capitals"], apart["tossed"]) == (200, 200, 403)
+    assert apart["led"] == "//sage.school.test:18000/user/emmy/lab"

@@ -258,6 +258,17 @@ COMBINATIONS = {
         "network: {forwards: {sessions: null}}\n",
         "no port leads to the sessions",
     ),
+    **{
+        f"no name for sessions: {written}": (
+            f"notebook: {{subdomain_host: '{written}'}}\n",
+            "notebook.subdomain_host: not a name that has names below it",
+        )
+        for written in (
+            *("sage", "https://sage.example.org", "sage.example.org:8000", "*.example.org"),
+            *("10.0.0.5", "Sage.example.org", "sage.example.org.", "-a.example.org", "", "[::1]"),
+            *("a.1", ".".join(["a" * 60] * 3)),
+        )
+    },
     "sessions on the notebook's port": (
         "notebook: {sessions_port: 8000}\n",
         "port 8000 is the notebook's",

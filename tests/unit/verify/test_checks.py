@@ -110,6 +110,7 @@ def _good() -> dict[str, dict[str, Any]]:
         "settings": {
             "port": "8000",
             "sessions_port": "8443",
+            "subdomain_host": '""',
             "interface": '"0.0.0.0"',
             "secure": "True",
             "timeout": "3600",

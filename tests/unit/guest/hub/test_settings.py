@@ -15,6 +15,7 @@ def test_the_notebooks_own_addresses_stay(tmp_path: Path) -> None:
         session_expiry=0,
         patience=1,
         ulimit="",
+        subdomain_host="",
         accounts=False,
         approval=False,
         title="",
