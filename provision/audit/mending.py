@@ -14,12 +14,13 @@ Reach = Literal["session", "hub", "build"]
 REACHES: tuple[Reach, ...] = ("session", "hub", "build")  # the most exposed first
 
 _NOTEBOOK = "notebook/files/requirements.lock"
+_PAGES = "notebook/files/pages.lock"  # what exports take into a page
 _SIGN_IN = "extensions/files/signin.lock"
 _GIT = "extensions/files/git.lock"
 _SAGE = "sage/files/passagemath-10.8.lock"
 # Where a guest has Python packages of ours, which lists they are from, and what renews them there.
 _PLACES = {
-    "/opt/notebook": ((_NOTEBOOK, _GIT, _SIGN_IN), "system"),
+    "/opt/notebook": ((_NOTEBOOK, _PAGES, _GIT, _SIGN_IN), "system"),
     "/opt/kernels": (("kernels/files/requirements.lock",), "system"),
     "/opt/sage": ((_SAGE,), "sage"),
 }
@@ -69,7 +70,8 @@ def _reach_at(component: Component, place: str) -> Reach:
     if path == _lock(_SIGN_IN):
         return "hub"
     if place.startswith("/opt/notebook"):
-        others = any(component.package in _listed(_lock(name)) for name in (_NOTEBOOK, _GIT))
+        rest = (_NOTEBOOK, _PAGES, _GIT)
+        others = any(component.package in _listed(_lock(name)) for name in rest)
         return "hub" if component.package in _listed(_lock(_SIGN_IN)) and not others else "session"
     return "session"
 

@@ -141,7 +141,8 @@ def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
     roles = resources.playbooks() / "roles"
     inputs = [
         *(roles / "notebook" / "tasks" / "install.yml",),
-        *(roles / "notebook" / "files" / "requirements.lock",),
+        *sorted((roles / "notebook" / "files").glob("*.lock")),
+        *(roles / "notebook" / "vars" / "main.yml",),
     ]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
     install = cache / f"notebook-{base_key}-{key}"
