@@ -142,7 +142,6 @@ def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
     inputs = [
         *(roles / "notebook" / "tasks" / "install.yml",),
         *sorted((roles / "notebook" / "files").glob("*.lock")),
-        *(roles / "notebook" / "vars" / "main.yml",),
     ]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
     install = cache / f"notebook-{base_key}-{key}"
