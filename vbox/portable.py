@@ -34,9 +34,24 @@ _PROVIDED = (
 _WRAPPER = """\
 #!/bin/sh
 # VBoxManage of the VirtualBox unpacked beside this file, with its own /usr in a private mount
-# namespace that goes on to see what is mounted later: its service outlives the command. The process
-# is told to end when the one that started it is killed.
+# namespace that goes on to see what is mounted later: its service outlives the command. Where the
+# host keeps its mounts private it cannot; then a service that sees others than there are is waited
+# for, which ends by itself seconds after its last command. The process is told to end when the one
+# that started it is killed.
 tree=$(dirname "$(readlink -f "$0")")/tree
+places() { cut -d " " -f 5 "$1" 2>/dev/null | grep -v "^/usr\\|/tree/usr/local$" | sort -u; }
+blind() {
+    for process in /proc/[0-9]*; do
+        read -r name 2>/dev/null < "$process/comm" && [ "$name" = VBoxSVC ] && [ -O "$process" ] &&
+            tr "\\0" "\\n" 2>/dev/null < "$process/environ" |
+            grep -qx "VBOX_IPC_SOCKETID=$VBOX_IPC_SOCKETID" &&
+            seen=$(places "$process/mountinfo") && [ -n "$seen" ] && [ "$seen" != "$here" ] &&
+            return
+    done
+    return 1
+}
+here=$(places /proc/self/mountinfo)
+for _ in $(seq 150); do blind || break; sleep 0.2; done
 map=--map-root-user
 [ "$(id -u)" != 0 ] || map=
 exec unshare --mount --propagation slave $map setpriv --pdeathsig INT sh -c '

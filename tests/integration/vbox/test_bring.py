@@ -195,9 +195,11 @@ def test_a_vm_on_a_disk_that_is_away_is_waited_for(
         subprocess.run(["umount", "-l", aside], check=True)
 
 
+@pytest.mark.parametrize("propagation", ["shared", "private"])
 def test_what_is_mounted_while_the_service_lives_is_seen(
-    vm: VirtualBoxMachine, good: Path, mounted: Callable[[str], Path]
+    vm: VirtualBoxMachine, good: Path, mounted: Callable[[str], Path], propagation: str
 ) -> None:
+    subprocess.run(["mount", f"--make-{propagation}", vm.folder.parent], check=True)
     assert vm.find() is None  # starts the service
     disk = mounted("200M")
     vm.bring(good)
