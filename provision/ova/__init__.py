@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from provision.ova.inspection import Inspection, inspect
-    from provision.ova.model import OvaAppliance, OvaDisk, OvaForward, OvaResult
+    from provision.ova.model import Forward, OvaAppliance, OvaDisk, OvaResult
     from provision.ova.writer import write_ova
 
 __all__ = [
+    "Forward",
     "Inspection",
     "OvaAppliance",
     "OvaDisk",
-    "OvaForward",
     "OvaResult",
     "inspect",
     "write_ova",

@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class OvaForward:
+class Forward:
     """A NAT port forward that the imported VM has from the start.
 
     Args:
@@ -53,7 +53,7 @@ class OvaAppliance:
     product_url: str = ""
     description: str = ""
     os_type: str = "Debian_64"
-    forwards: Sequence[OvaForward] = ()
+    forwards: Sequence[Forward] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from xml.parsers import expat
 
 from provision.errors import VerificationError
-from provision.ova.model import OvaForward
+from provision.ova.model import Forward
 
 CPU, MEMORY, ETHERNET = "3", "4", "10"
 CONTROLLERS = {"5": "IDE", "6": "SCSI", "20": "SATA"}
@@ -92,7 +92,7 @@ class System:
     memory: int
     controllers: tuple[str, ...]
     networks: tuple[str, ...]
-    forwards: tuple[OvaForward, ...]
+    forwards: tuple[Forward, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,10 +230,10 @@ def _system(system: ElementTree.Element) -> System:
     )
 
 
-def _forwards(system: ElementTree.Element) -> Iterator[OvaForward]:
+def _forwards(system: ElementTree.Element) -> Iterator[Forward]:
     for rule in system.iter():
         if _local(rule.tag) == "Forwarding":
-            yield OvaForward(
+            yield Forward(
                 name=rule.get("name", ""),
                 address=rule.get("hostip", ""),
                 host=int(rule.get("hostport", 0)),

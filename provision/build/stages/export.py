@@ -7,7 +7,7 @@ from provision.build.artefacts import Product
 from provision.build.description import how_to_reach
 from provision.build.request import Request
 from provision.config.distributions import DISTRIBUTIONS
-from provision.ova.model import OvaAppliance, OvaDisk, OvaForward
+from provision.ova.model import Forward, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
 
 LOOPBACK = "127.0.0.1"
@@ -59,7 +59,7 @@ def appliance(request: Request) -> OvaAppliance:
         description=how_to_reach(config),
         os_type=DISTRIBUTIONS[config.distribution].ostype,
         forwards=[
-            OvaForward(
+            Forward(
                 name=name,
                 address=EVERYWHERE if forward.public else LOOPBACK,
                 host=forward.host,
