@@ -103,22 +103,23 @@ def _set_formulas(soup: BeautifulSoup) -> None:
         soup.head.append(style)
 
 
-def _with(config: Any, first: Sequence[str]) -> Any:
-    """A configuration in which no program in the browser draws an output."""
-    config = config.copy()
-    config.NbConvertBase.display_data_priority = [*first, *PRIORITY]
-    return config
+class _Drawn:
+    """An export in which no program in the browser draws an output."""
 
-
-class PageExporter(HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
-    """A web page."""
-
-    export_from_notebook = "HTML"
+    preferred: Sequence[str] = ()  # forms of an output before all others
 
     @property
     def default_config(self) -> Any:
         """nbconvert's, and which form of an output is shown."""
-        return _with(super().default_config, ())
+        config = super().default_config.copy()  # type: ignore[misc]
+        config.NbConvertBase.display_data_priority = [*self.preferred, *PRIORITY]
+        return config
+
+
+class PageExporter(_Drawn, HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
+    """A web page."""
+
+    export_from_notebook = "HTML"
 
     def from_notebook_node(
         self, nb: Any, resources: Any = None, **more: Any
@@ -128,15 +129,10 @@ class PageExporter(HTMLExporter):  # type: ignore[misc]  # nbconvert has no type
         return str(complete(page, folder=_folder(resources))), resources
 
 
-class SlidesPageExporter(SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
+class SlidesPageExporter(_Drawn, SlidesExporter):  # type: ignore[misc]  # nbconvert has no types
     """Slides that a browser shows, with reveal.js in them."""
 
     export_from_notebook = "Reveal.js slides"
-
-    @property
-    def default_config(self) -> Any:
-        """nbconvert's, and which form of an output is shown."""
-        return _with(super().default_config, ())
 
     def from_notebook_node(
         self, nb: Any, resources: Any = None, **more: Any
@@ -162,16 +158,12 @@ class SlidesPageExporter(SlidesExporter):  # type: ignore[misc]  # nbconvert has
         return str(soup), resources
 
 
-class PdfExporter(HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
+class PdfExporter(_Drawn, HTMLExporter):  # type: ignore[misc]  # nbconvert has no types
     """A PDF, to hand in."""
 
     export_from_notebook = "PDF"
     output_mimetype = "application/pdf"
-
-    @property
-    def default_config(self) -> Any:
-        """nbconvert's, and pictures before what a browser would draw."""
-        return _with(super().default_config, PICTURES)
+    preferred = PICTURES
 
     def get_template_names(self) -> list[str]:
         """nbconvert's for pages, which it would not take for a PDF."""
