@@ -6,26 +6,13 @@ from pathlib import Path
 
 import pytest
 from guest import Guest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from student import RefusedError, Student, opens
-
-from provision.process import require
 
 PATIENCE = 60_000  # milliseconds: build hosts are busy
 FIRST, SECOND = "the first password", "the second password"
 PICTURES = Path(__file__).parents[3] / "dist" / "screenshots"
 NAMES = "rosa rosa.luxemburg lise mueller obrien gauss hedy new.one"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=require("chromium", "chromium"),
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -5,28 +5,12 @@ from pathlib import Path
 
 import pytest
 from guest import Guest, notebook_guest, sage_layer
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 from student import Student
-
-from provision.process import require
 
 PATIENCE = 120_000  # milliseconds: build hosts are busy
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="9"/></svg>'
 SVG = f"from IPython.display import SVG; SVG({DRAWING!r})"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=require("chromium", "chromium"),
-            args=[
-                *("--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"),
-                "--enable-unsafe-swiftshader",  # three dimensions without a graphics card
-            ],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,8 @@ from urllib.parse import quote
 
 import pytest
 from guest import Guest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 from student import Student
-
-from provision.process import require
 
 NAME = "Blatt 1 [ü] & <b>.ipynb"
 OFFERED = {"html", "markdown", "notebook", "pdf", "python", "script", "slides"}
@@ -200,14 +198,3 @@ def test_the_menu_offers_what_works(hilbert: Student, browser: Browser) -> None:
     assert answered.value.status == 200
     assert answered.value.headers["content-type"].startswith("application/pdf")
     page.context.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=require("chromium", "chromium"),
-            args=["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"],
-        )
-        yield browser
-        browser.close()
