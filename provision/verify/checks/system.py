@@ -132,7 +132,7 @@ def sshd_hardened(config: Config, facts: Facts) -> Problems:
 
 @check("inside", how="send root a letter and look into the mailbox")
 def mail(config: Config, facts: Facts) -> Problems:
-    """Mail to root arrives."""
+    """Mail to root arrives, however long its lines are."""
     if config.mail.root is None and config.mail.smarthost is None and not facts["mail"]:
         yield f"a letter to root did not reach {config.admin.user} within 10 s"
 

@@ -177,10 +177,10 @@ def pool_sign_ins(admin: str, pool: list[str]) -> dict[str, str]:
 
 
 def mail(admin: str) -> bool:
-    """Whether a letter to root arrives in the admin's mailbox."""
+    """Whether a letter to root, of a line that mail systems refuse, is in the admin's mailbox."""
     mark = f"verify-{time.time_ns()}"
     try:
-        subprocess.run(["mail", "-s", mark, "root"], check=False, input="hello\n", text=True)
+        subprocess.run(["mail", "-s", mark, "root"], check=False, input="x" * 2000, text=True)
     except FileNotFoundError:
         return False
     for _ in range(100):

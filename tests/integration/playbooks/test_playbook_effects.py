@@ -139,14 +139,27 @@ def test_no_setuid_program_is_added(guest):
 
 
 def test_mail_of_a_cron_job_lands_in_the_admins_mailbox(guest):
-    guest.ask("printf '* * * * * root echo from-cron-$((40+2))\\n' | sudo tee /etc/cron.d/probe")
+    # A line of more than 998 characters is what the mail system refuses.
+    job = "seq -s, 900; echo from-cron-$((40+2))"
+    guest.ask(f"printf '* * * * * root {job}\\n' | sudo tee /etc/cron.d/probe")
     guest.ask("echo at-once | sudo mail -s probe root")
     wait = "for i in $(seq 45); do grep -q {0} /var/mail/sageadm && break; sleep 1; done"
     guest.ask(f"{wait.format('at-once')}; grep at-once /var/mail/sageadm")
     for _ in range(2):  # cron looks once a minute
         guest.run(wait.format("from-cron-42"))
     assert "from-cron-42" in guest.ask("cat /var/mail/sageadm")
+    assert "898,899,900" in guest.ask("cat /var/mail/sageadm")
+    assert int(guest.ask("wc -L < /var/mail/sageadm")) < 998
     guest.ask("sudo rm /etc/cron.d/probe")
+
+
+def test_a_letter_that_is_refused_is_in_the_nightly_report(guest):
+    guest.run("printf 'Subject: to nobody\\n\\nx\\n' | sudo sendmail -t")
+    guest.ask("sudo systemctl start notebook-report")
+    guest.ask(
+        "for i in $(seq 45); do grep -q 'to nobody' /var/mail/sageadm && break; sleep 1; done"
+    )
+    assert "“to nobody” was refused" in guest.ask("cat /var/mail/sageadm")
 
 
 def test_updates_come_from_the_security_archive_only(guest):
