@@ -11,7 +11,7 @@ from typing import Any
 
 from traitlets.config import Config
 
-from provision.guest.hub import metrics, pages, students
+from provision.guest.hub import metrics, pages, stops, students
 from provision.guest.stores.timer import EVERY
 from provision.guest.whole import secret
 
@@ -57,3 +57,4 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
         {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
     ]
     metrics.register()
+    stops.register(state)

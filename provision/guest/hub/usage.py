@@ -92,8 +92,9 @@ class Sampler:
             return told
         uid = pwd.getpwnam(account.user).pw_uid
         share = share_of(lease.student, lease.profile, read_shares())
+        limit = _memory_limit(uid) or share.memory
         return told | {
-            "memory": {"used": _memory(uid), "limit": _memory_limit(uid) or share.memory},
+            "memory": {"used": _memory(uid), "limit": limit, "killed": _killed(uid)},
             "cpu": {"used": self._processor(uid, account.user), "limit": share.cpu},
             "tasks": sum(1 for _ in _processes(uid)),
             "disk": {"used": self._disk(lease.student), "limit": share.disk or None},
@@ -243,6 +244,14 @@ def _memory_limit(uid: int) -> int | None:
     with contextlib.suppress(OSError, ValueError):
         return int((SLICES / f"user-{uid}.slice" / "memory.max").read_text())
     return None
+
+
+def _killed(uid: int) -> int:
+    """How many of an account's processes the kernel has ended for want of memory, so far."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        events = (SLICES / f"user-{uid}.slice" / "memory.events").read_text().splitlines()
+        return int(dict(line.split() for line in events)["oom_kill"])
+    return 0
 
 
 def _processes(uid: int) -> Iterator[int]:

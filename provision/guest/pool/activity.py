@@ -83,10 +83,24 @@ class Notices:
 
     def write(self, student: str, reason: str) -> None:
         """Note that a session has ended by itself, and why."""
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._directory / student).write_text(
+        self._put(
+            student,
             f"Your last session ended by itself at {time.strftime('%H:%M')}, {reason}. "
-            "What was saved is in your files; notebooks save themselves every 30 seconds."
+            "What was saved is in your files; notebooks save themselves every 30 seconds.",
+        )
+
+    def stopped(self, student: str, by: str) -> None:
+        """Note that somebody has stopped a session.
+
+        Args:
+            student: whose it was.
+            by: who did it.
+        """
+        self._put(
+            student,
+            f"Your last session was stopped at {time.strftime('%H:%M')} by {by}. Your files are "
+            "safe: what was saved is there, and notebooks save themselves every 30 seconds. What "
+            "cells had defined is gone: run them again.",
         )
 
     def read(self, student: str) -> str:
@@ -94,6 +108,10 @@ class Notices:
         with contextlib.suppress(OSError):
             return (self._directory / student).read_text()
         return ""
+
+    def _put(self, student: str, text: str) -> None:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self._directory / student).write_text(text)
 
     def clear(self, student: str) -> None:
         """Forget a notice."""

@@ -1,5 +1,6 @@
 """A class hour in a real browser."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,6 +114,49 @@ def test_the_first_notebook_opens_by_itself_once(browser: Browser, guest: Guest)
     again = arrive(browser, guest, "ida")
     expect(again.locator(".jp-Launcher")).to_be_visible()
     expect(again.locator(".jp-Notebook")).to_have_count(0)
+
+
+def test_who_is_stopped_reads_by_whom(browser: Browser, guest: Guest) -> None:
+    page = sign_in(browser, guest, "maryam")
+    admin = Student(guest.url, "sageadm", guest.run("cat /var/lib/notebook/first-password").strip())
+    admin.sign_in().json("DELETE", "/hub/api/users/maryam/server")
+    page.goto(f"{guest.url}/hub/home")
+    expect(page.locator("body")).to_contain_text("by sageadm. Your files are safe")
+    page.context.close()
+    Student(guest.url, "maryam").sign_in().start()
+    guest.run("notebook-sessions end")
+    assert "by the administrator" in guest.run("cat /var/lib/notebook/notices/maryam")
+
+
+def test_a_kernel_that_ran_out_of_memory_says_so(browser: Browser, guest: Guest) -> None:
+    """What the kernel's own count says is played here: not every test host limits memory."""
+    page = sign_in(browser, guest, "grete")
+    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
+    page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content")
+    page.get_by_text("| Idle").wait_for()
+    expect(page.locator("#appliance-usage")).to_contain_text("Memory")
+    dialog = page.locator(".jp-Dialog-body")
+    die = "import os; os.kill(os.getpid(), 9)"
+    run(page, die)
+    expect(dialog).to_contain_text("appears to have died")  # of something else
+    page.wait_for_timeout(16_000)
+    expect(dialog).to_contain_text("appears to have died")
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    page.get_by_text("| Idle").wait_for()
+    account = guest.run("notebook-sessions").split("@")[0].split()[0]
+    told = f"/run/notebook-usage/{account}/usage.json"
+    guest.run("systemctl stop notebook-usage")
+    try:
+        for killed in (0, 1):
+            memory = {"used": 1 << 29, "limit": 1 << 30, "killed": killed}
+            guest.run(f"echo '{json.dumps({'memory': memory})}' > {told}")
+            page.wait_for_timeout(6000)
+        run(page, die)
+        expect(dialog).to_contain_text("ran out of memory")
+        expect(dialog).to_contain_text("(1.0 G)")
+        expect(dialog).to_contain_text("files are safe")
+    finally:
+        guest.run("systemctl start notebook-usage")
 
 
 @pytest.mark.slow

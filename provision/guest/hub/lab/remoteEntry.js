@@ -91,6 +91,26 @@
     location.replace(base + "lab/workspaces/phone" + rest + location.search + location.hash);
     return true;
   };
+  // The page says of every kernel that ended by itself that it "appears to have died". What it was that
+  // wanted more memory than there is, the account's count of ended processes knows, some seconds later.
+  const WAIT = 15000;
+  const explain = (last, ask) => new MutationObserver(async () => {
+    const body = document.querySelector(".jp-Dialog-body:not([data-explained])");
+    if (!body || !body.textContent.includes("appears to have died")) return;
+    body.dataset.explained = "asked";
+    const began = Date.now();
+    while (Date.now() - began < WAIT && body.isConnected) {
+      await ask();
+      if (last.kill > began - WAIT) {
+        const limit = last.limit ? " (" + short(last.limit) + ")" : "";
+        body.textContent = "The kernel ran out of memory: it wanted more than this session may have" + limit +
+          ", was ended, and starts anew. Your files are safe; what cells had defined is gone. Use less at once," +
+          " or close what you do not need (Running, on the far left).";
+        return;
+      }
+      await new Promise(done => setTimeout(done, 1000));
+    }
+  }).observe(document.body, { childList: true, subtree: true });
   const module = async name => {
     const versions = shared[name];
     return (await versions[Object.keys(versions)[0]].get())();
@@ -103,6 +123,7 @@
       if (move(base)) return;
       const { Widget } = await module("@lumino/widgets");
       let usage = {};
+      const last = { kill: 0, limit: 0 }; // when something was ended for want of memory
       const { showErrorMessage } = await module("@jupyterlab/apputils");
       guard((await module("@jupyterlab/filebrowser")).FileBrowserModel, () => usage, showErrorMessage);
       document.head.appendChild(document.createElement("style")).textContent = style;
@@ -130,10 +151,14 @@
           const xsrf = document.cookie.split("; ").find(each => each.startsWith("_xsrf=")) || "";
           const headers = { "X-XSRFToken": decodeURIComponent(xsrf.slice(6)) };
           const answer = await fetch(base + "api/appliance/usage", { headers, redirect: "error" });
-          if (answer.ok) show(widget.node, usage = await answer.json(), base);
+          if (!answer.ok) return;
+          const fresh = await answer.json(), before = usage.memory, now = fresh.memory;
+          if (before && now && now.killed > (before.killed || 0)) { last.kill = Date.now(); last.limit = now.limit; }
+          show(widget.node, usage = fresh, base);
         } catch (error) { /* the page itself says that the server is gone */ }
       };
       ask();
+      explain(last, ask);
       setInterval(ask, 5000);
     },
   };
