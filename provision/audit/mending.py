@@ -22,6 +22,7 @@ _SAGE = "sage/files/passagemath-10.8.lock"
 _PLACES = {
     "/opt/notebook": ((_NOTEBOOK, _PAGES, _GIT, _SIGN_IN), "system"),
     "/opt/kernels": (("kernels/files/requirements.lock",), "system"),
+    "/opt/python": (("kernels/files/python.lock",), "system"),
     "/opt/sage": ((_SAGE,), "sage"),
 }
 _OWN = ("requirements.lock", "requirements-dev.lock")

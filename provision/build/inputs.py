@@ -87,8 +87,8 @@ def _code(stage: str) -> Mapping[str, Any]:
 
 def _playbook(request: Request, name: str) -> Mapping[str, Any]:
     config, variables = request.config, request.variables()
-    lock = (config.sage.lock,) if config.sage.lock else ()
-    named = (*config.ca_certificates, *(source.key for source in config.apt_sources), *lock)
+    locks = (each for each in (config.sage.lock, config.kernels.python.lock) if each)
+    named = (*config.ca_certificates, *(source.key for source in config.apt_sources), *locks)
     # Where the sources were loaded from is part of the base already, and of the image.
     return {
         "read": closure.digests(roles.files_of(name, variables)),

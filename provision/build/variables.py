@@ -6,7 +6,7 @@ from typing import Any
 
 from provision.config import Config
 from provision.config.distributions import DISTRIBUTIONS
-from provision.config.model import Section
+from provision.config.section import Section
 from provision.guest.grader.instances import proxy_configuration
 from provision.guest.grader.settings import Settings
 from provision.jeos.archive import Source
@@ -161,6 +161,8 @@ def _hosted(config: Config) -> dict[str, Any]:
         "egress_squid": egress_proxy(reached) if reached else "",
         "kernels_names": [n for n in ("bash", "r", "octave") if getattr(kernels, n)],
         "kernels_julia": julia,
+        "kernels_wheels": bool(kernels.python.packages),
+        **({"kernels_wheels_lock": str(kernels.python.lock)} if kernels.python.lock else {}),
         "extensions_names": [
             *(["git"] * git.enabled),
             *(["signin"] * provided),

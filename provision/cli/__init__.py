@@ -16,7 +16,7 @@ from provision.errors import ApplianceError
 
 INTERRUPTED = 130
 _HEADINGS = {
-    "Make an appliance": "init doctor plan build verify inspect config export",
+    "Make an appliance": "init doctor plan lock build verify inspect config export",
     "Run it": "import up open status ssh notebook logs snapshot down replace-root destroy migrate",
     "Bring it to a room": "publish pull clone reset bundle classroom",
     "Keep a fleet": "fleet configure upgrade audit backup restore",

@@ -17,6 +17,7 @@ class Distribution:
         suites: what may be built, the default first.
         too_old: sessions need X-mount.idmap of util-linux 2.39 and PAMServiceName of OpenSSH 9.8.
         rolling: suites without updates or security fixes beside them.
+        pythons: the version of Python of those suites that come with one for good.
         kernel: the package that brings the newest.
         components: of its archive.
         mirror, security: what mmdebstrap and the installers use when nobody names a mirror.
@@ -29,6 +30,7 @@ class Distribution:
     suites: tuple[str, ...]
     too_old: tuple[str, ...]
     rolling: tuple[str, ...]
+    pythons: Mapping[str, str]
     kernel: str
     components: tuple[str, ...]
     mirror: str
@@ -52,6 +54,7 @@ DISTRIBUTIONS: Mapping[Name, Distribution] = {
         suites=("trixie", "forky", "duke", "stable", "testing", "sid", "unstable"),
         too_old=("buster", "bullseye", "bookworm", "oldstable"),
         rolling=("sid", "unstable", "experimental"),
+        pythons={"trixie": "3.13"},
         kernel="linux-image-amd64",
         components=("main",),
         mirror="http://deb.debian.org/debian",
@@ -66,6 +69,7 @@ DISTRIBUTIONS: Mapping[Name, Distribution] = {
         suites=("resolute", "stonking", "questing", "plucky"),
         too_old=("bionic", "focal", "jammy", "mantic", "noble", "oracular"),
         rolling=(),
+        pythons={"resolute": "3.14"},
         kernel="linux-image-generic",
         components=("main", "universe"),
         mirror="http://archive.ubuntu.com/ubuntu",

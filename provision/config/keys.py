@@ -7,8 +7,9 @@ from typing import Annotated, Any, get_args, get_origin
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
-from provision.config.model import Config, Section
+from provision.config.model import Config
 from provision.config.problems import Key, listed
+from provision.config.section import Section
 
 
 @dataclass(frozen=True)

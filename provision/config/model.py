@@ -10,8 +10,6 @@ from ipaddress import ip_address
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     PlainSerializer,
     ValidationInfo,
@@ -22,6 +20,7 @@ from pydantic import (
 
 from provision.config import records, values
 from provision.config.distributions import DISTRIBUTIONS, Name
+from provision.config.languages import Kernels, Sage
 from provision.config.quantities import (
     Duration,
     Size,
@@ -29,6 +28,7 @@ from provision.config.quantities import (
     parse_percent,
     parse_size,
 )
+from provision.config.section import Section
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -37,14 +37,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 _IMAGES: dict[str, tuple[str, ...]] = {"python": ("python3",)}
-
-
-class Section(BaseModel):
-    """What every mapping of the file has in common: strict, closed, immutable."""
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
-    )
 
 
 class AptSource(Section):
@@ -238,49 +230,6 @@ class Hooks(Section):
     """playbook files"""
     roles: tuple[values.HostDirectory, ...] = ()
     """role directories"""
-
-
-class Sage(Section):
-    """Which Sage goes into /opt/sage-VERSION."""
-
-    source: Literal["none", "passagemath", "debian", "tarball"] = "passagemath"
-    """none: Python kernel only; passagemath: wheels; debian: the suite's package; tarball"""
-    version: values.Version | None = None
-    """null: the version that we have tested; required for a tarball, and with a lock"""
-    lock: values.HostFile | None = None
-    """passagemath: file with its wheels and their hashes, for pip; null: the tested ones"""
-    path: values.HostFile | None = None
-    """tarball: file on this host"""
-    url: values.Url | None = None
-    """tarball: where to download it"""
-    sha256: values.Sha256 | None = None
-    """tarball: its checksum; required with url"""
-
-
-class Julia(Section):
-    """Julia, from an upstream tarball."""
-
-    version: values.Version
-    """its version, as in 1.12.1"""
-    path: values.HostFile | None = None
-    """file on this host"""
-    url: values.Url | None = None
-    """where to download it"""
-    sha256: values.Sha256
-    """its checksum"""
-
-
-class Kernels(Section):
-    """Further languages, besides Python and Sage."""
-
-    bash: bool = False
-    """bash"""
-    r: bool = False
-    """R, from the distribution"""
-    octave: bool = False
-    """GNU Octave, from the distribution"""
-    julia: Julia | None = None
-    """Julia with IJulia"""
 
 
 class Profile(Section):

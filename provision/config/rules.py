@@ -3,14 +3,17 @@
 Each rule is a function from a configuration to its problems. ``check`` runs them all.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from provision.config import words
 from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
 from provision.config.distributions import DISTRIBUTIONS
+from provision.config.languages import PYTHON_PACKAGES, SAGE_PACKAGES
 from provision.config.model import Config, Share
 from provision.config.problems import Key, Problem, listed
 from provision.config.quantities import format_size
+from provision.config.wheels import normalized, pinned
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -441,6 +444,43 @@ def _downloads(config: Config) -> Iterator[Problem]:
         )
 
 
+def _packages(config: Config) -> Iterator[Problem]:
+    python, sage = config.kernels.python, config.sage
+    of_python: Key = ("kernels", "python")
+    yield from _locked(of_python, python.packages, PYTHON_PACKAGES, python.lock)
+    if sage.source == "passagemath":
+        yield from _locked(("sage",), sage.packages, SAGE_PACKAGES, sage.lock)
+    elif sage.packages != SAGE_PACKAGES:
+        yield Problem(
+            ("sage", "packages"),
+            f"means nothing with source: {sage.source}",
+            "leave it out, or write source: passagemath",
+            others=(("sage", "source"),),
+        )
+
+
+def _locked(
+    section: Key, packages: Sequence[str], tested: Sequence[str], lock: Path | None
+) -> Iterator[Problem]:
+    """Every package that no list of wheels with hashes has."""
+    mend = "appliance lock writes a list that has it; name that in lock:"
+    have = pinned(lock.read_text()) if lock else dict.fromkeys(tested, "")
+    for package in packages:
+        name, _, version = package.partition("==")
+        there = have.get(normalized(name))
+        if there is None or (version and version != there):
+            found = f"{lock} has {there}" if there else f"{lock or 'the tested list'} has it not"
+            yield Problem((*section, "packages"), f"{package}: {found}", mend, others=())
+    missing = ", ".join(sorted(set(tested) - set(map(normalized, packages))))
+    if lock is None and missing and (packages or section == ("sage",)):
+        yield Problem(
+            (*section, "packages"),
+            f"the tested list has {missing}, too",
+            "add that, or name a list of your own in lock: (appliance lock)",
+            others=(),
+        )
+
+
 def _sources(config: Config) -> Iterator[Problem]:
     seen: set[str] = set()
     for number, source in enumerate(config.apt_sources):
@@ -469,5 +509,6 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _accounts,
     _release,
     _downloads,
+    _packages,
     _sources,
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 from provision import guest
 from provision.config import Config
-from provision.config.model import Section
+from provision.config.section import Section
 from provision.guest.pool import entitlement
 
 SERVER = "/opt/notebook/bin/jupyterhub-singleuser"

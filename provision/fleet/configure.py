@@ -103,6 +103,8 @@ def brought(told: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         told: the playbooks' variables.
     """
     wanted = {name: BROUGHT[name] for name in (*told["kernels_names"], *told["extensions_names"])}
+    if told["kernels_wheels"]:
+        wanted["kernels.python.packages"] = ("/opt/python/installed.lock",)
     if julia := told["kernels_julia"]:
         paths = (shlex.quote(path.format(version=julia["version"])) for path in BROUGHT["julia"])
         wanted[f"julia {julia['version']}"] = tuple(paths)

@@ -81,6 +81,7 @@ def test_records_of_one_hole_are_one_finding_with_the_worst_of_each(tmp_path: Pa
         (str(ROLES / "extensions/files/signin.lock"), "ldap3", "hub"),
         (str(ROLES / "extensions/files/git.lock"), "gitpython", "session"),
         (str(resources.playbooks().parent / "requirements.lock"), "paramiko", "build"),
+        ("/opt/python/lib/python3.13/site-packages", "numpy", "session"),
         ("", "anything", "session"),
     ],
 )

@@ -18,12 +18,14 @@ EVERYTHING = {
 def test_everything_that_a_configuration_may_want_is_known() -> None:
     told = playbook_variables(Config.model_validate(EVERYTHING), (), epoch=0)
     found = brought(told)
-    wanted = {*told["kernels_names"], *told["extensions_names"], "julia 1.12.1"}
+    further = {"julia 1.12.1", "kernels.python.packages"}
+    wanted = {*told["kernels_names"], *told["extensions_names"], *further}
     assert (
         set(found)
         == wanted
         == {
-            *("bash", "r", "octave", "julia 1.12.1", "git", "signin", "stores"),
+            *("bash", "r", "octave", "git", "signin", "stores"),
+            *further,
         }
     )
     assert found["julia 1.12.1"] == ("/opt/julia-1.12.1/depot",)
@@ -31,4 +33,5 @@ def test_everything_that_a_configuration_may_want_is_known() -> None:
 
 
 def test_a_plain_configuration_wants_no_packages() -> None:
-    assert brought(playbook_variables(Config(), (), epoch=0)) == {}
+    plain = Config.model_validate({"kernels": {"python": {"packages": ()}}})
+    assert brought(playbook_variables(plain, (), epoch=0)) == {}

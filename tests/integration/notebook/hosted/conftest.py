@@ -76,6 +76,7 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
     told = {
         "kernels_names": ["bash", "r", "octave"],
         "kernels_julia": stand_in(scratch),
+        "kernels_wheels": True,
         "extensions_names": ["git", "signin", "stores"],
     }
     return [*layers, further_layer("hosted", layers, inputs, told, scratch)]

@@ -80,6 +80,10 @@ def test_every_language_computes(hosted: Guest, kernel: str, code: str, expected
     [
         ("bash", "gnuplot -e 'set terminal png; plot sin(x)' | display"),
         ("ir", "plot(1:10, main = 'Größe')"),
+        ("octave", "x = 0:0.1:7; plot(x, sin(x)); title('Größe'); legend('sin')"),
+        ("octave", "surf(peaks)"),
+        ("python3", "import matplotlib.pyplot as p, numpy\np.plot(numpy.sin([1, 2]));"),
+        ("python3", "import pandas as p; p.Series([1, 3, 2]).plot(title='Größe');"),
     ],
 )
 def test_every_language_draws(hosted: Guest, kernel: str, code: str) -> None:
@@ -87,6 +91,17 @@ def test_every_language_draws(hosted: Guest, kernel: str, code: str) -> None:
     told = grace.kernel(kernel).run(code, 120)
     assert "iVBOR" in told  # a PNG, in base64
     assert not re.search("error|unable|warning|no font", told, re.I), told
+    grace.stop()
+
+
+def test_python_has_what_notebooks_from_elsewhere_import(hosted: Guest) -> None:
+    grace = Student(hosted.url, "grace").sign_in().start()
+    kernel = grace.kernel("python3")
+    assert kernel.run("import scipy.integrate as i; round(i.quad(lambda x: x, 0, 2)[0])") == "2"
+    assert "<table" in kernel.run("import pandas; pandas.DataFrame({'a': [1]})")
+    assert "x^{2}" in kernel.run("import sympy; sympy.init_printing(); sympy.Symbol('x') ** 2")
+    assert "IntSlider" in kernel.run("import ipywidgets; ipywidgets.IntSlider()")
+    assert "Python has `numpy`" in kernel.shell("cat 'First steps.ipynb'")
     grace.stop()
 
 

@@ -1,0 +1,19 @@
+"""Lists of wheels with their hashes, as pip reads them."""
+
+import re
+
+_PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)", re.MULTILINE)
+
+
+def normalized(name: str) -> str:
+    """A package's name as PyPI compares it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pinned(text: str) -> dict[str, str]:
+    """The version of each package of a list, by its normalized name.
+
+    Args:
+        text: of a requirements file.
+    """
+    return {normalized(name): version for name, version in _PIN.findall(text)}
