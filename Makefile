@@ -6,7 +6,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 APT_INSTALL := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
 PYTEST := $(SUDO) $(BIN)/pytest
 
-.PHONY: appliance test test-slow bench lint lock clean
+.PHONY: appliance test test-slow bench lint lock release clean
 
 appliance: $(VENV)/.tools
 	$(SUDO) $(BIN)/appliance build $(ARGS)
@@ -32,6 +32,15 @@ lint: $(VENV)/.dev
 lock: $(VENV)/.dev
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header -q -o requirements-dev.lock
+
+# What CHANGELOG.md gives a day: its tag, and its wheel in dist. The commit is pushed by hand.
+release: VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+release: $(VENV)/.installed
+	@test -z "$$(git status --porcelain)" || { echo "commit what is changed first"; exit 1; }
+	@grep -Eq '^## $(VERSION) \(20[0-9]{2}-[0-9]{2}-[0-9]{2}\)$$' CHANGELOG.md || \
+	    { echo "CHANGELOG.md: write '## $(VERSION) (YEAR-MONTH-DAY)' above what is in $(VERSION)"; exit 1; }
+	git tag --annotate v$(VERSION) --message "classroom-appliance $(VERSION)"
+	$(BIN)/pip wheel -q --no-deps -w dist .
 
 clean:
 	rm -rf $(VENV) dist
