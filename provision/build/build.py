@@ -108,7 +108,7 @@ def build(
     from_stage: str | None = None,
     offline: bool = False,
     keep_on_failure: bool = False,
-    with_vm: bool = True,
+    with_vm: bool | None = None,
     runtime: Runtime = "nspawn",
 ) -> Built:
     """Build what is not cached yet and leave the OVA at ``output``.
@@ -119,7 +119,8 @@ def build(
         from_stage: run this stage and all after it even if they are cached.
         offline: fail rather than download.
         keep_on_failure: keep the directory of a stage that failed.
-        with_vm: define the VM in this host's VirtualBox too.
+        with_vm: define the VM in this host's VirtualBox too; None: if one is installed, since
+            one that is fetched could not start it.
         runtime: what boots the guest for the playbooks; it does not change the result.
 
     Raises:
@@ -134,8 +135,9 @@ def build(
         log,
     ):
         disks = _paths(wanted, finished)
-        if with_vm:
-            _deliver(cache, by_name["vm"], lambda: _define_vm(wanted, disks))
+        if with_vm is not False:
+            fetch = bool(with_vm)
+            _deliver(cache, by_name["vm"], lambda: _define_vm(wanted, disks, fetch=fetch))
             _remember(last, {"vm": dict(by_name["vm"].inputs)})
         product = _deliver(
             cache,
@@ -306,10 +308,10 @@ def _deliver(cache: Cache, planned: Step, make: Callable[[], Product | None]) ->
     return product
 
 
-def _define_vm(wanted: Request, disks: tuple[Path, ...]) -> Product | None:
+def _define_vm(wanted: Request, disks: tuple[Path, ...], *, fetch: bool) -> Product | None:
     from provision.build.stages.vm import define_vm  # loads what speaks to VirtualBox
 
-    return define_vm(wanted.config, disks)
+    return define_vm(wanted.config, disks, fetch=fetch)
 
 
 def _export(wanted: Request, disks: tuple[Path, ...], output: Path) -> Product:

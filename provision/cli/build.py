@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @_build.from_stage
 @click.option("--offline", is_flag=True, help="Download nothing; build from the cache.")
 @click.option("--keep-on-failure", is_flag=True, help="Keep the directory of a failed stage.")
-@click.option("--vm/--no-vm", default=True, help="Define the VM in VirtualBox too.")
+@click.option(
+    "--vm/--no-vm",
+    default=None,
+    help="Define the VM in VirtualBox too. Default: where VirtualBox is installed; --vm fetches"
+    " one that starts no VM.",
+)
 @click.option(
     "--runtime",
     type=click.Choice(["nspawn", "qemu"]),
@@ -36,7 +41,7 @@ def command(
     from_stage: str | None,
     offline: bool,
     keep_on_failure: bool,
-    vm: bool,
+    vm: bool | None,
     runtime: "Runtime | None",
     as_json: bool,
 ) -> None:

@@ -121,7 +121,7 @@ def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
         yield Check(
             "VirtualBox",
             "warning",
-            "not installed; a build fetches one that starts no VM",
+            "not installed; a build makes the OVA and no VM",
             _REPOSITORY,
         )
     elif found.version is None:

@@ -6,21 +6,27 @@ from provision.build import places
 from provision.build.artefacts import Product
 from provision.config import Config
 from provision.errors import HostNotReadyError
-from provision.machine.virtualbox import VirtualBoxMachine, manage
+from provision.machine.virtualbox import VirtualBoxMachine, found, manage
 from provision.progress import note
 
 
-def define_vm(config: Config, disks: tuple[Path, ...]) -> Product | None:
+def define_vm(config: Config, disks: tuple[Path, ...], *, fetch: bool) -> Product | None:
     """Define the VM in VirtualBox from copies of the disks.
 
     A VM that an earlier build defined may hold a class's work: it is left as it is.
+
+    Args:
+        config: the appliance.
+        disks: raw images, root first.
+        fetch: fetch a VirtualBox where none is installed; it starts no VM.
 
     Returns:
         Where its settings are; None when nothing was defined.
     """
     folder = places.data(config.name)
     try:
-        machine = VirtualBoxMachine(config, manage(), folder, places.admin_key(config.name))
+        vbox = manage() if fetch else found()
+        machine = VirtualBoxMachine(config, vbox, folder, places.admin_key(config.name))
     except HostNotReadyError as error:
         note(f"no VM is defined: {error}")
         return None
