@@ -88,6 +88,7 @@ def playbook_variables(
         **_grader(config),
         "jail_enabled": config.jail.enabled,
         "sage_source": config.sage.source,
+        "sage_lean": config.sage.lean,
         **{
             f"sage_{name}": str(value)
             for name in ("version", "lock", "path", "url", "sha256")

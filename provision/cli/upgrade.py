@@ -124,7 +124,8 @@ def sage(
             raise click.UsageError(
                 "--package, --sha256 and --public-key mean nothing with --wheels"
             )
-        package = read_wheels(listed(loaded.config), named(loaded.config, version))
+        config = loaded.config
+        package = read_wheels(listed(config), named(config, version), lean=config.sage.lean)
     else:
         if file is None:
             made = _packed(loaded, version)

@@ -27,6 +27,8 @@ class Sage(Section):
     """tarball: where to download it"""
     sha256: values.Sha256 | None = None
     """tarball: its checksum; required with url"""
+    lean: bool = True
+    """leave out of it what docs/sage.md names; false: keep all, more than twice as large"""
 
 
 class Julia(Section):

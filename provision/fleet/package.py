@@ -14,7 +14,7 @@ import zstandard
 from provision.errors import UsageError
 from provision.ova import minisign
 
-INSTALLED = 3 << 30  # bytes that Sage takes when it is installed from wheels
+INSTALLED = 9 << 29  # bytes that Sage takes while it is installed from wheels
 NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+_]{0,40}")
 
 
@@ -30,6 +30,7 @@ class Package:
         unpacked: what it takes when unpacked, bytes.
         strip: directories that all its members are below; None: it is no tar file but a list of
             wheels, which the appliances take from their own index.
+        lean: leave out there what nobody uses; a tar file is unpacked as it is.
     """
 
     path: Path
@@ -38,14 +39,16 @@ class Package:
     size: int
     unpacked: int
     strip: int | None
+    lean: bool = False
 
 
-def read_wheels(path: Path, version: str) -> Package:
+def read_wheels(path: Path, version: str, *, lean: bool = True) -> Package:
     """Look a list of wheels through: pip's requirements, each with its hashes.
 
     Args:
         path: the list.
         version: the version of Sage that it makes.
+        lean: leave out what nobody uses, as a build does.
 
     Raises:
         UsageError: it is none.
@@ -56,7 +59,8 @@ def read_wheels(path: Path, version: str) -> Package:
         raise UsageError(
             f"{path}: not every wheel in it has a hash", hint="docs/fleet.md says how to make one"
         )
-    return Package(path, version, hashlib.sha256(text).hexdigest(), len(text), INSTALLED, None)
+    digest = hashlib.sha256(text).hexdigest()
+    return Package(path, version, digest, len(text), INSTALLED, None, lean)
 
 
 def read(

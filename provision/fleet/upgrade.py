@@ -35,6 +35,7 @@ NOTICE = (
 )
 LEAST_MEMORY = 512 << 20  # bytes that a proof wants beside the sessions
 ROOM = 256 << 20
+END = "END OF LEAN.PY"
 TRIES = 3
 STEP_SECONDS = 3600.0  # a step that takes longer hangs
 DONE = {"received": 1, "unpacked": 2, "proven": 3, "switching": 3, "switched": 3}
@@ -300,9 +301,13 @@ def drain(host: Host, inventory: Inventory, remote: Remote, patience: float, tel
 
 def _unpacking(package: Package) -> tuple[str, bytes]:
     """How the guest unpacks a package, and what it needs for that."""
-    if package.strip is None:
-        return "wheels", (resources.playbooks() / "roles/sage/files/install-wheels.sh").read_bytes()
-    return str(package.strip), b""
+    if package.strip is not None:
+        return str(package.strip), b""
+    script = (resources.playbooks() / "roles/sage/files/install-wheels.sh").read_text()
+    if package.lean:
+        program = (resources.PACKAGE / "guest/sage/lean.py").read_text()
+        script += f"python3 - \"$prefix\" <<'{END}'\n{program}{END}\n"
+    return "wheels", script.encode()
 
 
 def _back(remote: Remote, reason: str) -> None:

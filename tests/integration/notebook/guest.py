@@ -162,11 +162,19 @@ def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
     return [base, install]
 
 
-def sage_layer(layers: Sequence[Path], scratch: Path) -> Path:
-    """A layer with Sage on top of the notebook's, from the cache or made now."""
+def sage_layer(layers: Sequence[Path], scratch: Path, *, lean: bool = True) -> Path:
+    """A layer with Sage on top of the notebook's, from the cache or made now.
+
+    Args:
+        layers: from ``installed_layers``.
+        scratch: directory for its log.
+        lean: leave out what a build leaves out.
+    """
     role = resources.playbooks() / "roles" / "sage"
-    inputs = [*sorted((role / "tasks").iterdir()), role / "files" / "passagemath-10.8.lock"]
-    return further_layer("sage", layers, inputs, {"sage_source": "passagemath"}, scratch)
+    inputs = sorted([*(role / "tasks").iterdir(), *(role / "files").iterdir()])
+    inputs += [resources.PACKAGE / "guest/sage/lean.py"] * lean
+    variables = {"sage_source": "passagemath", "sage_lean": lean}
+    return further_layer("sage", layers, inputs, variables, scratch)
 
 
 def further_layer(
