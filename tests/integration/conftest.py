@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from provision.build import places
 from provision.build.build import Built, build, request, root_layers
@@ -22,6 +23,7 @@ from provision.jeos import archive
 from provision.jeos.disk import FileSystem, grub_config, make_disk
 from provision.locks import held
 from provision.machine.ports import free_port
+from provision.process import require
 
 # The command line's options that name the shared appliance.
 SMALL = (
@@ -113,6 +115,21 @@ def cloud_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part.rename(image)
     subprocess.run(["rm", "-rf", place], check=True)
     return image
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real one; one at a time, as Playwright wants it."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=require("chromium", "chromium"),
+            args=[
+                *("--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"),
+                "--enable-unsafe-swiftshader",  # three dimensions without a graphics card
+            ],
+        )
+        yield browser
+        browser.close()
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from provision.machine.ports import free_port
 from provision.machine.ssh import connect, execute
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
-from guest import ANY_CERTIFICATE, booted, installed_layers
+from guest import ANY_CERTIFICATE, PORT, booted, both_ports, installed_layers
 
 HERE = Path(__file__).parent
 ADMIN = "sageadm"
@@ -141,9 +141,13 @@ class Guest:
     base: Base
     place: Path
     ssh: int = field(default_factory=free_port)
-    web: int = field(default_factory=free_port)
+    notebook: dict[int, int] = field(default_factory=both_ports)
     machine: NspawnMachine | None = None
     root: paramiko.SSHClient | None = None
+
+    @property
+    def web(self) -> int:
+        return self.notebook[PORT]
 
     @property
     def host(self) -> Host:
@@ -157,7 +161,7 @@ class Guest:
         self.machine = NspawnMachine(
             self.base.layers,
             self.place / self.name,
-            forwards={22: self.ssh, 8000: self.web},
+            forwards={22: self.ssh, **self.notebook},
             user=self.base.user,
             console=self.place / f"{self.name}.console",
         )
@@ -245,6 +249,26 @@ class Fleet:
             guest.start(self.inventory)
         for guest in self.guests:
             guest.wait(240)
+
+    def replace(self, kept: str, files: str) -> None:
+        """Have the first machine lost, and a fresh one in its place with one directory of it.
+
+        Args:
+            kept: the directory, below ``/var/backups``.
+            files: where its students' files are mounted.
+        """
+        (guest, *_) = self.guests
+        tarball = self.inventory.parent / "kept.tar"
+        guest.run(f"tar -C /var/backups -cf /root/kept.tar {kept}")
+        assert guest.root is not None
+        with guest.root.open_sftp() as sftp:
+            sftp.get("/root/kept.tar", str(tarball))
+        self.renew()
+        guest.run(f"mount -t tmpfs -o mode=0711 tmpfs {files}")
+        assert guest.root is not None
+        with guest.root.open_sftp() as sftp:
+            sftp.put(str(tarball), "/root/kept.tar")
+        guest.run("tar -C /var/backups -xf /root/kept.tar")
 
     def appliance(
         self,

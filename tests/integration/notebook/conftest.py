@@ -7,30 +7,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from guest import Guest, installed_layers, notebook_guest
-from playwright.sync_api import Browser, sync_playwright
-
-from provision.process import require
 
 
 @pytest.fixture(scope="session")
 def layers(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What is installed, without configuration."""
     return installed_layers(tmp_path_factory.mktemp("install"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A real one; one at a time, as Playwright wants it."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=require("chromium", "chromium"),
-            args=[
-                *("--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server"),
-                "--enable-unsafe-swiftshader",  # three dimensions without a graphics card
-            ],
-        )
-        yield browser
-        browser.close()
 
 
 LIMITS = {

@@ -236,7 +236,7 @@ def machine_disks(
     return [images / "root.raw", images / "home.raw"]
 
 
-def _both_ports() -> dict[int, int]:
+def both_ports() -> dict[int, int]:
     """Free ports for hub and sessions, as far apart as they are in the guest."""
     apart = SESSIONS_PORT - PORT
     while True:
@@ -262,7 +262,7 @@ def notebook_guest(
         further: ports of the guest to forward besides the notebook's.
     """
     log = scratch / "configure.log"
-    forwards = {**_both_ports(), **{port: free_port() for port in further}}
+    forwards = {**both_ports(), **{port: free_port() for port in further}}
     told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
     told |= variables
     with _machine(layers, scratch / "upper", forwards=forwards, log=log) as machine:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from guest import Guest
+from pages import change, sign_in
 from playwright.sync_api import Browser, Page, expect
 from student import RefusedError, Student, opens
 
 PATIENCE = 60_000  # milliseconds: build hosts are busy
 FIRST, SECOND = "the first password", "the second password"
 PICTURES = Path(__file__).parents[3] / "dist" / "screenshots"
-NAMES = "rosa rosa.luxemburg lise mueller obrien gauss hedy new.one"
+NAMES = "rosa rosa.luxemburg lise mueller obrien gauss hedy"
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +34,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def sign_in(page: Page, guest: Guest, name: str, password: str) -> None:
-    page.goto(f"{guest.url}/hub/login?next=%2Fhub%2Fhome")
-    page.fill("#username_input", name)
-    page.fill("#password_input", password)
-    page.click("#login_submit")
-    page.wait_for_load_state()
-
-
 def picture(page: Page, name: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -49,7 +42,7 @@ def picture(page: Page, name: str) -> None:
 
 def as_admin(page: Page, guest: Guest) -> str:
     password = guest.run("cat /var/lib/notebook/first-password").strip()
-    sign_in(page, guest, "sageadm", password)
+    sign_in(page, guest.url, "sageadm", password)
     return password
 
 
@@ -65,44 +58,36 @@ def test_signing_up_says_what_it_is_and_what_is_wrong(guest: Guest, page: Page) 
         ("röschen", FIRST, "A name has the letters a-z"),
         ("rosa", "kurz", "at least 8 characters"),
     ):
-        sign_in(page, guest, name, password)
+        sign_in(page, guest.url, name, password)
         expect(wrong).to_contain_text(told)
         expect(wrong).not_to_contain_text("Invalid")
     assert "rosa" not in guest.run("notebook-accounts list").split()
     guest.run(f"printf 'lise,{FIRST}\\n' | notebook-accounts import -")
-    sign_in(page, guest, "lise", SECOND)
+    sign_in(page, guest.url, "lise", SECOND)
     expect(wrong).to_contain_text("this name is taken")
-    sign_in(page, guest, "Rosa", FIRST)
+    sign_in(page, guest.url, "Rosa", FIRST)
     expect(page).to_have_url(re.compile("/hub/home"))
     assert opens(guest.url, "rosa", FIRST)
-
-
-def change(page: Page, guest: Guest, old: str, new: str, again: str) -> None:
-    page.goto(f"{guest.url}/hub/auth/change-password")
-    page.get_by_label("Old password").fill(old)
-    page.get_by_label("New password, at least").fill(new)
-    page.get_by_label("once more").fill(again)
-    page.get_by_role("button", name="Change my password").click()
 
 
 def test_a_student_changes_the_own_password(guest: Guest, page: Page, browser: Browser) -> None:
     guest.run(f"printf 'lise,{FIRST}\\n' | notebook-accounts import -")
     thief = Student(guest.url, "lise", FIRST).sign_in().start()
     by_cookie = Student(guest.url, "lise", "", thief.cookies)
-    sign_in(page, guest, "lise", FIRST)
+    sign_in(page, guest.url, "lise", FIRST)
     page.set_viewport_size({"width": 1280, "height": 800})
     page.get_by_role("link", name="Password").click()
     page.set_viewport_size({"width": 390, "height": 844})
     picture(page, "change-password-phone")
     alert = page.get_by_role("alert")
-    change(page, guest, "a stranger's", SECOND, SECOND)
+    change(page, guest.url, "a stranger's", SECOND, SECOND)
     expect(alert).to_contain_text("old password is not right")
-    change(page, guest, FIRST, SECOND, FIRST)
+    change(page, guest.url, FIRST, SECOND, FIRST)
     expect(alert).to_contain_text("not the same")
-    change(page, guest, FIRST, FIRST, FIRST)
+    change(page, guest.url, FIRST, FIRST, FIRST)
     expect(alert).to_contain_text("This is the old password")
     assert thief.json("GET", "/hub/api/user")["name"] == "lise"
-    change(page, guest, FIRST, SECOND, SECOND)
+    change(page, guest.url, FIRST, SECOND, SECOND)
     expect(page.get_by_role("status")).to_contain_text("counts from now on")
     for each in (thief, by_cookie):
         with pytest.raises(RefusedError):
@@ -175,87 +160,3 @@ def test_who_is_locked_is_seen_and_let_in_again(guest: Guest, page: Page) -> Non
     row.get_by_role("button", name="Unlock").click()
     expect(row).not_to_contain_text("locked")
     assert opens(guest.url, "lise", FIRST)
-
-
-def add(page: Page, guest: Guest, text: str, password: str) -> None:
-    """Add a class by typing; the password is asked for where it was not given lately."""
-    page.goto(f"{guest.url}/hub/classroom/add")
-    page.get_by_label("Names", exact=True).fill(text)
-    page.get_by_role("button", name="Add them").click()
-    done, again = page.get_by_role("status"), page.get_by_label("Your password")
-    done.or_(again).first.wait_for()
-    if again.count():
-        again.fill(password)
-        page.get_by_role("button", name="Add them").click()
-    done.wait_for()
-
-
-@pytest.mark.slow
-def test_a_terms_life(guest: Guest, page: Page, browser: Browser) -> None:  # noqa: PLR0915
-    """A class comes, works, is locked, cannot be renamed, leaves and comes again."""
-    password = as_admin(page, guest)
-    classroom = f"{guest.url}/hub/classroom"
-    row = page.locator('.student[data-student="lise"]')
-
-    # The class comes; Lise takes a password of her own and works.
-    add(page, guest, f"Name;Passwort\nLise;{FIRST}\nHedy;{FIRST}\n", password)
-    hers = browser.new_context().new_page()
-    hers.set_default_timeout(PATIENCE)
-    sign_in(hers, guest, "Lise", FIRST)
-    change(hers, guest, FIRST, SECOND, SECOND)
-    expect(hers.get_by_role("status")).to_contain_text("counts from now on")
-    lise = Student(guest.url, "lise", SECOND).sign_in().start()
-    lise.kernel().shell("echo fission > paper.txt")
-
-    # A list of all, with one more, touches nobody who is there.
-    add(page, guest, f"lise\nhedy,{SECOND}\nsageadm,{SECOND}\ngauss,{FIRST}\n", password)
-    expect(page.get_by_role("status")).to_contain_text("1 added")
-    assert lise.kernel().run("1 + 1") == "2"
-    assert opens(guest.url, "hedy", FIRST)
-
-    # Locked: out, in her own window too; unlocked: in.
-    page.goto(classroom)
-    row.locator("summary").click()
-    row.get_by_role("button", name="Lock").click()
-    expect(row).to_contain_text("locked")
-    hers.goto(f"{guest.url}/hub/home")
-    expect(hers.locator("#login_submit")).to_be_visible()
-    guest.run("notebook-accounts unlock lise")
-    assert opens(guest.url, "lise", SECOND)
-
-    # JupyterHub's own page cannot give her another name.
-    admin = Student(guest.url, "sageadm", password).sign_in()
-    with pytest.raises(RefusedError, match="cannot be changed"):
-        admin.json("PATCH", "/hub/api/users/lise", {"name": "new.one"})
-
-    # Deleted, brought back: a new password lets her in to her files.
-    page.goto(classroom)
-    row.locator("summary").click()
-    row.get_by_label("Name of the student to delete").fill("lise")
-    row.get_by_role("button", name="Delete").click()
-    expect(page.locator('.job[data-action="delete"]').first).to_contain_text("archived as lise.")
-    expect(row).to_have_count(0)
-    assert not opens(guest.url, "lise", "a stranger came first")
-    guest.run("notebook-accounts remove lise")  # the stranger's, which waits
-    page.goto(classroom)
-    page.get_by_role("button", name="Bring back lise").click()
-    job = page.locator('.job[data-action="bring back"]').first
-    expect(job).to_contain_text("a new password lets the student in")
-    guest.run(f"echo {FIRST} | notebook-accounts password lise")
-    assert opens(guest.url, "lise", FIRST)
-
-    # The term ends, the next begins: her name waits until the teacher knows that it is she.
-    guest.run("notebook-accounts remove lise hedy gauss")
-    assert not opens(guest.url, "lise", FIRST)
-    guest.run("notebook-accounts remove lise")
-    add(page, guest, f"lise,{SECOND}\nhedy,{SECOND}\n", password)
-    expect(page.locator("body")).to_contain_text("lise: waits for your approval")
-    assert opens(guest.url, "hedy", SECOND)  # who never had a session has no files
-    assert not opens(guest.url, "lise", SECOND)
-    page.goto(classroom)
-    row.locator("summary").click()
-    row.get_by_role("button", name="Approve").click()
-    expect(row).not_to_contain_text("waits")
-    lise = Student(guest.url, "lise", SECOND).sign_in().start()
-    assert lise.kernel().shell("cat paper.txt") == "fission\n"
-    lise.stop()
