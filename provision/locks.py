@@ -3,19 +3,18 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 try:
     import fcntl
 except ImportError:  # Windows
 
-    def _take(file: IO[str], *, wait: bool) -> None:
+    def _take(descriptor: int, *, wait: bool) -> None:
         import msvcrt  # noqa: PLC0415 (not on the other systems)
 
         mode = "LK_LOCK" if wait else "LK_NBLCK"  # the first one gives up after ten seconds
         while True:
             try:
-                getattr(msvcrt, "locking")(file.fileno(), getattr(msvcrt, mode), 1)  # noqa: B009
+                getattr(msvcrt, "locking")(descriptor, getattr(msvcrt, mode), 1)  # noqa: B009
             except OSError as error:
                 if not wait:
                     raise BlockingIOError(*error.args) from error
@@ -24,8 +23,21 @@ except ImportError:  # Windows
 
 else:
 
-    def _take(file: IO[str], *, wait: bool) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    def _take(descriptor: int, *, wait: bool) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def take(descriptor: int, *, wait: bool) -> None:
+    """Lock an open file until it is closed.
+
+    Args:
+        descriptor: of a file that is open for writing.
+        wait: until another process lets go of it.
+
+    Raises:
+        BlockingIOError: another process holds it, and we were not to wait.
+    """
+    _take(descriptor, wait=wait)
 
 
 @contextlib.contextmanager
@@ -40,5 +52,5 @@ def held(path: Path, *, wait: bool) -> Iterator[None]:
         BlockingIOError: another process holds it, and we were not to wait.
     """
     with path.open("w") as file:
-        _take(file, wait=wait)
+        take(file.fileno(), wait=wait)
         yield

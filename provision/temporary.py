@@ -5,12 +5,13 @@ the owner is gone. (A process number would say nothing to a process in another P
 """
 
 import contextlib
-import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from provision import locks
 
 PREFIX = "appliance-"
 LOCK = ".lock"
@@ -24,18 +25,18 @@ def make(parent: Path | None = None) -> Path:
         parent: where; the usual place for temporary files by default.
     """
     path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-    lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o600)
+    locks.take(lock, wait=True)
     _locks[path] = lock
     return path
 
 
 def remove(path: Path) -> None:
     """Remove a directory that `make` made, and all that is in it."""
-    shutil.rmtree(path, ignore_errors=True)
     lock = _locks.pop(path, None)
     if lock is not None:
-        os.close(lock)
+        os.close(lock)  # first, for Windows removes no file that is open
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -61,11 +62,11 @@ def sweep(*parents: Path) -> int:
     for parent in {Path(tempfile.gettempdir()), *parents}:
         for path in parent.glob(f"{PREFIX}*"):
             with contextlib.suppress(OSError):
-                lock = os.open(path / LOCK, os.O_RDWR | os.O_CLOEXEC)
+                lock = os.open(path / LOCK, os.O_RDWR)
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path, ignore_errors=True)
-                    removed += 1
+                    locks.take(lock, wait=False)
                 finally:
                     os.close(lock)
+                shutil.rmtree(path, ignore_errors=True)
+                removed += 1
     return removed

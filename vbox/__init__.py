@@ -5,6 +5,7 @@ Start with `find`, which gives a `VBoxManage`; the modules `machine`, `medium`, 
 """
 
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -37,5 +38,7 @@ def find() -> VBoxManage:
         return found
     raise NotInstalledError(
         "VirtualBox is not installed: no VBoxManage on PATH",
-        hint="install VirtualBox; `appliance build` fetches one from Debian by itself",
+        hint="install VirtualBox; `appliance build` fetches one from Debian by itself"
+        if platform.system() == "Linux"
+        else "install it from https://www.virtualbox.org/wiki/Downloads, and open a new terminal",
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 ANY = "0.0.0.0"  # noqa: S104 (this is what a public forward binds)
 _LISTEN, _UNCONNECTED = "0A", "07"
+# On Windows SO_REUSEADDR shares a port with whoever has it; this is what refuses there.
+_TO_BE_TOLD = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
 
 
 def free(host: str, port: int, protocol: str = "tcp") -> bool:
@@ -15,7 +17,7 @@ def free(host: str, port: int, protocol: str = "tcp") -> bool:
     kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind == socket.SOCK_STREAM:  # else a connection closed a minute ago were in the way
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.setsockopt(socket.SOL_SOCKET, _TO_BE_TOLD, 1)
         try:
             probe.bind((host or ANY, port))
             if kind == socket.SOCK_STREAM:
@@ -57,7 +59,7 @@ def holder(port: int, protocol: str = "tcp") -> str:
 
 
 def _privileged_below() -> int:
-    if os.geteuid() == 0:
+    if os.name != "posix" or os.geteuid() == 0:
         return 0
     try:
         return int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())

@@ -1,7 +1,6 @@
 """Finished stages on disk, addressed by the hash of all that went into them."""
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provision import locks
 from provision.errors import HostNotReadyError
 from provision.process import run
 from provision.progress import note
@@ -66,10 +66,10 @@ class Cache:
         self._prepare()
         with (self.root / f"{key[:32]}.lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locks.take(lock.fileno(), wait=False)
             except BlockingIOError:
                 note("another build is making the same stage: waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                locks.take(lock.fileno(), wait=True)
             yield not self.has(key)
 
     @contextlib.contextmanager
@@ -149,7 +149,7 @@ class Cache:
                 continue
             with (self.root / f"{stem}.lock").open("w") as lock:
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locks.take(lock.fileno(), wait=False)
                 except BlockingIOError:
                     continue
                 discard(path)

@@ -1,6 +1,7 @@
 """The appliance in VirtualBox: define it from disks or an OVA, start, stop, reach it."""
 
 import contextlib
+import platform
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -100,6 +101,8 @@ def manage() -> VBoxManage:
         try:
             return vbox.find()
         except NotInstalledError:
+            if platform.system() != "Linux":
+                raise
             with step("fetch VirtualBox from Debian"):
                 fetched = vbox.portable.fetch(on_progress=lambda percent: advance(percent, 100))
             note(
