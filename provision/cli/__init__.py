@@ -1,10 +1,13 @@
 """The command line: one module per verb, found by its name, imported only when called."""
 
+import contextlib
 import importlib
 import keyword
 import logging
+import os
 import pkgutil
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,12 +89,14 @@ def appliance(ctx: click.Context, verbose: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line; handled errors end in one line and their own exit code."""
+    if os.name == "nt" and not sys.flags.utf8_mode:
+        sys.exit(_in_utf8(sys.argv[1:] if argv is None else argv))
     for name in ("SIGTERM", "SIGHUP"):  # end as by Ctrl-C: cleaning up
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number and signal.getsignal(number) != signal.SIG_IGN:  # as nohup has it
             signal.signal(number, signal.default_int_handler)
     try:
-        code = appliance.main(args=argv, standalone_mode=False)
+        code = appliance.main(args=argv, prog_name="appliance", standalone_mode=False)
     except click.exceptions.Exit as error:
         code = error.exit_code
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -107,3 +112,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             click.echo(f"hint: {error.hint}", err=True)
         code = error.exit_code
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_utf8(argv: Sequence[str]) -> int:
+    """Run the command line as on other systems: Windows' own code page has no umlaut or no tick.
+
+    Files, pipes and consoles; from 3.15 on it is Python's default there too (PEP 686).
+    """
+    command = [sys.executable, "-X", "utf8", "-m", "provision.cli", *argv]
+    with subprocess.Popen(command) as process:
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):  # it has met the process, too
+                return process.wait()

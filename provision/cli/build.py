@@ -9,6 +9,7 @@ import click
 from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 from provision.config import Loaded
 from provision.files import ordinary
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@needs_linux
 @with_config
 @_build.output
 @_build.from_stage

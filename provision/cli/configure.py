@@ -8,6 +8,7 @@ import click
 from provision.cli._config import with_config
 from provision.cli._fleet import carry_out, take_over, takes_over, with_inventory, with_pace
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 from provision.config import Loaded
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@needs_linux
 @click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
 @with_config
 @click.option("--check", is_flag=True, help="Show what would change and start anew; no more.")

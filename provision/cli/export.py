@@ -9,6 +9,7 @@ import click
 from provision.cli._config import with_config
 from provision.cli._group import Group
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 
 if TYPE_CHECKING:
     from provision.config import Loaded
@@ -22,6 +23,7 @@ def command() -> None:
 
 
 @command.command("zero-to-jupyterhub")
+@needs_linux
 @_directory
 @click.option(
     "--image",

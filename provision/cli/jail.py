@@ -7,6 +7,7 @@ import click
 
 from provision.cli._group import Group
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 
 
 @click.group(cls=Group)
@@ -15,6 +16,7 @@ def command() -> None:
 
 
 @command.command()
+@needs_linux
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.option("--suite", default="trixie", show_default=True, help="The Debian release.")
 @click.option("--mirror", help="Where packages come from. Default: the distribution's own.")
@@ -38,6 +40,7 @@ def build(
 
 
 @command.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@needs_linux
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="OPTIONS --exec PROGRAM...")
 def run(words: tuple[str, ...]) -> None:
     """Run a program with safeexec's options and report; without any they are listed.
@@ -50,6 +53,7 @@ def run(words: tuple[str, ...]) -> None:
 
 
 @command.command()
+@needs_linux
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--owner", default="root", show_default=True, help="The user who owns the jail.")
 @click.option("--web", default="www-data", show_default=True, help="The web server's group.")

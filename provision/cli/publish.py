@@ -10,6 +10,7 @@ import click
 from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 from provision.cli._renamed import renamed
 from provision.config import Loaded
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@needs_linux
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 @renamed(
     *("--secret-key", "--key", "key"),

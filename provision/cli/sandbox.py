@@ -10,6 +10,7 @@ import click
 from provision.cli._config import with_config
 from provision.cli._group import Group
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 
 if TYPE_CHECKING:
     from provision.config import Loaded
@@ -35,6 +36,7 @@ def image() -> None:
 
 
 @image.command()
+@needs_linux
 @click.argument("name")
 @click.option("-p", "--package", "packages", multiple=True, help="A Debian package.")
 @click.option("--suite", default="trixie", show_default=True, help="The Debian release.")
@@ -160,6 +162,7 @@ def _show(found: list[dict[str, Any]], as_json: bool) -> None:
 
 
 @command.command()
+@needs_linux
 @as_json
 def doctor(as_json: bool) -> None:
     """Tell how each limit of a sandbox is kept on this host. Exit code 4 if it cannot run."""

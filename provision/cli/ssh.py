@@ -1,6 +1,8 @@
 """`appliance ssh`: a shell in the appliance."""
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -32,4 +34,6 @@ def command(vm: "VirtualBoxMachine", words: tuple[str, ...]) -> None:
         f"{endpoint.user}@{endpoint.host}",
         *words,
     ]  # fmt: skip
+    if os.name == "nt":  # there exec gives the terminal back at once
+        sys.exit(subprocess.call(argv))
     os.execv(argv[0], argv)  # noqa: S606 (an argv list, no shell)

@@ -13,6 +13,7 @@ from provision.cli._config import with_config
 from provision.cli._fleet import carry_out, take_over, takes_over, with_inventory, with_pace
 from provision.cli._group import Group
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 from provision.cli._renamed import renamed
 from provision.config import Loaded
 from provision.files import ordinary
@@ -155,6 +156,7 @@ def sage(
 
 
 @command.command()
+@needs_linux
 @with_config
 @click.option(
     "-o",
@@ -182,6 +184,7 @@ def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> 
 
 
 @command.command()
+@needs_linux
 @click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
 @with_config
 @click.option("--no-packages", is_flag=True, help="Leave the packages as they are.")

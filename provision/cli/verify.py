@@ -9,6 +9,7 @@ import click
 from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
+from provision.cli._linux import needs_linux
 from provision.config import Loaded
 
 MARKS = {"ok": ("✓", "green"), "failed": ("✗", "red"), "not checked": ("–", "yellow")}
@@ -17,6 +18,7 @@ WIDTH = 160  # columns of the table in a file or pipe
 
 
 @click.command()
+@needs_linux
 @click.argument("ova", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @with_config
 @click.option(
