@@ -20,6 +20,8 @@ _OUTPUT_NEEDED = {"none": 2 * GIB, "passagemath": 5 * GIB, "debian": 5 * GIB, "t
 _TEMPORARY_NEEDED = GIB // 2
 _KEPT_NEEDED = GIB // 16
 """Of keys, records and logs."""
+_SEAT_NEEDED = 10 * GIB
+"""Of the disks of one appliance with Sage, and of the version that comes after it."""
 
 _SLOW_STAGES = frozenset({"base", "packages"})
 _ALL_STAGES = frozenset({"base", "packages", "configure", "seal", "disks"})
@@ -33,6 +35,10 @@ _REPOSITORY = (
     " && sudo apt-get update && sudo apt-get install virtualbox-7.2"
 )
 """As https://www.virtualbox.org/wiki/Linux_Downloads has it; Debian's stable has no VirtualBox."""
+_INSTALL = {
+    "Windows": "winget install --id Oracle.VirtualBox",
+    "Darwin": "brew install --cask virtualbox",
+}
 _CLOCK_SECONDS = 300
 """A mirror's InRelease that is dated later than now is refused; TLS forgives some minutes."""
 
@@ -63,8 +69,9 @@ class Check:
 
 
 def examine(facts: Facts, config: Config) -> list[Check]:
-    """Judge everything."""
-    return [check for judge in _JUDGES for check in judge(facts, config)]
+    """Judge everything that this kind of host is used for."""
+    judges = _JUDGES if facts.system == "Linux" else _JUDGES_OF_A_SEAT
+    return [check for judge in judges for check in judge(facts, config)]
 
 
 def _sudo(facts: Facts, command: str) -> str:
@@ -121,8 +128,10 @@ def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
         yield Check(
             "VirtualBox",
             "warning",
-            "not installed; a build makes the OVA and no VM",
-            _REPOSITORY,
+            "not installed; a build makes the OVA and no VM"
+            if facts.system == "Linux"
+            else "not installed",
+            _INSTALL.get(facts.system, _REPOSITORY),
         )
     elif found.version is None:
         yield Check(
@@ -374,6 +383,81 @@ def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
         yield Check("clock", "ok", f"within {max(1, skew):.0f} s of the mirror's")
 
 
+def _seat(facts: Facts, _: Config) -> Iterator[Check]:
+    name = {"Darwin": "macOS"}.get(facts.system, facts.system)
+    yield Check(
+        "this host",
+        "note",
+        f"{name} runs, renews and administers appliances; building one needs a Linux host",
+        "build in a Linux VM or, on Windows, in WSL (wsl --install -d Debian)",
+    )
+    if facts.architecture.lower() not in ("x86_64", "amd64"):
+        yield Check(
+            "processor",
+            "warning",
+            f"{facts.architecture}: the appliance is for x86-64 and starts on no other",
+            "run it on an x86-64 host, and open it here in a browser",
+        )
+
+
+def _seats_room(facts: Facts, _: Config) -> Iterator[Check]:
+    room = facts.rooms["data"]
+    found = f"{_gib(room.free)} free in {room.path}"
+    if not room.writable:
+        yield Check("data directory", "failed", f"{room.path} is not writable", "mend its rights")
+    elif room.free < _SEAT_NEEDED:
+        need = f"an appliance needs {_gib(_SEAT_NEEDED)}"
+        yield Check("data directory", "warning", f"{found}; {need}", "make room on that disk")
+    else:
+        yield Check("data directory", "ok", found)
+
+
+def _seats_memory(facts: Facts, config: Config) -> Iterator[Check]:
+    if not facts.memory:
+        return
+    have = f"{_gib(facts.available)} of {_gib(facts.memory)} free"
+    if facts.available < config.memory:
+        yield Check(
+            "memory",
+            "warning",
+            f"{have}; the VM wants {_gib(config.memory)}",
+            "close other programs, or lower memory: and pool.count: in appliance.yml",
+        )
+    else:
+        yield Check("memory", "ok", have)
+
+
+def _hypervisors(facts: Facts, _: Config) -> Iterator[Check]:
+    """Windows' own hypervisor leaves VirtualBox a slow way to run VMs, or none."""
+    slow = "VirtualBox's VMs run many times slower, or do not start, while it is on"
+    if "memory integrity" in facts.features or "vbs" in facts.features:
+        on = "memory integrity" if "memory integrity" in facts.features else "on"
+        yield Check(
+            "virtualization-based security",
+            "warning",
+            f"{on}: {slow}" if on == "on" else f"{on} is on: {slow}",
+            "Windows Security, Device security, Core isolation: memory integrity off, then restart;"
+            " where it stays on: bcdedit /set hypervisorlaunchtype off as administrator. It also"
+            " protects this computer: ask who is responsible for it",
+        )
+    if "hyper-v" in facts.features:
+        yield Check(
+            "Hyper-V",
+            "warning",
+            f"installed: {slow}",
+            "dism /online /disable-feature /featurename:Microsoft-Hyper-V-All as administrator,"
+            " then restart",
+        )
+    if "wsl" in facts.features:
+        yield Check(
+            "WSL",
+            "warning",
+            f"installed, and WSL 2 brings Windows' hypervisor: {slow}",
+            "wsl --shutdown; where nobody needs it: dism /online /disable-feature"
+            " /featurename:VirtualMachinePlatform as administrator, then restart",
+        )
+
+
 _JUDGES: tuple[Callable[[Facts, Config], Iterator[Check]], ...] = (
     _platform,
     _tools,
@@ -385,4 +469,13 @@ _JUDGES: tuple[Callable[[Facts, Config], Iterator[Check]], ...] = (
     _rooms,
     _ports,
     _mirror,
+)
+
+_JUDGES_OF_A_SEAT: tuple[Callable[[Facts, Config], Iterator[Check]], ...] = (
+    _seat,
+    _virtualbox,
+    _hypervisors,
+    _seats_memory,
+    _seats_room,
+    _ports,
 )

@@ -22,7 +22,7 @@ import vbox
 from provision.build import places
 from provision.build.build import request, steps
 from provision.config import Config
-from provision.doctor import tools
+from provision.doctor import tools, windows
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos import archive, proxy
 from vbox import ports
@@ -119,6 +119,8 @@ class Facts:
         subordinate: whether this user has subordinate uids and gids.
         mirror: None: not asked.
         time: now, in seconds since 1970.
+        system: as ``platform.system`` says; of what is no Linux only what a seat needs is known.
+        features: what Windows has beside VirtualBox, by the names of ``windows.FEATURES``.
     """
 
     root: bool = True
@@ -143,6 +145,8 @@ class Facts:
     subordinate: bool = True
     mirror: Mirror | None = None
     time: float = 0.0
+    system: str = "Linux"
+    features: frozenset[str] = frozenset()
 
 
 def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
@@ -153,6 +157,8 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
         output: the directory for the OVA.
         offline: ask no mirror.
     """
+    if platform.system() != "Linux":
+        return _of_a_seat(config)
     root = os.geteuid() == 0
     search = tuple(Path(p) for p in (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin", "/sbin"))
     kvm = Path("/dev/kvm")
@@ -184,17 +190,38 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
             "state": _room(Path(platformdirs.user_state_dir(places.APPLICATION))),
         },
         cached=_cached(config),
-        taken={
-            forward.host: ports.holder(forward.host)
-            for forward in config.network.forwards.values()
-            if not ports.free("" if forward.public else "127.0.0.1", forward.host)
-        },
+        taken=_taken(config),
         namespaces=_namespaces(),
         sysctls={name: value for name in _SYSCTLS if (value := _sysctl(name)) is not None},
         subordinate=root or all(_subordinate(Path(p)) for p in ("/etc/subuid", "/etc/subgid")),
         mirror=None if offline or config.image else _mirror(config),
         time=time.time(),
     )
+
+
+def _of_a_seat(config: Config) -> Facts:
+    """What a host that is no Linux is and has: it runs appliances and builds none."""
+    system = platform.system()
+    total, free = windows.memory() if system == "Windows" else (0, 0)
+    return Facts(
+        system=system,
+        architecture=platform.machine(),
+        virtualbox=_virtualbox(),
+        features=windows.features() if system == "Windows" else frozenset(),
+        memory=total,
+        available=free,
+        rooms={"data": _room(Path(platformdirs.user_data_dir(places.APPLICATION)))},
+        taken=_taken(config),
+        time=time.time(),
+    )
+
+
+def _taken(config: Config) -> dict[int, str]:
+    return {
+        forward.host: ports.holder(forward.host)
+        for forward in config.network.forwards.values()
+        if not ports.free("" if forward.public else "127.0.0.1", forward.host)
+    }
 
 
 def _read(path: str | Path) -> str:

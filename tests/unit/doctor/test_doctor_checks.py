@@ -258,3 +258,41 @@ def test_reading_what_the_host_says():
     assert _cpu_flags("processor: 0\nflags\t\t: fpu vmx avx\n") == {"fpu", "vmx", "avx"}
     assert _header("Valid-Until: Sat, 10 May 2025 08:00:00 UTC\n", "Valid-Until") == 1746864000
     assert _header("Date: x\n", "Valid-Until") is None
+
+
+SEAT = dataclasses.replace(GOOD, system="Windows", rooms={"data": ROOM}, architecture="AMD64")
+
+
+def seat(**changes):
+    """The checks that are not ok, by name, for a good seat at Windows with these changes."""
+    found = examine(dataclasses.replace(SEAT, **changes), Config())
+    return {check.name: check for check in found if check.status != "ok"}
+
+
+def test_a_seat_is_asked_only_for_what_a_seat_needs():
+    assert set(seat()) == {"this host"}
+    assert "Linux" in seat()["this host"].found
+    assert seat(virtualbox=None)["VirtualBox"].mend.startswith("winget ")
+    assert seat(virtualbox=None, system="Darwin")["VirtualBox"].mend.startswith("brew ")
+    assert seat(available=1 << 30)["memory"].status == "warning"
+    assert "memory" not in seat(memory=0, available=0)
+    assert seat(rooms={"data": dataclasses.replace(ROOM, free=1 << 30)})["data directory"].mend
+    small = dataclasses.replace(ROOM, writable=False)
+    assert seat(rooms={"data": small})["data directory"].status == "failed"
+    assert seat(architecture="arm64", system="Darwin")["processor"].status == "warning"
+
+
+@pytest.mark.parametrize(
+    ("feature", "name"),
+    [
+        ("vbs", "virtualization-based security"),
+        ("memory integrity", "virtualization-based security"),
+        ("hyper-v", "Hyper-V"),
+        ("wsl", "WSL"),
+    ],
+)
+def test_what_windows_has_beside_virtualbox(feature, name):
+    found = seat(features=frozenset({feature}))
+    assert set(found) == {"this host", name}
+    assert found[name].status == "warning"
+    assert found[name].mend
