@@ -14,7 +14,7 @@ appliance: $(VENV)/.tools
 test: $(VENV)/.test-tools lint
 	$(PYTEST) -n 2 $(ARGS)
 
-test-slow: $(VENV)/.test-tools
+test-slow: $(VENV)/.slow-tools
 	$(PYTEST) -m slow $(ARGS)
 
 bench: $(VENV)/.test-tools
@@ -65,4 +65,8 @@ $(VENV)/.tools: $(VENV)/.installed
 
 $(VENV)/.test-tools: tests/packages.txt $(VENV)/.tools $(VENV)/.dev
 	$(APT_INSTALL) $$(grep -v '^#' tests/packages.txt)
+	touch $@
+
+$(VENV)/.slow-tools: tests/packages-slow.txt $(VENV)/.test-tools
+	$(APT_INSTALL) $$(grep -v '^#' tests/packages-slow.txt)
 	touch $@
