@@ -160,6 +160,7 @@ def _hosted(config: Config) -> dict[str, Any]:
         "notebook_stores": {"every": stores.every} if stores.enabled else {},
         "notebook_egress": EGRESS_PORT if reached else 0,
         "egress_squid": egress_proxy(reached) if reached else "",
+        "notebook_forked": kernels.forked,
         "kernels_names": [n for n in ("bash", "r", "octave") if getattr(kernels, n)],
         "kernels_julia": julia,
         "kernels_wheels": bool(kernels.python.packages),

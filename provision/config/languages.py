@@ -54,8 +54,10 @@ class Python(Section):
 
 
 class Kernels(Section):
-    """Further languages, besides Sage, and the packages of Python."""
+    """Further languages, besides Sage, the packages of Python, and how kernels start."""
 
+    forked: bool = True
+    """Python's and Sage's kernels are forked from a process that has imported these already"""
     python: Python = Python()
     """Python, which is always there"""
     bash: bool = False

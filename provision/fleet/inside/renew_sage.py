@@ -47,6 +47,8 @@ KERNELS = Path("/usr/local/share/jupyter/kernels")
 STATE = Path("/var/lib/appliance/sage")
 LEASES = Path("/var/lib/notebook/leases")
 PYTHON = "/opt/notebook/bin/python"
+NURSERY = Path("/etc/systemd/system/nursery@.service")  # forks kernels, one for each Sage
+WANTED = Path("/etc/systemd/system/multi-user.target.wants")
 BACK = "appliance-sage-back"
 PROVING_SECONDS = 600
 BLOCK = 1 << 20
@@ -301,7 +303,22 @@ def point_at(version: str | None) -> None:
         _link(CURRENT, OPT / f"sage-{version}")
         if tool := sage_of(OPT / f"sage-{version}"):  # a classic Sage has it elsewhere
             _link(COMMAND, CURRENT / tool)
+    raise_nursery(version)
     os.sync()
+
+
+def raise_nursery(version: str | None) -> None:
+    """Let the nursery of the current version start, now and at boot, and no other's at boot.
+
+    One that runs already goes by itself when its last kernel has ended.
+    """
+    unit = f"nursery@sage-{version}.service"
+    for link in WANTED.glob("nursery@sage-*.service"):
+        if link.name != unit:
+            link.unlink()
+    if version is not None and NURSERY.exists():
+        run("systemctl", "enable", "--quiet", unit)
+        run("systemctl", "start", "--no-block", unit, check=False)
 
 
 def describe(version: str) -> None:

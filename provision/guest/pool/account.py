@@ -34,6 +34,7 @@ JOURNAL = Path("/run/systemd/journal")  # root's own lines
 SESSIONS_JOURNAL = Path("/run/systemd/journal.sessions/stdout")  # what sessions say, apart
 MEMORY_PARTS = 8  # of a session's memory, one at most for each of its places in memory
 IN_MEMORY = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108 - pam_namespace's, the session's own
+NURSERIES = Path("/run/nursery")  # where sessions ask for kernels
 USAGE = Path("/run/notebook-usage")  # what sessions use, a directory for each account
 TERMINALS = 64  # of one session; the system's own are 4096, for everybody
 CHANGED = Path("/run/systemd/system.control")  # what set-property --runtime has changed
@@ -221,7 +222,7 @@ def _show_courses(home: Path, shown: list[View], account: pwd.struct_passwd) -> 
 
 
 def _hide_services(home: Path, usage: Path) -> None:
-    """Leave of /run only where to log, and the session's own usage.
+    """Leave of /run only where to log, the session's own usage, and where to ask for kernels.
 
     The system's services are not a session's, and its journal is root's, who logs here, too: what
     a session says goes to a journal of the sessions', which is limited by itself.
@@ -241,6 +242,9 @@ def _hide_services(home: Path, usage: Path) -> None:
     if usage.is_dir():
         (fresh / "usage").mkdir()
         _mount("--bind", "-o", "ro", str(usage), str(fresh / "usage"))
+    if NURSERIES.is_dir():
+        (fresh / NURSERIES.name).mkdir()
+        _mount("--bind", "-o", "ro", str(NURSERIES), str(fresh / NURSERIES.name))
     _mount("-o", f"remount,ro,{options}", str(fresh))
     _mount("--rbind", str(fresh), "/run")
     subprocess.run(["/usr/bin/umount", "-R", str(fresh)], check=True)

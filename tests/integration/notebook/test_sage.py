@@ -1,5 +1,6 @@
 """What a calculus class expects, in the notebook. Slow: Sage is 4 GB."""
 
+import json
 import socket
 import urllib.error
 import urllib.request
@@ -16,6 +17,18 @@ cdef extern from '<unistd.h>':
     long syscall(long, ...)
 def attempts():
     return setuid(0), syscall(272, 0x10000000), syscall(101, 16, 1, 0, 0)
+"""
+
+# A number from each system that has some.
+DRAW = """
+import json, numpy, random as of_python
+big = 10**15
+print(json.dumps([str(each) for each in (
+    of_python.random(), numpy.random.random(), random(), ZZ.random_element(big),
+    RR.random_element(),
+    pari(big).random(), gap.eval("Random([1..10^15])"),
+    singular.eval("random(1, 1000000000)"), maxima(f"random({big})"), GF(2^61 - 1).random_element(),
+    tmp_filename(), sage.misc.randstate.initial_seed())]))
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -74,6 +87,32 @@ def test_compiled_code_gets_no_further(sage: Kernel) -> None:
     """What %%cython makes is machine code, which asks the kernel without Python in between."""
     sage.run(f"%%cython\n{ATTEMPTS}", 600)
     assert sage.run("attempts()", 60) == "(-1, -1, -1)"  # root, unshare(CLONE_NEWUSER), ptrace
+
+
+def test_forked_kernels_draw_different_numbers(classroom: Guest, sage: Kernel) -> None:
+    """From every system; who forks them is Sage's nursery."""
+    nursery = classroom.run("systemctl show -P MainPID nursery@sage-*.service").strip()
+    kernels = [sage.student.kernel("sagemath") for _ in range(2)]
+    drawn = []
+    for kernel in kernels:
+        assert kernel.run("import os; os.getppid()", 240) == nursery
+        drawn.append(json.loads(kernel.run(DRAW, 240)))
+        sage.student.server("DELETE", f"kernels/{kernel.id}")
+    same = [place for place, each in enumerate(zip(*drawn, strict=True)) if len(set(each)) == 1]
+    assert same == [], drawn
+
+
+def test_a_forked_kernel_knows_nothing_of_its_nursery(sage: Kernel) -> None:
+    """Home, temporary directory and number are the session's."""
+    told = sage.run(
+        "import gc\nfor o in gc.get_objects():\n"
+        "    for v in (o.values() if type(o) is dict else o if type(o) in (list, tuple) else ()):\n"
+        "        if type(v) is str and v[5:13] == 'home-of-': print(v)",
+        60,
+    )
+    assert told == ""
+    assert sage.run("from sage.env import DOT_SAGE; print(DOT_SAGE)", 60).strip().endswith("/.sage")
+    assert "inline" in sage.run("import matplotlib.pyplot as p; print(p.get_backend())", 60)
 
 
 def test_what_three_dimensions_need_is_served_here(classroom: Guest) -> None:

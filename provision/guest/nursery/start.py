@@ -1,0 +1,169 @@
+"""A nursery: ENVIRONMENT/bin/python start.py, by that environment's own Python, as root.
+
+It has the group of those who may connect. What it imports here is what its children share.
+"""
+
+import contextlib
+import gc
+import importlib
+import importlib.util
+import json
+import os
+import runpy
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).parents[3])
+
+from provision.guest.nursery.fresh import OURS, Past, check, past, renew  # noqa: E402
+from provision.guest.nursery.serve import Born, Nursery  # noqa: E402
+from provision.guest.nursery.settle import settle  # noqa: E402
+from provision.guest.nursery.wire import (  # noqa: E402
+    PLACE,
+    RefusedError,
+    Request,
+    receive_request,
+    tell,
+)
+
+CURRENT = Path("/opt/sage-current")
+BACKLOG = 128
+REQUEST_SECONDS = 5.0
+STALE = 75  # exit status: our files were replaced, start me anew
+# What a kernel has after its first cells, besides what these import.
+PYTHON = (
+    *("ipykernel.debugger", "ipykernel.heartbeat", "ipykernel.ipkernel", "ipykernel.kernelapp"),
+    *("ipykernel.zmqshell", "IPython.core.completerlib", "IPython.extensions.storemagic"),
+    *("encodings.idna", "http.server", "psutil", "sqlite3"),
+)
+SAGE = (
+    *("sage.repl.ipython_kernel.kernel", "sage.all_cmdline", "sage.repl.ipython_kernel.widgets"),
+    *("sage.plot.plot", "sage.plot.graphics"),
+    *("sage.repl.ipython_kernel.all_jupyter", "sage.repl.ipython_kernel.interact"),
+    *(
+        "sage.repl.rich_output.backend_ipython",
+        "sage.repl.interface_magic",
+        "sage.repl.display.util",
+    ),
+    *("sage.repl.display.formatter", "sage.ext.interpreters.wrapper_cdf", "sage.interfaces.sympy"),
+    *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
+    *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
+    *("PIL.PngImagePlugin", "flint", "matplotlib.pyplot", "sympy", "matplotlib.figure"),
+    *("matplotlib.backends.backend_agg", "matplotlib.font_manager"),
+)
+
+
+def warm(prefix: Path) -> Past:
+    """Import the environment's language.
+
+    Args:
+        prefix: of the environment.
+
+    Raises:
+        SystemExit: what was imported has threads, which no child would have.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.environ.update(json.loads((prefix / "kernel.json").read_text())["env"])
+    began = dict(os.environ)
+    os.environ |= OURS
+    for name in (*PYTHON, *(SAGE if importlib.util.find_spec("sage") else ())):
+        with contextlib.suppress(ImportError):  # as far as this environment has it
+            importlib.import_module(name)
+    if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:
+        sys.exit(f"{threads} threads were started by what is imported: nothing can be forked")
+    return past(began)
+
+
+def main() -> None:
+    """Serve until the end; in each child, be the kernel."""
+    prefix = Path(sys.prefix)
+    (PLACE / prefix.name).unlink(missing_ok=True)  # of one that was killed
+    del sys.path[0]  # our own place, which no kernel has
+    before = warm(prefix)
+    gc.collect()
+    gc.freeze()
+    with listen(PLACE / prefix.name) as listener:
+        ready()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        born = Nursery(listener, os.getgid()).serve(lambda: wanted(prefix))
+    if born is None:
+        sys.exit(STALE if stale() else 0)
+    request = grow(born, before)
+    runpy.run_module(request.argv[2], run_name="__main__", alter_sys=True)
+
+
+def listen(path: Path) -> socket.socket:
+    """Listen where our group may connect."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    mask = os.umask(0o117)
+    listener.bind(str(path))
+    os.umask(mask)
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def grow(born: Born, before: Past) -> Request:
+    """From here to the kernel: a process of the session, then what it asked for.
+
+    Raises:
+        SystemExit: it cannot be.
+    """
+    connection = born.connection
+    # Before the account may look into it: others' connections, and the nursery's journal.
+    for number in (1, 2):
+        os.dup2(0, number)
+    _close_but(connection.fileno(), born.peer.pidfd)
+    try:
+        settle(born.peer)
+        connection.settimeout(REQUEST_SECONDS)
+        request, descriptors = receive_request(connection)
+        check(request, before)
+        *streams, place = descriptors
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+        os.fchdir(place)
+        os.umask(request.umask)
+        renew(request, before, born.peer.pidfd)
+        connection.send(json.dumps({"pid": os.getpid()}).encode(), socket.MSG_NOSIGNAL)
+    except (OSError, RefusedError) as error:
+        steps = [frame.name for frame in traceback.extract_tb(error.__traceback__)[1:]]
+        tell(connection, refused=f"{error} ({', '.join(steps)})")
+        os._exit(1)
+    connection.close()
+    _close_but(born.peer.pidfd)
+    return request
+
+
+def _close_but(*kept: int) -> None:
+    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
+        if number > 2 and number not in kept:
+            with contextlib.suppress(OSError):  # what listed them is closed already
+                os.close(number)
+
+
+def ready() -> None:
+    """Tell systemd."""
+    if place := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.connect(place)
+            notify.send(b"READY=1")
+
+
+def wanted(prefix: Path) -> bool:
+    """Whether somebody may still come: not to a Sage that another has replaced."""
+    replaced = prefix.name.startswith("sage-") and CURRENT.resolve() != prefix
+    return not replaced and not stale()
+
+
+def stale() -> bool:
+    """Whether a file that we have in memory was replaced, as by a security update."""
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    return any(line.endswith(" (deleted)") and " /usr/" in line for line in maps)
+
+
+if __name__ == "__main__":
+    main()

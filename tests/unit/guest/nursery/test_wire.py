@@ -1,0 +1,95 @@
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provision.guest.nursery.fresh import Past, check, early
+from provision.guest.nursery.wire import (
+    LARGEST,
+    RefusedError,
+    Request,
+    receive_request,
+    send_request,
+    socket_of,
+)
+
+REQUEST = Request(("/opt/x/bin/python", "-m", "ipykernel_launcher"), {"HOME": "/h"}, 0o77)
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_what_is_sent_is_received(ends: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = ends
+    send_request(ours, REQUEST, [0, 1, 2, 0])
+    request, descriptors = receive_request(theirs)
+    assert request == REQUEST
+    assert len(set(descriptors)) == 4
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def test_a_request_that_is_too_long_is_not_sent(ends: tuple[socket.socket, socket.socket]) -> None:
+    long = Request(REQUEST.argv, {"HOME": "x" * LARGEST}, 0)
+    with pytest.raises(RefusedError, match="131072 at most"):
+        send_request(ends[0], long, [0, 1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"argv": "python"}, "not texts"),
+        ({"argv": []}, "not texts"),
+        ({"env": {"A": 1}}, "not texts"),
+        ({"env": {"A": "\0"}}, "not texts"),
+        ({"env": {"A=": "x"}}, "one with ="),
+        ({"umask": 0o1000}, "umask"),
+    ],
+)
+def test_what_is_no_request_is_refused(
+    ends: tuple[socket.socket, socket.socket], changed: dict[str, object], why: str
+) -> None:
+    said = {"version": 1, "argv": ["p", "-m", "x"], "env": {"HOME": "/"}, "umask": 0} | changed
+    socket.send_fds(ends[0], [json.dumps(said).encode()], [0, 1, 2, 0])
+    with pytest.raises(RefusedError, match=why):
+        receive_request(ends[1])
+
+
+@pytest.mark.parametrize(
+    ("program", "name"),
+    [
+        ("/opt/sage-10.8/bin/python", "sage-10.8"),
+        ("/opt/notebook/bin/python3", "notebook"),
+        ("/opt/notebook/bin/../../x/bin/python", "x"),
+        ("/usr/bin/python3", None),
+        ("/opt/notebook/bin/ruby", None),
+        ("python", None),
+    ],
+)
+def test_an_environment_has_a_nursery(program: str, name: str | None) -> None:
+    assert socket_of(program, Path("/n")) == (name and Path("/n", name))
+
+
+def test_a_kernel_that_would_start_otherwise_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/opt/x/bin/python")
+    before = Past(home="/n", early={"SAGE_X": "1"}, added={}, homes=(), pids=())
+    env = {"HOME": "/h", "SAGE_X": "1", "PATH": "/bin"}
+    assert early(env) == before.early
+    check(Request(REQUEST.argv, env, 0), before)
+    for argv, variables in (
+        (("/opt/y/bin/python", "-m", "x"), env),
+        (("/opt/x/bin/python", "-c", "x"), env),
+        (REQUEST.argv, {"PATH": "/bin", "SAGE_X": "1"}),
+        (REQUEST.argv, env | {"LD_PRELOAD": "x"}),
+        (REQUEST.argv, {"HOME": "/h"}),
+    ):
+        with pytest.raises(RefusedError):
+            check(Request(argv, variables, 0), before)
