@@ -1,7 +1,7 @@
 """A nursery's one loop: who may have a child, and when children end.
 
-It reads nothing that a session sends. It is single-threaded and never waits for anybody: a
-session's process may be stopped or traced by its owner.
+It reads nothing that a session sends. It is single-threaded and waits for nobody: a session's
+process may be stopped or traced by its owner.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from provision.guest.nursery.peer import Peer, peer_of
@@ -19,9 +19,9 @@ from provision.guest.nursery.wire import RefusedError, tell
 
 LIVE = 32  # kernels of one account at once
 BURST, BURST_SECONDS = 20, 10.0  # kernels of one account in so many seconds
-TICK_SECONDS = 30.0
-RETRY_SECONDS = 1.0
-END_SECONDS = 0.2
+TICK_SECONDS = 10.0
+CLOSE_SECONDS = 0.02
+WALL = 0x40000000  # waitpid(2): children of every kind
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,11 @@ class Child:
 
     Args:
         pid: its number; it is ours until we have waited for it.
-        pidfd: readable once it has ended.
         uid: whose it is.
         connection: to who asked for it.
     """
 
     pid: int
-    pidfd: int
     uid: int
     connection: socket.socket
 
@@ -66,30 +64,37 @@ class Nursery:
         self._listener, self._gid = listener, gid
         self._poll = select.poll()
         self._poll.register(listener, select.POLLIN)
-        self._children: dict[int, Child] = {}  # by both of its descriptors
-        self._stuck: set[Child] = set()  # ended, but their owner's tracer has not let them go
+        self._children: dict[int, Child] = {}  # by number
+        self._connected: dict[int, Child] = {}  # by descriptor, while who asked is there
         self._times: dict[int, deque[float]] = defaultdict(lambda: deque(maxlen=BURST))
 
-    def serve(self, wanted: Callable[[], bool]) -> Born | None:
+    def serve(self, alive: Callable[[], None], wanted: Callable[[], bool]) -> Born | None:
         """Fork children for whoever may have them.
 
         Args:
-            wanted: asked from time to time: whether to go on once there is no child.
+            alive: called each time round, which is every ``TICK_SECONDS`` at least.
+            wanted: asked from time to time: whether to go on while there is no child.
 
         Returns:
             In each child: what it has in hand. In the nursery: None, when it is not wanted.
         """
-        while True:
-            patience = RETRY_SECONDS if self._stuck else TICK_SECONDS
-            ready = [descriptor for descriptor, _ in self._poll.poll(patience * 1000)]
-            # Who has ended is gone before who follows is born: they may want the same ports.
-            for child in {self._children[d] for d in ready if d in self._children} | self._stuck:
-                self._end(child)
-            if self._listener.fileno() in ready:
-                if born := self._accept():
-                    return born
-            elif not ready and not self._children and not wanted():
-                return None
+        with _woken_by_signals() as woken:
+            self._poll.register(woken, select.POLLIN)
+            while True:
+                alive()
+                ready = [number for number, _ in self._poll.poll(TICK_SECONDS * 1000)]
+                if woken.fileno() in ready:
+                    woken.recv(4096)
+                self._reap()
+                for number in ready:
+                    if given_up := self._connected.pop(number, None):
+                        self._poll.unregister(number)
+                        os.kill(given_up.pid, signal.SIGKILL)
+                if self._listener.fileno() in ready:
+                    if born := self._accept():
+                        return born
+                elif not ready and not self._children and not wanted():
+                    return None
 
     def _accept(self) -> Born | None:
         """Fork for the next in line; what it returns is a child's."""
@@ -108,15 +113,14 @@ class Nursery:
                     os.close(peer.pidfd)
         except (OSError, RefusedError) as error:
             tell(connection, refused=str(error))
-            connection.close()
+            _close(connection)
             return None
         if pid == 0:
             self._listener.close()
             return Born(peer, connection)
-        child = Child(pid, os.pidfd_open(pid), peer.uid, connection)
-        for descriptor in (child.pidfd, connection.fileno()):
-            self._children[descriptor] = child
-            self._poll.register(descriptor, select.POLLIN if descriptor == child.pidfd else 0)
+        child = Child(pid, peer.uid, connection)
+        self._children[pid] = self._connected[connection.fileno()] = child
+        self._poll.register(connection, 0)  # only whether they have gone
         return None
 
     def _judge(self, peer: Peer) -> None:
@@ -129,29 +133,57 @@ class Nursery:
             raise RefusedError("it is no account for sessions")
         times, now = self._times[peer.uid], time.monotonic()
         often = len(times) == BURST and now - times[0] < BURST_SECONDS
-        if often or sum(c.uid == peer.uid for c in set(self._children.values())) >= LIVE:
+        if often or sum(child.uid == peer.uid for child in self._children.values()) >= LIVE:
             raise RefusedError("too many kernels at once")
         times.append(now)
 
-    def _end(self, child: Child) -> None:
-        """A child has ended, or is to: who asked for it has gone."""
-        ended = select.poll()
-        ended.register(child.pidfd, select.POLLIN)
-        if not ended.poll(0):
-            os.kill(child.pid, signal.SIGKILL)
-            ended.poll(END_SECONDS * 1000)
-        pid, status = os.waitpid(child.pid, os.WNOHANG)
-        if pid:
-            tell(child.connection, status=os.waitstatus_to_exitcode(status))
-        for descriptor in (child.pidfd, child.connection.fileno()):
-            if child not in self._stuck:
-                with contextlib.suppress(KeyError):
-                    self._poll.unregister(descriptor)
-            if pid:
-                del self._children[descriptor]
-        if pid:
-            self._stuck.discard(child)
-            child.connection.close()
-            os.close(child.pidfd)
-        else:
-            self._stuck.add(child)
+    def _reap(self) -> None:
+        """Let go whoever has ended, and tell who asked for them.
+
+        Also those whom we have not forked: a child may make itself siblings (``CLONE_PARENT``), and
+        may have us trace it (``PTRACE_TRACEME``), so that each of its threads waits for us. As long
+        as one of them is left, its account opens to nobody.
+        """
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG | WALL)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            if os.WIFSTOPPED(status):  # seen by who traces alone, as we do not want to
+                os.kill(pid, signal.SIGKILL)
+            elif child := self._children.pop(pid, None):
+                if self._connected.pop(child.connection.fileno(), None):
+                    self._poll.unregister(child.connection)
+                tell(child.connection, status=os.waitstatus_to_exitcode(status))
+                _close(child.connection)
+
+
+@contextlib.contextmanager
+def _woken_by_signals() -> Iterator[socket.socket]:
+    """A socket that is readable when a child has ended, or a timer has run out."""
+    woken, waking = socket.socketpair()
+    with woken, waking:
+        for end in (woken, waking):
+            end.setblocking(False)
+        signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGALRM):
+            signal.signal(number, lambda *_: None)
+        try:
+            yield woken
+        finally:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGALRM):
+                signal.signal(number, signal.SIG_DFL)
+
+
+def _close(connection: socket.socket) -> None:
+    """Close a connection in which a session may have left descriptors that nobody took.
+
+    The last to close a socket waits until its data are sent, if it is told to (``SO_LINGER``), or
+    until a signal comes.
+    """
+    signal.setitimer(signal.ITIMER_REAL, CLOSE_SECONDS, CLOSE_SECONDS)
+    connection.close()
+    signal.setitimer(signal.ITIMER_REAL, 0)

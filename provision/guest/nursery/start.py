@@ -85,10 +85,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with listen(PLACE / prefix.name) as listener:
-        ready()
+        tell_systemd("READY=1")
         sys.stdout.flush()
         sys.stderr.flush()
-        born = Nursery(listener, os.getgid()).serve(lambda: wanted(prefix))
+        born = Nursery(listener, os.getgid()).serve(
+            lambda: tell_systemd("WATCHDOG=1"), lambda: wanted(prefix)
+        )
     if born is None:
         sys.exit(STALE if stale() else 0)
     request = grow(born, before)
@@ -145,12 +147,12 @@ def _close_but(*kept: int) -> None:
                 os.close(number)
 
 
-def ready() -> None:
-    """Tell systemd."""
+def tell_systemd(word: str) -> None:
+    """How it is: who does not tell for a while is started anew."""
     if place := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.connect(place)
-            notify.send(b"READY=1")
+        notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with notify, contextlib.suppress(OSError):  # it is busy, or starts anew itself
+            notify.sendto(word.encode(), socket.MSG_DONTWAIT, place)
 
 
 def wanted(prefix: Path) -> bool:

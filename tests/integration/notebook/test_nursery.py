@@ -222,8 +222,10 @@ def test_without_a_nursery_a_kernel_starts_as_before(
         kernel = student.kernel()
         assert kernel.run("6 * 7") == "42"
         assert guest.run(f"ps -o comm= -p {parent(kernel)}").startswith("jupyterhub")
+        if how != "stop":  # who says nothing is started anew
+            hung = nursery(guest)
+            await_(lambda: nursery(guest) not in {0, hung}, 60)
     finally:
-        guest.run(f"systemctl kill -s KILL {UNIT} || true; systemctl reset-failed {UNIT} || true")
         guest.run(f"systemctl restart {UNIT}")
     said = f"journalctl -q --namespace=sessions --since=@{cursor} -t notebook-lilith -o cat"
     assert f"No kernel is forked by {PLACE}" in guest.run(said)
@@ -354,6 +356,72 @@ def test_a_flood_stops_nobody_else(guest: Guest, kernel: Kernel) -> None:
     other.stop()
     await_(lambda: int(guest.run(f"ps --no-headers --ppid {nursery(guest)} | wc -l")) < 8)
     assert int(guest.run(f"ls /proc/{nursery(guest)}/fd | wc -l")) < 40
+
+
+# Left in a nursery's hands: sockets that whoever closes them last waits for, for ever.
+LINGER = """
+import os, socket, struct, sys
+kept = []
+for _ in range(8):
+    sent = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    sent.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30000))
+    sent.setblocking(False)
+    try:
+        while sent.send(bytes(1 << 20)):
+            pass
+    except BlockingIOError:
+        pass
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    left.connect("/run/nursery/notebook")
+    kept += [sent, left]
+    for _ in range(2):  # the first is taken
+        try:
+            socket.send_fds(left, [b"x"], [sent.fileno()])
+        except OSError:
+            break
+os._exit(0)  # whoever is ending waits for none
+"""
+# Modules that a kernel may be; each would leave something that waits for the nursery for ever.
+ENDLESS = {
+    "traced": "libc.ptrace(0, 0, 0, 0); os.kill(os.getpid(), 19)",
+    "threads": (
+        "import threading\n"
+        "one = threading.Thread(target=lambda: libc.ptrace(0, 0, 0, 0))\n"
+        "one.start(); one.join()"
+    ),
+    "siblings": (
+        "for _ in range(20):\n    if libc.syscall(56, 0x8000 | 17, 0, 0, 0, 0) == 0: os._exit(0)"
+    ),
+}
+
+
+def test_no_socket_keeps_a_nursery_waiting(guest: Guest, kernel: Kernel) -> None:
+    time.sleep(10)
+    kernel.run(
+        "import socket, subprocess, sys\n"
+        "listener = socket.create_server(('127.0.0.1', 0), backlog=8)\n"  # reads nothing
+        "port = str(listener.getsockname()[1])\n"
+        f"subprocess.run([sys.executable, '-c', {LINGER!r}, port]); ''"
+    )
+    other = Student(guest.url, "naamah").sign_in().start()
+    calm = other.kernel()
+    assert calm.run("6 * 7") == "42"
+    assert parent(calm) == nursery(guest)
+    kernel.run("listener.close()")
+    other.stop()
+
+
+@pytest.mark.parametrize("how", ENDLESS)
+def test_whatever_a_kernel_leaves_goes_with_it(guest: Guest, kernel: Kernel, how: str) -> None:
+    """Zombies that wait for the nursery would keep the account closed."""
+    code = f"import ctypes, os\nlibc = ctypes.CDLL(None)\n{ENDLESS[how]}\n"
+    kernel.run(f"open('/tmp/{how}.py', 'w').write({code!r})")
+    kernel.run(
+        "import os\nfrom pathlib import Path\nfrom provision.guest.nursery.client import fork\n"
+        f"argv = ['/opt/notebook/bin/python', '-m', {how!r}]\n"
+        f"print(fork(Path({PLACE!r}), argv, os.environ, '/tmp').wait(20))"
+    )
+    await_(lambda: "Z" not in guest.run("ps -o stat= -u nb1,nb2,nb3"), 5)
 
 
 def test_nobody_reaches_the_nursery_or_a_sibling(guest: Guest, kernel: Kernel) -> None:
