@@ -32,26 +32,23 @@ CURRENT = Path("/opt/sage-current")
 BACKLOG = 128
 REQUEST_SECONDS = 5.0
 STALE = 75  # exit status: our files were replaced, start me anew
-# What a kernel has after its first cells, besides what these import.
+# What a kernel has after its first cells, besides what these import: of Python, of what its
+# notebooks import if it is there, and of Sage.
 PYTHON = (
     *("ipykernel.debugger", "ipykernel.heartbeat", "ipykernel.ipkernel", "ipykernel.kernelapp"),
     *("ipykernel.zmqshell", "IPython.core.completerlib", "IPython.extensions.storemagic"),
     *("encodings.idna", "http.server", "psutil", "sqlite3"),
+    *("matplotlib.pyplot", "matplotlib.figure", "matplotlib.font_manager", "PIL.PngImagePlugin"),
+    *("matplotlib.backends.backend_agg", "pandas", "scipy.optimize", "scipy.stats", "sympy"),
 )
 SAGE = (
     *("sage.repl.ipython_kernel.kernel", "sage.all_cmdline", "sage.repl.ipython_kernel.widgets"),
-    *("sage.plot.plot", "sage.plot.graphics"),
     *("sage.repl.ipython_kernel.all_jupyter", "sage.repl.ipython_kernel.interact"),
-    *(
-        "sage.repl.rich_output.backend_ipython",
-        "sage.repl.interface_magic",
-        "sage.repl.display.util",
-    ),
-    *("sage.repl.display.formatter", "sage.ext.interpreters.wrapper_cdf", "sage.interfaces.sympy"),
+    *("sage.repl.display.formatter", "sage.repl.display.util", "sage.repl.interface_magic"),
+    *("sage.repl.rich_output.backend_ipython", "sage.ext.interpreters.wrapper_cdf"),
+    *("sage.plot.plot", "sage.plot.graphics", "sage.interfaces.sympy", "flint"),
     *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
     *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
-    *("PIL.PngImagePlugin", "flint", "matplotlib.pyplot", "sympy", "matplotlib.figure"),
-    *("matplotlib.backends.backend_agg", "matplotlib.font_manager"),
 )
 
 
@@ -68,7 +65,7 @@ def warm(prefix: Path) -> Past:
         os.environ.update(json.loads((prefix / "kernel.json").read_text())["env"])
     began = dict(os.environ)
     os.environ |= OURS
-    for name in (*PYTHON, *(SAGE if importlib.util.find_spec("sage") else ())):
+    for name in (*(SAGE if importlib.util.find_spec("sage") else ()), *PYTHON):
         with contextlib.suppress(ImportError):  # as far as this environment has it
             importlib.import_module(name)
     if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:
