@@ -145,6 +145,7 @@ def _hosted(config: Config) -> dict[str, Any]:
                 "title": profile.title,
                 "kernels": list(profile.kernels),
                 "limits": _given(profile.limits),
+                "forked": profile.forked,
             }
             for name, profile in config.profiles.items()
         },

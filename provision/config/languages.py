@@ -56,8 +56,8 @@ class Python(Section):
 class Kernels(Section):
     """Further languages, besides Sage, the packages of Python, and how kernels start."""
 
-    forked: bool = True
-    """Python's and Sage's kernels are forked from a process that has imported these already"""
+    forked: bool = False
+    """Python's and Sage's kernels are forked from a process that has them in memory already"""
     python: Python = Python()
     """Python, which is always there"""
     bash: bool = False

@@ -239,6 +239,8 @@ class Profile(Section):
     """what the student reads"""
     kernels: tuple[Literal["python", "sage", "bash", "r", "octave", "julia"], ...] = ()
     """languages that it offers; none: all"""
+    forked: bool = True
+    """its kernels may be forked, where kernels.forked is true"""
     limits: Share = Share()
     """what one session of it may use, before the limits of groups"""
 

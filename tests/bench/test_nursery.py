@@ -42,6 +42,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
         "pool_accounts": ["nb1", "nb2"],
         "notebook_accounts": True,
         "notebook_limits": limits,
+        "notebook_forked": True,
     }
     with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
         yield guest

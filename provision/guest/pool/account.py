@@ -118,7 +118,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     if MIRRORS.exists():
         _mount("--bind", str(MIRRORS), "/etc/hosts")
     (USAGE / user / "usage.json").unlink(missing_ok=True)  # the last session's; the next follows
-    _hide_services(home, USAGE / user)
+    _hide_services(home, USAGE / user, forks=profile not in shares.get("started", ()))
     syslog.syslog(f"{user} is open for {student}")
 
 
@@ -221,7 +221,7 @@ def _show_courses(home: Path, shown: list[View], account: pwd.struct_passwd) -> 
         _show(view.files, place, account, view.options)
 
 
-def _hide_services(home: Path, usage: Path) -> None:
+def _hide_services(home: Path, usage: Path, *, forks: bool) -> None:
     """Leave of /run only where to log, the session's own usage, and where to ask for kernels.
 
     The system's services are not a session's, and its journal is root's, who logs here, too: what
@@ -242,7 +242,7 @@ def _hide_services(home: Path, usage: Path) -> None:
     if usage.is_dir():
         (fresh / "usage").mkdir()
         _mount("--bind", "-o", "ro", str(usage), str(fresh / "usage"))
-    if NURSERIES.is_dir():
+    if forks and NURSERIES.is_dir():
         (fresh / NURSERIES.name).mkdir()
         _mount("--bind", "-o", "ro", str(NURSERIES), str(fresh / NURSERIES.name))
     _mount("-o", f"remount,ro,{options}", str(fresh))

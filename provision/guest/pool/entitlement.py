@@ -32,6 +32,8 @@ class Share:
 def read_shares(files: Sequence[Path] = (SHARES, OWN)) -> dict[str, Any]:
     """Everything that decides a share: ``default``, ``profiles``, ``groups``, ``students``.
 
+    Also ``started``: the profiles whose kernels are not forked.
+
     Raises:
         OSError, ValueError: the first file cannot be read, or one is damaged.
     """

@@ -34,6 +34,7 @@ def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
         "notebook_accounts": True,
         "notebook_patience": 6,
         "notebook_classic": True,
+        "notebook_forked": True,
         "notebook_limits": LIMITS,
         "notebook_courses": COURSES,
     }

@@ -43,6 +43,7 @@ def classroom(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> I
         "pool_accounts": ["nb1"],
         "notebook_accounts": True,
         "notebook_limits": limits,
+        "notebook_forked": True,
         "notebook_network": "open",
     }
     with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:

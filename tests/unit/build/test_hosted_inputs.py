@@ -36,7 +36,7 @@ def test_all_is_off_by_default() -> None:
 def test_settings_become_variables() -> None:
     variables = told(
         "kernels={r: true, bash: true}",
-        "profiles={stats: {title: Statistics, kernels: [r], limits: {memory: 2G}}}",
+        "profiles={stats: {title: Statistics, kernels: [r], forked: false, limits: {memory: 2G}}}",
         "pool.groups={seniors: {members: [emmy], limits: {cpu: 200}}}",
         "git={enabled: true, hosts: [github.com]}",
         "stores={enabled: true, hosts: ['cloud.example.org', github.com], every: 30m}",
@@ -45,6 +45,7 @@ def test_settings_become_variables() -> None:
     assert variables["kernels_names"] == ["bash", "r"]
     assert variables["extensions_names"] == ["git", "signin", "stores"]
     assert variables["notebook_profiles"]["stats"]["limits"] == {"memory": 2 << 30}
+    assert variables["notebook_profiles"]["stats"]["forked"] is False
     assert variables["notebook_egress"] == 3120
     assert "http_port 127.0.0.1:3120" in variables["egress_squid"]
     assert variables["egress_squid"].count("dstdomain -n github.com") == 1

@@ -29,6 +29,7 @@ VARIABLES = {
     "notebook_accounts": True,
     "notebook_patience": 6,
     "notebook_limits": LIMITS,
+    "notebook_forked": True,
     "notebook_groups": {
         "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
     },
@@ -39,8 +40,11 @@ VARIABLES = {
     "notebook_stores": {"every": 3600},
     "notebook_students": {"sonja": {"cpu": 50}},
     "notebook_profiles": {
-        "any": {"title": "Everything", "kernels": [], "limits": {}},
-        "stats": {"title": "Statistics", "kernels": ["r"], "limits": {"memory": 1536 << 20}},
+        "any": {"title": "Everything", "kernels": [], "limits": {}, "forked": True},
+        "stats": {
+            **{"title": "Statistics", "kernels": ["r"], "forked": False},
+            "limits": {"memory": 1536 << 20},
+        },
     },
 }
 # Julia is in no Debian and its package server is not everywhere: what stands in for it has the
