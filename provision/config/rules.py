@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from provision.config import words
-from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
+from provision.config.capacity import memory_needed, sessions_promised, system_memory
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import PYTHON_PACKAGES, SAGE_PACKAGES
 from provision.config.model import Config, Share
@@ -49,19 +49,18 @@ def check(config: Config) -> list[Problem]:
 
 
 def _memory(config: Config) -> Iterator[Problem]:
-    limit = config.pool.limits.memory
-    wanted, promised = config.sessions, sessions_promised(config.memory, limit)
+    limit, system = config.pool.limits.memory, system_memory(config)
+    wanted, promised = config.sessions, sessions_promised(config.memory, limit, system)
     if promised >= wanted:
         return
     count: Key = ("notebook", "max_sessions") if config.notebook.max_sessions else ("pool", "count")
-    kept = format_size(SYSTEM_MEMORY)
-    mend = f"write memory: {format_size(memory_needed(wanted, limit))}"
+    mend = f"write memory: {format_size(memory_needed(wanted, limit, system))}"
     if promised:
         mend += f" or {'.'.join(map(str, count))}: {promised}"
     yield Problem(
         ("memory",),
         f"{format_size(config.memory)} holds {promised} of {wanted} sessions of"
-        f" {format_size(limit)} beside the system's {kept}",
+        f" {format_size(limit)} beside the system's {format_size(system)}",
         mend,
         others=(count, ("pool", "limits", "memory")),
     )
@@ -98,7 +97,7 @@ def _shares(config: Config) -> Iterator[Problem]:
         *((("pool", "students", n), s) for n, s in config.pool.students.items()),
         *((("profiles", n, "limits"), p.limits) for n, p in config.profiles.items()),
     ]
-    room = config.memory - SYSTEM_MEMORY
+    room = config.memory - system_memory(config)
     for key, share in shares:
         if share.memory is not None and not config.pool.limits.tmp <= share.memory <= room:
             least, most = format_size(config.pool.limits.tmp), format_size(room)

@@ -9,7 +9,7 @@ from platformdirs import user_cache_path
 
 from provision import temporary
 from provision.config import Config
-from provision.config.capacity import memory_needed
+from provision.config.capacity import memory_needed, system_memory
 from provision.machine import Machine, SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -77,7 +77,10 @@ def _raw(source: Path | Sequence[Path], directory: Path) -> list[Path]:
 def _in_qemu(config: Config, disks: Sequence[Path]) -> dict[str, Facts]:
     admin = config.admin.user
     # One session has to reach its own limit before the machine reaches its.
-    memory = min(max(MEMORY, memory_needed(1, config.pool.limits.memory)), config.memory)
+    memory = min(
+        max(MEMORY, memory_needed(1, config.pool.limits.memory, system_memory(config))),
+        config.memory,
+    )
     forwards = dict.fromkeys(wanted_ports(config), 0)
     with QemuMachine(disks, user=admin, forwards=forwards, memory=memory) as machine:
         with step("first boot"):

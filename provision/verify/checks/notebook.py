@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from provision.config import Config, capacity
-from provision.config.capacity import SYSTEM_MEMORY
+from provision.config.capacity import system_memory
 from provision.config.quantities import format_size
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
@@ -140,11 +140,12 @@ def root_follows_no_link(config: Config, facts: Facts) -> Problems:
 @check("notebook_limits", how="measure the idle guest's memory")
 def capacity_kept(config: Config, facts: Facts) -> Problems:
     """The memory that `appliance plan` promises to sessions is free for them."""
-    if facts["used"] > SYSTEM_MEMORY:
+    kept = system_memory(config)
+    if facts["used"] > kept:
         count = capacity(config)
         yield (
             f"the system uses {format_size(facts['used'] >> 20 << 20)} of the"
-            f" {format_size(SYSTEM_MEMORY)} that it has beside {count} sessions"
+            f" {format_size(kept)} that it has beside {count} sessions"
         )
 
 

@@ -8,7 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from provision.config import Config, InvalidConfigError, capacity, read
-from provision.config.capacity import SYSTEM_MEMORY, memory_needed, sessions_promised
+from provision.config.capacity import (
+    NURSERY_MEMORY,
+    SYSTEM_MEMORY,
+    memory_needed,
+    sessions_promised,
+    system_memory,
+)
 from provision.config.quantities import (
     format_duration,
     format_percent,
@@ -161,3 +167,11 @@ def test_the_promise_never_exceeds_the_memory(memory, limit):
 
 def test_capacity_of_the_default():
     assert capacity(Config()) == 5
+
+
+def test_what_forked_kernels_share_is_kept_for_them():
+    forked = read(assignments=["kernels.forked=true", "memory=8G"]).config
+    assert capacity(forked) == 5
+    assert system_memory(forked) - system_memory(Config()) == sum(NURSERY_MEMORY.values())
+    with pytest.raises(InvalidConfigError, match="holds 4 of 5 sessions"):
+        read(assignments=["kernels.forked=true"])
