@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from jupyterhub.spawner import Spawner
+from jupyterhub.spawner import Spawner, SpawnException
 from traitlets import Dict, Float, Integer, List, Unicode
 
 from provision.guest.hub import profiles
@@ -32,15 +32,16 @@ POLL_SECONDS = 0.05
 STOP_SECONDS = 10
 
 
-class SessionError(Exception):
+class SessionError(SpawnException):  # type: ignore[misc]  # JupyterHub has no types
     """A session that did not start; the message is shown to the student.
 
     Args:
         message: what happened, and what to do.
+        status: of the answer to a program.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, status: int = 500) -> None:
+        super().__init__(message, reason="session", status_code=status)
         self.jupyterhub_message = message
 
 
@@ -74,8 +75,18 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         return profiles.form(self.profiles)
 
     def options_from_form(self, form_data: dict[str, Any]) -> dict[str, Any]:
-        """What was chosen when the session started."""
-        return {"profile": profiles.chosen(self.profiles, form_data)}
+        """What was chosen when the session started.
+
+        Raises:
+            SessionError: there is no such profile; the page shows it above the choice.
+        """
+        return {"profile": self._chosen(form_data)}
+
+    def _chosen(self, options: dict[str, Any]) -> str:
+        try:
+            return profiles.chosen(self.profiles, options)
+        except ValueError as error:
+            raise SessionError(f"{error} Please start again.", 400) from None
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Recall the leased account after the hub was restarted."""
@@ -114,7 +125,8 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             Address and port of the server.
 
         Raises:
-            SessionError: no account became free in time, or the server did not start.
+            SessionError: no account became free in time, what was chosen is gone, or the server
+                did not start.
         """
         self.turned_away = False
         self.port = 0  # the account's side knows its port
@@ -183,7 +195,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         try:
             while True:
                 if self.turned_away:
-                    raise SessionError("Your account was closed, or has a new password.")
+                    raise SessionError("Your account was closed, or has a new password.", 403)
                 if taken := self._first_free():
                     self.account, file = taken
                     with file:
@@ -192,7 +204,8 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
                 if time.monotonic() > deadline:
                     raise SessionError(
                         f"{self._full()} None became free in {self.patience / 60:.0f} minutes: "
-                        "please try again later."
+                        "please try again later.",
+                        503,
                     )
                 await asyncio.sleep(POLL_SECONDS)
         except ConnectionFailedError as error:
@@ -224,13 +237,13 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     def _profile(self) -> str:
         """What was chosen; one that is gone is refused once, and no later start asks for it."""
         try:
-            return profiles.chosen(self.profiles, self.user_options or {})
-        except ValueError as error:
+            return self._chosen(self.user_options or {})
+        except SessionError:
             (self.user_options or {}).clear()
             if self.orm_spawner is not None:
                 self.orm_spawner.user_options = None
                 self.db.commit()
-            raise SessionError(f"{error} Please start again.") from None
+            raise
 
     def _home(self, student: str) -> str | None:
         """The machine that has a student's files; None: none yet, or it has left the pool."""

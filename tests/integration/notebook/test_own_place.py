@@ -36,6 +36,16 @@ def fresh(student: Student) -> Kernel:
     return student.start().kernel()
 
 
+def in_browser(student: Student, profile: str) -> str:
+    """What the page says to whoever chooses a profile there."""
+    browser = Student(student.url, student.name).sign_in()
+    browser.token = ""  # it has cookies alone
+    browser.request("GET", "/hub/home")
+    xsrf = next(cookie.value for cookie in browser.cookies if cookie.name == "_xsrf")
+    form = {"profile": profile, "_xsrf": xsrf}
+    return browser.request("POST", "/hub/spawn", form, form=True)
+
+
 def test_who_closes_the_own_files_gets_in_again(student: Student) -> None:
     fresh(student).shell("chmod 000 ~")
     student.stop()
@@ -46,8 +56,12 @@ def test_who_closes_the_own_files_gets_in_again(student: Student) -> None:
 
 
 def test_a_profile_that_is_gone_is_refused_once(student: Student) -> None:
-    with pytest.raises(RefusedError, match="There is no profile"):
+    with pytest.raises(RefusedError, match="There is no profile 'gone'") as refused:
         student.json("POST", f"/hub/api/users/{student.name}/server", {"profile": "gone"})
+    assert refused.value.status == 400
+    with pytest.raises(RefusedError, match="HTTP 400") as refused:
+        in_browser(student, "gone")
+    assert "Error: There is no profile &#39;gone&#39;" in refused.value.body
     assert fresh(student).run("6 * 7") == "42"
     student.stop()
 

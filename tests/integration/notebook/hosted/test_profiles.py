@@ -59,6 +59,28 @@ def test_an_unknown_profile_is_refused(hosted: Guest) -> None:
         ada.json("POST", "/hub/api/users/ada/server", {"profile": "../root"})
 
 
+def test_a_profile_that_was_taken_away_leaves_the_choice(hosted: Guest) -> None:
+    """A server that was started with it would ask for it at every later start."""
+    kurt = Student(hosted.url, "kurt").sign_in()
+    kurt.json("POST", "/hub/api/users/kurt/server", {"profile": "stats"})
+    kurt.start().stop()
+    settings = "/etc/notebook/hosted.json"
+    hosted.run(f'cp -a {settings} /root/ && sed -i \'s/"stats"/"other"/\' {settings}')
+    try:
+        hosted.run("systemctl restart notebook")
+        hosted.wait()
+        with pytest.raises(RefusedError, match="There is no profile 'stats'") as refused:
+            kurt.json("POST", "/hub/api/users/kurt/server", {})
+        assert refused.value.status == 400
+        page = kurt.request("GET", "/hub/spawn?profile=stats")
+        assert "There is no profile" in page
+        assert 'value="other"' in page
+        kurt.start().stop()
+    finally:
+        hosted.run(f"mv /root/hosted.json {settings} && systemctl restart notebook")
+        hosted.wait()
+
+
 @pytest.mark.parametrize(
     ("kernel", "code", "expected"),
     [
