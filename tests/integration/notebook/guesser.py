@@ -25,13 +25,14 @@ def attempt(told: dict) -> str:  # type: ignore[type-arg] - JSON's
         connection._create_connection = lambda place, *_: again(next(ports), place)
     connection.request("GET", "/hub/login", headers=told.get("headers", {}))
     answer = connection.getresponse()
-    cookies = [line.partition(";")[0] for line in answer.msg.get_all("Set-Cookie", [])]
+    own = told.get("headers", {}).get("Cookie")
+    set_now = [line.partition(";")[0] for line in answer.msg.get_all("Set-Cookie", [])]
     token = re.search(r'name="_xsrf" value="([^"]+)"', answer.read().decode())
     form = {"username": told["name"], "password": told["password"], "_xsrf": token and token[1]}
     headers = {
         "Content-Type": "application/x-www-form-urlencoded",
-        "Cookie": "; ".join(cookies),
         **told.get("headers", {}),
+        "Cookie": "; ".join([*set_now, *([own] if own else [])]),
     }
     connection.close()
     body = urllib.parse.urlencode(form)
