@@ -17,13 +17,19 @@ from guest import Guest, installed_layers, notebook_guest, sage_layer
 from student import Student
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-ROUNDS = 5
+ROUNDS = 3
 CELLS = {
     "2 + 2": "4",
     "integrate(x * sin(x), x)": "-x*cos(x) + sin(x)",
     "plot(sin, 0, 1)": "iVBOR",
     "factor(2^67 - 1)": "193707721 * 761838257287",
     "matrix(QQ, 3, 3, range(9)).rank()": "2",
+}
+LIMITS = {
+    "first answer, s": 0.4,
+    "five first cells, s": 0.35,
+    "the same, private, MiB": 0.5,
+    "processor, first answer and cells, s": 0.2,
 }
 TIMES = "import os; t = os.times(); print(t.user + t.system)"
 MEMORY = (
@@ -93,6 +99,5 @@ def test_a_forked_kernel_beside_a_started_one(guest: Guest) -> None:
     for unit in units:
         pid = guest.run(f"systemctl show -P MainPID {unit}").strip()
         print(unit, guest.run(f"grep ^Pss: /proc/{pid}/smaps_rollup").split()[1], "kB")
-    assert ratios["first answer, s"] <= 0.5
-    assert ratios["five first cells, s"] <= 0.8
-    assert ratios["the same, private, MiB"] <= 0.6
+    for what, limit in LIMITS.items():
+        assert ratios[what] <= limit, what

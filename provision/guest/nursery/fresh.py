@@ -9,6 +9,7 @@ import ctypes
 import locale
 import mmap
 import os
+import secrets
 import select
 import struct
 import sys
@@ -23,8 +24,9 @@ from provision.guest.nursery.wire import RefusedError, Request
 
 PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 15, 35, 14
 # Read when an interpreter or a library starts: who wants them otherwise starts one of his own.
-EARLY = ("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_")
-OURS = {"OPENBLAS_NUM_THREADS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}  # while it imports
+EARLY = ("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_", "GC_")
+# While it imports: no threads for linear algebra, nor for collecting Lisp's garbage.
+OURS = {"OPENBLAS_NUM_THREADS": "1", "GC_MARKERS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 INLINE = "module://matplotlib_inline.backend_inline"  # as ipykernel has it
 BLAS = ("openblas_set_num_threads", "scipy_openblas_set_num_threads")
 libc = ctypes.CDLL(None, use_errno=True)
@@ -139,6 +141,13 @@ def _draw_anew() -> None:
         # directly, too.
         states.set_random_seed()
         states.current_randstate().set_seed_pari()
+    maxima: Any = sys.modules.get("sage.interfaces.maxima_lib")
+    if maxima:
+        # Its directories are the session's; what it draws begins alike in every Sage, but not here.
+        maxima.ecl_eval("(maxima::set-pathnames)")
+        maxima.ecl_eval("(setq *default-pathname-defaults* (ext:getcwd))")
+        seed = secrets.randbits(31)
+        maxima.maxima_lib.eval(f"set_random_state(make_random_state({seed}))")
     files: Any = sys.modules.get("sage.misc.temporary_file")
     if files:
         files.TMP_DIR_FILENAME_BASE._finalizer.detach()

@@ -39,14 +39,16 @@ PYTHON = (
     *("ipykernel.zmqshell", "IPython.core.completerlib", "IPython.extensions.storemagic"),
     *("encodings.idna", "http.server", "psutil", "sqlite3"),
     *("matplotlib.pyplot", "matplotlib.figure", "matplotlib.font_manager", "PIL.PngImagePlugin"),
-    *("matplotlib.backends.backend_agg", "pandas", "scipy.optimize", "scipy.stats", "sympy"),
+    *("matplotlib.backends.backend_agg", "sympy"),
 )
+PLAIN = ("pandas", "scipy.optimize", "scipy.stats")  # Sage's notebooks seldom do
 SAGE = (
     *("sage.repl.ipython_kernel.kernel", "sage.all_cmdline", "sage.repl.ipython_kernel.widgets"),
     *("sage.repl.ipython_kernel.all_jupyter", "sage.repl.ipython_kernel.interact"),
     *("sage.repl.display.formatter", "sage.repl.display.util", "sage.repl.interface_magic"),
     *("sage.repl.rich_output.backend_ipython", "sage.ext.interpreters.wrapper_cdf"),
     *("sage.plot.plot", "sage.plot.graphics", "sage.interfaces.sympy", "flint"),
+    "sage.interfaces.maxima_lib",  # which integrates; half of what five first cells take
     *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
     *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
 )
@@ -65,7 +67,7 @@ def warm(prefix: Path) -> Past:
         os.environ.update(json.loads((prefix / "kernel.json").read_text())["env"])
     began = dict(os.environ)
     os.environ |= OURS
-    for name in (*(SAGE if importlib.util.find_spec("sage") else ()), *PYTHON):
+    for name in (*(SAGE if importlib.util.find_spec("sage") else PLAIN), *PYTHON):
         with contextlib.suppress(ImportError):  # as far as this environment has it
             importlib.import_module(name)
     if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:

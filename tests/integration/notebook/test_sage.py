@@ -28,7 +28,7 @@ print(json.dumps([str(each) for each in (
     RR.random_element(),
     pari(big).random(), gap.eval("Random([1..10^15])"),
     singular.eval("random(1, 1000000000)"), maxima(f"random({big})"), GF(2^61 - 1).random_element(),
-    tmp_filename(), sage.misc.randstate.initial_seed())]))
+    maxima_calculus(f"random({big})"), tmp_filename(), sage.misc.randstate.initial_seed())]))
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -113,6 +113,9 @@ def test_a_forked_kernel_knows_nothing_of_its_nursery(sage: Kernel) -> None:
     )
     assert told == ""
     assert sage.run("from sage.env import DOT_SAGE; print(DOT_SAGE)", 60).strip().endswith("/.sage")
+    told = sage.run("sage.libs.ecl.ecl_eval('(list maxima::*maxima-userdir* (ext:getcwd))')", 60)
+    assert "home-of-the" not in told
+    assert told.count("/home/nb1") == 2, told
     assert "inline" in sage.run("import matplotlib.pyplot as p; print(p.get_backend())", 60)
 
 
