@@ -29,6 +29,7 @@ VARIABLES = {
     "notebook_accounts": True,
     "notebook_patience": 6,
     "notebook_limits": LIMITS,
+    "notebook_forked": True,
     "notebook_groups": {
         "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
     },

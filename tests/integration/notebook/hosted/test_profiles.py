@@ -120,6 +120,8 @@ def test_every_language_draws(hosted: Guest, kernel: str, code: str) -> None:
 def test_python_has_what_notebooks_from_elsewhere_import(hosted: Guest) -> None:
     grace = Student(hosted.url, "grace").sign_in().start()
     kernel = grace.kernel("python3")
+    nursery = hosted.run("systemctl show -P MainPID nursery@python").strip()
+    assert kernel.run("import os; os.getppid()") == nursery
     assert kernel.run("import scipy.integrate as i; round(i.quad(lambda x: x, 0, 2)[0])") == "2"
     assert "<table" in kernel.run("import pandas; pandas.DataFrame({'a': [1]})")
     assert "x^{2}" in kernel.run("import sympy; sympy.init_printing(); sympy.Symbol('x') ** 2")
