@@ -12,7 +12,7 @@ from guests import Fleet, finished, fleet
 from student import Student
 
 from provision import resources
-from provision.build.build import HOST_CA, build_disks, request, root_layers
+from provision.build.build import HOST_CA, build_disks, build_packages, request, root_layers
 from provision.config import read
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
@@ -23,6 +23,12 @@ SAGE = (
     *("--set", "pool.limits.memory=3G", "--set", "memory=8G"),
 )
 CODE = "from sage.all import *; print(factor(2**101 - 1), integrate(sin(x), x))"
+# Names, links and content of all but what an appliance writes about its own kernels.
+FOUND = "find . ! -type d ! -name kernel.json ! -name .archive"
+CONTENT = (
+    f"cd /opt/sage-10.8 && {FOUND} -printf '%y %m %n %l %P\\n' | LC_ALL=C sort"
+    f" && {FOUND} -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum"
+)
 SAID = "7432339208719 * 341117531003194129 -cos(x)\n"
 
 
@@ -35,6 +41,13 @@ def lock(version: str, place: Path) -> Path:
     argv = [sys.executable, "-m", "uv", "pip", "compile", "-q", "--generate-hashes", "--universal"]
     subprocess.run([*argv, "--python-version", "3.11", source, "-o", target], check=True)
     return target
+
+
+def built() -> list[str]:
+    """What a build has as Sage, which is in the cache by now."""
+    _, layer = build_packages(request(read(assignments=SAGE[1::2]).config))
+    argv = ["sh", "-c", CONTENT.replace("/opt", f"{layer}/opt")]
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +85,7 @@ def test_a_real_sage_is_packed_and_renews_another(used: Fleet) -> None:
 
     again = used.appliance("upgrade", "sage", *SAGE, "--json", timeout=600)
     assert json.loads(again.out)["hosts"][0]["facts"]["changed"] is False
+    assert guest.run(CONTENT, 300).splitlines() == built()
 
 
 def test_an_appliance_takes_the_wheels_from_its_own_index(used: Fleet, tmp_path: Path) -> None:
@@ -104,3 +118,13 @@ def test_an_appliance_takes_the_wheels_from_its_own_index(used: Fleet, tmp_path:
     assert (facts["after"], facts["sent"]) == (OTHER, wheels.stat().st_size)
     assert f"/opt/sage-{OTHER}/" in guest.sage_kernel()
     assert guest.run("ls -A /opt | grep part || true") == ""
+
+
+def test_what_an_appliance_makes_of_the_wheels_is_what_a_build_makes(used: Fleet) -> None:
+    guest = used.guests[0]
+    assert guest.root is not None
+    # Another Sage is the current one since the test before.
+    guest.run("rm -rf /opt/sage-10.8 /usr/local/share/jupyter/kernels/sagemath-10.8")
+    done = used.appliance("upgrade", "sage", "--wheels", *SAGE, "--json", timeout=1500)
+    assert done.code == 0, done
+    assert guest.run(CONTENT, 300).splitlines() == built()
