@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -117,9 +118,9 @@ def cloud_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return image
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A real one; one at a time, as Playwright wants it."""
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A real browser; one at a time, as Playwright wants it."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=require("chromium", "chromium"),
@@ -130,6 +131,13 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real one."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture
