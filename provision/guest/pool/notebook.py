@@ -31,7 +31,7 @@ from provision.guest.pool.session import parse_ulimit
 from provision.guest.whole import keep, read, secret
 
 HUB_PORT, PROXY_API_PORT = 8081, 8001
-THREEJS = "/opt/sage-current/share/jupyter/nbextensions/threejs-sage"
+SCENES = "/opt/sage-current/share/jupyter/nbextensions"
 NODE, PROXY = "/usr/bin/node", Path(__file__).with_name("proxy.js")
 READY_SECONDS = 300  # an ended session is noticed at once; this is for slow machines
 
@@ -183,9 +183,13 @@ def hub_config(
             # keeps them from the sessions' servers.
             "cookie_host_prefix_enabled": secure,
             "template_vars": shown,
-            # What plot3d asks the browser to load; it would ask the internet next.
+            # What plot3d asks the browser to load, by viewer; it would ask the internet next.
             "extra_handlers": [
-                (r"/nbextensions/threejs-sage/(.*)", StaticFileHandler, {"path": THREEJS}),
+                (
+                    r"/nbextensions/((?:threejs-sage|jupyter-jsmol)/.*)",
+                    StaticFileHandler,
+                    {"path": SCENES},
+                ),
                 (r"/visit", VisitHandler),
             ],
         },

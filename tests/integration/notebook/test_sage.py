@@ -1,6 +1,7 @@
 """What a calculus class expects, in the notebook. Slow: Sage is 4 GB."""
 
 import json
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -70,6 +71,7 @@ def sage(classroom: Guest) -> Kernel:
         ("pari('ellinit([0,1])').ellglobalred()[0]", "36"),
         ("plot(sin, 0, 1)", "iVBOR"),
         ("sphere()", "three"),
+        ("import pandas; pandas.Series([1, 2]).sum()", "3"),
         ("%display latex\nintegrate(x, x)", "\\frac{1}{2}"),
         ("%display plain\n1/3", "1/3"),
         ("%%cython\ndef double(int n):\n    return 2 * n", ""),
@@ -127,6 +129,17 @@ def test_what_three_dimensions_need_is_served_here(classroom: Guest) -> None:
     with pytest.raises(urllib.error.HTTPError):
         outside = "%2e%2e/%2e%2e/%2e%2e/%2e%2e/bin/python"
         urllib.request.urlopen(f"{classroom.url}/nbextensions/threejs-sage/{outside}", timeout=60)
+
+
+def test_jmol_finds_its_program_here(classroom: Guest, sage: Kernel) -> None:
+    """The scene is in the answer; its frame was empty where the program is not served."""
+    told = sage.run("sphere().show(viewer='jmol')", 120)
+    assert "pmesh" in told
+    found = re.search(r"/nbextensions/jupyter-jsmol/jsmol\b", told)
+    assert found is not None
+    for part in ("JSmol.min.js", "j2s/core/corejmol.z.js", "j2s/J/shapesurface/Pmesh.js"):
+        with urllib.request.urlopen(f"{classroom.url}{found[0]}/{part}", timeout=60) as answer:
+            assert len(answer.read()) > 1000
 
 
 def test_an_open_network_is_open(classroom: Guest, sage: Kernel) -> None:
