@@ -232,6 +232,8 @@ def test_sage_draws(
         frame = book.frame_locator("iframe").first
         frame.locator("canvas").wait_for()
         assert "not supported" not in frame.locator("body").inner_text()
+        run(page, "sphere().show(viewer='jmol')")
+        book.frame_locator("iframe").last.locator("canvas").first.wait_for()
         # The last cell: whoever moves a slider selects its cell.
         run(page, "@interact\ndef squares(n=(2, 9)):\n    print(n^2)")
         expect(book).to_contain_text("25")

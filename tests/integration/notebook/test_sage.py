@@ -86,6 +86,18 @@ def test_the_notebook_computes(sage: Kernel, code: str, shown: str) -> None:
     assert "Error" not in told
 
 
+def test_the_first_notebook_is_sages_and_runs(classroom: Guest, sage: Kernel) -> None:
+    """What Sage's own numbers do to Python's library is in it, too."""
+    notebook = sage.student.server("GET", "contents/First%20steps.ipynb")["content"]
+    assert notebook["metadata"]["kernelspec"]["name"] == "sagemath"
+    cells = [c["source"] for c in notebook["cells"] if c["cell_type"] == "code"]
+    shown = [sage.run(cell, 240) for cell in cells]
+    assert not [told for told in shown if "Error" in told and "usage.json" not in told]
+    assert any("time.sleep(0.5r)" in cell for cell in cells)
+    assert "TypeError" in sage.run("from fractions import Fraction; Fraction(1, 3)")
+    assert any("1/3" in told or "Fraction(1, 3)" in told for told in shown)
+
+
 def test_compiled_code_gets_no_further(sage: Kernel) -> None:
     """What %%cython makes is machine code, which asks the kernel without Python in between."""
     sage.run(f"%%cython\n{ATTEMPTS}", 600)
