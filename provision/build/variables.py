@@ -6,6 +6,7 @@ from typing import Any
 
 from provision.config import Config
 from provision.config.distributions import DISTRIBUTIONS
+from provision.config.languages import kernel_of, offered
 from provision.config.section import Section
 from provision.guest.grader.instances import proxy_configuration
 from provision.guest.grader.settings import Settings
@@ -143,7 +144,7 @@ def _hosted(config: Config) -> dict[str, Any]:
         "notebook_profiles": {
             name: {
                 "title": profile.title,
-                "kernels": list(profile.kernels),
+                "kernels": list(map(kernel_of, profile.kernels)),
                 "limits": _given(profile.limits),
                 "forked": profile.forked,
             }
@@ -162,7 +163,7 @@ def _hosted(config: Config) -> dict[str, Any]:
         "notebook_egress": EGRESS_PORT if reached else 0,
         "egress_squid": egress_proxy(reached) if reached else "",
         "notebook_forked": kernels.forked,
-        "kernels_names": [n for n in ("bash", "r", "octave") if getattr(kernels, n)],
+        "kernels_languages": offered(kernels),
         "kernels_julia": julia,
         "kernels_wheels": bool(kernels.python.packages),
         **({"kernels_wheels_lock": str(kernels.python.lock)} if kernels.python.lock else {}),

@@ -1,9 +1,13 @@
 """The parts of ``appliance.yml`` that say what notebooks are computed by."""
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from provision.config import values
 from provision.config.section import Section
+
+Name = Literal["python", "sage", "bash", "r", "octave", "julia"]
 
 # What the tested lists of wheels hold (roles kernels and sage): others need a list of their own.
 PYTHON_PACKAGES = ("matplotlib", "numpy", "pandas", "scipy", "sympy")
@@ -68,3 +72,95 @@ class Kernels(Section):
     """GNU Octave, from the distribution"""
     julia: Julia | None = None
     """Julia with IJulia"""
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language that notebooks may have besides Python and Sage; ``{version}`` is its own.
+
+    Args:
+        title: what its notebooks are called.
+        module: of its kernel, where that is a Python package: role kernels, requirements.in.
+        argv: what starts its kernel otherwise, but for the file of the connection.
+        kernel: the kernel's name, where it is not the language's.
+        code: what Jupyter calls the language, where that is another word.
+        env: of its kernel.
+        packages: of the distribution.
+        brought: what is there once packages have brought it; patterns.
+    """
+
+    title: str
+    module: str = ""
+    argv: tuple[str, ...] = ()
+    kernel: str = ""
+    code: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+    brought: tuple[str, ...] = ()
+
+
+LANGUAGES: Mapping[str, Language] = {
+    "bash": Language("Bash", module="bash_kernel"),
+    "r": Language(
+        "R",
+        argv=("/usr/bin/R", "--no-echo", "-e", "IRkernel::main()", "--args"),
+        kernel="ir",
+        code="R",
+        packages=("r-base-core", "r-cran-irkernel"),
+        brought=("/usr/bin/R",),
+    ),
+    "octave": Language(
+        "Octave",
+        module="octave_kernel",
+        env={"OCTAVE_EXECUTABLE": "/usr/bin/octave-cli"},
+        # Without fonts and Ghostscript, which the distribution only recommends, it draws nothing.
+        packages=("fonts-freefont-otf", "ghostscript", "gnuplot-nox", "octave"),
+        brought=("/usr/bin/octave-cli",),
+    ),
+    "julia": Language(
+        "Julia {version}",
+        argv=(
+            *("/opt/julia-{version}/bin/julia", "-i", "--color=yes", "-e"),
+            "import IJulia; isdefined(IJulia, :run_kernel) ? IJulia.run_kernel()"
+            ' : include(joinpath(dirname(pathof(IJulia)), "kernel.jl"))',
+        ),
+        # The empty first part is the student's own depot: what a student adds goes there.
+        env={"JULIA_DEPOT_PATH": ":/opt/julia-{version}/depot"},
+        brought=("/opt/julia-{version}/depot",),
+    ),
+}
+_KERNELS = {"python": "python3", "sage": "sagemath"}
+
+
+def kernel_of(language: str) -> str:
+    """The name of a language's kernel, or what the names of its kernels begin with."""
+    return _KERNELS.get(language) or LANGUAGES[language].kernel or language
+
+
+def offered(kernels: Kernels) -> list[dict[str, Any]]:
+    """The further languages of a configuration, in the terms of the role kernels."""
+    wanted = {name: getattr(kernels, name) for name in LANGUAGES}
+    return [_described(name, getattr(is_, "version", "")) for name, is_ in wanted.items() if is_]
+
+
+def _described(name: str, version: str) -> dict[str, Any]:
+    def own(text: str) -> str:
+        return text.replace("{version}", version)
+
+    known = LANGUAGES[name]
+    argv = ("/opt/kernels/bin/python", "-m", known.module, "-f") if known.module else known.argv
+    module = f"/opt/kernels/lib/python3*/site-packages/{known.module}"
+    spec = {
+        "argv": [*map(own, argv), "{connection_file}"],
+        "display_name": own(known.title),
+        "language": known.code or name,
+        "metadata": {"debugger": False},
+    }
+    return {
+        "name": f"{name} {version}".strip(),
+        "kernel": kernel_of(name),
+        "module": known.module,
+        "packages": list(known.packages),
+        "brought": [own(each) for each in (*known.brought, *([module] * bool(known.module)))],
+        "spec": spec | ({"env": {k: own(v) for k, v in known.env.items()}} if known.env else {}),
+    }

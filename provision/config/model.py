@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from provision.config import records, values
+from provision.config import languages, records, values
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.config.languages import Kernels, Sage
 from provision.config.quantities import (
@@ -237,7 +237,7 @@ class Profile(Section):
 
     title: values.Title
     """what the student reads"""
-    kernels: tuple[Literal["python", "sage", "bash", "r", "octave", "julia"], ...] = ()
+    kernels: tuple[languages.Name, ...] = ()
     """languages that it offers; none: all"""
     forked: bool = True
     """its kernels may be forked, where kernels.forked is true"""

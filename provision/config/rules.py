@@ -9,7 +9,7 @@ from pathlib import Path
 from provision.config import words
 from provision.config.capacity import memory_needed, sessions_promised, system_memory
 from provision.config.distributions import DISTRIBUTIONS
-from provision.config.languages import PYTHON_PACKAGES, SAGE_PACKAGES
+from provision.config.languages import LANGUAGES, PYTHON_PACKAGES, SAGE_PACKAGES
 from provision.config.model import Config, Share
 from provision.config.problems import Key, Problem, listed
 from provision.config.quantities import format_size
@@ -118,8 +118,7 @@ def _shares(config: Config) -> Iterator[Problem]:
 
 def _languages(config: Config) -> Iterator[Problem]:
     kernels, julia = config.kernels, config.kernels.julia
-    there = {"python"}
-    there |= {name for name in ("bash", "r", "octave", "julia") if getattr(kernels, name)}
+    there = {"python", *(name for name in LANGUAGES if getattr(kernels, name))}
     there |= {"sage"} if config.sage.source != "none" else set()
     for name, profile in config.profiles.items():
         for missing in (kernel for kernel in profile.kernels if kernel not in there):

@@ -9,6 +9,7 @@ from typing import Any
 
 from provision import guest
 from provision.config import Config
+from provision.config.languages import kernel_of
 from provision.config.section import Section
 from provision.guest.pool import entitlement
 
@@ -46,6 +47,6 @@ def shares(config: Config) -> dict[str, Any]:
 def choices(config: Config) -> dict[str, dict[str, Any]]:
     """The profiles, as ``profiles.form`` and ``profiles.chosen`` take them."""
     return {
-        name: {"title": profile.title, "kernels": list(profile.kernels)}
+        name: {"title": profile.title, "kernels": list(map(kernel_of, profile.kernels))}
         for name, profile in config.profiles.items()
     }

@@ -13,6 +13,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from provision.config import Config
+from provision.config.languages import kernel_of
 from provision.errors import ApplianceError
 from provision.export import elsewhere, oci
 from provision.guest.hub import profiles
@@ -149,7 +150,7 @@ def _override(profile: Any, kernels: Sequence[str]) -> dict[str, Any]:
         told["cpu_limit"] = limits.cpu / 100
     if limits.disk is not None:
         told["storage_capacity"] = f"{limits.disk >> 20}Mi"
-    if args := profiles.chosen_kernels(profile.kernels, kernels):
+    if args := profiles.chosen_kernels([kernel_of(each) for each in profile.kernels], kernels):
         told["args"] = args
     return told
 

@@ -21,10 +21,6 @@ PATIENCE = 600
 SITE = "/opt/notebook/lib/python3*/site-packages"
 PROXY = "/usr/sbin/squid"
 BROUGHT = {
-    "bash": ("/opt/kernels/lib/python3*/site-packages/bash_kernel",),
-    "r": ("/usr/bin/R",),
-    "octave": ("/usr/bin/octave-cli", "/opt/kernels/lib/python3*/site-packages/octave_kernel"),
-    "julia": ("/opt/julia-{version}/depot",),
     "git": (f"{SITE}/jupyterlab_git", PROXY),
     "signin": (f"{SITE}/oauthenticator",),
     "stores": ("/usr/bin/rclone", PROXY),
@@ -102,13 +98,10 @@ def brought(told: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     Args:
         told: the playbooks' variables.
     """
-    wanted = {name: BROUGHT[name] for name in (*told["kernels_names"], *told["extensions_names"])}
+    wanted = {each["name"]: tuple(each["brought"]) for each in told["kernels_languages"]}
     if told["kernels_wheels"]:
         wanted["kernels.python.packages"] = ("/opt/python/installed.lock",)
-    if julia := told["kernels_julia"]:
-        paths = (shlex.quote(path.format(version=julia["version"])) for path in BROUGHT["julia"])
-        wanted[f"julia {julia['version']}"] = tuple(paths)
-    return wanted
+    return wanted | {name: BROUGHT[name] for name in told["extensions_names"]}
 
 
 def _installed(remote: Remote, config: Config) -> None:

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 KERNELS = Path("/usr/local/share/jupyter/kernels")
-# Language -> the kernels' names, or what they begin with.
-SPECS = {"python": "python3", "sage": "sagemath", "r": "ir"}
 
 
 def form(profiles: Mapping[str, Mapping[str, Any]]) -> str:
@@ -38,22 +36,21 @@ def chosen(profiles: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]
     return name
 
 
-def arguments(languages: Sequence[str], directory: Path = KERNELS) -> list[str]:
-    """The server's options that leave only some languages' kernels.
+def arguments(prefixes: Sequence[str], directory: Path = KERNELS) -> list[str]:
+    """The server's options that leave only some kernels.
 
     Args:
-        languages: of a profile; none: all.
+        prefixes: of a profile: their names, or what these begin with; none: all.
         directory: where the kernels are.
     """
     there = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
-    return chosen_kernels(languages, there)
+    return chosen_kernels(prefixes, there)
 
 
-def chosen_kernels(languages: Sequence[str], there: Sequence[str]) -> list[str]:
+def chosen_kernels(prefixes: Sequence[str], there: Sequence[str]) -> list[str]:
     """As ``arguments``, of kernels whose names are known."""
-    if not languages:
+    if not prefixes:
         return []
-    prefixes = [SPECS.get(language, language) for language in languages]
     names = [name for name in ("python3", *there) if _is_of(name, prefixes)]
     return [f"--KernelSpecManager.allowed_kernelspecs={name}" for name in dict.fromkeys(names)]
 

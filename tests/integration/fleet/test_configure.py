@@ -62,7 +62,7 @@ def test_settings_change_and_a_broken_one_leaves_the_old_in_force(used: Fleet) -
     julia = "{version: 1.12.1, url: 'https://x.example/j', sha256: " + "ab" * 32 + "}"
     more = ("--set", "stores.enabled=true", "--set", f"kernels.julia={julia}")
     code, row, said = configure(used, *more)
-    assert (code, "lacks stores, julia 1.12.1" in row["detail"]) == (1, True), (row, said)
+    assert (code, "lacks julia 1.12.1, stores" in row["detail"]) == (1, True), (row, said)
     assert guest.run("cat /usr/local/bin/start-notebook /etc/notebook/*.json") == before
 
     # An address that the guest does not have: the notebook cannot be reached there.

@@ -23,7 +23,7 @@ def told(*assignments: str) -> dict[str, Any]:
 def test_all_is_off_by_default() -> None:
     variables = told()
     for name in (
-        "kernels_names",
+        "kernels_languages",
         "extensions_names",
         "kernels_julia",
         "notebook_sign_in",
@@ -42,7 +42,8 @@ def test_settings_become_variables() -> None:
         "stores={enabled: true, hosts: ['cloud.example.org', github.com], every: 30m}",
         "sign_in={oidc: {issuer: 'https://id.example.org', client_id: nb}, admins: [emmy]}",
     )
-    assert variables["kernels_names"] == ["bash", "r"]
+    assert [each["kernel"] for each in variables["kernels_languages"]] == ["bash", "ir"]
+    assert variables["notebook_profiles"]["stats"]["kernels"] == ["ir"]
     assert variables["extensions_names"] == ["git", "signin", "stores"]
     assert variables["notebook_profiles"]["stats"]["limits"] == {"memory": 2 << 30}
     assert variables["notebook_profiles"]["stats"]["forked"] is False

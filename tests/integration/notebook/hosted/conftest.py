@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from provision import resources
 from provision.build.variables import EGRESS_PORT, egress_proxy
+from provision.config import languages
 from provision.process import require
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -42,7 +43,7 @@ VARIABLES = {
     "notebook_profiles": {
         "any": {"title": "Everything", "kernels": [], "limits": {}, "forked": True},
         "stats": {
-            **{"title": "Statistics", "kernels": ["r"], "forked": False},
+            **{"title": "Statistics", "kernels": ["ir"], "forked": False},
             "limits": {"memory": 1536 << 20},
         },
     },
@@ -76,10 +77,20 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
     """What is off by default, installed."""
     scratch = tmp_path_factory.mktemp("hosted")
     roles = [resources.playbooks() / "roles" / name for name in ("kernels", "extensions")]
-    inputs = [file for role in roles for file in sorted(role.rglob("*")) if file.is_file()]
+    inputs = [
+        Path(languages.__file__),
+        *(file for role in roles for file in sorted(role.rglob("*")) if file.is_file()),
+    ]
+    julia = stand_in(scratch)
+    asked = {
+        "bash": True,
+        "r": True,
+        "octave": True,
+        "julia": {**julia, "path": Path(julia["path"])},
+    }
     told = {
-        "kernels_names": ["bash", "r", "octave"],
-        "kernels_julia": stand_in(scratch),
+        "kernels_languages": languages.offered(languages.Kernels.model_validate(asked)),
+        "kernels_julia": julia,
         "kernels_wheels": True,
         "extensions_names": ["git", "signin", "stores"],
     }

@@ -21,9 +21,9 @@ def test_the_form_is_html_and_has_one_mark() -> None:
     assert "All &amp; more" in form(PROFILES)
 
 
-def test_languages_become_kernels(tmp_path: Path) -> None:
+def test_only_the_kernels_of_a_profile_are_left(tmp_path: Path) -> None:
     for name in ("sagemath", "sagemath-10.8", "ir", "bash"):
         (tmp_path / name).mkdir()
-    words = arguments(["sage", "r"], tmp_path)
+    words = arguments(["sagemath", "ir"], tmp_path)
     assert [word.partition("=")[2] for word in words] == ["ir", "sagemath", "sagemath-10.8"]
     assert arguments([], tmp_path) == []
