@@ -71,7 +71,7 @@ class Kernels(Section):
     octave: bool = False
     """GNU Octave, from the distribution"""
     julia: Julia | None = None
-    """Julia with IJulia"""
+    """Julia with IJulia and Plots"""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ LANGUAGES: Mapping[str, Language] = {
             ' : include(joinpath(dirname(pathof(IJulia)), "kernel.jl"))',
         ),
         # The empty first part is the student's own depot: what a student adds goes there.
-        env={"JULIA_DEPOT_PATH": ":/opt/julia-{version}/depot"},
+        # Without a screen, pictures are drawn into files.
+        env={"JULIA_DEPOT_PATH": ":/opt/julia-{version}/depot", "GKSwstype": "100"},
         brought=("/opt/julia-{version}/depot",),
     ),
 }

@@ -36,4 +36,4 @@ def test_the_kernel_of_julia_is_of_its_version() -> None:
     (described,) = offered(Kernels.model_validate({"julia": JULIA}))
     assert described["name"] == "julia 1.12.1"
     assert described["spec"]["argv"][0] == "/opt/julia-1.12.1/bin/julia"
-    assert described["spec"]["env"] == {"JULIA_DEPOT_PATH": ":/opt/julia-1.12.1/depot"}
+    assert described["spec"]["env"]["JULIA_DEPOT_PATH"] == ":/opt/julia-1.12.1/depot"

@@ -1,6 +1,7 @@
 """Guests with what is off by default."""
 
 import hashlib
+import os
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -49,7 +50,8 @@ VARIABLES = {
     },
 }
 # Julia is in no Debian and its package server is not everywhere: what stands in for it has the
-# layout of the upstream tarball, answers Pkg.add, and starts a Python kernel in Julia's name.
+# layout of the upstream tarball, answers Pkg.add, and starts bash's kernel in Julia's name. Whoever
+# has the real one names its tarball in $JULIA.
 STAND_IN = """#!/bin/sh
 case "$*" in
 *Pkg.add*) mkdir -p "$JULIA_DEPOT_PATH"; exit ;;
@@ -60,8 +62,12 @@ echo "julia version 1.99.0"
 """
 
 
-def stand_in(scratch: Path) -> dict[str, str]:
-    """The variables for a tarball with the layout of Julia's."""
+def julia(scratch: Path) -> dict[str, str]:
+    """The variables for Julia's tarball, or for one with its layout."""
+    if real := os.environ.get("JULIA"):
+        version = Path(real).name.split("-")[1]  # as in julia-1.12.1-linux-x86_64.tar.gz
+        digest = hashlib.sha256(Path(real).read_bytes()).hexdigest()
+        return {"version": version, "path": str(Path(real).absolute()), "sha256": digest}
     program = scratch / "julia"
     program.write_text(STAND_IN)
     program.chmod(0o755)
@@ -81,16 +87,16 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
         Path(languages.__file__),
         *(file for role in roles for file in sorted(role.rglob("*")) if file.is_file()),
     ]
-    julia = stand_in(scratch)
+    tarball = julia(scratch)
     asked = {
         "bash": True,
         "r": True,
         "octave": True,
-        "julia": {**julia, "path": Path(julia["path"])},
+        "julia": {**tarball, "path": Path(tarball["path"])},
     }
     told = {
         "kernels_languages": languages.offered(languages.Kernels.model_validate(asked)),
-        "kernels_julia": julia,
+        "kernels_julia": tarball,
         "kernels_wheels": True,
         "extensions_names": ["git", "signin", "stores"],
     }
