@@ -1,4 +1,4 @@
-"""`appliance export`: the same sessions on an engine beyond one room."""
+"""`appliance export`: for the hypervisor that the school has, or an engine beyond one room."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._group import Group
 from provision.cli._json import as_json
@@ -14,12 +15,61 @@ from provision.cli._linux import needs_linux
 if TYPE_CHECKING:
     from provision.config import Loaded
 
+_TITLES = {
+    "proxmox": "Proxmox VE",
+    "libvirt": "libvirt with QEMU and KVM",
+    "hyperv": "Hyper-V",
+    "vmware": "VMware Workstation and Fusion",
+    "utm": "UTM on a Mac",
+}
 _directory = click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 
 
 @click.group(cls=Group)
 def command() -> None:
-    """Write the appliance's sessions for an engine that runs them on many machines."""
+    """Write the appliance for another hypervisor, or its sessions for many machines."""
+
+
+def _for_hypervisor(name: str) -> None:
+    """Add the verb of one hypervisor."""
+
+    @command.command(name, short_help=f"Write disks and definition of a VM for {_TITLES[name]}.")
+    @_directory
+    @click.option(
+        "--ova",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="From this OVA. Default: the one that `appliance build` wrote here.",
+    )
+    @as_json
+    @with_config
+    def verb(directory: Path, ova: Path | None, loaded: "Loaded", as_json: bool) -> None:
+        from provision.errors import ApplianceError
+        from provision.export.hypervisors import HYPERVISORS, export
+
+        source = ova or _build.default_output(loaded.config)
+        if not source.exists():
+            raise ApplianceError(
+                f"{source} is not there", hint="appliance build, or name it by --ova"
+            )
+        machine = export(source, HYPERVISORS[name], directory)
+        then = HYPERVISORS[name].then(machine, directory)
+        if as_json:
+            click.echo(
+                json.dumps({"path": str(directory), "disks": machine.disks, "then": list(then)})
+            )
+            return
+        click.echo(f"{directory}")
+        for line in then:
+            click.echo(f"then  {line}")
+
+    verb.help = (
+        f"Write the disks and the definition of the VM for {_TITLES[name]} into DIRECTORY.\n\n"
+        "The OVA is verified first; the directory is there only when it is whole."
+    )
+
+
+for _name in _TITLES:
+    _for_hypervisor(_name)
 
 
 @command.command("zero-to-jupyterhub")

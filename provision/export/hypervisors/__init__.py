@@ -1,0 +1,16 @@
+"""The appliance for the hypervisor that the school has: one file for each."""
+
+from collections.abc import Mapping
+
+from provision.export.hypervisors import hyperv, libvirt, proxmox, utm, vmware
+from provision.export.hypervisors.machine import Hypervisor, Machine, export
+
+__all__ = ["HYPERVISORS", "Hypervisor", "Machine", "export"]
+
+HYPERVISORS: Mapping[str, Hypervisor] = {
+    "proxmox": proxmox.PROXMOX,
+    "libvirt": libvirt.LIBVIRT,
+    "hyperv": hyperv.HYPERV,
+    "vmware": vmware.VMWARE,
+    "utm": utm.UTM,
+}
