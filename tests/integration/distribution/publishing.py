@@ -1,5 +1,6 @@
 """Small real ext4 disks in several versions, a publisher, a folder behind HTTP."""
 
+import contextlib
 import filecmp
 import functools
 import http.server
@@ -125,7 +126,7 @@ class Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, root: Path, address: str = "127.0.0.1") -> None:
         super().__init__((address, 0), functools.partial(_Handler, directory=str(root)))
-        self.bytes = 0
+        self.bytes = self.promised = 0
         self.requests: list[str] = []
         self.die_after: int | None = None
         self.pause = 0.0  # seconds before each answer
@@ -146,9 +147,12 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         with self.server.lock:
             self.server.requests.append(self.path)
             limit = self.server.die_after
-            if limit is not None and self.server.bytes > limit:
-                self.close_connection = True
-                return
+            if limit is not None:  # by what it has begun to answer: some are answered at once
+                if self.server.promised > limit:
+                    self.close_connection = True
+                    return
+                with contextlib.suppress(OSError):
+                    self.server.promised += Path(self.translate_path(self.path)).stat().st_size
             self.server.busy += 1
             self.server.most_busy = max(self.server.most_busy, self.server.busy)
         time.sleep(self.server.pause)

@@ -64,7 +64,13 @@ class _Disk:
 
 
 Verb = Callable[[Host, Inventory, Path], object]
-SETTINGS = Config.model_validate({"notebook": {"secure": False}, "sage": {"source": "none"}})
+SETTINGS = Config.model_validate(
+    {
+        "notebook": {"secure": False},
+        "sage": {"source": "none"},
+        "kernels": {"python": {"packages": ()}},
+    }
+)
 VERBS: dict[str, Verb] = {
     "upgrade system": lambda host, known, _: system.upgrade_system(
         host, known, system.SystemOptions(packages=False), _quiet
