@@ -211,24 +211,32 @@ def _kvm_conflict(facts: Facts, _: Config) -> Iterator[Check]:
         )
 
 
+def _free(facts: Facts) -> str:
+    return f"{_gib(facts.available)} of {_gib(facts.memory)} free"
+
+
+def _vms_memory(facts: Facts, config: Config, more: str) -> Check:
+    """Whether the VM has room beside what runs; ``more``: how there is more."""
+    if facts.available >= config.memory:
+        return Check("memory", "ok", _free(facts))
+    return Check(
+        "memory",
+        "warning",
+        f"{_free(facts)}; the VM wants {_gib(config.memory)}",
+        f"{more}, or lower memory: and pool.count: in appliance.yml",
+    )
+
+
 def _memory(facts: Facts, config: Config) -> Iterator[Check]:
-    have = f"{_gib(facts.available)} of {_gib(facts.memory)} free"
     if facts.available < _BUILD_MEMORY:
         yield Check(
             "memory",
             "failed",
-            f"{have}; a build needs {_gib(_BUILD_MEMORY)}",
+            f"{_free(facts)}; a build needs {_gib(_BUILD_MEMORY)}",
             "end what uses it: ps -eo rss,comm --sort -rss | head",
         )
-    elif facts.available < config.memory:
-        yield Check(
-            "memory",
-            "warning",
-            f"{have}; the VM wants {_gib(config.memory)}",
-            "end what uses it, or lower memory: and pool.count: in appliance.yml",
-        )
     else:
-        yield Check("memory", "ok", have)
+        yield _vms_memory(facts, config, "end what uses it")
 
 
 def _rooms(facts: Facts, config: Config) -> Iterator[Check]:
@@ -413,29 +421,19 @@ def _seats_room(facts: Facts, _: Config) -> Iterator[Check]:
 
 
 def _seats_memory(facts: Facts, config: Config) -> Iterator[Check]:
-    if not facts.memory:
-        return
-    have = f"{_gib(facts.available)} of {_gib(facts.memory)} free"
-    if facts.available < config.memory:
-        yield Check(
-            "memory",
-            "warning",
-            f"{have}; the VM wants {_gib(config.memory)}",
-            "close other programs, or lower memory: and pool.count: in appliance.yml",
-        )
-    else:
-        yield Check("memory", "ok", have)
+    if facts.memory:
+        yield _vms_memory(facts, config, "close other programs")
 
 
 def _hypervisors(facts: Facts, _: Config) -> Iterator[Check]:
     """Windows' own hypervisor leaves VirtualBox a slow way to run VMs, or none."""
     slow = "VirtualBox's VMs run many times slower, or do not start, while it is on"
     if "memory integrity" in facts.features or "vbs" in facts.features:
-        on = "memory integrity" if "memory integrity" in facts.features else "on"
+        on = "memory integrity is on" if "memory integrity" in facts.features else "on"
         yield Check(
             "virtualization-based security",
             "warning",
-            f"{on}: {slow}" if on == "on" else f"{on} is on: {slow}",
+            f"{on}: {slow}",
             "Windows Security, Device security, Core isolation: memory integrity off, then restart;"
             " where it stays on: bcdedit /set hypervisorlaunchtype off as administrator. It also"
             " protects this computer: ask who is responsible for it",
