@@ -5,7 +5,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
+
+# No example has a time limit: a loaded machine is no fault.
+settings.register_profile(
+    "any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 # A shell's `&` has its processes ignore it, and all that they start: no test could interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,5 +1,6 @@
 """What goes wrong is named, with its mend and its exit code, and leaves nothing half-made."""
 
+import contextlib
 import http.server
 import os
 import shutil
@@ -12,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from provision import locks
 from provision.build.build import Built
 from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import HostNotReadyError
 from provision.jeos import archive
 from provision.jeos.layers import private_mounts
+from provision.waiting import until
 
 MIB = 1 << 20
 
@@ -160,22 +163,24 @@ def test_a_playbook_of_the_user_fails(shell, built: Built, tmp_path: Path) -> No
 
 def test_two_builds_at_once_make_each_stage_once(shell, built: Built) -> None:
     shell.take(["base", "packages", "configure"])
-    other = shell.home / "other.ova"
-    processes = [
-        subprocess.Popen(
-            [*shell.argv("build", "--no-vm"), "-o", str(output)],
-            env=shell.env,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for output in (shell.output, other)
-    ]
-    told = [process.communicate(timeout=600)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
-    assert sum("ok seal" in text for text in told) == 1
-    assert sum("waiting for it" in text for text in told) >= 1
-    assert shell.output.read_bytes() == other.read_bytes()
+    outputs = (shell.output, shell.home / "other.ova")
+    logs = [shell.home / "one.log", shell.home / "other.log"]
+    lock = shell.stages / f"{shell.plan()['seal']['key'][:32]}.lock"
+    with contextlib.ExitStack() as both:
+        with locks.held(lock, wait=False):  # a third one, so that these two do meet
+            processes = [
+                subprocess.Popen(
+                    [*shell.argv("build", "--no-vm"), "-o", str(output)],
+                    env=shell.env,
+                    stdout=subprocess.DEVNULL,
+                    stderr=both.enter_context(log.open("w")),
+                )
+                for output, log in zip(outputs, logs, strict=True)
+            ]
+            assert until(lambda: all("waiting for it" in log.read_text() for log in logs), 300)
+        assert [process.wait(600) for process in processes] == [0, 0], logs
+    assert sum("ok seal" in log.read_text() for log in logs) == 1
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
 def test_offline_goes_as_far_as_the_cache(shell, built: Built) -> None:
