@@ -5,6 +5,7 @@ not have, and its PDF needs a TeX or a browser of 700 MB. These make a file that
 """
 
 import base64
+import copy
 import html
 import mimetypes
 import re
@@ -22,6 +23,7 @@ from provision.guest.exports import formulas, scene
 HERE = Path(__file__).parent
 # Where a browser's MathJax looks for no formulas, and we neither.
 PLAIN = ("pre", "code", "script", "style", "textarea", "svg", "title", "math")
+PASTED = re.compile(r"""(<img\b[^>]*?\bsrc\s*=\s*["']?)attachment:([^"'\s>]+)""", re.IGNORECASE)
 LOADED = re.compile(r"""src=["']?(https?:|/)""")
 PICTURES = ("image/svg+xml", "image/png", "image/jpeg")
 PRIORITY = ("text/html", "text/markdown", *PICTURES, "text/latex", "text/plain")
@@ -103,6 +105,20 @@ def _set_formulas(soup: BeautifulSoup) -> None:
         soup.head.append(style)
 
 
+def _with_pasted(cell: Any) -> Any:
+    """A cell whose own pictures are in its tags; nbconvert puts them into Markdown's alone."""
+    pasted = cell.get("attachments") or {}
+
+    def put(tag: re.Match[str]) -> str:
+        for kind, content in pasted.get(unquote(tag[2]), {}).items():
+            return f"{tag[1]}data:{kind};base64,{content}"
+        return tag[0]
+
+    if pasted:
+        cell.source = PASTED.sub(put, cell.source)
+    return cell
+
+
 class _Drawn:
     """An export in which no program in the browser draws an output."""
 
@@ -114,6 +130,12 @@ class _Drawn:
         config = super().default_config.copy()  # type: ignore[misc]
         config.NbConvertBase.display_data_priority = [*self.preferred, *PRIORITY]
         return config
+
+    def from_notebook_node(self, nb: Any, resources: Any = None, **more: Any) -> tuple[Any, Any]:
+        """The export of a copy that has its pasted pictures where they are shown."""
+        nb = copy.deepcopy(nb)
+        nb.cells = [_with_pasted(cell) for cell in nb.cells]
+        return super().from_notebook_node(nb, resources, **more)  # type: ignore[misc, no-any-return]
 
 
 class PageExporter(_Drawn, HTMLExporter):  # type: ignore[misc]  # nbconvert has no types

@@ -92,6 +92,9 @@ def hilbert(guest: Guest) -> Iterator[Student]:
     ]
     spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": cells, "metadata": {"kernelspec": spec}, "nbformat": 4}
+    pasted = {"blue 1.png": {"image/png": base64.b64encode(png(b"\0\0\xff")).decode()}}
+    tag = '<img width="20" src="attachment:blue%201.png">'
+    cells += [{**cells[0], "id": "pasted", "source": tag, "attachments": pasted}]
     content = {"type": "notebook", "content": {**notebook, "nbformat_minor": 5}}
     student.server("PUT", f"contents/{quote(NAME)}", content)
     own = {"type": "file", "format": "base64"}
@@ -137,7 +140,8 @@ def test_a_page_needs_nothing_besides_itself(hilbert: Student) -> None:
         assert page.count('class="formula') == 5
         assert page.count("<polygon") == 4
         assert "$formula$" in page
-        assert base64.b64encode(png(b"\0\xff\0")).decode() in page
+        for color in (b"\0\xff\0", b"\0\0\xff"):
+            assert base64.b64encode(png(color)).decode() in page
         assert "<td>$3</td>" in page
 
 
@@ -145,7 +149,7 @@ def test_a_pdf_has_pictures_formulas_and_pages(hilbert: Student) -> None:
     document = export(hilbert, "pdf")
     assert document.startswith(b"%PDF-")
     assert document.rstrip().endswith(b"%%EOF")
-    assert document.count(b"/Image") >= 2
+    assert document.count(b"/Image") >= 3
     assert len(document) > 20_000
 
 
