@@ -86,7 +86,7 @@ def leases_exclusive(config: Config, facts: Facts) -> Problems:
 @check("sessions", how="start with a profile that is gone, then with closed files")
 def way_in_kept(config: Config, facts: Facts) -> Problems:
     """No student closes the own way in for good, by a choice that is gone or by chmod."""
-    if facts["way_in"]["gone"] < 400:
+    if facts["way_in"]["gone"] != 400:
         yield f"a profile that is gone: it answers {facts['way_in']['gone']}"
     if not facts["way_in"]["opens"]:
         yield "no session opens afterwards"
@@ -131,6 +131,15 @@ def owner_gets_in(config: Config, facts: Facts) -> Problems:
     """Who guesses a student's password elsewhere does not lock out the student."""
     if facts["owner"] != 200:
         yield f"it answers {facts['owner']}"
+
+
+@check("sessions", how="type wrong passwords for many names from one address")
+def address_slowed(config: Config, facts: Facts) -> Problems:
+    """Who guesses at many names is slowed down; who has the password at that address gets in."""
+    if not facts["crowd"]["slowed"]:
+        yield "an address may guess without end"
+    if facts["crowd"]["classmate"] != 200:
+        yield f"to the right password it answers {facts['crowd']['classmate']}"
 
 
 @check("sessions", how="type wrong passwords, one after the other and many at once")

@@ -6,6 +6,7 @@ tried on what is not theirs. Then the hub is killed, and wrong passwords are typ
 
 import contextlib
 import fcntl
+import http.client
 import http.cookiejar
 import json
 import os
@@ -30,6 +31,9 @@ SECRETS = ("proxy-token", "cookie-secret", "metrics-token")
 PATIENCE = 300.0  # an emulated guest is slow
 TRIES = 16  # the waits double: the last of them is long on any machine
 AT_ONCE = 40
+CROWD, FEW = "127.0.9.1", 20  # the address of a made-up room, and how many try there at once
+ROUNDS = 15
+ADDRESS_TRIES, ADDRESS_SECONDS = 100, 2  # as the hub counts: so many at once, then one in so long
 URL = f"{'https' if ASKED['secure'] else 'http'}://127.0.0.1:{ASKED['port']}"
 ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
 
@@ -54,15 +58,31 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
         time.sleep(max(0.1, 5 * (time.monotonic() - asked)))
 
 
+class From(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Asks from one address of loopback."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._source = {"source_address": (address, 0)}
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        """Ask in the open."""
+        return self.do_open(http.client.HTTPConnection, req, **self._source)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        """Ask encrypted."""
+        with_tls = {"context": ANY_CERTIFICATE, **self._source}
+        return self.do_open(http.client.HTTPSConnection, req, **with_tls)
+
+
 class Visitor:
     """One browser; afterwards, whoever holds the token."""
 
-    def __init__(self, name: str, token: str = "") -> None:
+    def __init__(self, name: str, token: str = "", address: str = "127.0.0.1") -> None:
         self.name, self.token = name, token
         self.cookies = http.cookiejar.CookieJar()
         self._opener = urllib.request.build_opener(
-            urllib.request.HTTPCookieProcessor(self.cookies),
-            urllib.request.HTTPSHandler(context=ANY_CERTIFICATE),
+            urllib.request.HTTPCookieProcessor(self.cookies), From(address)
         )
 
     def ask(
@@ -92,13 +112,17 @@ class Visitor:
 
     def sign_in(self, password: str) -> int:
         """Sign in by the form; the answer's status, 403 for a wrong password."""
+        return self.try_password(password)[0]
+
+    def try_password(self, password: str) -> tuple[int, str]:
+        """As ``sign_in``, with the page."""
         self.ask("GET", "/hub/login")
         xsrf = next((c.value for c in self.cookies if c.name == "_xsrf"), "")
         form = {"username": self.name, "password": password, "_xsrf": xsrf}
         status, page = self.ask(
             "POST", "/hub/login?next=%2Fhub%2Ftoken", urllib.parse.urlencode(form).encode()
         )
-        return 403 if "Invalid username or password" in page else status
+        return 403 if "Invalid username or password" in page else status, page
 
     def take_token(self) -> None:
         """From now on, ask with a token that may do all that the student may."""
@@ -309,6 +333,28 @@ def closed(victim: Visitor, password: str) -> dict[str, Any]:
     return facts
 
 
+def crowded(password: str) -> dict[str, Any]:
+    """What an address gets that guesses at many names, and who had the right password there."""
+
+    def guess(name: str) -> str:
+        # Too short for an account to come of it, where a visitor may make one.
+        return Visitor(name, address=CROWD).try_password("wrong")[1]
+
+    slowed, rounds, begun = False, 0, time.monotonic()
+    with ThreadPoolExecutor(FEW) as crowd:
+        while not slowed and rounds < ROUNDS and time.monotonic() - begun < PATIENCE:
+            names = [f"verify-guess-{rounds}-{n}" for n in range(FEW)]
+            list(crowd.map(guess, names))
+            slowed = "from your address" in guess(names[0])
+            rounds += 1
+    # An emulated guest may be too slow to try more than anybody may.
+    allowed = ADDRESS_TRIES + (time.monotonic() - begun) / ADDRESS_SECONDS
+    return {
+        "slowed": slowed or rounds * FEW < allowed,
+        "classmate": Visitor(VICTIM, address=CROWD).sign_in(password),
+    }
+
+
 def guessed(password: str) -> dict[str, Any]:
     """What wrong passwords get, one after the other and many at once, and who had the right one."""
     owner = Visitor(VICTIM)
@@ -361,6 +407,7 @@ def main() -> None:
         facts["closed"] = closed(victim, words[VICTIM])
         told("notebook-accounts", "remove", VICTIM)
         import_list(names, "--same-students")
+        facts["crowd"] = crowded(words[VICTIM])
         facts |= guessed(words[VICTIM])
     except (RuntimeError, OSError, KeyError, ValueError) as error:
         facts["error"] = str(error)

@@ -1,6 +1,7 @@
 """`appliance verify` on a real appliance, whole and damaged."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,21 @@ def verify(*arguments: str) -> tuple[dict[str, dict[str, Any]], VerificationErro
     if done.exception is not None and not isinstance(done.exception, VerificationError):
         raise done.exception
     return {row["name"]: row for row in json.loads(done.stdout)}, done.exception
+
+
+def changed(disk: str, module: str, old: str, new: str, place: Path) -> str:
+    """The commands by which debugfs puts a changed program of the notebook's onto a disk."""
+
+    def asked(words: str) -> str:
+        command = ["debugfs", "-R", words, disk]
+        return subprocess.run(command, text=True, check=True, capture_output=True).stdout
+
+    (python,) = re.findall(r"python3[.0-9]*", asked("ls -p /opt/notebook/lib"))
+    path = f"/opt/notebook/lib/{python}/site-packages/provision/guest/pool/{module}.py"
+    program = asked(f"cat {path}")
+    assert program.count(old) == 1
+    (place / module).write_text(program.replace(old, new))
+    return f"rm {path}\nwrite {place / module} {path}\n"
 
 
 def broken(rows: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -50,6 +66,10 @@ def test_a_damaged_appliance_is_found_out(
     )
     (tmp_path / "id").write_text("a" * 32 + "\n")
     subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
+    disk = f"{root}?offset={1 << 20}"
+    rules = changed(disk, "lockout", "ADDRESS_SECONDS = 100.0", "ADDRESS_SECONDS = 1e9", tmp_path)
+    chosen = "return profiles.chosen(self.profiles, options)"
+    rules += changed(disk, "spawner", chosen, 'return ""', tmp_path)
     commands = f"""\
 rm /etc/machine-id
 write {tmp_path}/id /etc/machine-id
@@ -58,13 +78,14 @@ write {tmp_path}/key /root/.bash_history
 rm /etc/default/keyboard
 """
     subprocess.run(
-        ["debugfs", "-w", "-f", "-", f"{root}?offset={1 << 20}"],
-        input=commands, text=True, check=True, capture_output=True,
+        ["debugfs", "-w", "-f", "-", disk],
+        input=commands + rules, text=True, check=True, capture_output=True,
     )  # fmt: skip
     rows, error = verify("--fast", *arguments, "--disk", str(root), "--disk", str(built.disks[1]))
     assert error is not None
     assert error.exit_code == 8
     assert set(broken(rows)) == {
+        "address-slowed",
         "image-has-no-identity",
         "image-has-no-private-key",
         "image-is-clean",
@@ -73,6 +94,7 @@ rm /etc/default/keyboard
         "passwords-refused",
         "root-refused",
         "sshd-hardened",
+        "way-in-kept",
     }
     assert all(name in str(error) for name in broken(rows))
 

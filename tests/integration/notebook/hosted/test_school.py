@@ -1,7 +1,9 @@
 """Sign-in by the school's own provider: OpenID Connect in a browser, and LDAP."""
 
 import json
+import shlex
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from browser import picture, window
@@ -10,6 +12,7 @@ from oidc_provider_mock import User, run_server_in_thread
 from playwright.sync_api import Browser, Page, expect
 from student import RefusedError, Student
 
+from provision.verify import registry
 from tests.integration.ldap import ENTRIES, MATH, REFUSED, SETTINGS, TEMPLATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -140,6 +143,40 @@ asyncio.run(main())
 def test_google_accounts_are_of_the_schools_domains(hosted: Guest) -> None:
     told = hosted.run(f"/opt/notebook/bin/python -I - << 'END'{GOOGLE}END")
     assert told.split() == ["emmy@school.test", "None", "None", "403"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"google": {"client_id": "a", "domains": ["school.test"]}},
+        {
+            "oidc": {
+                **{"issuer": "https://id.school.test", "client_id": "a", "title": "school"},
+                **{"username": "sub", "domains": ["school.test"], "groups": ["math"]},
+                "groups_claim": "groups",
+            }
+        },
+    ],
+    ids=["google", "oidc"],
+)
+def test_verify_asks_for_the_rules(hosted: Guest, wanted: dict[str, object]) -> None:
+    told = json.dumps({"sign_in": {"admins": ["verify"], **wanted}})
+    hosted.run(f"cp -a {HOSTED} /root/hosted.json; echo {shlex.quote(told)} > {HOSTED}")
+
+    def asked() -> dict[str, Any]:
+        program = (registry.INSIDE / "provider.py").read_text()
+        answer: dict[str, Any] = json.loads(hosted.run(f"python3 - << 'END'\n{program}\nEND"))
+        return answer
+
+    rules = "/opt/notebook/lib/python3*/site-packages/provision/guest/hub/sign_in.py"
+    hosted.run(f"cp -a {rules} /root/")
+    try:
+        assert asked() == {"known": True, "strangers": []}
+        # Without ours, an administrator is let in whatever the provider says.
+        hosted.run(f"sed -i 's/ def check_allowed/&_/' {rules}")
+        assert 'verified as "false"' in asked()["strangers"]
+    finally:
+        hosted.run(f"mv /root/hosted.json {HOSTED}; cp -a /root/sign_in.py {rules}")
 
 
 def test_a_directory_says_who_it_is(
