@@ -103,7 +103,7 @@ def end_of(wanted: str) -> datetime.datetime:
         step = {"minutes": 1} if not found["seconds"] else {"seconds": 1}
         step = {"microseconds": 1} if found["fraction"] else step
         return begin.astimezone() + datetime.timedelta(**step)
-    except (OverflowError, OSError) as error:
+    except (OverflowError, OSError, ValueError) as error:  # which, differs between Pythons
         raise RefusedError(f"{wanted!r} is no time: {error}") from None
 
 

@@ -32,7 +32,7 @@ BAD = [
     b'{"state": "pulling", "port": Infinity}',
     b'{"state": "pulling", "port": [80]}',
     b'{"state": "pulling", "port": ' + b"9" * 4000 + b"}",
-    b'{"state": "pulling", "x": ' + b"[" * 1500 + b"]" * 1500 + b"}",
+    b'{"state": "pulling", "version": ' + b"[" * 1500 + b"]" * 1500 + b"}",
     b'{"state": "pulling", "x": NaN}',
     b'{"state": "ready", "version": 1}',
     b'{"state": "ready", "version": ["1.0"]}',

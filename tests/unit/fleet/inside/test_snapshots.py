@@ -81,8 +81,6 @@ def test_what_is_meant(wanted: str, name: str) -> None:
     ],
 )
 def test_what_cannot_be_read_or_means_several_is_refused(wanted: str) -> None:
-    if wanted == "9999-12-31":  # the last day that there is has no end
-        assert meant("9999-12-30", KNOWN).name == "ebd41f00"
     with pytest.raises(RefusedError):
         meant(wanted, KNOWN)
 
