@@ -3,7 +3,9 @@
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from provision.errors import UsageError
 
@@ -50,13 +52,26 @@ def write_whole(
         FileExistsError: it is there, and not to be replaced.
         OSError: there is no room, or no right.
     """
+    with writing_whole(path, mode=mode, replace=replace, durable=durable) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def writing_whole(
+    path: Path, *, mode: int = 0o644, replace: bool = True, durable: bool = False
+) -> Iterator[IO[bytes]]:
+    """As ``write_whole``, for what comes in parts: it is there when the block ends well.
+
+    Yields:
+        The file to write to.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=".part-", dir=path.parent)
     draft = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             draft.chmod(mode)
-            file.write(data)
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

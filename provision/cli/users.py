@@ -11,7 +11,7 @@ from provision.cli._group import Group
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from provision.fleet.inventory import Inventory
 
@@ -116,6 +116,67 @@ def delete(
             raise click.UsageError(f"this deletes {name} and all files; add --yes")
         click.confirm(f"Delete {name} and all files, after archiving them?", abort=True, err=True)
     ask_each(inventory, on, ("users-delete", _name(name)), as_json=as_json, columns=("said",))
+
+
+def _output(verb: "Callable[..., None]") -> "Callable[..., None]":
+    folder = click.Path(file_okay=False, path_type=Path)
+    told = "Where it is put; default: here."
+    return click.option("-o", "--output", type=folder, default=Path(), help=told)(verb)
+
+
+@command.command()
+@click.argument("name")
+@_output
+@on
+@as_json
+def export(
+    inventory: "Inventory", name: str, output: Path, on: tuple[str, ...], as_json: bool
+) -> None:
+    """Fetch all that is kept of NAME as one archive: files, hand-ins, settings, audit."""
+    from provision.cli._fleet import carry_out
+    from provision.fleet.many import Pace
+    from provision.fleet.person import export
+
+    name = _name(name)
+    carry_out(
+        inventory.select(on),
+        lambda host, tell: export(host, inventory, name, output, tell),
+        Pace(8),
+        as_json=as_json,
+        columns=("archive", "bytes"),
+    )
+
+
+@command.command()
+@click.argument("name")
+@_output
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@on
+@as_json
+def erase(
+    inventory: "Inventory", name: str, output: Path, yes: bool, on: tuple[str, ...], as_json: bool
+) -> None:
+    """Erase NAME for good: account, files, archives, hand-ins, backups, audit.
+
+    NAME-HOST.json says what was erased, and what is kept and why; the appliance signs it.
+    """
+    from provision.cli._fleet import carry_out
+    from provision.fleet.many import Pace
+    from provision.fleet.person import erase
+
+    name = _name(name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError(f"this erases {name} for good; add --yes")
+        click.confirm(f"Erase {name}, backups included? Nothing comes back.", abort=True, err=True)
+    carry_out(
+        inventory.select(on),
+        lambda host, tell: erase(host, inventory, name, output, tell),
+        Pace(8),
+        as_json=as_json,
+        columns=("record",),
+        lists=("erased", "kept"),
+    )
 
 
 @command.command("bring-back")

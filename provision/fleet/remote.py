@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shlex
+import shutil
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import paramiko
 
@@ -124,9 +125,33 @@ class Remote:
             raise StepError(answer["error"])
         return answer
 
+    def receive(self, name: str, *argv: str, into: IO[bytes]) -> None:
+        """Run one of our programs as root and keep what it prints, however much that is.
+
+        Args:
+            name: the program.
+            argv: its verb and arguments.
+            into: a file that is open for writing.
+
+        Raises:
+            StepError: it refused, and said why.
+            NoAnswerError: the connection broke.
+        """
+        command = self._root_words((self.place(name), *argv))
+        try:
+            _, out, err = self.client.exec_command(command)
+            shutil.copyfileobj(out, into, BLOCK)
+            told, status = err.read().decode(errors="replace"), out.channel.recv_exit_status()
+        except (EOFError, paramiko.SSHException, TimeoutError) as error:
+            raise NoAnswerError(f"the connection to {self.host.name} broke: {error}") from error
+        if status:
+            raise StepError(told.strip()[-600:] or f"{name} was cut off")
+
     def _as_root(self, argv: tuple[str, ...], stdin: bytes, timeout: float | None) -> Result:
-        words = argv if self.host.user == "root" else ("sudo", "-n", *argv)
-        return execute(self.client, shlex.join(words), stdin=stdin, timeout=timeout)
+        return execute(self.client, self._root_words(argv), stdin=stdin, timeout=timeout)
+
+    def _root_words(self, argv: tuple[str, ...]) -> str:
+        return shlex.join(argv if self.host.user == "root" else ("sudo", "-n", *argv))
 
     def place(self, name: str) -> str:
         """Put one of our programs into the guest; returns its path there."""
