@@ -20,7 +20,7 @@ _GIT = "extensions/files/git.lock"
 _SAGE = "sage/files/passagemath-10.8.lock"
 # Where a guest has Python packages of ours, which lists they are from, and what renews them there.
 _PLACES = {
-    "/opt/notebook": ((_NOTEBOOK, _PAGES, _GIT, _SIGN_IN), "system"),
+    "/opt/notebook": ((_NOTEBOOK, _PAGES, _GIT, _SIGN_IN), "notebook"),
     "/opt/kernels": (("kernels/files/requirements.lock",), "system"),
     "/opt/python": (("kernels/files/python.lock",), "system"),
     "/opt/sage": ((_SAGE,), "sage"),
@@ -102,7 +102,8 @@ def mend(target: Target, component: Component, fixed: str | None) -> str | None:
 
 def _upgrade(target: Target, verb: str) -> str:
     if target.kind == "host":
-        return f"appliance upgrade {verb} -c appliance.yml {shlex.quote(target.name)}"
+        settings = "" if verb == "notebook" else " -c appliance.yml"
+        return f"appliance upgrade {verb}{settings} {shlex.quote(target.name)}"
     return "appliance build"
 
 

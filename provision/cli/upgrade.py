@@ -186,6 +186,81 @@ def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> 
 @command.command()
 @needs_linux
 @click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
+@click.option(
+    "--lock",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The notebook's packages: pip's requirements with hashes. Default: this version's own.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(0, 1),
+    default=1,
+    show_default=True,
+    help="Keep the environment before, for --undo.",
+)
+@click.option(
+    "--timeout",
+    "patience",
+    type=click.IntRange(10),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="After this time a switch that was not confirmed goes back by itself.",
+)
+@click.option("--undo", is_flag=True, help="Lead back to before the last upgrade instead.")
+@resumed
+@take_over
+@with_pace
+@as_json
+@with_inventory
+def notebook(
+    inventory: "Inventory",
+    hosts: tuple[str, ...],
+    lock: Path | None,
+    keep: int,
+    patience: int,
+    undo: bool,
+    resume: bool,
+    pace: "Pace",
+    as_json: bool,
+) -> None:
+    """Bring JupyterHub, JupyterLab and all that they need up to date on the HOSTs.
+
+    The new environment is put beside the old one, proven there, and shown in its place; if
+    anything fails the old one serves on. Sessions that run keep the old one until they end.
+    """
+    from provision.build.notebook import wanted
+    from provision.fleet.many import Record
+    from provision.fleet.notebook import NotebookOptions, undo_notebook, upgrade_notebook
+
+    chosen = inventory.select(hosts)
+    force = takes_over()
+    if undo:
+        carry_out(
+            chosen,
+            lambda host, tell: undo_notebook(host, inventory, tell, take_over=force),
+            pace,
+            as_json=as_json,
+            columns=("before", "after"),
+        )
+        return
+    environment = wanted(lock)
+    options = NotebookOptions(patience=patience, keep=bool(keep), take_over=force)
+    task = {"upgrade": "notebook", "environment": environment.name}
+    record = Record.last(task) if resume else Record.new(task, chosen)
+    carry_out(
+        chosen,
+        lambda host, tell: upgrade_notebook(host, inventory, environment, options, tell),
+        pace,
+        as_json=as_json,
+        record=record,
+        columns=("before", "after"),
+    )
+
+
+@command.command()
+@needs_linux
+@click.argument("hosts", nargs=-1, metavar="[HOST|GROUP|TAG]...")
 @with_config
 @click.option("--no-packages", is_flag=True, help="Leave the packages as they are.")
 @click.option(

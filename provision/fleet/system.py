@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from provision.build import places
+from provision.build.notebook import wanted
 from provision.build.playbook import run_playbook
 from provision.build.variables import playbook_variables
 from provision.config import Config
 from provision.errors import ApplianceError, GuestError, HostNotReadyError, UsageError
 from provision.fleet import lease
 from provision.fleet.inventory import Host, Inventory
+from provision.fleet.notebook import NotebookOptions, renew_notebook
 from provision.fleet.remote import BusyError, Remote, StepError, reached
 from provision.fleet.upgrade import (
     STEP_SECONDS,
@@ -103,6 +105,10 @@ def upgrade_system(
                 facts = remote.program(PROGRAM, "back", "a new run begins")
             tell("check", "")
             _ready(host, facts)
+        if options.config is not None and options.playbook == "site":
+            # First, and for good: it has a proof and a way back of its own, and sessions go on.
+            renewal = NotebookOptions(take_over=options.take_over)
+            renew_notebook(ours, inventory, wanted(), renewal, tell)
         with _fallen_back(host, tell):
             return _renew(ours, inventory, options, tell)
 

@@ -226,7 +226,14 @@ def _ready(host: Host, facts: dict[str, Any], package: Package, options: Options
 
 
 def transfer(
-    host: Host, inventory: Inventory, package: Package, tell: Tell, relay: Relay | None = None
+    host: Host,
+    inventory: Inventory,
+    package: Package,
+    tell: Tell,
+    relay: Relay | None = None,
+    *,
+    program: str = PROGRAM,
+    incoming: str = INCOMING,
 ) -> int:
     """Send the package, going on where it broke off; a damaged one is sent again, once.
 
@@ -236,6 +243,8 @@ def transfer(
         package: the new version.
         tell: called as it goes on.
         relay: whom to take it from first; what does not come from there comes from here.
+        program: of ours in the guest, whose ``receive`` checks it.
+        incoming: its directory there.
 
     Returns:
         How many bytes left this host.
@@ -244,7 +253,7 @@ def transfer(
         NotReadyError: it does not arrive whole.
         GuestError: no way in.
     """
-    target = f"{INCOMING}/{package.sha256}"
+    target = f"{incoming}/{package.sha256}"
     sent, damaged = 0, 0
     if relay and relay.serves(host):
         tell("transfer", f"from {relay.host.name}")
@@ -260,7 +269,7 @@ def transfer(
                 )
                 tell("verify", "")
                 size = str(package.size)
-                remote.program(PROGRAM, "receive", package.version, package.sha256, size)
+                remote.program(program, "receive", package.version, package.sha256, size)
                 return sent
         except StepError as error:
             damaged += 1

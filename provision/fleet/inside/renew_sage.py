@@ -136,15 +136,23 @@ def install(admin: str) -> dict[str, Any]:
 
 def receive(version: str, digest: str, size: str) -> dict[str, Any]:
     """Check a transferred archive and note it as received."""
-    archive = STATE / "incoming" / digest
-    if archive.stat().st_size != int(size):
+    received(STATE / "incoming" / digest, digest, int(size))
+    return advance(version, "received", digest=digest)
+
+
+def received(archive: Path, digest: str, size: int) -> None:
+    """Check a file that was transferred; a damaged one is removed.
+
+    Raises:
+        RefusedError: it is not whole.
+    """
+    if archive.stat().st_size != size:
         raise RefusedError(f"{archive.stat().st_size} of {size} bytes have arrived")
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != digest:
         archive.unlink()
         raise RefusedError(f"the archive that arrived has sha256 {found}, not {digest}")
-    return advance(version, "received", digest=digest)
 
 
 def unpack(version: str, digest: str, how: str) -> dict[str, Any]:
@@ -168,7 +176,7 @@ def unpack(version: str, digest: str, how: str) -> dict[str, Any]:
             if how == WHEELS:
                 whole = _install(archive, part, version)
             else:
-                _extract(archive, part, int(how))
+                extract(archive, part, int(how))
                 whole = part
             if sage_of(whole) is None:
                 raise RefusedError("there is neither bin/sage nor sage in it")
@@ -479,7 +487,17 @@ def _link(path: Path, target: Path) -> None:
     fresh.replace(path)
 
 
-def _extract(archive: Path, target: Path, strip: int) -> None:
+def extract(archive: Path, target: Path, strip: int) -> None:
+    """Unpack a tar file, whatever compressed it.
+
+    Args:
+        archive: the file.
+        target: the directory.
+        strip: how many directories all is below.
+
+    Raises:
+        RefusedError: it is damaged, or there is no room.
+    """
     argv = [
         *("tar", "-C", str(target), "-x", "--no-same-owner", "--same-permissions"),
         f"--strip-components={strip}",

@@ -105,7 +105,7 @@ def test_an_upgrade_is_named_where_our_list_has_the_fix_and_the_list_where_not()
     sage = Component(PYPI, "sphinx", "1", ("Sphinx",), ("/opt/sage-10.8/lib",))
     host, built = Target("host", "room-1"), Target("appliance", "sage.ova")
     has, lacks = listed["jupyter-server"], "99"
-    assert mending.mend(host, server, has) == "appliance upgrade system -c appliance.yml room-1"
+    assert mending.mend(host, server, has) == "appliance upgrade notebook room-1"
     assert mending.mend(host, sage, "1.1") == "appliance upgrade sage -c appliance.yml room-1"
     assert mending.mend(built, server, has) == "appliance build"
     for target in (host, built, Target("lock", str(lock))):

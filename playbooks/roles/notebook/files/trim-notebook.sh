@@ -1,0 +1,19 @@
+# Leave out of the notebook's environment what nobody uses: sh trim-notebook.sh SITE-PACKAGES SHARE.
+# A build runs it, and whoever packs an environment for appliances in use.
+set -eu
+site=$1 share=$2
+
+# Source maps, and each icon's drawing beside the font that has them all, serve only those who change its pages.
+find "$share" "(" -name "*.map" -o -path "*/@fortawesome/*" -type f \
+    -not -path "*/css/*" -not -path "*/webfonts/*" -not -name LICENSE.txt ")" -delete
+cd "$site"
+# Of MathJax and reveal.js stays what exports take into their pages.
+find mathjax sphinx_revealjs -type f \
+    -not -path "*/__init__.py" -not -path "*/LICENSE" -not -path "*/es5/loader.js" -not -path "*/es5/core.js" \
+    -not -path "*/es5/adaptors/liteDOM.js" -not -path "*/es5/input/tex-full.js" -not -path "*/es5/output/svg.js" \
+    -not -path "*/es5/output/svg/fonts/tex.js" -not -path "*/dist/reveal.js" -not -path "*/dist/reveal.css" \
+    -not -path "*/dist/theme/white.css" -delete
+find mathjax sphinx_revealjs -type d -empty -delete
+# Of nbconvert's exports those that work without a TeX, a browser, pandoc or the internet, and that
+# ours do not stand for (provision/guest/exports).
+sed -i -E "/^(asciidoc|custom|html|latex|pdf|qtpdf|qtpng|rst|slides|webpdf) = /d" nbconvert-*.dist-info/entry_points.txt

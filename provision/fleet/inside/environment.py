@@ -1,0 +1,104 @@
+"""What proves a notebook's environment: run by its own Python, in a namespace without a network."""
+
+# As the hub's user, on a copy of the hub's files.
+HUB_PROOF = r"""
+import json, subprocess, sys, time, urllib.request
+from pathlib import Path
+from jupyterhub.dbutil import upgrade_if_needed
+database = Path("/var/lib/notebook/jupyterhub.sqlite")
+if database.exists():
+    upgrade_if_needed(f"sqlite:///{database}", backup=False)
+import os
+os.chdir("/var/lib/notebook")
+said = open("/tmp/said", "w+")
+hub = subprocess.Popen(["/usr/local/bin/start-notebook", "hub"], stdout=said, stderr=said)
+proxy = subprocess.Popen(["/usr/local/bin/start-notebook", "proxy"], stdout=said, stderr=said)
+wanted, deadline = ["api/", "login"], time.monotonic() + 120
+why = ""
+while wanted:
+    try:
+        answer = urllib.request.urlopen("http://127.0.0.1:8081/hub/" + wanted[0], timeout=30)
+        text = answer.read().decode()
+        if ("version" in json.loads(text)) if wanted[0] == "api/" else ("<form" in text):
+            wanted.pop(0)
+            continue
+        why = f"/hub/{wanted[0]} is not what it should be"
+    except (OSError, ValueError) as error:
+        why = str(error)
+    if hub.poll() is not None or time.monotonic() > deadline:
+        said.seek(0)
+        sys.exit(f"{said.read()[-1500:]}\n{why}")
+    time.sleep(0.3)
+hub.kill()
+proxy.kill()
+"""
+
+# As a pool account: the server with its pages, a kernel, and what it computes.
+SESSION_PROOF = r"""
+import asyncio, json, os, re, secrets, subprocess, sys, time, urllib.request
+import jupyterhub.singleuser.app
+import provision.guest.pool.session, provision.guest.pool.spawner, provision.guest.hub.pages
+os.chdir(os.environ["HOME"])
+token, port = secrets.token_hex(16), 10999
+said = open("/tmp/said", "w+")
+env = {**os.environ, "JUPYTER_TOKEN": token}
+words = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--no-browser"]
+words += ["--LabApp.extension_manager=readonly", "--LabApp.news_url=None"]
+words.insert(0, "/opt/notebook/bin/jupyter-lab")
+server = subprocess.Popen(words, stdout=said, stderr=said, env=env)
+own = {"Authorization": f"token {token}"}
+
+def ask(path, data=None):
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, own)
+    return urllib.request.urlopen(request, timeout=60).read().decode()
+
+def fail(why):
+    said.seek(0)
+    sys.exit(f"{said.read()[-1500:]}\n{why}")
+
+deadline = time.monotonic() + 120
+while True:
+    try:
+        ask("/api/status")
+        break
+    except OSError as error:
+        if server.poll() is not None or time.monotonic() > deadline:
+            fail(f"the server does not answer: {error}")
+        time.sleep(0.3)
+try:
+    page = ask("/lab")
+    scripts = re.findall(r'<script[^>]*src="([^"]+)"', page)
+    if "jupyter-config-data" not in page or not scripts:
+        fail("its page is not JupyterLab's")
+    for script in scripts:
+        if len(ask(script)) < 100:
+            fail(f"{script} is empty")
+    ask("/lab/api/settings")
+    kernel = json.loads(ask("/api/kernels", b'{"name": "python3"}'))["id"]
+except (OSError, ValueError, KeyError) as error:
+    fail(f"the server answers, but: {error}")
+
+async def compute():
+    from tornado.httpclient import HTTPRequest
+    from tornado.websocket import websocket_connect
+    channels = HTTPRequest(f"ws://127.0.0.1:{port}/api/kernels/{kernel}/channels", headers=own)
+    socket = await websocket_connect(channels)
+    header = {"msg_id": "1", "username": "", "session": "proof", "msg_type": "execute_request",
+              "version": "5.3", "date": "2000-01-01T00:00:00Z"}
+    content = {"code": "print(6 * 7)", "silent": False, "store_history": False,
+               "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
+    await socket.write_message(json.dumps({"header": header, "parent_header": {}, "metadata": {},
+                                           "content": content, "channel": "shell"}))
+    while message := await socket.read_message():
+        told = json.loads(message)
+        if told["msg_type"] == "stream" and told["content"]["text"].strip() == "42":
+            return
+        if told["msg_type"] == "error":
+            fail(f"the kernel says {told['content']['evalue']}")
+
+try:
+    asyncio.run(asyncio.wait_for(compute(), 90))
+except (OSError, TimeoutError, asyncio.TimeoutError) as error:
+    fail(f"the kernel does not answer: {error or 'in 90 s'}")
+server.kill()
+"""

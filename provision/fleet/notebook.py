@@ -1,0 +1,181 @@
+"""Renew the notebook's Python environment of one appliance, while its sessions go on.
+
+The environment is made on this host (``build/notebook.py``); the steps run in the guest
+(``inside/renew_notebook.py``), as those of Sage do.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+from provision.build.notebook import Difference, Wanted, difference
+from provision.errors import GuestError
+from provision.fleet import lease
+from provision.fleet.inventory import Host, Inventory
+from provision.fleet.package import Package
+from provision.fleet.remote import Remote, StepError, reached
+from provision.fleet.upgrade import (
+    DONE,
+    LEAST_MEMORY,
+    ROOM,
+    STEP_SECONDS,
+    NotReadyError,
+    Tell,
+    UnhealthyError,
+    WentBackError,
+    healthy,
+    transfer,
+    well_before,
+)
+
+PROGRAM = "renew_notebook"
+INCOMING = "/var/lib/appliance/notebook/incoming"
+
+
+@dataclass(frozen=True)
+class NotebookOptions:
+    """How to renew.
+
+    Args:
+        patience: seconds after which a switch that nobody confirmed goes back by itself.
+        keep: keep the environment before, for a way back.
+        least_memory: bytes that must be free for the proof.
+        take_over: end another run that has the appliance.
+    """
+
+    patience: int = 300
+    keep: bool = True
+    least_memory: int = LEAST_MEMORY
+    take_over: bool = False
+
+
+def upgrade_notebook(
+    host: Host, inventory: Inventory, wanted: Wanted, options: NotebookOptions, tell: Tell
+) -> dict[str, Any]:
+    """Bring one appliance's notebook to another list of packages.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        wanted: the environment to be.
+        options: how.
+        tell: called as each step begins.
+
+    Returns:
+        ``before`` and ``after`` (names of environments), ``packages`` (name to versions before and
+        now), ``sent`` (bytes) and ``changed``.
+
+    Raises:
+        BusyError: another run has the appliance; nothing was changed, or not by this one.
+        NotReadyError: nothing was changed.
+        WentBackError: a check failed; the old environment serves.
+        GuestError: no way in, or the connection broke; the old environment serves, and the next
+            run goes on.
+    """
+    tell("connect", "")
+    with lease.held(host, inventory, "upgrade notebook", take_over=options.take_over) as ours:
+        return renew_notebook(ours, inventory, wanted, options, tell)
+
+
+def renew_notebook(
+    host: Host, inventory: Inventory, wanted: Wanted, options: NotebookOptions, tell: Tell
+) -> dict[str, Any]:
+    """The same, for who has the appliance already."""
+    sent = 0
+    with reached(host, inventory) as remote:
+        facts = remote.program(PROGRAM, "look", timeout=60)
+        if facts["state"].get("step") in ("switching", "switched"):
+            facts = remote.program(PROGRAM, "recover", timeout=STEP_SECONDS)
+        before = facts["current"]
+        told = {"before": before, "after": wanted.name, "packages": {}, "sent": 0}
+        lists = wanted.lists(facts["lists"])
+        same = {file: facts["lists"].get(file) for file in lists} == lists
+        if same and facts["state"].get("step") in (None, "healthy"):
+            return {**told, "after": before, "changed": False}
+        tell("pack", "")
+        change = difference(wanted, facts["python"], facts["installed"], lists)
+        package = Package(change.path, wanted.name, change.sha256, change.size, change.unpacked, 0)
+        tell("check", f"{len(facts['sessions'])} sessions")
+        state = facts["state"]
+        same = state.get("name") == wanted.name and state.get("digest") == change.sha256
+        done = DONE.get(state.get("step"), 0) if same else 0
+        _ready(host, facts, change, options, done)
+        remote.program(PROGRAM, "install", host.user, timeout=60)
+        if done < 2:
+            tell("transfer", "")
+    if done < 2:
+        sent = transfer(host, inventory, package, tell, program=PROGRAM, incoming=INCOMING)
+    with reached(host, inventory) as remote:
+        ours = functools.partial(remote.program, PROGRAM, timeout=STEP_SECONDS)
+        try:
+            if done < 2:
+                tell("unpack", "")
+                ours("unpack", wanted.name, change.sha256)
+            tell("prove", "")
+            ours("prove", wanted.name)
+            tell("switch", "")
+            ours("switch", wanted.name, str(options.patience))
+            tell("health", "")
+            healthy(host.url, patience=60)
+            ours("check")
+            ours("confirm", wanted.name)
+        except (StepError, UnhealthyError) as error:
+            _back(remote, error)
+            raise WentBackError(f"{error}; the notebook of before serves") from error
+        tell("tidy", "")
+        ours("tidy", str(int(options.keep)))
+    return {**told, "packages": dict(change.packages), "sent": sent, "changed": True}
+
+
+def undo_notebook(
+    host: Host, inventory: Inventory, tell: Tell, *, take_over: bool = False
+) -> dict[str, Any]:
+    """Lead an appliance back to the environment before its last renewal.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        tell: called as it begins.
+        take_over: end another run that has the appliance.
+
+    Raises:
+        BusyError: another run has the appliance.
+        StepError: there is none to go back to.
+        GuestError: no way in, or the notebook does not answer afterwards.
+    """
+    tell("back", "")
+    what = "upgrade notebook --undo"
+    with (
+        lease.held(host, inventory, what, take_over=take_over) as ours,
+        reached(ours, inventory) as remote,
+    ):
+        before = remote.program(PROGRAM, "look", timeout=60)["current"]
+        facts = remote.program(PROGRAM, "undo", timeout=STEP_SECONDS)
+    healthy(host.url, patience=60)
+    return {"before": before, "after": facts["current"], "changed": True}
+
+
+def _ready(
+    host: Host, facts: dict[str, Any], change: Difference, options: NotebookOptions, done: int
+) -> None:
+    """Refuse before anything is changed."""
+    there = facts["incoming"].get(change.sha256, 0)
+    wanted = ROOM if done >= 2 else change.size - there + change.unpacked + ROOM
+    if facts["free"] < wanted:
+        raise NotReadyError(
+            f"{host.name} has {facts['free'] / 1e6:.0f} MB free, a second environment wants"
+            f" {wanted / 1e6:.0f} MB",
+            hint="remove old versions of Sage, or grow the disk",
+        )
+    if facts["memory"] < options.least_memory:
+        raise NotReadyError(
+            f"{facts['memory'] / 1e6:.0f} MB of memory are free, a proof wants"
+            f" {options.least_memory / 1e6:.0f} MB",
+            hint="wait until sessions have ended",
+        )
+    well_before(host, patience=5)
+
+
+def _back(remote: Remote, error: GuestError) -> None:
+    """Put the old one back; when that cannot be said any more, the guest does it alone."""
+    remote.program(PROGRAM, "back", str(error)[:500], timeout=STEP_SECONDS)
