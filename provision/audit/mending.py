@@ -21,6 +21,7 @@ _SAGE = "sage/files/passagemath-10.8.lock"
 # Where a guest has Python packages of ours, which lists they are from, and what renews them there.
 _PLACES = {
     "/opt/notebook": ((_NOTEBOOK, _PAGES, _GIT, _SIGN_IN), "notebook"),
+    "/opt/nbgrader": (("extensions/files/courses.lock",), "system"),
     "/opt/kernels": (("kernels/files/requirements.lock",), "system"),
     "/opt/python": (("kernels/files/python.lock",), "system"),
     "/opt/sage": ((_SAGE,), "sage"),

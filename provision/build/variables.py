@@ -171,6 +171,7 @@ def _hosted(config: Config) -> dict[str, Any]:
             *(["git"] * git.enabled),
             *(["signin"] * provided),
             *(["stores"] * stores.enabled),
+            *(["courses"] * bool(config.courses)),
         ],
     }
 

@@ -24,6 +24,7 @@ BROUGHT = {
     "git": (f"{SITE}/jupyterlab_git", PROXY),
     "signin": (f"{SITE}/oauthenticator",),
     "stores": ("/usr/bin/rclone", PROXY),
+    "courses": ("/opt/nbgrader/installed.lock",),
 }
 
 

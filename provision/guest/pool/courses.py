@@ -1,9 +1,10 @@
 """Courses: what a session is shown of each course that its student learns or teaches.
 
-``.courses/NAME`` beside the students' directories is root's. In it are ``material`` and
-``hand-out``, which a number of the course's own owns, as a student's number owns the student's
-files, and ``hand-in`` with one directory per student, of that student's number. Nobody but root
-gets there by its path; mounts of the session decide who appears as the owner. A student is shown
+``.courses/NAME`` beside the students' directories is root's. In it are ``material``, ``hand-out``
+and the teachers' ``source`` and ``results``, which a number of the course's own owns, as a
+student's number owns the student's files, and ``hand-in`` with one directory per student, of that
+student's number. Nobody but root gets there by its path; mounts of the session decide who appears
+as the owner. A student is shown
 material and hand-out, read-only, and the student's own hand-in; a teacher is shown and may change
 it all.
 
@@ -24,6 +25,7 @@ from provision.guest.pool.files import COURSES, alone, free_number, limit_disk, 
 SETTINGS = Path("/etc/notebook/courses.json")
 PLACE = ".courses"
 SHARED = ("material", "hand-out")
+TEACHING = ("source", "results")  # of assignments; teachers alone see them
 HAND_IN = "hand-in"
 
 
@@ -76,6 +78,8 @@ def views(directory: Path, student: str, courses: Mapping[str, Any]) -> Iterator
         for part in SHARED:
             yield View(files / part, f"{name}/{part}", writable=teaches)
         if teaches:
+            for part in TEACHING:
+                yield View(files / part, f"{name}/{part}", writable=True)
             for member in sorted(course["members"]):
                 place = f"{name}/{HAND_IN}/{member}"
                 yield View(_hand_in(directory, files, member), place, writable=True, others=True)
@@ -96,22 +100,32 @@ def course_directory(directory: Path, name: str) -> Path:
     place = directory / PLACE
     path = place / name
     if path.is_dir():
-        return path
+        return _complete(path)
     with alone(directory):
         place.mkdir(mode=0o700, exist_ok=True)
         if path.is_dir():
-            return path
+            return _complete(path)
         each = [course / SHARED[0] for course in place.iterdir()]
         number = free_number(COURSES, [at.stat().st_uid for at in each if at.exists()])
         fresh = place / f".new-{name}"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
-        for part in SHARED:
+        for part in (*SHARED, *TEACHING):
             (fresh / part).mkdir(mode=0o700)
             os.chown(fresh / part, number, number)
         (fresh / HAND_IN).mkdir(mode=0o700)
         fresh.rename(path)
     return path
+
+
+def _complete(course: Path) -> Path:
+    """The directory of a course, with what an earlier version of ours did not make."""
+    owner = (course / SHARED[0]).stat().st_uid
+    for part in TEACHING:
+        with contextlib.suppress(FileExistsError):
+            (course / part).mkdir(mode=0o700)
+            os.chown(course / part, owner, owner)
+    return course
 
 
 def _hand_in(directory: Path, files: Path, student: str) -> Path:

@@ -82,11 +82,16 @@ class Channels(NamedTuple):
         on_first_output: called once with the process id of the box's first process when the
             first byte of stdout arrived, which is then dropped: the command's sign that
             everything is mounted.
+        streams: descriptors that become its stdin, stdout and stderr, for who speaks with it
+            while it runs; they are closed here. Instead of ``feed`` and ``capture``.
+        stop: a descriptor; when it can be read, or its other end is closed, the box is ended.
     """
 
     feed: IO[bytes] | None = None
     capture: bool = True
     on_first_output: Callable[[int], None] | None = None
+    streams: tuple[int, int, int] | None = None
+    stop: int | None = None
 
 
 def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int) -> list[str]:
@@ -213,12 +218,14 @@ class _Run:
         given[_FILTER], filter_write = self._pipe()
         os.write(filter_write, _filter_program(box.allowed))
         os.close(filter_write)
-        if self.channels.capture:
+        if self.channels.streams:
+            given |= enumerate(map(self._high, self.channels.streams))
+        elif self.channels.capture:
             self.stdout, given[1] = self._pipe()
             self.stderr, given[2] = self._pipe()
         if self.channels.feed:
             given[0], self.stdin = self._pipe()
-        elif self.channels.capture:
+        elif self.channels.capture and not self.channels.streams:
             given[0] = self._high(os.open(os.devnull, os.O_RDONLY))
         argv = arguments(box, bwrap=bwrap, info=_INFO, block=_BLOCK, filter_=_FILTER)
         actions = [(os.POSIX_SPAWN_DUP2, ours, theirs) for theirs, ours in given.items()]
@@ -272,7 +279,7 @@ class _Run:
         except OSError:
             self._stop(Verdict.SETUP)
 
-    def to_end(self) -> Ended:
+    def to_end(self) -> Ended:  # noqa: PLR0912 - a case for each descriptor
         """Watch the box until it is gone."""
         with contextlib.suppress(OSError):
             os.write(self.block, b"\n")
@@ -286,6 +293,8 @@ class _Run:
             os.set_blocking(stream, False)
             poller.register(stream, select.POLLIN)
             self.kept[stream], self.seen[stream] = bytearray(), 0
+        if self.channels.stop is not None:
+            poller.register(self.channels.stop, select.POLLIN)
         if self.stdin >= 0:
             os.set_blocking(self.stdin, False)
         feeding = False
@@ -301,7 +310,10 @@ class _Run:
                 if any(descriptor == outer_end for descriptor, _ in events):
                     break
                 for descriptor, _ in events:
-                    if descriptor == self.stdin:
+                    if descriptor == self.channels.stop:
+                        poller.unregister(descriptor)
+                        self._kill()
+                    elif descriptor == self.stdin:
                         if not self._feed():
                             poller.unregister(descriptor)
                             self._close_stdin()

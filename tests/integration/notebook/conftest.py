@@ -6,7 +6,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from guest import Guest, installed_layers, notebook_guest
+from guest import Guest, further_layer, installed_layers, notebook_guest
+
+from provision import resources
 
 
 @pytest.fixture(scope="session")
@@ -23,11 +25,25 @@ LIMITS = {
 
 COURSES = {
     "algebra": {"members": ["emmy", "carl"], "teachers": ["noether"], "quota": 50 << 20},
+    "graded": {
+        **{"members": [f"pupil{n:02}" for n in range(40)] + ["bitdiddle", "hacker", "pupil"]},
+        **{"teachers": ["marker"], "quota": 50 << 20},
+    },
 }
 
 
 @pytest.fixture(scope="session")
-def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+def course_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What courses need beside the notebook, installed."""
+    role = resources.playbooks() / "roles" / "extensions"
+    inputs = [role / "tasks/main.yml", role / "files/courses.lock"]
+    told = {"extensions_names": ["courses"]}
+    scratch = tmp_path_factory.mktemp("courses")
+    return [*layers, further_layer("courses", layers, inputs, told, scratch)]
+
+
+@pytest.fixture(scope="session")
+def guest(course_layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A running notebook with three places, open to whoever makes an account."""
     variables = {
         "pool_accounts": ["nb1", "nb2", "nb3"],
@@ -38,7 +54,7 @@ def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
         "notebook_limits": LIMITS,
         "notebook_courses": COURSES,
     }
-    with notebook_guest(layers, tmp_path_factory.mktemp("guest"), variables) as guest:
+    with notebook_guest(course_layers, tmp_path_factory.mktemp("guest"), variables) as guest:
         yield guest
 
 

@@ -45,7 +45,7 @@ def test_each_sees_and_changes_the_own_part_of_a_course(guest: Guest) -> None:
     assert "Too many levels" in noether.shell(f"ls {HAND_IN}/carl/folder/")
     assert "Permission denied" in noether.shell(f"{HAND_IN}/carl/tool")
     listed = guest.run(
-        "cd /home/students; find .courses -perm /077 -not -type l; stat -c %a .courses"
+        "cd /home/students; find .courses/algebra -perm /077 -not -type l; stat -c %a .courses"
     )
     assert [line for line in listed.split() if "hand-in/" not in line] == ["700"]
 

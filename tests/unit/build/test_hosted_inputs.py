@@ -41,10 +41,11 @@ def test_settings_become_variables() -> None:
         "git={enabled: true, hosts: [github.com]}",
         "stores={enabled: true, hosts: ['cloud.example.org', github.com], every: 30m}",
         "sign_in={oidc: {issuer: 'https://id.example.org', client_id: nb}, admins: [emmy]}",
+        "courses={algebra: {members: [carl]}}",
     )
     assert [each["kernel"] for each in variables["kernels_languages"]] == ["bash", "ir"]
     assert variables["notebook_profiles"]["stats"]["kernels"] == ["ir"]
-    assert variables["extensions_names"] == ["git", "signin", "stores"]
+    assert variables["extensions_names"] == ["git", "signin", "stores", "courses"]
     assert variables["notebook_profiles"]["stats"]["limits"] == {"memory": 2 << 30}
     assert variables["notebook_profiles"]["stats"]["forked"] is False
     assert variables["notebook_egress"] == 3120

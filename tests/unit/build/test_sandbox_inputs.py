@@ -94,6 +94,7 @@ def test_their_code_decides_only_where_they_are_in() -> None:
         ("notebook", ()),
         ("grader", ("grader.enabled=true",)),
         ("jail", ("jail.enabled=true",)),
+        ("assignments", ("courses={algebra: {members: [emmy]}}",)),
     ],
 )
 def test_every_module_that_a_role_brings_decides(role: str, assignments: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from provision.jeos.archive import Release, Source
 SOURCES = (
     Source("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
 )
-ALL = ("grader.enabled=true", "jail.enabled=true")
+ALL = ("grader.enabled=true", "jail.enabled=true", "courses={algebra: {members: [emmy]}}")
 
 
 def request() -> Request:

@@ -82,12 +82,14 @@ def test_a_student_is_shown_the_own_work_and_a_teacher_all(course_files: Path) -
     assert shown("carl") == {**shared, "algebra/hand-in": own}
     assert shown("noether") == {
         **dict.fromkeys(shared, own),
+        **{f"algebra/{part}": own for part in ("source", "results")},
         "algebra/hand-in/carl": others,
         "algebra/hand-in/emmy": others,
     }
     assert list(shown("emmy")) == [
         *(*shared, "algebra/hand-in"),
-        *("sets/material", "sets/hand-out", "sets/hand-in/georg"),
+        *(f"sets/{part}" for part in ("material", "hand-out", "source", "results")),
+        "sets/hand-in/georg",
     ]
     assert shown("hilbert") == {}
     assert {path.stat().st_mode & 0o777 for path in (course_files / ".courses").rglob("*")} == {

@@ -1,0 +1,258 @@
+"""Runs the cells of a notebook in two boxes, and carries their words from one to the other.
+
+No box sees the other, a network, or a file of the machine's but programs. What comes from the
+pupil's is data; only what the examiner's says is a result.
+"""
+
+import json
+import os
+import select
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision.guest.assignments.peer import LONGEST
+from provision.guest.sandbox import box
+from provision.guest.sandbox.limits import MIB, Ended, Limits
+
+SECONDS = 30  # for a cell, or an answer; a test may take two of them
+GRACE = 5  # until a box that says nothing is ended
+# Of one notebook; memory is for each of its processes, where there is no cgroup for all.
+LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, output=LONGEST)
+WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system
+OURS = "/opt/assignments"  # where our package is in a box
+_SYSTEM = ("usr", "opt/notebook", "opt/python")
+_LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
+_ACCOUNT = {"passwd": f"student:x:1000:1000::{WORK}:/bin/sh\n", "group": "student:x:1000:\n"}
+_START = (
+    "import sys; sys.path.insert(0, {!r}); "
+    "from provision.guest.assignments.{} import main; main({})"
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell to be run.
+
+    Args:
+        source: its text, a program.
+        test: whether it is one of the teacher's tests.
+    """
+
+    source: str
+    test: bool
+
+
+def root(place: Path) -> Path:
+    """Make a root file system to mount programs on; nearly empty.
+
+    Args:
+        place: an empty directory.
+    """
+    for name in (*_SYSTEM, "dev", "tmp", "etc", f"{OURS[1:]}/provision"):
+        (place / name).mkdir(parents=True, exist_ok=True)
+    for name, target in _LINKS.items():
+        (place / name).symlink_to(target)
+    for name, text in _ACCOUNT.items():
+        (place / "etc" / name).write_text(text)
+    return place
+
+
+def run(
+    root: Path,
+    cells: Sequence[Cell],
+    files: Mapping[str, bytes],
+    source: Mapping[str, Sequence[str]],
+) -> list[list[dict[str, Any]]]:
+    """Run a notebook's cells one after another; the outputs of each, in nbformat's terms.
+
+    Args:
+        root: from ``root``.
+        cells: in their order.
+        files: what is beside the notebook, by name.
+        source: what ``Source`` is made of.
+    """
+    with Boxed(root, "pupil", SECONDS) as pupil, Boxed(root, "examiner", 2 * SECONDS) as examiner:
+        pupil.send({"files": {name: content.hex() for name, content in files.items()}})
+        examiner.send({"source": {**source}})
+        found = []
+        for cell in cells:
+            if cell.test:
+                found.append(_examined(cell.source, pupil, examiner))
+            else:
+                found.append(_done(pupil, {"run": cell.source}))
+        return found
+
+
+def _done(pupil: "Boxed", message: dict[str, Any]) -> list[dict[str, Any]]:
+    pupil.send(message)
+    line = pupil.receive(SECONDS + GRACE)
+    if line is None:
+        return [_error("NotebookEnded", f"the notebook's program has ended: {pupil.gone}")]
+    try:
+        return [_checked(each) for each in json.loads(line)["done"]]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        pupil.end("it said what it should not")
+        return [_error("NotebookEnded", "the cell's output cannot be read")]
+
+
+def _examined(source: str, pupil: "Boxed", examiner: "Boxed") -> list[dict[str, Any]]:
+    """Run a test: each line of the examiner's is the pupil's to answer, until the last."""
+    examiner.send({"run": source})
+    until = time.monotonic() + 2 * SECONDS + GRACE
+    before = pupil.gone
+    while True:
+        line = examiner.receive(until - time.monotonic())
+        if line is None:
+            examiner.end("the test took too long")
+            return [_error("TestEnded", f"the test's program has ended: {examiner.gone}")]
+        message = json.loads(line)
+        if "done" in message:
+            outputs: list[dict[str, Any]] = message["done"]
+            break
+        pupil.write(line)
+        answer = pupil.receive(min(SECONDS + GRACE, max(0.0, until - time.monotonic())))
+        examiner.write(answer or json.dumps({"gone": pupil.gone}).encode() + b"\n")
+    if pupil.gone and not before:  # an end is no answer, whatever a test takes it for
+        return [_error("NotebookEnded", f"the notebook's program has ended: {pupil.gone}")]
+    said = [] if pupil.gone else _done(pupil, {"printed": True})
+    # What the student's code prints while it is tested is shown, and decides nothing.
+    return [*(each for each in said if each.get("name") == "stdout"), *outputs]
+
+
+def _error(name: str, why: str) -> dict[str, Any]:
+    return {"output_type": "error", "ename": name, "evalue": why, "traceback": [f"{name}: {why}"]}
+
+
+def _checked(output: dict[str, Any]) -> dict[str, Any]:
+    """An output of the pupil's, of nothing but what an output has."""
+    kind = output["output_type"]
+    if kind == "stream":
+        name = "stderr" if output["name"] == "stderr" else "stdout"
+        return {"output_type": "stream", "name": name, "text": str(output["text"])}
+    if kind == "error":
+        lines = [str(line) for line in output["traceback"][:1000]]
+        told = {"ename": str(output["ename"]), "evalue": str(output["evalue"])}
+        return {"output_type": "error", **told, "traceback": lines}
+    data = {str(key): str(value) for key, value in output["data"].items()}
+    shown: dict[str, Any] = {"output_type": "display_data", "data": data, "metadata": {}}
+    if kind == "execute_result":
+        shown |= {"output_type": kind, "execution_count": None}
+    return shown
+
+
+class Boxed:
+    """A box with our program in it, and the line to it.
+
+    Args:
+        root: from ``root``.
+        program: ``pupil`` or ``examiner``.
+        seconds: for one thing that it does.
+
+    ``gone`` says why it is no more; empty while it is.
+    """
+
+    def __init__(self, root: Path, program: str, seconds: int) -> None:
+        self.gone = ""
+        self._rest = b""
+        theirs_in, self._writing = os.pipe2(os.O_CLOEXEC)
+        self._reading, theirs_out = os.pipe2(os.O_CLOEXEC)
+        stopped, self._stop = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(self._writing, False)
+        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        system = [Path("/", name) for name in _SYSTEM if Path("/", name).is_dir()]
+        python = (
+            "/opt/python/bin/python" if len(system) == len(_SYSTEM) else "/opt/notebook/bin/python"
+        )
+        cage = box.Box(
+            root=root,
+            command=(python, "-I", "-c", _START.format(OURS, program, seconds)),
+            limits=LIMITS,
+            environment={
+                **box.ENVIRONMENT,
+                **{"HOME": WORK, "IPYTHONDIR": "/tmp/.ipython", "MPLBACKEND": "agg"},  # noqa: S108
+            },
+            directory=WORK,
+            binds={
+                **{str(place): place for place in system},
+                f"{OURS}/provision": Path(box.__file__).parents[2],
+            },
+        )
+        channels = box.Channels(streams=(theirs_in, theirs_out, nothing), stop=stopped)
+        self._thread = threading.Thread(target=self._run, args=(cage, channels, stopped))
+        self._thread.start()
+
+    def __enter__(self) -> "Boxed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end("the notebook was at its end")
+        self._thread.join()
+        os.close(self._reading)
+        os.close(self._writing)
+
+    def _run(self, cage: box.Box, channels: box.Channels, stopped: int) -> None:
+        try:
+            self.ended: Ended = box.run(cage, channels)
+            told = f"{self.ended.verdict.value}, status {self.ended.code}"
+        except Exception as error:
+            told = str(error)
+        finally:
+            os.close(stopped)
+        self.why = told
+
+    def end(self, why: str) -> None:
+        """End the box now."""
+        if not self.gone:
+            self.gone = why
+        if self._stop >= 0:
+            os.close(self._stop)
+            self._stop = -1
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message."""
+        self.write(json.dumps(message).encode() + b"\n")
+
+    def write(self, line: bytes) -> None:
+        """Send a line; a box that does not read for long is ended."""
+        until = time.monotonic() + SECONDS
+        while line and not self.gone:
+            if not select.select([], [self._writing], [], max(0, until - time.monotonic()))[1]:
+                self.end("it did not listen")
+                return
+            try:
+                line = line[os.write(self._writing, line) :]
+            except BrokenPipeError:
+                self._closed()
+
+    def receive(self, seconds: float) -> bytes | None:
+        """The next line; None: the box is gone, or was ended because there is none in time."""
+        until = time.monotonic() + seconds
+        parts = [self._rest]
+        size = len(self._rest)
+        while b"\n" not in parts[-1]:
+            left = max(0.0, until - time.monotonic())
+            if self.gone:
+                return None
+            if not select.select([self._reading], [], [], left)[0]:
+                self.end(f"no answer within {seconds:.0f} seconds")
+                return None
+            data = os.read(self._reading, 1 << 16)
+            if not data:
+                self._closed()
+                return None
+            parts.append(data)
+            size += len(data)
+            if size > LONGEST:
+                self.end("it said too much")
+                return None
+        line, _, self._rest = b"".join(parts).partition(b"\n")
+        return line + b"\n"
+
+    def _closed(self) -> None:
+        """Its end of the line is closed: it has ended, or closed it to hide that it has not."""
+        self._thread.join(1)
+        self.end(getattr(self, "why", "it closed the line"))

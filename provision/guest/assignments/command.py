@@ -1,0 +1,95 @@
+"""What the administrator types: notebook-assignments."""
+
+# ruff: noqa: T201 - a program
+
+import argparse
+import os
+import sys
+
+from provision.guest.assignments.course import AssignmentError, Course, Row
+from provision.guest.pool.account import read_settings
+from provision.guest.pool.courses import read_courses
+
+SAID = """Assignments of courses, in nbgrader's format.
+
+A teacher writes notebooks into courses/COURSE/source/ASSIGNMENT; students work below
+courses/COURSE/hand-in/ASSIGNMENT."""
+
+
+def main() -> None:
+    """Carry out what was typed."""
+    os.umask(0o077)
+    parser = argparse.ArgumentParser(
+        prog="notebook-assignments",
+        description=SAID,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    helps = {
+        "release": "put it into hand-out, without solutions and hidden tests",
+        "collect": "take what is new in the hand-ins; each version is kept",
+        "grade": "collect, then grade what has no result yet",
+        "feedback": "put the results' pages into the students' hand-ins",
+        "show": "who handed in and when, and what came of it",
+        "gradebook": "all results of a course, as CSV",
+    }
+    for verb, told in helps.items():
+        each = verbs.add_parser(verb, help=told)
+        each.add_argument("course")
+        if verb != "gradebook":
+            each.add_argument("assignment")
+        if verb == "release":
+            each.add_argument("--due", default="", help="as 2026-12-01T12:00, in local time")
+            each.add_argument("--grace", type=int, default=0, metavar="MINUTES")
+        if verb in ("grade", "feedback"):
+            each.add_argument("--student", action="append", help="of whom; repeat for several")
+        if verb == "grade":
+            each.add_argument("--again", action="store_true", help="what has a result, too")
+    asked = parser.parse_args()
+    if os.geteuid():
+        sys.exit("notebook-assignments: only root may: sudo notebook-assignments …")
+    courses = read_courses()
+    if asked.course not in courses:
+        there = ", ".join(sorted(courses)) or "none"
+        sys.exit(f"notebook-assignments: no course {asked.course}; there are: {there}")
+    try:
+        _do(asked, Course(read_settings().directory, asked.course, courses[asked.course]))
+    except (AssignmentError, OSError) as error:
+        sys.exit(f"notebook-assignments: {error}")
+
+
+def _do(asked: argparse.Namespace, course: Course) -> None:
+    if asked.verb == "release":
+        for name in course.release(asked.assignment, asked.due, asked.grace):
+            print(f"hand-out/{asked.assignment}/{name}")
+    elif asked.verb == "collect":
+        for student in course.collect(asked.assignment):
+            print(f"{student}: a new version")
+    elif asked.verb == "grade":
+        course.collect(asked.assignment)
+        course.grade(
+            asked.assignment,
+            asked.student,
+            again=asked.again,
+            tell=lambda student: print(f"{student}: graded", flush=True),
+        )
+        _show(course.rows(asked.assignment))
+    elif asked.verb == "feedback":
+        for student in course.feedback(asked.assignment, asked.student):
+            print(f"{student}: hand-in/feedback/{asked.assignment}")
+    elif asked.verb == "show":
+        _show(course.rows(asked.assignment))
+    else:
+        print(course.gradebook(), end="")
+
+
+def _show(rows: list[Row]) -> None:
+    for row in rows:
+        if not row.handed:
+            print(f"{row.student}: nothing handed in")
+            continue
+        score = "not graded" if row.score is None else f"{row.score:g} of {row.max_score:g}"
+        told = [score, f"handed in {row.handed}"]
+        told += ["late"] * row.late + ["some by hand"] * row.by_hand + ["returned"] * row.returned
+        told += [f"{row.versions} versions"] * (row.versions > 1)
+        print(f"{row.student}: {', '.join((*told, *row.problems))}")

@@ -1,0 +1,518 @@
+"""The assignments of a course: released, collected, graded, returned. Root's part.
+
+Below a course's directory are the teachers' ``source`` and ``results``, and root's own ``grades``:
+of each assignment its deadline, and of each student what was handed in, version by version, and
+what came of it. A result is there whole or not at all, so that a run that was cut off goes on
+where it was.
+"""
+
+import contextlib
+import csv
+import datetime
+import hashlib
+import html
+import io
+import json
+import os
+import shutil
+import subprocess
+import threading
+import unicodedata
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provision.guest.assignments.places import Taken, folder, put, take, what
+from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
+from provision.guest.whole import flush, keep, locked
+
+GRADES = "grades"
+FEEDBACK = "feedback"
+SOURCE, RESULTS = TEACHING
+HAND_OUT = SHARED[1]
+ENDING = ".ipynb"
+PATIENCE = 1800  # seconds for the notebooks of one student
+_WORKER = (
+    *("/opt/notebook/bin/python", "-c"),
+    "from provision.guest.assignments.worker import main; main()",
+)
+_ENVIRONMENT = {
+    **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/assignments:/opt/nbgrader"},
+    **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
+}
+# As nbgrader exports them, and what was wrong.
+COLUMNS = (
+    *("assignment", "duedate", "timestamp", "student_id", "raw_score"),
+    *("late_submission_penalty", "score", "max_score", "late", "by_hand", "problems"),
+)
+
+
+class AssignmentError(Exception):
+    """It cannot be done; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is known of one student's work.
+
+    Args:
+        student: whose.
+        handed: when the newest version was changed last; empty: nothing was handed in.
+        late: whether that was after the deadline and its grace.
+        versions: how many there are.
+        score, max_score: None: not graded yet.
+        by_hand: something is left to be graded by hand.
+        returned: whether the student has the feedback.
+        problems: what could not be taken, or not be graded.
+    """
+
+    student: str
+    handed: str = ""
+    late: bool = False
+    versions: int = 0
+    score: float | None = None
+    max_score: float | None = None
+    by_hand: bool = False
+    returned: bool = False
+    problems: tuple[str, ...] = ()
+
+
+class Course:
+    """A course's assignments.
+
+    Args:
+        directory: of all students.
+        name: the course's.
+        course: its members, as ``read_courses`` has it.
+    """
+
+    def __init__(self, directory: Path, name: str, course: dict[str, Any]) -> None:
+        self.name, self.members = name, sorted(course["members"])
+        self.place = course_directory(directory, name)
+        self.owner = (self.place / SHARED[0]).stat().st_uid
+        self._grades = self.place / GRADES
+        self._grades.mkdir(mode=0o700, exist_ok=True)
+
+    def assignments(self) -> list[str]:
+        """The names of what was released."""
+        return sorted(path.parent.name for path in self._grades.glob("*/assignment.json"))
+
+    def release(self, assignment: str, due: str = "", grace: int = 0) -> list[str]:
+        """Hand an assignment out, without solutions and hidden tests; what was written.
+
+        Args:
+            assignment: a folder in the teachers' ``source``.
+            due: the deadline, as 2026-12-01T12:00, in the machine's time; empty: none.
+            grace: minutes after it that are not late.
+
+        Raises:
+            AssignmentError: there is none, or a notebook cannot be used.
+        """
+        until = deadline(due)
+        with self._alone():
+            with self._worker(assignment) as worker:
+                released = worker.released
+            files = {f"{name}{ENDING}": text.encode() for name, text in released.items()}
+            written = {**worker.beside, **files}
+            with folder(self.place / HAND_OUT) as base:
+                put(written, [assignment], base, self.owner)
+            place = self._grades / assignment
+            place.mkdir(mode=0o700, exist_ok=True)
+            told = {"due": until, "grace": grace, "notebooks": sorted(released)}
+            keep(place / "assignment.json", json.dumps(told))
+        return sorted(written)
+
+    def collect(self, assignment: str) -> list[str]:
+        """Take what is new in the students' hand-ins; of whom.
+
+        Args:
+            assignment: its name, which is that of the folder in a hand-in.
+
+        Raises:
+            AssignmentError: it was not released.
+        """
+        told = self._told(assignment)
+        with self._alone():
+            return [name for name in self.members if self._collect(assignment, name, told)]
+
+    def grade(
+        self,
+        assignment: str,
+        students: list[str] | None = None,
+        *,
+        again: bool = False,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Grade what was collected and has no result yet.
+
+        Args:
+            assignment: its name.
+            students: of whom; None: of all.
+            again: those that have a result, too.
+            tell: is told of each student when there is a result.
+
+        Raises:
+            AssignmentError: it was not released, or its source cannot be used any more.
+        """
+        self._told(assignment)
+        with self._alone():
+            todo = []
+            for student in self._chosen(students):
+                version = self._newest(assignment, student)
+                if version and (again or not (version / "result.json").exists()):
+                    todo.append((student, version))
+            workers = [self._worker(assignment) for _ in todo[: os.cpu_count() or 1]]
+            with contextlib.ExitStack() as stack:
+                free = [stack.enter_context(worker) for worker in workers]
+                with ThreadPoolExecutor(max(1, len(free))) as pool:
+
+                    def one(job: tuple[str, Path]) -> None:
+                        worker = free.pop()
+                        try:
+                            self._grade(assignment, *job, worker)
+                        finally:
+                            free.append(worker)
+                        tell(job[0])
+
+                    list(pool.map(one, todo))
+            self._write_gradebook()
+
+    def feedback(self, assignment: str, students: list[str] | None = None) -> list[str]:
+        """Put the feedback on the newest version into the students' hand-ins; to whom.
+
+        Args:
+            assignment: its name.
+            students: to whom; None: to all.
+
+        Raises:
+            AssignmentError: it was not released.
+        """
+        self._told(assignment)
+        done = []
+        with self._alone():
+            for student in self._chosen(students):
+                version = self._newest(assignment, student)
+                if not version or not (version / "result.json").exists():
+                    continue
+                pages = {path.name: path.read_bytes() for path in version.glob("*.html")}
+                owner = self._hand_in(student).stat().st_uid
+                with contextlib.suppress(OSError), folder(self._hand_in(student)) as base:
+                    put(pages, [FEEDBACK, assignment], base, owner)
+                    keep(version / "returned", "")
+                    done.append(student)
+        return done
+
+    def rows(self, assignment: str) -> list[Row]:
+        """What is known of each student's work.
+
+        Args:
+            assignment: its name.
+
+        Raises:
+            AssignmentError: it was not released.
+        """
+        self._told(assignment)
+        return [self._row(assignment, student) for student in self.members]
+
+    def gradebook(self) -> str:
+        """All results as CSV."""
+        file = io.StringIO()
+        table = csv.DictWriter(file, COLUMNS)
+        table.writeheader()
+        for assignment in self.assignments():
+            due = self._told(assignment)["due"]
+            for row in self.rows(assignment):
+                score = "" if row.score is None else row.score
+                table.writerow(
+                    {
+                        **{"assignment": assignment, "duedate": due, "timestamp": row.handed},
+                        **{"student_id": row.student, "raw_score": score, "score": score},
+                        **{"max_score": "" if row.max_score is None else row.max_score},
+                        **{"late_submission_penalty": 0, "late": row.late},
+                        **{"by_hand": row.by_hand, "problems": "; ".join(row.problems)},
+                    }
+                )
+        return file.getvalue()
+
+    def _told(self, assignment: str) -> dict[str, Any]:
+        try:
+            told: dict[str, Any] = json.loads(
+                (self._grades / _name(assignment) / "assignment.json").read_text()
+            )
+        except (FileNotFoundError, NotADirectoryError):
+            there = ", ".join(self.assignments()) or "none"
+            raise AssignmentError(
+                f"{assignment} of {self.name} was not released; released: {there}"
+            ) from None
+        return told
+
+    def _chosen(self, students: list[str] | None) -> list[str]:
+        for student in students or ():
+            if student not in self.members:
+                raise AssignmentError(f"{student} is no student of {self.name}")
+        return self.members if students is None else students
+
+    def _hand_in(self, student: str) -> Path:
+        return self.place / HAND_IN / student
+
+    def _versions(self, assignment: str, student: str) -> list[Path]:
+        try:
+            owner = self._hand_in(student).lstat().st_uid
+        except FileNotFoundError:  # who never came
+            return []
+        # An earlier student of the name had another number.
+        place = self._grades / assignment / f"{student}.{owner}"
+        place.mkdir(mode=0o700, exist_ok=True)
+        return sorted(path for path in place.iterdir() if path.name.isdigit())
+
+    def _newest(self, assignment: str, student: str) -> Path | None:
+        return next(reversed(self._versions(assignment, student)), None)
+
+    def _collect(self, assignment: str, student: str, told: dict[str, Any]) -> bool:
+        before = self._versions(assignment, student)
+        if not self._hand_in(student).exists():
+            return False
+        with folder(self._hand_in(student)) as base:
+            found = what(assignment, base)
+            if found is None:
+                return False
+            taken = Taken(problems={assignment: f"it is {found}"})
+            with contextlib.suppress(OSError), folder(assignment, base) as below:
+                taken = take(below)
+        if not taken.files and not taken.problems:
+            return False
+        taken.changed = taken.changed or _now().timestamp()
+        text = json.dumps([sorted(taken.problems), _digests(taken.files)])
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if before and _read(before[-1] / "version.json")["digest"] == digest:
+            return False
+        number = int(before[-1].name) + 1 if before else 1
+        place = self._grades / assignment / f"{student}.{self._hand_in(student).lstat().st_uid}"
+        fresh = place / ".new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        (fresh / "handed").mkdir(mode=0o700, parents=True)
+        with folder(fresh / "handed") as base:
+            put(taken.files, [], base, 0)
+        handed = datetime.datetime.fromtimestamp(taken.changed, datetime.UTC)
+        late = False
+        if told["due"]:
+            until = datetime.datetime.fromisoformat(told["due"])
+            late = handed > until + datetime.timedelta(minutes=told["grace"])
+        version = {"digest": digest, "handed": handed.isoformat(timespec="seconds"), "late": late}
+        keep(fresh / "version.json", json.dumps({**version, "problems": taken.problems}))
+        fresh.rename(place / f"{number:04}")
+        flush(place)
+        return True
+
+    def _grade(self, assignment: str, student: str, version: Path, worker: "_Worker") -> None:
+        with folder(version / "handed") as base:
+            files = take(base).files
+        notebooks = {}
+        for name in worker.released:
+            if (found := matching(f"{name}{ENDING}", files)) is not None:
+                notebooks[name] = files.pop(found).decode(errors="replace")
+        beside = {name: each for name, each in files.items() if not name.endswith(ENDING)}
+        result = worker.ask(student=student, notebooks=notebooks, files=_hex(beside))
+        texts = {}
+        for name, each in result.get("notebooks", {}).items():
+            page = each.pop("feedback", None) or _page(name, each["error"])
+            texts[f"{name}.html"] = page.encode()
+            if graded := each.pop("autograded", None):
+                texts[f"{name}{ENDING}"] = graded.encode()
+        with folder(version) as base:
+            put(texts, [], base, 0)
+        with contextlib.suppress(FileNotFoundError):
+            (version / "returned").unlink()
+        keep(version / "result.json", json.dumps({**result, "graded": _now().isoformat()}))
+        with folder(self.place / RESULTS) as base:
+            put(texts, [assignment, student], base, self.owner)
+
+    def _row(self, assignment: str, student: str) -> Row:
+        versions = self._versions(assignment, student)
+        if not versions:
+            return Row(student)
+        told = _read(versions[-1] / "version.json")
+        problems = [f"{name}: {why}" for name, why in told["problems"].items()]
+        result: dict[str, Any] = {}
+        if (versions[-1] / "result.json").exists():
+            result = _read(versions[-1] / "result.json")
+            problems += [result["error"]] if "error" in result else []
+            for name, each in result.get("notebooks", {}).items():
+                problems += [f"{name}: {each['error']}"] if "error" in each else []
+        return Row(
+            student,
+            told["handed"],
+            told["late"],
+            len(versions),
+            result.get("score"),
+            result.get("max_score"),
+            bool(result.get("by_hand")),
+            (versions[-1] / "returned").exists(),
+            tuple(problems),
+        )
+
+    def _write_gradebook(self) -> None:
+        with folder(self.place / RESULTS) as base:
+            put({"gradebook.csv": self.gradebook().encode()}, [], base, self.owner)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Two teachers at once are one after another."""
+        with locked(self._grades):
+            yield
+
+    def _worker(self, assignment: str) -> "_Worker":
+        with folder(self.place / SOURCE) as base:
+            try:
+                with folder(_name(assignment), base) as below:
+                    taken = take(below)
+            except OSError:
+                there = ", ".join(sorted(os.listdir(base))) or "nothing"  # noqa: PTH208
+                raise AssignmentError(
+                    f"courses/{self.name}/{SOURCE} has no folder {assignment}; it has: {there}"
+                ) from None
+        for name, why in taken.problems.items():
+            raise AssignmentError(f"{SOURCE}/{assignment}/{name}: {why}")
+        if not any(name.endswith(ENDING) for name in taken.files):
+            raise AssignmentError(f"{SOURCE}/{assignment} has no notebook")
+        return _Worker(assignment, taken.files, self.owner)
+
+
+class _Worker:
+    """The process that understands notebooks; it is started anew when it has ended."""
+
+    def __init__(self, assignment: str, files: dict[str, bytes], owner: int) -> None:
+        self._owner = owner
+        self.beside = {name: each for name, each in files.items() if not name.endswith(ENDING)}
+        notebooks = {
+            name.removesuffix(ENDING): each.decode(errors="replace")
+            for name, each in files.items()
+            if name.endswith(ENDING)
+        }
+        told = {"assignment": assignment, "notebooks": notebooks, "files": _hex(self.beside)}
+        self._first = json.dumps(told)
+        self._process: subprocess.Popen[str] | None = None
+        self.released: dict[str, str] = {}
+
+    def __enter__(self) -> "_Worker":
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """What comes of a student's work; ``error`` where the process did not survive it."""
+        if self._process is None:
+            self._start()
+        try:
+            return self._answer(json.dumps(request))
+        except (OSError, ValueError) as error:
+            self._end()
+            return {"error": f"grading ended: {error}"}
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            _WORKER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=_ENVIRONMENT,
+            cwd="/",
+            user=self._owner,
+            group=self._owner,
+            extra_groups=[],
+        )
+        try:
+            answer = self._answer(self._first)
+        except (OSError, ValueError) as error:
+            self._end()
+            raise AssignmentError(f"the notebooks cannot be read: {error}") from error
+        if "error" in answer:
+            self._end()
+            raise AssignmentError(answer["error"])
+        self.released = answer["released"]
+
+    def _answer(self, request: str) -> dict[str, Any]:
+        assert self._process and self._process.stdin and self._process.stdout  # noqa: S101
+        timer = threading.Timer(PATIENCE, self._process.kill)
+        timer.start()
+        try:
+            self._process.stdin.write(f"{request}\n")
+            self._process.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        finally:
+            timer.cancel()
+        return answer
+
+    def _end(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def deadline(due: str) -> str:
+    """A deadline in the machine's time as one that nobody can misread.
+
+    Args:
+        due: as 2026-12-01T12:00; empty: none.
+
+    Raises:
+        AssignmentError: it is no time, or a clock is turned forward over it.
+    """
+    if not due:
+        return ""
+    try:
+        told = datetime.datetime.fromisoformat(due)
+    except ValueError:
+        raise AssignmentError(f"{due!r} is no time; write it as 2026-12-01T12:00") from None
+    sure = told.astimezone(datetime.UTC)
+    if told.tzinfo is None and sure.astimezone().replace(tzinfo=None) != told:
+        raise AssignmentError(f"{due} does not exist: clocks are turned forward then")
+    return sure.isoformat(timespec="seconds")
+
+
+def matching(wanted: str, names: Any) -> str | None:
+    """The name that is meant: the same, or the only one that differs in case or normal form."""
+    if wanted in names:
+        return wanted
+
+    def alike(name: str) -> str:
+        return unicodedata.normalize("NFC", name).casefold()
+
+    found = [name for name in names if alike(name) == alike(wanted)]
+    return found[0] if len(found) == 1 else None
+
+
+def _name(assignment: str) -> str:
+    if not assignment or assignment.startswith(".") or "/" in assignment or "\0" in assignment:
+        raise AssignmentError(f"{assignment!r} is no name of an assignment")
+    if assignment == FEEDBACK:
+        raise AssignmentError(f"{FEEDBACK!r} is where feedback goes: call the assignment otherwise")
+    return assignment
+
+
+def _page(name: str, why: str) -> str:
+    head = f'<html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title>'
+    return f"<!DOCTYPE html>{head}<main>{html.escape(f'{name}: {why}')}</main></html>"
+
+
+def _digests(files: dict[str, bytes]) -> list[list[str]]:
+    return [[name, hashlib.sha256(content).hexdigest()] for name, content in sorted(files.items())]
+
+
+def _hex(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: content.hex() for name, content in files.items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)

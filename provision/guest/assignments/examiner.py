@@ -1,0 +1,278 @@
+"""In the examiner's box: runs the tests. Of the student's there is nothing here but values."""
+
+import ast
+import builtins
+import contextlib
+import io
+import linecache
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from provision.guest.assignments.peer import Peer
+from provision.guest.assignments.pupil import KEPT, OPERATORS
+from provision.guest.assignments.source import Source
+from provision.guest.assignments.values import exception_class
+
+
+def main(seconds: int) -> None:
+    """Serve standard input and output until it ends.
+
+    Args:
+        seconds: that one test may take.
+    """
+    reading, writing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    examiner = Examiner(seconds)
+    peer = Peer(reading, writing, _serve, examiner.stand_in, examiner.number_of)
+    examiner.peer = peer
+    while True:
+        message = peer.receive()
+        if "source" in message:
+            examiner.begin(Source(**message["source"]))
+        else:
+            peer.send({"done": examiner.run(message["run"])})
+
+
+def _serve(verb: str, *arguments: Any) -> Any:
+    """All that a notebook may ask: to call a function that a test handed to it."""
+    if verb != "call":
+        raise TypeError("a function of the test can only be called")
+    function, keywords, *positional = arguments
+    return function(*positional, **keywords)
+
+
+class Examiner:
+    """The tests of one notebook.
+
+    Args:
+        seconds: that one test may take.
+    """
+
+    peer: Peer
+
+    def __init__(self, seconds: int) -> None:
+        self.source = Source()
+        self._seconds, self._names = seconds, _Names(self)
+        self._exceptions: dict[type, int] = {}
+
+    def run(self, source: str) -> list[dict[str, Any]]:
+        """Run a test; its outputs, as a kernel would tell them."""
+        outputs: list[dict[str, Any]] = []
+        printed, complained = io.StringIO(), io.StringIO()
+        result = None
+        try:
+            with _at_most(self._seconds), _printing(printed, complained):
+                result = self._execute(source)
+                result = None if result is None else repr(result)
+        except BaseException as error:
+            lines = traceback.format_exception(error)
+            told = {"ename": type(error).__name__, "evalue": str(error)[:KEPT]}
+            outputs.append({"output_type": "error", **told, "traceback": [lines[0], *lines[2:]]})
+        for name, stream in (("stderr", complained), ("stdout", printed)):
+            if text := stream.getvalue()[:KEPT]:
+                outputs.insert(0, {"output_type": "stream", "name": name, "text": text})
+        if result is not None:
+            outputs.append(
+                {
+                    **{"output_type": "execute_result", "execution_count": None},
+                    **{"data": {"text/plain": result[:KEPT]}, "metadata": {}},
+                }
+            )
+        return outputs
+
+    def begin(self, source: Source) -> None:
+        """Take the functions of the cells that the teacher has locked, and what they import."""
+        self.source = source
+        for statement in source.given:
+            with contextlib.suppress(Exception):
+                exec(statement, self._names)  # noqa: S102 - the teacher's
+
+    def _execute(self, source: str) -> Any:
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:  # magics, perhaps
+            from IPython.core.inputtransformer2 import TransformerManager  # noqa: PLC0415
+
+            tree = ast.parse(TransformerManager().transform_cell(source))
+        linecache.cache["<test>"] = (len(source), None, source.splitlines(keepends=True), "<test>")
+        last = None
+        silent = source.rstrip().endswith(";")
+        if tree.body and isinstance(tree.body[-1], ast.Expr) and not silent:
+            last = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
+        exec(compile(tree, "<test>", "exec"), self._names)  # noqa: S102 - the teacher's
+        if last is None:
+            return None
+        return eval(compile(last, "<test>", "eval"), self._names)  # noqa: S307
+
+    def stand_in(self, number: int, about: dict[str, Any]) -> Any:
+        """What a test gets for an object that stays in the notebook."""
+        if isinstance(about.get("names"), list):
+            kind = exception_class(about["names"])
+            self._exceptions[kind] = number
+            return kind
+        return Remote(self, number, str(about.get("module")), str(about.get("name")))
+
+    def number_of(self, value: Any) -> int | None:
+        """The number of an object of the notebook's."""
+        if type(value) is Remote:
+            return int(object.__getattribute__(value, "_number"))
+        return self._exceptions.get(value) if isinstance(value, type) else None
+
+
+class _Names(dict[str, Any]):
+    """The names that a test sees: its own, Python's, the teacher's imports, then the notebook's."""
+
+    def __init__(self, examiner: Examiner) -> None:
+        super().__init__(__name__="__main__")
+        self._examiner = examiner
+        self._theirs: set[str] = set()
+
+    def __missing__(self, name: str) -> Any:
+        source = self._examiner.source
+        if name.startswith("__") or (hasattr(builtins, name) and name not in source.defined):
+            raise KeyError(name)
+        if name in source.imports:
+            found: dict[str, Any] = {}
+            with contextlib.suppress(ImportError):
+                exec(source.imports[name], found)  # noqa: S102 - the teacher's
+                return found[name]
+        try:
+            value = self._examiner.peer.ask("get", name)
+        except NameError:
+            raise KeyError(name) from None
+        self._theirs.add(name)
+        return value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        # What a test puts in the place of a function, the notebook's other functions call.
+        if not name.startswith("__") and (name in self._theirs or hasattr(builtins, name)):
+            self._examiner.peer.ask("set", name, value)
+        if name not in self._theirs:
+            super().__setitem__(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        if name in self:
+            super().__delitem__(name)
+            if not hasattr(builtins, name):
+                return
+        self._examiner.peer.ask("del", name)
+
+
+class Remote:
+    """An object of the notebook's, as a test sees it.
+
+    What it says of itself is the student's word. So it is compared, or computed, with a value of
+    the test's only where the teacher's own notebook has a class of its name.
+    """
+
+    __slots__ = ("_examiner", "_module", "_name", "_number")
+
+    def __init__(self, examiner: Examiner, number: int, module: str, name: str) -> None:
+        for slot, value in zip(Remote.__slots__, (examiner, module, name, number), strict=True):
+            object.__setattr__(self, slot, value)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "__class__":
+            module = object.__getattribute__(self, "_module")
+            last = object.__getattribute__(self, "_name")
+            found = getattr(sys.modules.get(module), last, None)
+            ours = isinstance(found, type) and module not in ("builtins", "__main__")
+            return found if ours else Remote
+        return _ask("getattr", self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _ask("setattr", self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _ask("delattr", self, name)
+
+    def __call__(self, *positional: Any, **keywords: Any) -> Any:
+        """Call it where it is; mutable arguments hold afterwards what it made of them."""
+        examiner = object.__getattribute__(self, "_examiner")
+        return examiner.peer.ask("call", self, keywords, *positional)
+
+    def __instancecheck__(self, value: Any) -> Any:
+        return type(value) is Remote and _ask("isinstance", value, self)
+
+    def __iter__(self) -> Iterator[Any]:
+        iterator = _ask("iter", self)
+        while True:
+            try:
+                value = _ask("next", iterator)
+            except StopIteration:
+                return
+            yield value
+
+    def __contains__(self, value: Any) -> bool:
+        _comparable(self, value, "in")
+        return bool(_ask("contains", self, value))
+
+    def __round__(self, *digits: Any) -> Any:
+        return _ask("round", self, *digits)
+
+
+def _ask(verb: str, remote: Remote, *further: Any) -> Any:
+    return object.__getattribute__(remote, "_examiner").peer.ask(verb, remote, *further)
+
+
+def _comparable(remote: Remote, other: Any, what: str) -> None:
+    examiner, name = (object.__getattribute__(remote, slot) for slot in ("_examiner", "_name"))
+    if type(other) is not Remote and name not in examiner.source.classes:
+        raise TypeError(
+            f"{what}: the notebook gives an object of {name}, which only it can compare; "
+            "a test compares plain values, as of int(), float(), str(), list()"
+        )
+
+
+def _operator(verb: str, *, turned: bool = False) -> Callable[..., Any]:
+    def operate(self: Remote, other: Any) -> Any:
+        _comparable(self, other, verb)
+        return _ask_pair(verb, other, self) if turned else _ask(verb, self, other)
+
+    def _ask_pair(verb: str, left: Any, right: Remote) -> Any:
+        return object.__getattribute__(right, "_examiner").peer.ask(verb, left, right)
+
+    return operate
+
+
+def _single(verb: str) -> Callable[..., Any]:
+    return lambda self, *further: _ask(verb, self, *further)
+
+
+for _verb in OPERATORS:
+    _bare = _verb.rstrip("_")
+    setattr(Remote, f"__{_bare}__", _operator(_verb))
+    if _bare not in ("eq", "ne", "lt", "le", "gt", "ge"):
+        setattr(Remote, f"__r{_bare}__", _operator(_verb, turned=True))
+_SINGLE: Mapping[str, tuple[str, ...]] = {
+    "same": ("abs", "neg", "pos", "invert", "index", "len", "bool", "hash", "next"),
+    "text": ("str", "repr", "int", "float", "complex", "bytes", "dir"),
+    "items": ("getitem", "setitem", "delitem"),
+}
+for _verb in (name for names in _SINGLE.values() for name in names):
+    setattr(Remote, f"__{_verb}__", _single(_verb))
+
+
+@contextlib.contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    def too_long(*_: object) -> None:
+        raise TimeoutError(f"this test takes more than {seconds} seconds")
+
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+@contextlib.contextmanager
+def _printing(out: io.StringIO, err: io.StringIO) -> Iterator[None]:
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        yield

@@ -1,0 +1,433 @@
+"""An assignment from release to feedback, and everything that a student may hand in instead."""
+
+import base64
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from guest import Guest
+
+COURSE = "/home/students/.courses/graded"
+MARK = "what-no-student-reads"
+SOURCE = """
+import math
+
+
+def double(n):
+    ### BEGIN SOLUTION
+    return 2 * n
+    ### END SOLUTION
+"""
+GIVEN = """
+def close(a, b):
+    return math.isclose(a, b)
+"""
+TEST = f"""
+assert double(2) == 4
+### BEGIN HIDDEN TESTS
+told = "{MARK}"
+for n in (3, 17, 123456):
+    assert double(n) == 2 * n, told
+assert close(double(1.5), 3)
+assert abs(double(5) - 10) < 1e-9
+### END HIDDEN TESTS
+"""
+# What stands in the place of a solution, and gets no point. SEEN is what it found and shows.
+ATTACKS = {
+    "leaves": "import sys; sys.exit(0)",
+    "leaves-at-once": "import os; os._exit(0)",
+    "kills-the-kernel": "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "kills-everybody": "import os, signal; os.kill(-1, signal.SIGKILL)",
+    "leaves-when-asked": "import os\ndef double(n): os._exit(0)",
+    "raises-the-end": "def double(n): raise SystemExit(0)",
+    "raises-what-is-caught": "def double(n): raise GeneratorExit",
+    "equals-everything": """
+        class Yes:
+            def __getattr__(self, name): return Yes()
+            def __call__(self, *a): return Yes()
+        for name in ("eq", "ne", "lt", "gt", "le", "ge", "sub", "rsub", "add", "radd"):
+            setattr(Yes, f"__{name}__", lambda *a: True)
+        Yes.__abs__ = Yes.__float__ = lambda self: 0.0
+        Yes.__bool__ = lambda self: True
+        def double(n): return Yes()
+    """,
+    "a-number-that-equals": """
+        class Number(int):
+            __eq__ = __lt__ = lambda *a: True
+            __sub__ = __rsub__ = lambda *a: 0
+            __hash__ = int.__hash__
+        def double(n): return Number(0)
+    """,
+    "patches-what-tests-use": """
+        import builtins, math, unittest
+        def double(n): return 0
+        close = lambda *a: True
+        math.isclose = builtins.abs = builtins.len = lambda *a, **k: True
+        builtins.AssertionError = type("Fine", (Exception,), {})
+        builtins.compile = builtins.exec = builtins.eval = lambda *a, **k: None
+    """,
+    "imports-its-own-math": """
+        open("math.py", "w").write("isclose = lambda *a: True")
+        import sys; sys.modules.pop("math"); import math
+        def double(n): return 0
+    """,
+    "looks-at-frames": """
+        import sys
+        def double(n):
+            frame = sys._getframe()
+            while frame:
+                print("SEEN", frame.f_code.co_consts, list(frame.f_locals.items()))
+                frame = frame.f_back
+            return 0
+    """,
+    "traces": """
+        import sys, threading
+        def double(n): return 0
+        def trace(frame, *a): print("SEEN", frame.f_code.co_consts); return trace
+        sys.settrace(trace); threading.settrace(trace); sys.setprofile(trace)
+        sys.addaudithook(lambda *a: a[0] in ("exec", "compile") and print("SEEN", a))
+    """,
+    "searches-memory": """
+        import gc
+        def double(n):
+            print("SEEN", [each for each in gc.get_objects() if "-no-student" in repr(each)[:9999]])
+            return 0
+    """,
+    "reads-the-history": """
+        def double(n):
+            print("SEEN", get_ipython().user_ns.get("In"), get_ipython().history_manager)
+            return 0
+    """,
+    "searches-the-disk": """
+        import os
+        def double(n):
+            for top in ("/tmp", "/home", "/etc", "/var", "/run", "/root", "/opt/assignments"):
+                for where, _, names in os.walk(top):
+                    for name in names:
+                        try: text = open(os.path.join(where, name), errors="replace").read(99999)
+                        except OSError: continue
+                        if "-no-student-" in text: print("SEEN", text)
+            return 0
+    """,
+    "forges-messages": """
+        import os, threading
+        def lie():
+            while True:
+                for fd in range(3, 64):
+                    try: os.write(fd, b'{"done": []}\\n{"value": 4, "after": []}\\n')
+                    except OSError: pass
+        def double(n): return 0
+        threading.Thread(target=lie, daemon=True).start()
+    """,
+    "forges-values": """
+        import os
+        def double(n):
+            for fd in range(3, 64):
+                try: os.write(fd, b'["mine"]\\n{"value": ["array", "O"]}\\n' + b"\\xff" * 99)
+                except OSError: pass
+            return 0
+    """,
+    "forges-results": """
+        import os
+        for name in ("result.json", "version.json", "gradebook.db", "work.ipynb", "score"):
+            for place in (".", "/tmp", os.path.expanduser("~")):
+                open(os.path.join(place, name), "w").write('{"score": 9, "max_score": 9}')
+        display({"application/json": {"score": 9}}, raw=True)
+        def double(n): return 0
+        9.0
+    """,
+    "outlives-by-a-thread": """
+        import threading, os
+        def double(n): return 0
+        def stay():
+            while True:
+                if os.fork() == 0: os.setsid()
+        threading.Thread(target=stay).start()
+    """,
+    "prints-a-gigabyte": """
+        import os, sys
+        for _ in range(300): print("x" * 4_000_000)
+        os.system("head -c 300000000 /dev/zero >&2"); sys.__stdout__.write("y" * 9_000_000)
+        def double(n): return 0
+    """,
+    "answers-a-gigabyte": "def double(n): return 'x' * (1 << 29)",
+    "takes-all-memory": "x = []\nwhile True: x.append(bytearray(1 << 27))",
+    "takes-all-processes": "import os\nwhile True: os.fork()",
+    "takes-the-disk": """
+        def double(n): return 0
+        with open("/tmp/large", "wb") as file:
+            while True: file.write(bytes(1 << 20))
+    """,
+    "asks-the-network": """
+        import socket
+        def double(n): return 0
+        for place in ("127.0.0.1", "10.0.2.2", "1.1.1.1"):
+            try: socket.create_connection((place, 8000), 1); print("SEEN -no-student-", place)
+            except OSError: pass
+    """,
+    "nests-without-end": "def double(n):\n    x = []\n    x.append(x)\n    return x",
+}
+PUPILS = {name: f"pupil{number:02}" for number, name in enumerate(ATTACKS)}
+# By what was handed in: what is said of it, and whether it is graded nevertheless.
+HONEST = "def double(n):\n    return n + n"
+BAD = {
+    "text": ("is no notebook: Expecting value: line 1 column 1", False),
+    "third": ("is of nbformat 3, not 4: open it in JupyterLab and save it", False),
+    "list": ("is no notebook: it has no cells", False),
+    "giant": ("work.ipynb: it has 200 MB; a file may have 20", False),
+    "link": ("work.ipynb: it is a link", False),
+    "pipe": ("work.ipynb: it is a pipe", False),
+    "folder": ("work.ipynb: it is a folder", False),
+    "elsewhere": ("task: it is a link", False),
+    "twice": ("", True),
+    "kernelless": ("", True),
+    "other-kernel": ("", True),
+    "capitals": ("", True),
+}
+PUPILS |= {name: f"pupil{number:02}" for number, name in enumerate(BAD, len(ATTACKS))}
+
+
+def cell(text: str, **nbgrader: Any) -> dict[str, Any]:
+    about = {"nbgrader": {"schema_version": 3, "grade": False, "solution": False, **nbgrader}}
+    return {
+        **{"cell_type": "code", "execution_count": None, "outputs": [], "id": f"i{len(text)}"},
+        **{"metadata": about if nbgrader else {}, "source": textwrap.dedent(text).strip()},
+    }
+
+
+def notebook(solution: str, test: str = TEST) -> dict[str, Any]:
+    cells = [
+        cell(solution, grade_id="double", solution=True, locked=False),
+        cell(GIVEN, grade_id="given", locked=True),
+        cell("double(21)"),
+        cell(test, grade_id="test", grade=True, points=3, locked=True),
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+
+
+def write(guest: Guest, path: str, content: str) -> None:
+    """Write a file of any length."""
+    with guest.root.open_sftp() as files, files.open(path, "w") as file:
+        file.write(content)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What came of it.
+
+    Args:
+        said: what the command told of each student.
+        cells: the graded notebook's cells, by student.
+    """
+
+    said: dict[str, str]
+    cells: dict[str, list[dict[str, Any]]]
+
+
+@pytest.fixture(scope="module")
+def course(guest: Guest) -> Guest:
+    """The course, with a place for each student's hand-in, as the first session makes it."""
+    make = (
+        "from pathlib import Path; from provision.guest.pool.courses import *; "
+        "known = read_courses(); "
+        "[list(views(Path('/home/students'), name, known)) for name in known['graded']['members']]"
+    )
+    guest.run(f'umask 077; /opt/notebook/bin/python -I -c "{make}"')
+    return guest
+
+
+@pytest.fixture(scope="module")
+def graded(course: Guest) -> Iterator[Graded]:
+    """All that is in the tables, handed in and graded at once."""
+    source = f"{COURSE}/source/task"
+    course.run(f"mkdir {source}; echo 1,2 > {source}/data.csv")
+    write(course, f"{source}/work.ipynb", json.dumps(notebook(SOURCE)))
+    course.run("notebook-assignments release graded task")
+    released = course.run(f"cat {COURSE}/hand-out/task/work.ipynb")
+    assert "return 2 * n" not in released
+    assert MARK not in released
+    fresh = json.loads(released)
+    work = {}
+    for name, pupil in PUPILS.items():
+        mine = json.loads(released)
+        mine["cells"][0]["source"] = textwrap.dedent(ATTACKS.get(name, HONEST))
+        work[pupil] = json.dumps(mine)
+    fresh["cells"][0]["source"] = HONEST
+    work["pupil"] = json.dumps(fresh)
+    # Points are not the student's to say, and a test is brought back.
+    fresh["cells"][0]["source"] = "def double(n): return 0"
+    fresh["cells"][3]["source"] = "pass"
+    fresh["cells"][3]["metadata"]["nbgrader"] |= {"points": 99, "locked": False}
+    work["hacker"] = json.dumps(fresh)
+    fresh["cells"][3]["metadata"]["nbgrader"]["solution"] = True
+    work["pupil39"] = json.dumps(fresh)
+    del fresh["cells"][3]
+    work["bitdiddle"] = json.dumps(fresh)
+    spoil(work)
+    script = ["set -e", f"cd {COURSE}/hand-in"]
+    for pupil, text in work.items():
+        packed = base64.b64encode(text.encode()).decode()
+        script += [f"mkdir {pupil}/task", f"echo {packed} | base64 -d > {pupil}/task/work.ipynb"]
+    at = {name: f"{PUPILS[name]}/task" for name in BAD}
+    script += [
+        f"truncate -s 200M {at['giant']}/work.ipynb",
+        f"ln -sf /etc/shadow {at['link']}/work.ipynb",
+        f"rm {at['pipe']}/work.ipynb; mkfifo {at['pipe']}/work.ipynb",
+        f"rm {at['folder']}/work.ipynb; mkdir {at['folder']}/work.ipynb",
+        f"rm -r {at['elsewhere']}; ln -s ../pupil/task {at['elsewhere']}",
+        f"mv {at['capitals']}/work.ipynb {at['capitals']}/Work.IPYNB",
+    ]
+    write(course, "/root/hand-in.sh", "\n".join(script))
+    course.run("sh /root/hand-in.sh")
+    told = course.run("notebook-assignments grade graded task", timeout=600)
+    said = dict(line.split(": ", 1) for line in told.splitlines() if "graded" not in line[-8:])
+    results = course.run(f"cd {COURSE}/results/task; tail -n +1 */work.ipynb | grep -v '^$'")
+    cells = {}
+    for part in results.split("==> ")[1:]:
+        path, _, text = part.partition(" <==\n")
+        cells[path.partition("/")[0]] = json.loads(text)["cells"]
+    yield Graded(said, cells)
+    left = course.run("ps -eo args | grep -c '[b]wrap' || true")
+    assert int(left) == 0, "a box is left"
+
+
+def spoil(work: dict[str, str]) -> None:
+    """Make of honest notebooks what is none."""
+    work[PUPILS["text"]] = "once upon a time"
+    work[PUPILS["list"]] = "[1, 2]"
+    third = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": []}]}
+    work[PUPILS["third"]] = json.dumps(third)
+    for name in ("twice", "kernelless", "other-kernel"):
+        mine = json.loads(work[PUPILS[name]])
+        if name == "twice":
+            mine["cells"].insert(0, mine["cells"][3])
+        else:
+            mine["metadata"] = {"kernelspec": {"name": "cobol"}} if name == "other-kernel" else {}
+        work[PUPILS[name]] = json.dumps(mine)
+
+
+def test_who_is_honest_gets_the_points_among_them_all(graded: Graded) -> None:
+    assert graded.said["pupil"].startswith("3 of 3, handed in ")
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_an_attack_gains_no_point_and_reads_no_test(graded: Graded, attack: str) -> None:
+    pupil = PUPILS[attack]
+    assert graded.said[pupil].startswith("0 of 3, handed in "), graded.said[pupil]
+    own = [each for each in graded.cells[pupil] if MARK not in "".join(each["source"])]
+    assert len(own) == 3
+    assert "-no-student-" not in json.dumps([each.get("outputs") for each in own])
+    shown = [out for each in graded.cells[pupil] for out in each.get("outputs", [])]
+    printed = "".join("".join(out.get("text", "")) for out in shown)
+    assert not [line for line in printed.splitlines() if "SEEN" in line and MARK in line]
+    assert len(json.dumps(shown)) < 1 << 20
+
+
+@pytest.mark.parametrize("name", ["hacker", "bitdiddle", "pupil39"])
+def test_points_and_tests_are_not_the_students_to_change(graded: Graded, name: str) -> None:
+    assert graded.said[name].startswith("0 of 3"), graded.said[name]
+    if name == "hacker":
+        assert MARK in json.dumps(graded.cells[name])
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_what_is_no_notebook_is_said_and_the_others_go_on(graded: Graded, bad: str) -> None:
+    words, counts = BAD[bad]
+    said = graded.said[PUPILS[bad]]
+    assert words in said
+    assert said.startswith("3 of 3" if counts else "0 of 3"), said
+    assert "root:" not in json.dumps(graded.cells.get(PUPILS[bad], []))
+
+
+def test_versions_are_kept_and_what_is_new_is_graded(course: Guest, graded: Graded) -> None:
+    """A deadline that has passed, a second version, feedback of it, and the list of it all."""
+    source, mine = f"{COURSE}/source/later", f"{COURSE}/hand-in/pupil/later"
+    course.run(f"mkdir {source} {mine}; cp {COURSE}/source/task/* {source}")
+    run = "notebook-assignments {} graded later"
+    course.run(run.format("release") + " --due 2099-01-01T12:00")
+    course.run(f"cp {COURSE}/hand-out/later/work.ipynb {mine}; touch -d 2000-01-01 {mine}/*")
+    assert "pupil: graded" in course.run(run.format("grade"))
+    assert "pupil: graded" not in course.run(run.format("grade"))
+    course.run(run.format("release") + " --due 2020-03-01T12:00 --grace 10")
+    course.run(f"cp {COURSE}/hand-in/pupil/task/work.ipynb {mine}")
+    told = course.run(run.format("grade"))
+    (line,) = [line for line in told.splitlines() if line.startswith("pupil: 3")]
+    assert line.startswith("pupil: 3 of 3, handed in 20")
+    assert line.endswith(", late, 2 versions"), line
+    assert "2000-01-01" not in line
+    assert course.run(run.format("feedback")) == "pupil: hand-in/feedback/later\n"
+    page = f"{COURSE}/hand-in/pupil/feedback/later/work.html"
+    owner, text = course.run(f"stat -c %u {page}"), course.run(f"cat {page}")
+    assert owner == course.run(f"stat -c %u {COURSE}/hand-in/pupil")
+    assert "Score: 3.0 / 3.0" in text
+    assert not re.search(r"""(src=|href=|url\()["']?(https?:)?//""", text)
+    assert "returned" in course.run(run.format("show"))
+    book = course.run("notebook-assignments gradebook graded")
+    assert course.run(f"cat {COURSE}/results/gradebook.csv") == book
+    (row,) = [line for line in book.splitlines() if line.startswith("later,") and ",pupil," in line]
+    assert row.startswith("later,2020-03-01T12:00:00+00:00,20")
+    assert ",pupil,3.0,0,3.0,3.0,True,False," in row
+
+
+def test_no_link_of_a_students_leads_feedback_elsewhere(course: Guest, graded: Graded) -> None:
+    course.run("mkdir -p /root/trap")
+    for name in ("leaves", "equals-everything"):
+        course.run(f"ln -s /root/trap {COURSE}/hand-in/{PUPILS[name]}/feedback")
+    told = course.run("notebook-assignments feedback graded task")
+    assert "pupil: hand-in/feedback/task" in told
+    assert PUPILS["leaves"] not in told
+    assert course.run("ls -A /root/trap") == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("release graded nothing", "source has no folder nothing; it has: "),
+        ("release graded ../task", "'../task' is no name of an assignment"),
+        ("release graded task --due yesterday", "'yesterday' is no time; write it as 2026-"),
+        ("grade graded never", "never of graded was not released; released: "),
+        ("grade graded task --student emmy", "emmy is no student of graded"),
+        ("show physics task", "no course physics; there are: algebra, graded"),
+    ],
+)
+def test_what_cannot_be_done_is_said(course: Guest, graded: Graded, typed: str, words: str) -> None:
+    assert words in course.run(f"! notebook-assignments {typed} 2>&1")
+
+
+def test_nbgraders_own_example_gets_the_grades_that_nbgrader_gives(course: Guest) -> None:
+    """nbgrader's run executes in no sandbox, by kernels of its own."""
+    guide = "/opt/nbgrader/nbgrader/docs/source/user_guide"
+    course.run(
+        f"cp -r {guide}/source/ps1 {COURSE}/source/; cd {COURSE}/hand-in; "
+        f"for each in bitdiddle hacker; do cp -r {guide}/submitted/$each/ps1 $each/; done"
+    )
+    course.run("notebook-assignments release graded ps1")
+    course.run("notebook-assignments grade graded ps1", timeout=300)
+    ours = {}
+    for name in ("bitdiddle", "hacker"):
+        found = course.run(f"cat {COURSE}/grades/ps1/{name}.*/0001/result.json")
+        cells = [each["cells"] for each in json.loads(found)["notebooks"].values()]
+        ours[name] = {cell: points for each in cells for cell, points in each.items()}
+    listed = (
+        "import json; from nbgrader.api import Gradebook; "
+        "book = Gradebook('sqlite:///gradebook.db'); "
+        "print(json.dumps({s.student.id: {g.name: [g.score, g.max_score] for n in s.notebooks "
+        "for g in n.grades} for s in book.assignment_submissions('ps1')}))"
+    )
+    theirs = course.run(
+        "mkdir -p /root/nbgrader/source && cd /root/nbgrader && export HOME=/root "
+        "PATH=/opt/notebook/bin:$PATH PYTHONPATH=/opt/nbgrader PYTHONWARNINGS=ignore && "
+        f"cp -r {guide}/source/ps1 source/ && cp -r {guide}/submitted . && "
+        "echo \"get_config().CourseDirectory.course_id = 'x'\" > nbgrader_config.py && "
+        "python -m nbgrader generate_assignment ps1 >log 2>&1 && "
+        f'python -m nbgrader autograde ps1 >>log 2>&1 && python -c "{listed}"',
+        timeout=300,
+    )
+    assert ours == json.loads(theirs)
+    assert ours["hacker"]["correct_squares"] == [1, 1]
+    assert ours["bitdiddle"]["correct_squares"] == [0, 1]
