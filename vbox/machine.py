@@ -75,6 +75,31 @@ class Machine:
         return Path(self.properties["LogFldr"]) / "VBox.log"
 
     @property
+    def running(self) -> bool:
+        """It uses its disks."""
+        return self.state in RUNNING
+
+    @property
+    def off(self) -> bool:
+        """Its disks are free."""
+        return self.state in OFF
+
+    @property
+    def saved(self) -> bool:
+        """It is off in mid-work."""
+        return self.state in {"saved", "aborted-saved"}
+
+    @property
+    def has_snapshots(self) -> bool:
+        """Snapshots hold on to its disks."""
+        return "CurrentSnapshotUUID" in self.properties
+
+    @property
+    def disks(self) -> Mapping[int, Path]:
+        """The medium at each port."""
+        return {each.port: each.medium for each in self.attachments}
+
+    @property
     def controllers(self) -> tuple[str, ...]:
         """Names of the storage controllers."""
         return tuple(v for k, v in self.listing if k.startswith("storagecontrollername"))

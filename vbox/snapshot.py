@@ -48,7 +48,7 @@ def read(text: str) -> tuple[Snapshot, ...]:
 
 def listed(manage: VBoxManage, machine: Machine) -> tuple[Snapshot, ...]:
     """All snapshots of a machine."""
-    if "CurrentSnapshotUUID" not in show(manage, machine.uuid).properties:
+    if not show(manage, machine.uuid).has_snapshots:
         return ()  # without any, VBoxManage's list fails
     return read(manage.run("snapshot", machine.uuid, "list", "--machinereadable"))
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from provision.config import Config, Loaded
     from provision.fleet.inventory import Host
     from provision.machine import SshEndpoint
-    from provision.machine.virtualbox import VirtualBoxMachine
+    from provision.machine.hypervisor import VirtualMachine
 
 Verb = Callable[..., Any]
 
@@ -40,17 +40,16 @@ def with_machine(verb: Verb) -> Verb:
 
 def open_machine(
     config: "Config", identity: Path | None = None, *, fetch: bool = True
-) -> "VirtualBoxMachine":
-    """The VM of a configuration, defined or not; a VirtualBox that is missing may be fetched."""
+) -> "VirtualMachine":
+    """The VM of a configuration, defined or not; a hypervisor that is missing may be fetched."""
     from provision.build import places
-    from provision.machine.virtualbox import VirtualBoxMachine, found, manage
+    from provision.machine.hypervisor import of_this_host
 
     key = identity or _identity(config)
-    box = manage() if fetch else found()
-    return VirtualBoxMachine(config, box, places.data(config.name), key)
+    return of_this_host(fetch=fetch).machine(config, places.data(config.name), key)
 
 
-def host_of(vm: "VirtualBoxMachine", endpoint: "SshEndpoint | None" = None) -> "Host":
+def host_of(vm: "VirtualMachine", endpoint: "SshEndpoint | None" = None) -> "Host":
     """The VM as a host of a fleet, at the endpoint that is given or that it has now."""
     from provision.fleet.inventory import Host
 
@@ -73,7 +72,7 @@ def _identity(config: "Config") -> Path:
     return home / "id_ed25519"
 
 
-def addresses(vm: "VirtualBoxMachine") -> list[dict[str, Any]]:
+def addresses(vm: "VirtualMachine") -> list[dict[str, Any]]:
     """Every forward as it is now, for people and programs."""
     return [
         {
@@ -86,7 +85,7 @@ def addresses(vm: "VirtualBoxMachine") -> list[dict[str, Any]]:
     ]
 
 
-def show_addresses(vm: "VirtualBoxMachine") -> None:
+def show_addresses(vm: "VirtualMachine") -> None:
     """Print how to reach the appliance."""
     config = vm.config
     for each in addresses(vm):

@@ -32,10 +32,10 @@ def command(
     from provision.distribution.clone import clone
     from provision.distribution.pull import opened
     from provision.distribution.seats import read
-    from provision.machine.virtualbox import found
+    from provision.machine.hypervisor import of_this_host
 
     made = clone(
-        opened(places.data(), found(), name),
+        opened(places.data(), of_this_host(), name),
         count,
         linked=linked,
         pattern=pattern,

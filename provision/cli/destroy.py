@@ -1,20 +1,17 @@
 """`appliance destroy`: delete the VM."""
 
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._machine import with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @with_machine
-def command(vm: "VirtualBoxMachine", yes: bool) -> None:
+def command(vm: VirtualMachine, yes: bool) -> None:
     """Delete the appliance's VM with its disks and snapshots, and so all that its users made.
 
     The OVA and the configuration stay. A VM of the same name that `appliance` did not make is

@@ -1,13 +1,9 @@
 """`appliance down`: stop the appliance."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from provision.cli._machine import with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.command()
@@ -22,7 +18,7 @@ if TYPE_CHECKING:
     help="How long it may take to shut down before the power is cut.",
 )
 @with_machine
-def command(vm: "VirtualBoxMachine", force: bool, save: bool, timeout: int) -> None:
+def command(vm: VirtualMachine, force: bool, save: bool, timeout: int) -> None:
     """Shut the appliance down in order; one that does not obey has its power cut."""
     if force and save:
         raise click.UsageError("--force and --save exclude each other.")

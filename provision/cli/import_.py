@@ -2,15 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._json import as_json
 from provision.cli._machine import addresses, show_addresses, with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.command("import")
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
 @click.option("--accept-licence", is_flag=True, help="Agree to the licence that the OVA has.")
 @as_json
 @with_machine
-def command(vm: "VirtualBoxMachine", ova: Path, accept_licence: bool, as_json: bool) -> None:
+def command(vm: VirtualMachine, ova: Path, accept_licence: bool, as_json: bool) -> None:
     """Make the appliance's VM from an OVA, with the configuration's name, memory and ports."""
     found = vm.bring(ova, accept_licence=accept_licence)
     if as_json:

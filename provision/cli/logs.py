@@ -3,14 +3,11 @@
 import collections
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._machine import with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 POLL_SECONDS = 0.2
 
@@ -22,7 +19,7 @@ POLL_SECONDS = 0.2
     "-n", "--lines", type=click.IntRange(0), default=200, show_default=True, help="How many."
 )
 @with_machine
-def command(vm: "VirtualBoxMachine", vbox: bool, follow: bool, lines: int) -> None:
+def command(vm: VirtualMachine, vbox: bool, follow: bool, lines: int) -> None:
     """Print the end of the guest's serial console: firmware, kernel and boot messages."""
     from provision.errors import HypervisorError
 

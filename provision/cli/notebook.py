@@ -2,16 +2,13 @@
 
 import json
 import shlex
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._group import Group
 from provision.cli._json import as_json
 from provision.cli._machine import with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 UNITS = ("notebook-firewall", "sshd-pool", "notebook-proxy", "notebook")
 # A stopped hub leaves its sessions running; who stops the notebook wants them ended.
@@ -30,21 +27,21 @@ def command() -> None:
 
 @command.command()
 @with_machine
-def stop(vm: "VirtualBoxMachine") -> None:
+def stop(vm: VirtualMachine) -> None:
     """Stop the notebook and end every session; files stay."""
     _ask(vm, COMMANDS["stop"])
 
 
 @command.command()
 @with_machine
-def start(vm: "VirtualBoxMachine") -> None:
+def start(vm: VirtualMachine) -> None:
     """Start the notebook."""
     _ask(vm, COMMANDS["start"])
 
 
 @command.command()
 @with_machine
-def reload(vm: "VirtualBoxMachine") -> None:
+def reload(vm: VirtualMachine) -> None:
     """Read the settings and the certificate again; sessions go on."""
     _ask(vm, COMMANDS["reload"])
 
@@ -52,7 +49,7 @@ def reload(vm: "VirtualBoxMachine") -> None:
 @command.command()
 @as_json
 @with_machine
-def status(vm: "VirtualBoxMachine", as_json: bool) -> None:
+def status(vm: VirtualMachine, as_json: bool) -> None:
     """Tell which of the notebook's services run, and who has which account."""
     states = _ask(vm, f"systemctl is-active {' '.join(UNITS)} || true").split()
     leases = [line.split() for line in _ask(vm, "notebook-sessions").splitlines()]
@@ -65,7 +62,7 @@ def status(vm: "VirtualBoxMachine", as_json: bool) -> None:
         click.echo(f"{name:<18} {value}")
 
 
-def _ask(vm: "VirtualBoxMachine", line: str) -> str:
+def _ask(vm: VirtualMachine, line: str) -> str:
     from provision.errors import GuestError
     from provision.machine.ssh import connect, execute
 

@@ -1,19 +1,15 @@
 """`appliance open`: the notebook in this host's browser."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from provision.cli._machine import addresses, with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.command()
 @click.option("--print", "only_print", is_flag=True, help="Print the address, open nothing.")
 @with_machine
-def command(vm: "VirtualBoxMachine", only_print: bool) -> None:
+def command(vm: VirtualMachine, only_print: bool) -> None:
     """Open the appliance's notebook in this host's browser.
 
     The appliance makes its certificate itself unless you gave it one, so that the browser asks

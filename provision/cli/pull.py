@@ -78,11 +78,11 @@ def command(
     from provision.distribution.seats import find
     from provision.distribution.source import Web, opened
     from provision.errors import ApplianceError
-    from provision.machine.virtualbox import found
+    from provision.machine.hypervisor import of_this_host
 
     ours = find(seats, seat)
     if rollback:
-        version = roll_back(places.data(), found(), ours.name or name, patience=wait)
+        version = roll_back(places.data(), of_this_host(), ours.name or name, patience=wait)
         click.echo(json.dumps({"version": version}) if as_json else f"version  {version}")
         return
     if source is None:
@@ -100,7 +100,7 @@ def command(
             result = pull(
                 origin,
                 places.data(),
-                found(),
+                of_this_host(),
                 key=key,
                 name=name,
                 seat=ours,

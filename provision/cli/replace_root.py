@@ -3,16 +3,13 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._fleet import take_over, takes_over
 from provision.cli._json import as_json
 from provision.cli._machine import host_of, with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.command()
@@ -27,7 +24,7 @@ if TYPE_CHECKING:
 @take_over
 @as_json
 def command(
-    vm: "VirtualBoxMachine", disk: Path | None, confirm: bool, rollback: bool, as_json: bool
+    vm: VirtualMachine, disk: Path | None, confirm: bool, rollback: bool, as_json: bool
 ) -> None:
     """Give the VM of appliance.yml a new root disk.
 
@@ -55,7 +52,7 @@ def command(
     click.echo(json.dumps(told) if as_json else "\n".join(f"{k}  {v}" for k, v in told.items()))
 
 
-def _built(vm: "VirtualBoxMachine") -> Path:
+def _built(vm: VirtualMachine) -> Path:
     """The root disk that the configuration leads to, from the cache or built now."""
     from provision.build import build as builder
 

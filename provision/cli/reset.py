@@ -31,9 +31,9 @@ def command(name: str, home: str, wait: int, at_each_start: str | None, as_json:
     """
     from provision.distribution import places
     from provision.distribution.pull import opened
-    from provision.machine.virtualbox import found
+    from provision.machine.hypervisor import of_this_host
 
-    here = opened(places.data(), found(), name)
+    here = opened(places.data(), of_this_host(), name)
     here.require_off(patience=wait)
     if at_each_start:
         here.reset_at_start(wanted=at_each_start == "on")

@@ -2,16 +2,13 @@
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._group import Group
 from provision.cli._json import as_json
 from provision.cli._machine import with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.group(cls=Group)
@@ -23,26 +20,17 @@ def command() -> None:
 @click.argument("name")
 @click.option("--description", default="", help="What it is for.")
 @with_machine
-def take(vm: "VirtualBoxMachine", name: str, description: str) -> None:
+def take(vm: VirtualMachine, name: str, description: str) -> None:
     """Take a snapshot; a running appliance goes on running."""
-    from provision.machine.virtualbox import translated
-    from provision.progress import step
-    from vbox import snapshot
-
-    with translated(), step(f"take snapshot {name}"):
-        click.echo(snapshot.take(vm.manage, vm.get(), name, description).uuid)
+    click.echo(vm.take(name, description))
 
 
 @command.command("list")
 @as_json
 @with_machine
-def list_(vm: "VirtualBoxMachine", as_json: bool) -> None:
+def list_(vm: VirtualMachine, as_json: bool) -> None:
     """List the snapshots, each below the one that it was taken on; * marks the present base."""
-    from provision.machine.virtualbox import translated
-    from vbox import snapshot
-
-    with translated():
-        found = snapshot.listed(vm.manage, vm.get())
+    found = vm.snapshots()
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found]))
         return
@@ -53,24 +41,14 @@ def list_(vm: "VirtualBoxMachine", as_json: bool) -> None:
 @command.command()
 @click.argument("name")
 @with_machine
-def restore(vm: "VirtualBoxMachine", name: str) -> None:
+def restore(vm: VirtualMachine, name: str) -> None:
     """Bring the appliance, which must be off, back to a snapshot."""
-    from provision.machine.virtualbox import translated
-    from provision.progress import step
-    from vbox import snapshot
-
-    with translated(), step(f"restore snapshot {name}"):
-        snapshot.restore(vm.manage, vm.get(), name)
+    vm.restore(name)
 
 
 @command.command()
 @click.argument("name")
 @with_machine
-def delete(vm: "VirtualBoxMachine", name: str) -> None:
+def delete(vm: VirtualMachine, name: str) -> None:
     """Delete a snapshot; the present state stays as it is."""
-    from provision.machine.virtualbox import translated
-    from provision.progress import advance, step
-    from vbox import snapshot
-
-    with translated(), step(f"delete snapshot {name}"):
-        snapshot.delete(vm.manage, vm.get(), name, on_progress=lambda done: advance(done, 100))
+    vm.drop(name)

@@ -3,20 +3,17 @@
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._machine import with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND]...")
 @with_machine
-def command(vm: "VirtualBoxMachine", words: tuple[str, ...]) -> None:
+def command(vm: VirtualMachine, words: tuple[str, ...]) -> None:
     """Sign in to the running appliance as its admin, or run COMMAND there.
 
     This becomes the ssh program, with the admin's key and the pinned host key.

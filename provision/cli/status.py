@@ -1,15 +1,13 @@
 """`appliance status`: is it there, does it run, how is it reached."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from provision.cli._json import as_json
 from provision.cli._machine import addresses, show_addresses, with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 SSH_SECONDS = 3
 
@@ -17,7 +15,7 @@ SSH_SECONDS = 3
 @click.command()
 @as_json
 @with_machine
-def command(vm: "VirtualBoxMachine", as_json: bool) -> None:
+def command(vm: VirtualMachine, as_json: bool) -> None:
     """Tell whether the appliance is defined, runs, and answers over SSH."""
     report = _look(vm)
     if as_json:
@@ -33,7 +31,7 @@ def command(vm: "VirtualBoxMachine", as_json: bool) -> None:
     show_addresses(vm)
 
 
-def _look(vm: "VirtualBoxMachine") -> dict[str, Any]:
+def _look(vm: VirtualMachine) -> dict[str, Any]:
     from provision.errors import ApplianceError
     from provision.machine.ssh import connect
 
@@ -52,7 +50,7 @@ def _look(vm: "VirtualBoxMachine") -> dict[str, Any]:
         "uuid": found.uuid,
         "state": found.state,
         "ssh": ssh,
-        "disks": [str(attached.medium) for attached in found.attachments],
+        "disks": list(map(str, found.disks.values())),
         "console": str(vm.console),
         "forwards": addresses(vm),
     }

@@ -1,15 +1,12 @@
 """`appliance up`: start the appliance in VirtualBox."""
 
 import json
-from typing import TYPE_CHECKING
 
 import click
 
 from provision.cli._json import as_json
 from provision.cli._machine import addresses, show_addresses, with_machine
-
-if TYPE_CHECKING:
-    from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import VirtualMachine
 
 
 @click.command()
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 )
 @as_json
 @with_machine
-def command(vm: "VirtualBoxMachine", wait: bool, timeout: int, as_json: bool) -> None:
+def command(vm: VirtualMachine, wait: bool, timeout: int, as_json: bool) -> None:
     """Start the appliance, and wait until SSH answers.
 
     A VM that is not there yet is imported from NAME-VERSION.ova in the current directory.

@@ -10,9 +10,8 @@ from provision.distribution.pull import SETTINGS, settings_text
 from provision.distribution.seats import Seat
 from provision.errors import UsageError
 from provision.files import write_whole
-from provision.machine.virtualbox import VirtualBoxMachine, translated
+from provision.machine.hypervisor import VirtualMachine
 from provision.progress import step
-from vbox import medium
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def clone(
     Raises:
         UsageError: two copies would have one name or one port.
     """
-    manage, config = source.machine.manage, source.machine.config
+    config = source.machine.config
     bases, version = source.bases(), source.version() or ""
     planned = [
         _planned(source, number, pattern, (known or {}).get(number, Seat(number)))
@@ -71,8 +70,7 @@ def clone(
                     for port, base in bases.items():
                         own[port] = copy.image(version, base.stem)
                         own[port].unlink(missing_ok=True)
-                        with translated():
-                            medium.clone(manage, base, own[port])
+                        machine.copy(base, own[port])
                 machine.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_whole(settings, settings_text(machine.config).encode())
                 copy.make(own, version, seat.mac or seats.mac(machine.config.name))
@@ -84,7 +82,7 @@ def clone(
 
 def _planned(
     source: Installed, number: int, pattern: str, seat: Seat
-) -> tuple[Seat, VirtualBoxMachine]:
+) -> tuple[Seat, VirtualMachine]:
     config = source.machine.config
     forwards = config.network.forwards
     ports = {name: forward.host + number for name, forward in forwards.items()}
@@ -92,10 +90,10 @@ def _planned(
     seat = Seat(number, name, seat.address, seat.mac, seat.settings, {**ports, **seat.ports})
     own = seats.configured(manifest.definition(config), seat, name)
     folder = source.machine.folder.with_name(name)
-    return seat, VirtualBoxMachine(own, source.machine.manage, folder, source.machine.key)
+    return seat, source.machine.hypervisor.machine(own, folder, source.machine.key)
 
 
-def _check(planned: list[tuple[Seat, VirtualBoxMachine]]) -> None:
+def _check(planned: list[tuple[Seat, VirtualMachine]]) -> None:
     names: set[str] = set()
     ports: dict[int, str] = {}
     for _, machine in planned:

@@ -15,30 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision.distribution.manifest import Manifest, PublishedDisk
-from provision.errors import HypervisorError
-from provision.machine.virtualbox import (
-    COMPLETE_KEY,
-    CONTROLLER,
+from provision.errors import ApplianceError, HypervisorError
+from provision.machine.hypervisor import (
     PUBLISHED,
     ROOT_PORT,
-    VirtualBoxMachine,
-    mark,
+    Found,
+    Hypervisor,
+    VirtualMachine,
     refuse_snapshots,
-    translated,
 )
 from provision.progress import step
 from provision.waiting import until
-from vbox import VBoxError, VBoxManage, extradata, machine, medium
-from vbox.machine import Machine
 
 if TYPE_CHECKING:
     from provision.config import Config
 
 PREVIOUS, RESETS = "appliance/previous", "appliance/resets"
-# What the guest's systemd reads at boot, as a credential of this name: VirtualBox puts this text
-# into the machine's SMBIOS tables, as a string of type 11 (systemd.system-credentials(7)).
-SEAT = "VBoxInternal/Devices/pcbios/0/Config/DmiOEMVBoxVer"
-CREDENTIAL = "appliance.seat"
+CREDENTIAL = "appliance.seat"  # what the guest's systemd reads at boot
 _POLL_SECONDS = 1.0
 _NAMESPACE = uuid.UUID("0d4cbb2e-2f5e-5a3c-8c0d-3f6a2f9f4c11")
 
@@ -51,7 +44,7 @@ class Installed:
         machine: its VM, defined or not.
     """
 
-    machine: VirtualBoxMachine
+    machine: VirtualMachine
 
     @property
     def versions(self) -> Path:
@@ -68,16 +61,16 @@ class Installed:
 
     def version(self) -> str | None:
         """The version that is installed; None: no VM, or not one that was pulled."""
-        if version := recorded(self.machine.manage, self.machine.config.name):
+        if version := recorded(self.machine.hypervisor, self.machine.config.name):
             return version
         found = self.machine.find()
-        live = self._data(found).get(PUBLISHED) if found else None
+        live = self.machine.notes(found).get(PUBLISHED) if found else None
         return Path(live).parent.name if live else None
 
     def has(self, port: int) -> bool:
         """Whether the VM has a disk in a slot."""
         found = self.machine.find()
-        return found is not None and any(each.port == port for each in found.attachments)
+        return found is not None and port in found.disks
 
     def require_off(self, *, patience: float = 0) -> None:
         """Make sure that disks may be exchanged.
@@ -92,21 +85,17 @@ class Installed:
         if found is None:
             return
         name = self.machine.config.name
-        if found.state in machine.RUNNING and patience > 0:
-            with step(f"wait until {name} is shut down"), translated():
-                until(
-                    lambda: self.machine.get().state not in machine.RUNNING,
-                    patience,
-                    pause=_POLL_SECONDS,
-                )
+        if found.running and patience > 0:
+            with step(f"wait until {name} is shut down"):
+                until(lambda: not self.machine.get().running, patience, pause=_POLL_SECONDS)
                 found = self.machine.get()
-        if found.state not in machine.OFF:
+        if not found.off:
             raise HypervisorError(
                 f"the VM {name!r} is {found.state}, so its disks stay as they are",
                 hint="shut it down and call this again: nothing that is here is fetched twice;"
                 " or let it wait with --timeout SECONDS",
             )
-        if found.state in {"saved", "aborted-saved"}:
+        if found.saved:
             raise HypervisorError(
                 f"the VM {name!r} is saved in mid-work, so its disks stay as they are",
                 hint="start it and shut it down",
@@ -125,14 +114,13 @@ class Installed:
 
     def make(self, bases: Mapping[int, Path], version: str, mac: str) -> None:
         """Make the VM with a differencing image on each of ``bases``; for a linked clone too."""
-        manage = self.machine.manage
 
-        def attach(made: Machine) -> None:
+        def attach(made: Found) -> None:
             for port, base in bases.items():
                 live = self._derive(base, version)
-                medium.attach(manage, made, CONTROLLER, port, live)
+                self.machine.attach(made, port, live)
                 if port == ROOT_PORT:
-                    extradata.write(manage, made.uuid, PUBLISHED, str(live))
+                    self.machine.note(made, PUBLISHED, str(live))
             self._identify(made, mac)
 
         with step(f"define the VM {self.machine.config.name}"):
@@ -150,40 +138,34 @@ class Installed:
             disks: the name of the disk in each slot.
             mac: as for `install`.
         """
-        manage, found = self.machine.manage, self.machine.get()
-        config = self.machine.config
-        with translated(), step(f"switch {config.name} to {version}"):
-            there = {each.port: each.medium for each in found.attachments}
+        vm, found = self.machine, self.machine.get()
+        with step(f"switch {vm.config.name} to {version}"):
             for port, disk in disks.items():
-                if port != ROOT_PORT and port not in there:
-                    live = self._derive(self.image(version, disk), version)
-                    medium.attach(manage, found, CONTROLLER, port, live)
-            live = there.get(ROOT_PORT, Path())
+                if port != ROOT_PORT and port not in found.disks:
+                    vm.attach(found, port, self._derive(self.image(version, disk), version))
+            live = found.disks.get(ROOT_PORT, Path())
             if live.parent != self.versions / version:  # else we were killed right after this step
-                data = self._data(found)
+                data = vm.notes(found)
                 if PUBLISHED in data and data[PUBLISHED] == str(live):
-                    extradata.write(manage, found.uuid, PREVIOUS, data[PUBLISHED])
+                    vm.note(found, PREVIOUS, data[PUBLISHED])
                 live = self._derive(
                     self.image(version, disks[ROOT_PORT]), version, resets=data.get(RESETS) == "on"
                 )
-                medium.attach(manage, found, CONTROLLER, ROOT_PORT, live)
-            extradata.write(manage, found.uuid, PUBLISHED, str(live))
-            self.machine.settle(found)
+                vm.attach(found, ROOT_PORT, live)
+            vm.note(found, PUBLISHED, str(live))
+            vm.settle(found)
             self._identify(found, mac)
         self.tidy()
 
     def adjust(self, *, mac: str) -> None:
         """Give the VM what its seat has now: name, address, memory, ports, pool; not its disks."""
         found = self.machine.get()
-        with translated(), step(f"adjust {found.name}"):
+        with step(f"adjust {found.name}"):
             self.machine.settle(found)
             self._identify(found, mac)
 
-    def _identify(self, found: Machine, mac: str) -> None:
-        manage, config = self.machine.manage, self.machine.config
-        machine.modify(manage, found, macaddress1=mac)
-        text = f"io.systemd.credential:{CREDENTIAL}={told(config)}"
-        extradata.write(manage, found.uuid, SEAT, text)
+    def _identify(self, found: Found, mac: str) -> None:
+        self.machine.identify(found, mac, (CREDENTIAL, told(self.machine.config)))
 
     def rollback(self) -> str:
         """Put the last version's root disk back, as it was left; return that version.
@@ -191,16 +173,15 @@ class Installed:
         Raises:
             HypervisorError: there is none.
         """
-        manage, found = self.machine.manage, self.machine.get()
-        with translated():
-            data = self._data(found)
-            last = data.get(PREVIOUS, "")
-            if not last or last == data.get(PUBLISHED) or not Path(last).exists():
-                raise HypervisorError(f"no earlier version of {found.name!r} is kept here")
-            with step(f"roll {found.name} back to {Path(last).parent.name}"):
-                medium.attach(manage, found, CONTROLLER, ROOT_PORT, Path(last))
-                extradata.write(manage, found.uuid, PREVIOUS, data[PUBLISHED])
-                extradata.write(manage, found.uuid, PUBLISHED, last)
+        vm, found = self.machine, self.machine.get()
+        data = vm.notes(found)
+        last = data.get(PREVIOUS, "")
+        if not last or last == data.get(PUBLISHED) or not Path(last).exists():
+            raise HypervisorError(f"no earlier version of {found.name!r} is kept here")
+        with step(f"roll {found.name} back to {Path(last).parent.name}"):
+            vm.attach(found, ROOT_PORT, Path(last))
+            vm.note(found, PREVIOUS, data[PUBLISHED])
+            vm.note(found, PUBLISHED, last)
         return Path(last).parent.name
 
     def reset(self, *, clear_home: bool = False) -> None:
@@ -209,27 +190,25 @@ class Installed:
         Raises:
             HypervisorError: the VM was not pulled.
         """
-        manage, found = self.machine.manage, self.machine.get()
-        with translated(), step(f"reset {found.name}"):
+        vm, found = self.machine, self.machine.get()
+        with step(f"reset {found.name}"):
             data = self._published(found)
             version = Path(data[PUBLISHED]).parent.name
-            for each in found.attachments:
-                if each.port != ROOT_PORT and not clear_home:
+            for port, image in found.disks.items():
+                if port != ROOT_PORT and not clear_home:
                     continue
-                resets = each.port == ROOT_PORT and data.get(RESETS) == "on"
-                live = self._derive(self._base(each.medium), version, resets=resets)
-                medium.attach(manage, found, CONTROLLER, each.port, live)
-                if each.port == ROOT_PORT:
-                    extradata.write(manage, found.uuid, PUBLISHED, str(live))
+                resets = port == ROOT_PORT and data.get(RESETS) == "on"
+                live = self._derive(vm.base_of(image), version, resets=resets)
+                vm.attach(found, port, live)
+                if port == ROOT_PORT:
+                    vm.note(found, PUBLISHED, str(live))
         self.tidy()
 
     def reset_at_start(self, *, wanted: bool) -> None:
         """Have the root disk go back to what was published at each start of the VM, or not."""
-        manage, found = self.machine.manage, self.machine.get()
-        with translated():
-            data = self._published(found)
-            medium.reset_at_start(manage, Path(data[PUBLISHED]), wanted=wanted)
-            extradata.write(manage, found.uuid, RESETS, "on" if wanted else None)
+        found = self.machine.get()
+        self.machine.reset_at_start(Path(self._published(found)[PUBLISHED]), wanted=wanted)
+        self.machine.note(found, RESETS, "on" if wanted else None)
 
     def bases(self) -> dict[int, Path]:
         """The untouched image under the disk in each slot.
@@ -238,51 +217,41 @@ class Installed:
             HypervisorError: the VM was not pulled.
         """
         found = self.machine.get()
-        with translated():
-            self._published(found)
-            return {each.port: self._base(each.medium) for each in found.attachments}
+        self._published(found)
+        return {port: self.machine.base_of(image) for port, image in found.disks.items()}
 
     def tidy(self) -> None:
         """Delete images that neither the VM, its last version nor a linked clone needs."""
-        manage, found = self.machine.manage, self.machine.get()
-        with translated():
-            data = self._data(found)
-            kept = {each.medium for each in found.attachments}
-            kept |= {Path(data[key]) for key in (PUBLISHED, PREVIOUS) if key in data}
-            needed = set()
-            for live in kept:
-                with contextlib.suppress(VBoxError):
-                    needed.add(self._base(live))
-            for image in sorted(self.versions.glob("*/*.live.*.vdi")):
-                if image not in kept:
-                    medium.delete(manage, image)
-            for image in sorted(self.versions.glob("*/*.vdi")):
-                if image not in kept | needed:
-                    with contextlib.suppress(VBoxError):  # a linked clone stands on it
-                        medium.delete(manage, image)
-            for directory in self.versions.iterdir():
-                if not any(directory.glob("*.vdi")):
-                    shutil.rmtree(directory)
+        vm, found = self.machine, self.machine.get()
+        data = vm.notes(found)
+        kept = set(found.disks.values())
+        kept |= {Path(data[key]) for key in (PUBLISHED, PREVIOUS) if key in data}
+        needed = set()
+        for live in kept:
+            with contextlib.suppress(ApplianceError):
+                needed.add(vm.base_of(live))
+        for image in sorted(self.versions.glob("*/*.live.*.vdi")):
+            if image not in kept:
+                vm.remove(image)
+        for image in sorted(self.versions.glob("*/*.vdi")):
+            if image not in kept | needed:
+                with contextlib.suppress(ApplianceError):  # a linked clone stands on it
+                    vm.remove(image)
+        for directory in self.versions.iterdir():
+            if not any(directory.glob("*.vdi")):
+                shutil.rmtree(directory)
 
     def _derive(self, base: Path, version: str, *, resets: bool = False) -> Path:
         directory = self.versions / version
         directory.mkdir(parents=True, exist_ok=True)
         live = directory / f"{base.stem}.live.{uuid.uuid4().hex[:8]}.vdi"
-        medium.derive(self.machine.manage, base, live)
+        self.machine.derive(base, live)
         if resets:
-            medium.reset_at_start(self.machine.manage, live, wanted=True)
+            self.machine.reset_at_start(live, wanted=True)
         return live
 
-    def _base(self, live: Path) -> Path:
-        manage = self.machine.manage
-        return medium.inspect(manage, medium.inspect(manage, live).parent).location
-
-    def _data(self, found: Machine) -> Mapping[str, str]:
-        with translated():
-            return extradata.read(self.machine.manage, found.uuid)
-
-    def _published(self, found: Machine) -> Mapping[str, str]:
-        data = self._data(found)
+    def _published(self, found: Found) -> Mapping[str, str]:
+        data = self.machine.notes(found)
         if PUBLISHED not in data:
             raise HypervisorError(
                 f"the VM {found.name!r} was not pulled from a published folder",
@@ -296,15 +265,10 @@ def told(config: "Config") -> str:
     return f"name={config.name} pool={config.pool.count}"
 
 
-def recorded(manage: VBoxManage, name: str) -> str | None:
-    """The version of a whole VM of ours, by one question to VirtualBox where `find` has five."""
-    try:
-        data = extradata.read(manage, name)
-    except VBoxError:
-        return None
-    if data.get(machine.OWNER_KEY) != mark(name) or not {COMPLETE_KEY, PUBLISHED} <= data.keys():
-        return None
-    return Path(data[PUBLISHED]).parent.name
+def recorded(hypervisor: Hypervisor, name: str) -> str | None:
+    """The version of a whole VM of ours, by one question where `find` has five."""
+    live = hypervisor.notes(name).get(PUBLISHED)
+    return Path(live).parent.name if live else None
 
 
 def slots(described: Manifest) -> dict[int, PublishedDisk]:

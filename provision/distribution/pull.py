@@ -25,9 +25,8 @@ from provision.distribution.seats import Seat
 from provision.distribution.source import MissingError, Origin, SourceError, read_file
 from provision.errors import ApplianceError, HypervisorError, UsageError, VerificationError
 from provision.files import write_whole
-from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.hypervisor import Hypervisor
 from provision.ova import minisign
-from vbox import VBoxManage
 
 if TYPE_CHECKING:
     from provision.config import Config
@@ -124,7 +123,7 @@ def verified(source: Origin, name: str, keys: Sequence[minisign.PublicKey]) -> O
 def pull(
     source: Origin,
     folders: Path,
-    manage: VBoxManage,
+    hypervisor: Hypervisor,
     *,
     key: Path | None = None,
     name: str = "{name}",
@@ -140,7 +139,7 @@ def pull(
     Args:
         source: the published folder.
         folders: has, or gets, a folder for each appliance of this host.
-        manage: the VirtualBox.
+        hypervisor: of this host.
         key: the publisher's public key; needed the first time, pinned from then on.
         name: the VM's name, in which ``{name}`` is the published one and ``{seat}`` the number.
         seat: the line of the seat file that is ours.
@@ -169,11 +168,11 @@ def pull(
     pins.check(folder, offer.channel, offer.key)
     if not accept_expired:
         _check_time(folder, offer.channel)
-    if same and (folder / pins.KEY).exists() and recorded(manage, own) == version:
+    if same and (folder / pins.KEY).exists() and recorded(hypervisor, own) == version:
         pins.remember(folder, offer.channel)
         return Pulled(own, version, None, False, 0, 0, 0, settings)
     config = seats.configured(described.definition, seat, own)
-    here = Installed(VirtualBoxMachine(config, manage, folder, folder / ADMIN_KEY))
+    here = Installed(hypervisor.machine(config, folder, folder / ADMIN_KEY))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(folder):
         pins.check(folder, offer.channel, offer.key)  # another pull may have gone on meanwhile
@@ -205,24 +204,24 @@ def pull(
     )  # fmt: skip
 
 
-def roll_back(folders: Path, manage: VBoxManage, name: str, *, patience: float = 0) -> str:
+def roll_back(folders: Path, hypervisor: Hypervisor, name: str, *, patience: float = 0) -> str:
     """Put the version before back, as it was left; return it.
 
     Raises:
         HypervisorError: there is none, or the VM runs.
     """
-    here = opened(folders, manage, name, asked="--name NAME")
+    here = opened(folders, hypervisor, name, asked="--name NAME")
     with _alone(here.machine.folder):
         here.require_off(patience=patience)
         return here.rollback()
 
 
-def opened(folders: Path, manage: VBoxManage, name: str, *, asked: str = "NAME") -> Installed:
+def opened(folders: Path, hypervisor: Hypervisor, name: str, *, asked: str = "NAME") -> Installed:
     """The appliance of this name that was pulled to this host.
 
     Args:
         folders: as for `pull`.
-        manage: the VirtualBox.
+        hypervisor: of this host.
         name: its name; ``{name}``: the only one that there is.
         asked: how the verb at work is told a name.
 
@@ -242,7 +241,7 @@ def opened(folders: Path, manage: VBoxManage, name: str, *, asked: str = "NAME")
     from provision.config import load  # noqa: PLC0415 (a pull with nothing new has no need)
 
     config = load(folders / name / SETTINGS)
-    return Installed(VirtualBoxMachine(config, manage, folders / name, folders / name / ADMIN_KEY))
+    return Installed(hypervisor.machine(config, folders / name, folders / name / ADMIN_KEY))
 
 
 def _download(

@@ -1,30 +1,40 @@
-"""The running appliances of this host's VirtualBox."""
+"""The running appliances of this host's hypervisor."""
 
 from provision.build import places
 from provision.config import Config
 from provision.fleet.inventory import Host
-from provision.machine.virtualbox import found, mark, translated
-from vbox import machine, nat, parse
+from provision.machine import SSH
+from provision.machine.hypervisor import Fallback, of_this_host
+
+LOOPBACK = "127.0.0.1"
 
 
 def running() -> tuple[Host, ...]:
     """Every running VM of ours whose SSH port is forwarded.
 
     Raises:
-        HostNotReadyError: VirtualBox is not installed.
+        HostNotReadyError: there is none.
         HypervisorError: it does not answer.
     """
-    manage, hosts = found(), []
-    admin, notebook = Config().admin.user, Config().notebook.port
-    with translated():
-        for _, uuid in parse.listed(manage.run("list", "runningvms")):
-            looked = machine.show(manage, uuid)
-            owner = machine.owner(manage, looked) or ""
-            if not owner.startswith(mark("")):
-                continue
-            ports = {each.guest_port: each.host_port for each in nat.listed(looked)}
-            if 22 in ports:
-                url = f"https://127.0.0.1:{ports.get(notebook, notebook)}"
-                key = places.admin_key(looked.name)
-                hosts.append(Host(looked.name, nat.LOOPBACK, ports[22], admin, key, url))
+    admin, notebook, hosts = Config().admin.user, Config().notebook.port, []
+    for each in of_this_host().running():
+        if SSH in each.ports:
+            url = f"https://{LOOPBACK}:{each.ports.get(notebook, notebook)}"
+            key = places.admin_key(each.name)
+            hosts.append(Host(each.name, LOOPBACK, each.ports[SSH], admin, key, url))
     return tuple(hosts)
+
+
+def fallback(port: int) -> Fallback | None:
+    """A snapshot for the VM of ours whose SSH server answers on a loopback port of this host.
+
+    None: there is no such VM, or it was pulled: its versions are kept in another way.
+
+    Raises:
+        HostNotReadyError: there is no hypervisor.
+        HypervisorError: it does not answer.
+    """
+    here = of_this_host()
+    return next(
+        (here.fallback(vm.uuid) for vm in here.running() if vm.ports.get(SSH) == port), None
+    )

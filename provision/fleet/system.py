@@ -19,7 +19,7 @@ from provision.build.playbook import run_playbook
 from provision.build.variables import playbook_variables
 from provision.config import Config
 from provision.errors import ApplianceError, GuestError, HostNotReadyError, UsageError
-from provision.fleet import lease
+from provision.fleet import lease, local
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.notebook import NotebookOptions, renew_notebook
 from provision.fleet.remote import BusyError, Remote, StepError, reached
@@ -33,7 +33,7 @@ from provision.fleet.upgrade import (
     well_before,
 )
 from provision.jeos import archive
-from provision.machine.fallback import Fallback, of_port
+from provision.machine.hypervisor import Fallback
 from provision.machine.ssh import NoAnswerError
 from provision.waiting import until
 
@@ -341,7 +341,7 @@ def _fallback(host: Host) -> Fallback | None:
     if host.address not in LOOPBACK:
         return None
     try:
-        return of_port(host.port)
+        return local.fallback(host.port)
     except HostNotReadyError:
         return None  # no VirtualBox here, so the VM is not its
 

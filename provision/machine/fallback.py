@@ -6,23 +6,16 @@ VirtualBox's own restore takes all disks back, and with /home what students wrot
 import uuid
 from dataclasses import dataclass
 
-from provision.machine import SSH
-from provision.machine.virtualbox import (
-    CONTROLLER,
-    PUBLISHED,
-    ROOT_PORT,
-    found,
-    mark,
-    translated,
-)
+from provision.machine.hypervisor import ROOT_PORT
+from provision.machine.virtualbox import CONTROLLER, translated
 from provision.progress import step
-from vbox import VBoxManage, extradata, machine, medium, nat, parse, snapshot
+from vbox import VBoxManage, machine, medium, snapshot
 
 NAME = "appliance-upgrade"
 
 
 @dataclass(frozen=True)
-class Fallback:
+class VirtualBoxFallback:
     """The snapshot of one VM.
 
     Args:
@@ -51,10 +44,10 @@ class Fallback:
         """
         with translated(), step("go back to the snapshot"):
             now = machine.show(self.manage, self.vm)
-            if now.state in machine.RUNNING:
+            if now.running:
                 machine.power_off(self.manage, now)
                 now = machine.show(self.manage, self.vm)
-            root = next(each.medium for each in now.attachments if each.port == ROOT_PORT)
+            root = now.disks[ROOT_PORT]
             frozen = medium.inspect(self.manage, root).parent
             fresh = root.with_name(f"root-{uuid.uuid4().hex[:8]}.vdi")
             self.manage.run(
@@ -74,23 +67,3 @@ class Fallback:
             now = machine.show(self.manage, self.vm)
             if any(each.name == NAME for each in snapshot.listed(self.manage, now)):
                 snapshot.delete(self.manage, now, NAME)
-
-
-def of_port(port: int) -> Fallback | None:
-    """The running VM of ours whose SSH server answers on a loopback port of this host.
-
-    None: there is no such VM, or it was pulled: its versions are kept in another way.
-
-    Raises:
-        HostNotReadyError: VirtualBox is not installed.
-    """
-    manage = found()
-    with translated():
-        for _, identity in parse.listed(manage.run("list", "runningvms")):
-            looked = machine.show(manage, identity)
-            owner = machine.owner(manage, looked) or ""
-            ports = {each.guest_port: each.host_port for each in nat.listed(looked)}
-            if owner.startswith(mark("")) and ports.get(SSH) == port:
-                pulled = PUBLISHED in extradata.read(manage, identity)
-                return None if pulled else Fallback(manage, identity)
-    return None

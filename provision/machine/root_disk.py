@@ -10,17 +10,8 @@ from pathlib import Path
 
 from provision.errors import UsageError
 from provision.machine import SshEndpoint
-from provision.machine.virtualbox import (
-    CONTROLLER,
-    PUBLISHED,
-    ROOT_PORT,
-    VirtualBoxMachine,
-    refuse_snapshots,
-    translated,
-)
+from provision.machine.hypervisor import PUBLISHED, ROOT_PORT, VirtualMachine, refuse_snapshots
 from provision.progress import step
-from vbox import extradata, medium
-from vbox.machine import Machine
 
 KEPT = "appliance/kept-root"
 
@@ -33,17 +24,16 @@ class RootDisk:
         vm: the VM.
     """
 
-    vm: VirtualBoxMachine
+    vm: VirtualMachine
 
     def kept(self) -> Path | None:
         """The old root disk that waits to be confirmed; None: there is none."""
-        with translated():
-            found = self.vm.get()
-            kept = extradata.read(self.vm.manage, found.uuid).get(KEPT)
-            # Killed before the exchange, the old one is still in its slot; killed while it was
-            # confirmed, it is gone.
-            old = Path(kept) if kept else None
-            return old if old and old != _current(found) and old.exists() else None
+        found = self.vm.get()
+        kept = self.vm.notes(found).get(KEPT)
+        # Killed before the exchange, the old one is still in its slot; killed while it was
+        # confirmed, it is gone.
+        old = Path(kept) if kept else None
+        return old if old and old != found.disks[ROOT_PORT] and old.exists() else None
 
     def prepare(self, image: Path) -> Path:
         """Copy an image beside the VM's disks, while the VM runs.
@@ -55,26 +45,24 @@ class RootDisk:
             UsageError: one waits already, or the VM was pulled.
             HypervisorError: the VM has snapshots, or the copy fails.
         """
-        with translated():
-            found = self.vm.get()
-            data = extradata.read(self.vm.manage, found.uuid)
-            if PUBLISHED in data:
-                raise UsageError(
-                    f"the VM {found.name!r} was pulled", hint="appliance pull brings its next root"
-                )
-            if self.kept():
-                raise UsageError(
-                    f"the old root disk of {found.name!r} is still kept",
-                    hint="appliance replace-root --confirm, or --rollback",
-                )
-            refuse_snapshots(found)
-            for left in found.settings.parent.glob("root-*.vdi"):
-                if left != _current(found):
-                    medium.delete(self.vm.manage, left)
-            target = found.settings.parent / f"root-{uuid.uuid4().hex[:8]}.vdi"
-            with step(f"copy {image.name}"):
-                self.vm.copy(image, target)
-            return target
+        found = self.vm.get()
+        if PUBLISHED in self.vm.notes(found):
+            raise UsageError(
+                f"the VM {found.name!r} was pulled", hint="appliance pull brings its next root"
+            )
+        if self.kept():
+            raise UsageError(
+                f"the old root disk of {found.name!r} is still kept",
+                hint="appliance replace-root --confirm, or --rollback",
+            )
+        refuse_snapshots(found)
+        for left in found.settings.parent.glob("root-*.vdi"):
+            if left != found.disks[ROOT_PORT]:
+                self.vm.remove(left)
+        target = found.settings.parent / f"root-{uuid.uuid4().hex[:8]}.vdi"
+        with step(f"copy {image.name}"):
+            self.vm.copy(image, target)
+        return target
 
     def exchange(self, new: Path) -> None:
         """Put a prepared disk in, the VM being off. Killed, the one or the other is in.
@@ -82,10 +70,10 @@ class RootDisk:
         Raises:
             HypervisorError: VirtualBox refuses.
         """
-        with translated(), step("exchange the root disk"):
+        with step("exchange the root disk"):
             found = self.vm.get()
-            extradata.write(self.vm.manage, found.uuid, KEPT, str(_current(found)))
-            medium.attach(self.vm.manage, found, CONTROLLER, ROOT_PORT, new)
+            self.vm.note(found, KEPT, str(found.disks[ROOT_PORT]))
+            self.vm.attach(found, ROOT_PORT, new)
             self.vm.settle(self.vm.get())
 
     def put_back(self) -> None:
@@ -95,12 +83,11 @@ class RootDisk:
             UsageError: none is kept.
         """
         kept = self._required()
-        with translated(), step("put the old root disk back"):
+        with step("put the old root disk back"):
             found = self.vm.get()
-            new = _current(found)
-            medium.attach(self.vm.manage, found, CONTROLLER, ROOT_PORT, kept)
-            extradata.write(self.vm.manage, found.uuid, KEPT, None)
-            medium.delete(self.vm.manage, new)
+            self.vm.attach(found, ROOT_PORT, kept)
+            self.vm.note(found, KEPT, None)
+            self.vm.remove(found.disks[ROOT_PORT])
 
     def confirm(self) -> Path:
         """Delete the kept disk; the VM may run. Returns what was deleted.
@@ -109,9 +96,9 @@ class RootDisk:
             UsageError: none is kept.
         """
         kept = self._required()
-        with translated(), step("delete the old root disk"):
-            medium.delete(self.vm.manage, kept)
-            extradata.write(self.vm.manage, self.vm.get().uuid, KEPT, None)
+        with step("delete the old root disk"):
+            self.vm.remove(kept)
+            self.vm.note(self.vm.get(), KEPT, None)
         return kept
 
     def start(self) -> SshEndpoint:
@@ -127,7 +114,3 @@ class RootDisk:
         if kept is None:
             raise UsageError(f"no old root disk of {self.vm.config.name!r} is kept")
         return kept
-
-
-def _current(found: Machine) -> Path:
-    return next(each.medium for each in found.attachments if each.port == ROOT_PORT)

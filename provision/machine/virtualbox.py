@@ -1,10 +1,10 @@
-"""The appliance in VirtualBox: define it from disks or an OVA, start, stop, reach it."""
+"""VirtualBox as a `Hypervisor`; what its methods promise stands there."""
 
 import contextlib
 import platform
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,8 +15,16 @@ from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import ApplianceError, HostNotReadyError, HypervisorError
 from provision.jeos.disk import convert
 from provision.machine import SSH, SshEndpoint
+from provision.machine.hypervisor import (
+    BOOT_SECONDS,
+    PUBLISHED,
+    SHUTDOWN_SECONDS,
+    Fallback,
+    Found,
+    Running,
+)
 from provision.progress import advance, note, step
-from vbox import VBoxManage, appliance, extradata, machine, medium, nat, ports
+from vbox import VBoxManage, appliance, extradata, machine, medium, nat, parse, ports, snapshot
 from vbox.errors import (
     LicenceError,
     NoRoomError,
@@ -27,20 +35,20 @@ from vbox.errors import (
 )
 from vbox.machine import Machine
 from vbox.nat import Forward
+from vbox.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from provision.config import Config
 
-BOOT_SECONDS = 300.0
-SHUTDOWN_SECONDS = 90.0
 ALIVE_SECONDS = 1.0
 CONTROLLER = "SATA"
 MIB = 1 << 20
 COMPLETE_KEY = "appliance/complete"
-PUBLISHED = "appliance/published"  # of a VM that was pulled: what `provision.distribution` brought
-ROOT_PORT = 0
 CONSOLE = "console.log"
 EVERYWHERE = ""
+# VirtualBox puts this text into the machine's SMBIOS tables, as a string of type 11, where systemd
+# finds credentials (systemd.system-credentials(7)).
+CREDENTIAL_KEY = "VBoxInternal/Devices/pcbios/0/Config/DmiOEMVBoxVer"
 INSTALL_HINT = "install VirtualBox: https://www.virtualbox.org/wiki/Linux_Downloads"
 
 
@@ -66,19 +74,6 @@ def translated() -> Iterator[None]:
         raise HypervisorError(str(error), hint=hint) from error
     except VBoxError as error:
         raise HypervisorError(str(error), hint=error.hint or None) from error
-
-
-def refuse_snapshots(vm: Machine) -> None:
-    """Make sure that no snapshot holds on to a VM's disks.
-
-    Raises:
-        HypervisorError: one does.
-    """
-    if "CurrentSnapshotUUID" in vm.properties:
-        raise HypervisorError(
-            f"the VM {vm.name!r} has snapshots, which hold on to its disks",
-            hint="`appliance snapshot list`, then `appliance snapshot delete NAME`",
-        )
 
 
 def found() -> VBoxManage:
@@ -113,6 +108,43 @@ def manage() -> VBoxManage:
 
 
 @dataclass(frozen=True)
+class VirtualBox:
+    """The VirtualBox of this host.
+
+    Args:
+        manage: its command.
+    """
+
+    manage: VBoxManage
+
+    def machine(self, config: "Config", folder: Path, key: Path) -> "VirtualBoxMachine":
+        return VirtualBoxMachine(config, self.manage, folder, key)
+
+    def notes(self, name: str) -> Mapping[str, str]:
+        try:
+            data = extradata.read(self.manage, name)
+        except VBoxError:
+            return {}
+        whole = data.get(machine.OWNER_KEY) == mark(name) and COMPLETE_KEY in data
+        return data if whole else {}
+
+    def running(self) -> Iterator[Running]:
+        with translated():
+            for _, uuid_ in parse.listed(self.manage.run("list", "runningvms")):
+                looked = machine.show(self.manage, uuid_)
+                if (machine.owner(self.manage, looked) or "").startswith(mark("")):
+                    forwards = {each.guest_port: each.host_port for each in nat.listed(looked)}
+                    yield Running(uuid_, looked.name, forwards)
+
+    def fallback(self, uuid: str) -> Fallback | None:
+        from provision.machine import fallback  # noqa: PLC0415 (few need it)
+
+        with translated():
+            pulled = PUBLISHED in extradata.read(self.manage, uuid)
+        return None if pulled else fallback.VirtualBoxFallback(self.manage, uuid)
+
+
+@dataclass(frozen=True)
 class VirtualBoxMachine:
     """The appliance of one configuration as a VM of VirtualBox.
 
@@ -129,27 +161,23 @@ class VirtualBoxMachine:
     key: Path
 
     @property
+    def hypervisor(self) -> VirtualBox:
+        return VirtualBox(self.manage)
+
+    @property
     def mark(self) -> str:
         """What tells our VM from one of the same name that somebody else made."""
         return mark(self.config.name)
 
     @property
     def console(self) -> Path:
-        """The file that takes the guest's serial console."""
         return self.folder / CONSOLE
 
     @property
     def known_hosts(self) -> Path:
-        """The guest's pinned host key."""
         return self.folder / "known_hosts"
 
     def find(self) -> Machine | None:
-        """The VM, or None when it is not defined; one that was left half-made counts as None.
-
-        Raises:
-            HypervisorError: the name belongs to a VM that is not ours, or ours is on a disk that
-                is not there.
-        """
         wanted = self.manage, self.config.name, self.mark
         with translated():
             machine.refuse_away(self.manage, self._machines)
@@ -160,11 +188,6 @@ class VirtualBoxMachine:
                 return machine.owned(*wanted, having=COMPLETE_KEY)
 
     def get(self) -> Machine:
-        """The VM.
-
-        Raises:
-            HypervisorError: it is not defined, or the name is another's.
-        """
         if found := self.find():
             return found
         raise HypervisorError(
@@ -173,33 +196,16 @@ class VirtualBoxMachine:
         )
 
     def define(self, disks: Sequence[Path]) -> Machine:
-        """Make the VM from copies of disk images: raw, VDI or VMDK, the root disk first.
-
-        Interrupted, the next call begins anew; the images are never changed.
-
-        Raises:
-            HypervisorError: the VM exists already, or the name belongs to another's.
-        """
-
-        def copy(made: Machine) -> None:
+        def copy(made: Found) -> None:
             for port, source in enumerate(disks):
                 target = made.settings.parent / f"{source.stem}.vdi"
                 with step(f"copy {source.name}"):
                     self.copy(source, target)
-                medium.attach(self.manage, made, CONTROLLER, port, target)
+                self.attach(made, port, target)
 
         return self.make(copy, ports=len(disks))
 
-    def make(self, attach: Callable[[Machine], None], *, ports: int) -> Machine:
-        """Make the VM around disks that ``attach`` puts into the slots of its controller.
-
-        Args:
-            attach: called once with the VM; killed in it, the next call begins anew.
-            ports: how many slots there are.
-
-        Raises:
-            HypervisorError: the VM exists already, or the name belongs to another's.
-        """
+    def make(self, attach: Callable[[Found], None], *, ports: int) -> Machine:
         with self._making():
             made = machine.ensure(
                 self.manage, self.config.name, self.mark, folder=self._machines, ostype=self._ostype
@@ -210,17 +216,6 @@ class VirtualBoxMachine:
         return self.get()
 
     def bring(self, ova: Path, *, accept_licence: bool = False) -> Machine:
-        """Make the VM from an OVA. Interrupted, the next call begins anew.
-
-        Args:
-            ova: the file.
-            accept_licence: agree to the licence that it may have.
-
-        Raises:
-            HypervisorError: the VM exists already, the name belongs to another's, or the file
-                is no OVA of one machine that VirtualBox takes.
-            HostNotReadyError: there is no room.
-        """
         with self._making(), step(f"import {ova.name}"):
             made = appliance.bring(
                 self.manage, ova, self.config.name, self.mark, folder=self._machines,
@@ -231,13 +226,6 @@ class VirtualBoxMachine:
         return self.get()
 
     def start(self, *, timeout: float = BOOT_SECONDS) -> SshEndpoint:
-        """Power on, if it is off, and wait until SSH lets us in.
-
-        Raises:
-            HypervisorError: not defined, or VirtualBox cannot start it.
-            HostNotReadyError: a port is taken, and may not be corrected.
-            GuestError: SSH does not answer in time, or refuses us.
-        """
         from provision.machine.ssh import wait_for_ssh  # noqa: PLC0415 (no need where disks change)
 
         self.power_on()
@@ -247,16 +235,11 @@ class VirtualBoxMachine:
         return endpoint
 
     def power_on(self) -> Machine:
-        """Power on, if it is off, with every forward checked before and after.
-
-        Raises:
-            HypervisorError, HostNotReadyError: as `start`.
-        """
         found = self.get()
-        if found.state in machine.RUNNING:
+        if found.running:
             return found
         with translated(), self._ports_locked(), step(f"start {self.config.name}"):
-            if found.state in {"saved", "aborted-saved"}:  # frozen with the ports it had
+            if found.saved:  # frozen with the ports it had
                 nat.check(nat.listed(found))
                 return self._started(found)
             for attempt in (1, 2):
@@ -277,18 +260,15 @@ class VirtualBoxMachine:
             raise AssertionError("unreachable")
 
     def stop(self, *, grace: float = SHUTDOWN_SECONDS) -> None:
-        """Press the power button; cut the power after ``grace`` seconds. Idempotent."""
         if found := self.find():
             with translated(), step(f"stop {self.config.name}"):
                 machine.stop(self.manage, found, grace=grace)
 
     def save(self) -> None:
-        """Freeze the running VM to disk; `start` wakes it up."""
         with translated(), step(f"save {self.config.name}"):
             machine.save_state(self.manage, self.get())
 
     def destroy(self) -> bool:
-        """Delete the VM with its disks, snapshots and logs; False when there was none."""
         with translated():
             machine.refuse_away(self.manage, self._machines)
             found = machine.owned(self.manage, self.config.name, self.mark)
@@ -300,15 +280,9 @@ class VirtualBoxMachine:
         return found is not None
 
     def forwards(self) -> tuple[Forward, ...]:
-        """The forwards that the VM has now; a taken port may have been corrected."""
         return nat.listed(self.get())
 
     def forwarded(self, guest_port: int) -> int:
-        """The loopback port of this host that reaches ``guest_port``.
-
-        Raises:
-            HypervisorError: no forward leads there.
-        """
         for forward in self.forwards():
             if forward.guest_port == guest_port and forward.protocol == "tcp":
                 return forward.host_port
@@ -318,7 +292,6 @@ class VirtualBoxMachine:
         )
 
     def endpoint(self) -> SshEndpoint:
-        """How to reach the admin in the guest."""
         return SshEndpoint(
             nat.LOOPBACK, self.forwarded(SSH), self.config.admin.user, self.key, self.known_hosts
         )
@@ -350,8 +323,8 @@ class VirtualBoxMachine:
                     self.destroy()
                 raise
 
+    @translated()
     def copy(self, source: Path, target: Path) -> None:
-        """Copy a disk image, raw, VDI or VMDK, to a VDI with an identity of its own."""
         with source.open("rb") as file:
             head = file.read(68)
         known = head.startswith(b"KDMV") or head[64:68] == b"\x7f\x10\xda\xbe"
@@ -362,16 +335,14 @@ class VirtualBoxMachine:
         else:  # VirtualBox reads all of a sparse raw image: a minute for 12 GiB, qemu-img 1.5 s
             convert(source, target, "vdi", identity=uuid.uuid4())
 
-    def settle(self, made: Machine) -> None:
-        """Give the VM its hardware; the last key says that it is complete.
-
-        The network card is virtio: every Linux kernel has its driver, and the cloud kernels
-        have no other that VirtualBox offers.
-        """
-        config = self.config
+    @translated()
+    def settle(self, made: Found) -> None:
+        # The network card is virtio: every Linux kernel has its driver, and the cloud kernels
+        # have no other that VirtualBox offers. The last key says that the VM is complete.
+        config, now = self.config, machine.show(self.manage, made.uuid)
         machine.modify(
             self.manage,
-            made,
+            now,
             description=f"{config.name} {config.version}, made by `appliance`",
             memory=config.memory // MIB,
             cpus=config.cpus,
@@ -399,14 +370,70 @@ class VirtualBoxMachine:
             bios_logo_display_time=0,
         )
         self.manage.run(
-            "modifyvm", made.uuid, "--uart1", "0x3f8", "4",
+            "modifyvm", now.uuid, "--uart1", "0x3f8", "4",
             "--uartmode1", "file", str(self.console),
         )  # fmt: skip
-        now = machine.show(self.manage, made.uuid)
         for attached in now.attachments:  # an import knows nothing of discard
             medium.solid_state(self.manage, now, attached)
         nat.ensure(self.manage, now, self._wanted())
-        extradata.write(self.manage, made.uuid, COMPLETE_KEY, config.version)
+        extradata.write(self.manage, now.uuid, COMPLETE_KEY, config.version)
+
+    @translated()
+    def identify(self, made: Found, mac: str, credential: tuple[str, str]) -> None:
+        self.manage.run("modifyvm", made.uuid, "--macaddress1", mac)
+        text = "io.systemd.credential:{}={}".format(*credential)
+        extradata.write(self.manage, made.uuid, CREDENTIAL_KEY, text)
+
+    @translated()
+    def notes(self, of: Found) -> Mapping[str, str]:
+        return extradata.read(self.manage, of.uuid)
+
+    @translated()
+    def note(self, of: Found, key: str, text: str | None) -> None:
+        extradata.write(self.manage, of.uuid, key, text)
+
+    @translated()
+    def attach(self, to: Found, port: int, image: Path) -> None:
+        if to.disks.get(port) != image:
+            medium.attach(self.manage, machine.show(self.manage, to.uuid), CONTROLLER, port, image)
+
+    @translated()
+    def derive(self, base: Path, target: Path) -> None:
+        medium.derive(self.manage, base, target)
+
+    @translated()
+    def base_of(self, image: Path) -> Path:
+        parent = medium.inspect(self.manage, image).parent
+        return medium.inspect(self.manage, parent).location
+
+    @translated()
+    def reset_at_start(self, image: Path, *, wanted: bool) -> None:
+        medium.reset_at_start(self.manage, image, wanted=wanted)
+
+    @translated()
+    def remove(self, image: Path) -> None:
+        medium.delete(self.manage, image)
+
+    @translated()
+    def take(self, name: str, description: str) -> str:
+        with step(f"take snapshot {name}"):
+            return snapshot.take(self.manage, self.get(), name, description).uuid
+
+    @translated()
+    def snapshots(self) -> Sequence[Snapshot]:
+        return snapshot.listed(self.manage, self.get())
+
+    @translated()
+    def restore(self, name: str) -> None:
+        with step(f"restore snapshot {name}"):
+            snapshot.restore(self.manage, self.get(), name)
+
+    @translated()
+    def drop(self, name: str) -> None:
+        with step(f"delete snapshot {name}"):
+            snapshot.delete(
+                self.manage, self.get(), name, on_progress=lambda percent: advance(percent, 100)
+            )
 
     def _wanted(self) -> tuple[Forward, ...]:
         return tuple(

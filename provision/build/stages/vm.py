@@ -6,7 +6,7 @@ from provision.build import places
 from provision.build.artefacts import Product
 from provision.config import Config
 from provision.errors import HostNotReadyError
-from provision.machine.virtualbox import VirtualBoxMachine, found, manage
+from provision.machine.hypervisor import of_this_host
 from provision.progress import note
 
 
@@ -25,8 +25,7 @@ def define_vm(config: Config, disks: tuple[Path, ...], *, fetch: bool) -> Produc
     """
     folder = places.data(config.name)
     try:
-        vbox = manage() if fetch else found()
-        machine = VirtualBoxMachine(config, vbox, folder, places.admin_key(config.name))
+        machine = of_this_host(fetch=fetch).machine(config, folder, places.admin_key(config.name))
     except HostNotReadyError as error:
         note(f"no VM is defined: {error}")
         return None

@@ -21,6 +21,7 @@ from provision.distribution.publication import Image, Publication, Published
 from provision.distribution.pull import Pulled, pull
 from provision.distribution.pull import opened as find_installed
 from provision.distribution.source import opened
+from provision.machine.virtualbox import VirtualBox
 from provision.process import require
 from vbox import VBoxManage
 
@@ -96,11 +97,17 @@ class Room:
     def pull(self, place: str | None = None, **options: Any) -> Pulled:
         self.folders.mkdir(exist_ok=True)
         options.setdefault("key", self.publisher.public)
-        return pull(opened(place or str(self.publisher.root)), self.folders, self.manage, **options)
+        return pull(
+            opened(place or str(self.publisher.root)), self.folders, self.hypervisor, **options
+        )
+
+    @property
+    def hypervisor(self) -> VirtualBox:
+        return VirtualBox(self.manage)
 
     @property
     def here(self) -> Installed:
-        return find_installed(self.folders, self.manage, "sage")
+        return find_installed(self.folders, self.hypervisor, "sage")
 
     def root(self) -> Path:
         """The untouched image below the VM's root disk."""

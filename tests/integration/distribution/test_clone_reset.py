@@ -38,7 +38,7 @@ def test_linked_clones_share_the_image_and_nothing_else(room: Room) -> None:
     room.pull()
     room.publisher.publish(3)
     room.pull()
-    second = opened(room.folders, room.manage, "sage-02")
+    second = opened(room.folders, room.hypervisor, "sage-02")
     second.reset()
     assert medium.inspect(room.manage, second.bases()[0]).usable
     # And a copy can be updated by itself.
@@ -63,7 +63,7 @@ def test_full_clone_stands_on_its_own(room: Room) -> None:
     room.publisher.publish(1)
     room.pull()
     clone(room.here, 1, linked=False)
-    copy = opened(room.folders, room.manage, "sage-01")
+    copy = opened(room.folders, room.hypervisor, "sage-01")
     assert copy.bases()[0].is_relative_to(room.folders / "sage-01")
 
 

@@ -8,10 +8,10 @@ import pytest
 from publishing import Publisher, Room, Server
 
 from provision.config import Config
-from provision.distribution import installed
 from provision.distribution.pull import opened
 from provision.distribution.seats import Seat, mac
 from provision.errors import HypervisorError, UsageError
+from provision.machine.virtualbox import CREDENTIAL_KEY
 from vbox import extradata, machine, nat
 
 
@@ -97,9 +97,9 @@ def test_seat_has_its_own_name_address_and_ports(room: Room) -> None:
     found = machine.find(room.manage, "sage-07")[0]
     assert found.properties["macaddress1"] == "0800270000AA"
     assert found.properties["memory"] == "8192"
-    told = extradata.read(room.manage, "sage-07")[installed.SEAT]
+    told = extradata.read(room.manage, "sage-07")[CREDENTIAL_KEY]
     assert told == "io.systemd.credential:appliance.seat=name=sage-07 pool=7"
-    assert opened(room.folders, room.manage, "sage-07").machine.config.pool.count == 7
+    assert opened(room.folders, room.hypervisor, "sage-07").machine.config.pool.count == 7
     assert {each.host_port for each in nat.listed(found)} == {2207, 8000, 8443}
 
 
@@ -112,7 +112,7 @@ def test_a_changed_seat_file_is_taken_without_a_new_version(room: Room) -> None:
     assert (changed.changed, changed.fetched) == (True, 0)
     found = machine.find(room.manage, "lab-7")[0]
     assert {each.host_port for each in nat.listed(found)} == {2208, 8000, 8443}
-    assert extradata.read(room.manage, "lab-7")[installed.SEAT].endswith("name=lab-7 pool=3")
+    assert extradata.read(room.manage, "lab-7")[CREDENTIAL_KEY].endswith("name=lab-7 pool=3")
     assert found.attachments[0].medium == root
     assert not room.pull(seat=seat, name="lab-{seat}").changed
 

@@ -19,12 +19,12 @@ import driverless
 from provision.config import Config
 from provision.config.model import Forward, Network
 from provision.errors import GuestError
-from provision.fleet import inventory, system
+from provision.fleet import inventory, local, system
 from provision.fleet.system import SystemOptions, upgrade_system
 from provision.fleet.upgrade import WentBackError
 from provision.machine import fallback, keys
 from provision.machine.ports import free_port
-from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine.virtualbox import VirtualBox, VirtualBoxMachine
 from vbox import VBoxManage, machine, snapshot
 
 _spec = importlib.util.spec_from_file_location(
@@ -50,7 +50,7 @@ def vm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[VirtualBoxMachine]:
     """A VM that runs, whose forwarded SSH port is the appliance's."""
-    monkeypatch.setattr(fallback, "found", lambda: running_manage)
+    monkeypatch.setattr(local, "of_this_host", lambda: VirtualBox(running_manage))
     keys.generate(tmp_path / "key", comment="test")
     forwards = {"ssh": Forward(host=one.guests[0].ssh, guest=22)}
     network = Network.model_construct(forwards=forwards, auto=False)

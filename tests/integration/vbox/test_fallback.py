@@ -10,9 +10,9 @@ import pytest
 from provision.config import Config
 from provision.config.model import Forward, Network
 from provision.fleet import local
-from provision.machine import fallback, keys
-from provision.machine.fallback import NAME, Fallback
-from provision.machine.virtualbox import VirtualBoxMachine
+from provision.machine import keys
+from provision.machine.fallback import NAME, VirtualBoxFallback
+from provision.machine.virtualbox import VirtualBox, VirtualBoxMachine
 from vbox import VBoxManage, medium, snapshot
 
 MIB = 1 << 20
@@ -25,7 +25,7 @@ def test_the_root_goes_back_and_home_stays(manage: VBoxManage, tmp_path: Path) -
     config = Config.model_construct(**{**dict(Config()), "name": "tiny"})
     vm = VirtualBoxMachine(config, manage, tmp_path / "data/tiny", tmp_path / "key")
     vm.define([tmp_path / "root.raw", tmp_path / "home.raw"])
-    fallback = Fallback(manage, vm.get().uuid)
+    fallback = VirtualBoxFallback(manage, vm.get().uuid)
 
     def disks() -> list[Path]:
         return [each.medium for each in vm.get().attachments]
@@ -60,8 +60,7 @@ def test_a_vm_that_runs_is_found_by_its_port_and_goes_back(
     eventually: Callable[..., object],
 ) -> None:
     manage = running_manage
-    monkeypatch.setattr(fallback, "found", lambda: manage)
-    monkeypatch.setattr(local, "found", lambda: manage)
+    monkeypatch.setattr(local, "of_this_host", lambda: VirtualBox(manage))
     keys.generate(tmp_path / "key", comment="test")
     ssh, web = driverless.free_port(), driverless.free_port()
     forwards = {"ssh": Forward(host=ssh, guest=22), "notebook": Forward(host=web, guest=8000)}
@@ -81,15 +80,15 @@ def test_a_vm_that_runs_is_found_by_its_port_and_goes_back(
     try:
         vm.define([tiny_image])
         driverless.interpreted(manage, vm.get())
-        assert fallback.of_port(ssh) is None  # it does not run
+        assert local.fallback(ssh) is None  # it does not run
         vm.power_on()
         eventually(greets, 120)
-        assert fallback.of_port(web) is None
+        assert local.fallback(web) is None
         (host,) = local.running()
         assert (host.name, host.address, host.port) == ("tiny", "127.0.0.1", ssh)
         assert host.url == f"https://127.0.0.1:{web}"
 
-        found = fallback.of_port(ssh)
+        found = local.fallback(ssh)
         assert found is not None
         before = vm.get().attachments[0].medium
         found.take()

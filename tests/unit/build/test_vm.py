@@ -7,6 +7,7 @@ import pytest
 from provision.build.stages import vm
 from provision.config import Config
 from provision.errors import HostNotReadyError
+from provision.machine import virtualbox
 from provision.progress import Silent, reporting
 
 
@@ -28,8 +29,8 @@ def test_a_virtualbox_that_starts_no_vm_is_fetched_only_when_asked(
         called.append(name)
         raise HostNotReadyError("VirtualBox is not installed")
 
-    monkeypatch.setattr(vm, "found", lambda: missing("found"))
-    monkeypatch.setattr(vm, "manage", lambda: missing("manage"))
+    monkeypatch.setattr(virtualbox, "found", lambda: missing("found"))
+    monkeypatch.setattr(virtualbox, "manage", lambda: missing("manage"))
     notes = Notes()
     with reporting(notes):
         assert vm.define_vm(Config(), (), fetch=fetch) is None
