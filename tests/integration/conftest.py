@@ -55,6 +55,18 @@ def build_shared(wanted: Request) -> Built:
 
 
 @pytest.fixture(scope="session")
+def open_checkout() -> None:
+    """Other users, as whom some tests run our code, can read it."""
+    for place in Path(__file__).resolve().parents:
+        if os.getuid() == 0 and not place.stat().st_mode & 0o001:
+            pytest.fail(
+                f"{place} is closed to other users, as whom this test runs the project's code:"
+                " clone the project elsewhere, below /srv or /var/tmp",
+                pytrace=False,
+            )
+
+
+@pytest.fixture(scope="session")
 def built() -> Built:
     """The shared appliance."""
     return build_shared(asked())

@@ -136,7 +136,7 @@ def uml(images: Path, uml_kernel: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def state(open_checkout: None) -> Iterator[Path]:
     """A directory that the unprivileged user owns and can reach."""
     directory = Path("/var/tmp") / f"appliance-grader-{os.getpid()}-{time.monotonic_ns()}"
     directory.mkdir(mode=0o755)

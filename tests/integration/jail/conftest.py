@@ -34,7 +34,7 @@ def jail() -> Path:
 
 
 @pytest.fixture
-def safeexec(jail: Path) -> Safeexec:
+def safeexec(jail: Path, open_checkout: None) -> Safeexec:
     """Run the command line; its report is on stderr."""
 
     def run(
