@@ -18,11 +18,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from jupyterhub.app import JupyterHub
 from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from tornado import web
 
+from provision.guest.hub.bounds import MAKE_TOKENS, BoundedHub, FewTokens
 from provision.guest.hub.visit import Leaving
 from provision.guest.pool.authenticator import PoolAuthenticator
 
@@ -129,7 +129,7 @@ class _Guarded:
             raise web.HTTPError(403, AGAIN.format(place=place))
 
 
-class GuardedHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
+class GuardedHub(BoundedHub):
     """JupyterHub, each of whose handlers is guarded."""
 
     handlers: list[Any]
@@ -143,7 +143,11 @@ class GuardedHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
 def _guarded(kind: type) -> type:
     if not issubclass(kind, BaseHandler):
         return kind
-    before = (_Guarded, Leaving) if issubclass(kind, LogoutHandler) else (_Guarded,)
+    before: tuple[type, ...] = (_Guarded,)
+    if issubclass(kind, LogoutHandler):
+        before = (_Guarded, Leaving)
+    if issubclass(kind, MAKE_TOKENS):
+        before = (_Guarded, FewTokens)
     return type(kind.__name__, (*before, kind), {})
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from guest import Guest
-from student import Kernel, Student
+from student import Kernel, RefusedError, Student
 
 # Idle connections to the hub, by as many processes as there may be descriptors for.
 HUB = """
@@ -95,6 +95,48 @@ def test_terminals_are_left_to_others(guest: Guest, greedy: Kernel) -> None:
     others_work(guest, "after-terminals")
     guest.run("python3 -c 'import os; os.openpty()'")
     greedy.run("[os.close(each) for each, _ in terminals]; None")
+
+
+def test_a_student_fills_neither_the_hubs_memory_nor_its_database(
+    guest: Guest, greedy: Kernel
+) -> None:
+    size = "stat -c %s /var/lib/notebook/jupyterhub.sqlite"
+    before = int(guest.run(size))
+    user, tokens = "/hub/api/users/greedy", "/hub/api/users/greedy/tokens"
+    for path in (f"{user}/server", f"{user}/activity", tokens):
+        # It answers, or hangs up while it is still being told.
+        with pytest.raises((RefusedError, OSError)) as long:
+            greedy.student.json("POST", path, {"profile": "any", "note": "x" * (8 << 20)})
+        assert getattr(long.value, "status", 400) in (400, 503), path
+    for note in ("x" * (900 << 10), {"a": 1}, ["a"]):
+        with pytest.raises(RefusedError, match="at most 200 characters") as refused:
+            greedy.student.json("POST", tokens, {"note": note})
+        assert refused.value.status == 400
+    assert int(guest.run(size)) < before + (1 << 20)
+
+
+def test_nobody_has_tokens_without_end(guest: Guest, greedy: Kernel) -> None:
+    database = "python3 - << 'END'\nimport sqlite3\n{}\nEND"
+    lines = (
+        "hub = sqlite3.connect('/var/lib/notebook/jupyterhub.sqlite', timeout=30)",
+        "user, = hub.execute(\"select id from users where name = 'greedy'\").fetchone()",
+    )
+    made = "[('oauth', 'prefix', user, 'jupyterhub', 'greedy', f'made {n}') for n in range(1000)]"
+    more = (
+        f"rows = {made}",
+        "words = 'insert into api_tokens (session_id, prefix, user_id, client_id, note, hashed)'",
+        "hub.executemany(words + ' values (?, ?, ?, ?, ?, ?)', rows); hub.commit()",
+    )
+    guest.run(database.format("\n".join((*lines, *more))))
+    try:
+        with pytest.raises(RefusedError, match="There are 1000 tokens") as refused:
+            greedy.student.json("POST", "/hub/api/users/greedy/tokens", {})
+        assert refused.value.status == 400
+        others_work(guest, "after-tokens")
+    finally:
+        end = "hub.execute('delete from api_tokens where hashed like \"made %\"'); hub.commit()"
+        guest.run(database.format("\n".join((*lines, end))))
+    assert greedy.student.json("POST", "/hub/api/users/greedy/tokens", {"note": "mine"})["note"]
 
 
 @pytest.mark.parametrize(("port", "answer"), [(8000, "200"), (8443, "302")])

@@ -1,6 +1,7 @@
 """What a student does to the own session, and what of it others would feel: tried from inside."""
 
 import json
+import urllib.request
 
 import pytest
 from guest import Guest
@@ -86,6 +87,25 @@ def test_a_session_forges_no_line_of_the_system(guest: Guest, student: Student) 
     guest.run("journalctl --sync")
     assert guest.run("journalctl -q -t notebook-account -o cat | tail -1").strip() != forged
     student.stop()
+
+
+def test_what_the_hub_logs_of_a_student_is_a_line_of_the_hubs(
+    guest: Guest, student: Student
+) -> None:
+    """A browser's report is written into the system's journal."""
+    browser = Student(student.url, student.name).sign_in()
+    browser.request("GET", "/hub/home")
+    xsrf = next(cookie.value for cookie in browser.cookies if cookie.name == "_xsrf")
+    forged = "forged-by-report\n[W 2026-01-01 Hub base:1] forged-too\n"
+    for told in (forged + "xxxx" * 3000, "\r\x1b[2K" + forged):
+        place = f"{student.url}/hub/security/csp-report"
+        report = urllib.request.Request(place, told.encode(), {"X-XSRFToken": xsrf or ""})
+        browser.opener.open(report, timeout=30).close()
+    found = "journalctl -q --no-pager -o cat -u notebook -g"
+    guest.run(f"timeout 60 sh -c 'until {found} forged-too; do sleep 0.2; done'")
+    lines = guest.run(f"journalctl --sync; {found} forged; {found} xxxx").splitlines()
+    assert all("Content security violation: " in line for line in lines), lines
+    assert max(map(len, lines)) < 2200
 
 
 def test_places_in_memory_are_smaller_than_the_memory(guest: Guest, student: Student) -> None:
