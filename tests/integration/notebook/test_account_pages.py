@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from guest import Guest
-from pages import change, sign_in
+from pages import accessible, change, sign_in
 from playwright.sync_api import Browser, Page, expect
 from student import RefusedError, Student, opens
 
@@ -35,6 +35,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 def picture(page: Page, name: str) -> None:
+    accessible(page)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     PICTURES.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=PICTURES / f"{name}.png", full_page=True)
@@ -160,3 +161,16 @@ def test_who_is_locked_is_seen_and_let_in_again(guest: Guest, page: Page) -> Non
     row.get_by_role("button", name="Unlock").click()
     expect(row).not_to_contain_text("locked")
     assert opens(guest.url, "lise", FIRST)
+
+
+def test_our_pages_can_be_read_and_heard_by_everybody(guest: Guest, page: Page) -> None:
+    page.goto(f"{guest.url}/hub/login")
+    accessible(page)
+    as_admin(page, guest)
+    for place in ("home", "token", "classroom", "classroom/add", "classroom/logs"):
+        page.goto(f"{guest.url}/hub/{place}")
+        accessible(page)
+    # What is asked before a name is added.
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{guest.url}/hub/classroom")
+    accessible(page)
