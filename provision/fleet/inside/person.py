@@ -34,6 +34,7 @@ NAMESPACE = "erasure"  # of the signature
 AUDIT = "audit.jsonl"
 WISHES = ("limits.json", "messages.json")
 FILES = ("notices", "machines")  # one each, by the student's name
+GRADEBOOK = "results/gradebook.csv"  # of a course; written anew whenever something is graded
 ASIDE = (".gone-", ".leaving-", ".back-", ".new-")  # before a directory's name, while it moves
 WAIT_SECONDS = 900.0
 KEPT = {
@@ -143,8 +144,19 @@ def _paths(name: str) -> Iterator[tuple[str, Path]]:
     for path in sorted(archives.iterdir()) if archives.is_dir() else ():
         if re.fullmatch(stem, path.name):
             yield "archive", path
-    for path in sorted((directory / ".courses").glob(f"*/hand-in/{name}")):
+    courses = directory / ".courses"
+    for path in sorted(courses.glob(f"*/hand-in/{name}")):
         yield "hand-in", path
+    for pattern in _graded(name):
+        yield from (("grades", path) for path in sorted(courses.glob(pattern)))
+    for path in sorted(courses.glob(f"*/{GRADEBOOK}")):
+        if f",{name}," in path.read_text():
+            yield "grades", path
+
+
+def _graded(name: str) -> tuple[str, str]:
+    """Where root keeps what a person handed in and what came of it, below ``.courses``."""
+    return f"*/grades/*/{name}.{'[0-9]' * 5}", f"*/results/*/{name}"
 
 
 def _remove(path: Path) -> dict[str, Any]:
@@ -162,6 +174,8 @@ def _rewrite(name: str) -> dict[str, Any] | None:
         *(f"{directory}/{before}{name}" for before in ASIDE),
         *(f"{archived}{end}" for end in ("tar.gz", "tree", "part")),
         f"{directory}/.courses/*/hand-in/{name}",
+        *(f"{directory}/.courses/{place}" for place in _graded(name)),
+        f"{directory}/.courses/*/{GRADEBOOK}",
         *(f"{TAKEN}/{place}/{name}" for place in FILES),
     ]
     before = _snapshots()

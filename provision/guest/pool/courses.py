@@ -25,7 +25,7 @@ from provision.guest.pool.files import COURSES, alone, free_number, limit_disk, 
 SETTINGS = Path("/etc/notebook/courses.json")
 PLACE = ".courses"
 SHARED = ("material", "hand-out")
-TEACHING = ("source", "results")  # of assignments; teachers alone see them
+TEACHING = ("source", "results")  # of assignments; teachers alone see them, and write the first
 HAND_IN = "hand-in"
 
 
@@ -79,7 +79,7 @@ def views(directory: Path, student: str, courses: Mapping[str, Any]) -> Iterator
             yield View(files / part, f"{name}/{part}", writable=teaches)
         if teaches:
             for part in TEACHING:
-                yield View(files / part, f"{name}/{part}", writable=True)
+                yield View(files / part, f"{name}/{part}", writable=part == TEACHING[0])
             for member in sorted(course["members"]):
                 place = f"{name}/{HAND_IN}/{member}"
                 yield View(_hand_in(directory, files, member), place, writable=True, others=True)

@@ -82,7 +82,7 @@ def test_a_student_is_shown_the_own_work_and_a_teacher_all(course_files: Path) -
     assert shown("carl") == {**shared, "algebra/hand-in": own}
     assert shown("noether") == {
         **dict.fromkeys(shared, own),
-        **{f"algebra/{part}": own for part in ("source", "results")},
+        **{"algebra/source": own, "algebra/results": closed},
         "algebra/hand-in/carl": others,
         "algebra/hand-in/emmy": others,
     }
