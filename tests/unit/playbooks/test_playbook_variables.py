@@ -1,9 +1,9 @@
 """The configuration in the terms of our roles."""
 
 import json
+import re
 from pathlib import Path
 
-import pytest
 import yaml
 
 from provision import resources
@@ -96,14 +96,18 @@ def test_compressed_swap_brings_its_package():
     assert told["packages_extra"] == ["sl", "systemd-zram-generator"]
 
 
-@pytest.mark.parametrize("role", ["packages", "base", "users", "keys", "mail", "unattended"])
-def test_every_variable_is_known_to_its_role(role):
-    specs = resources.playbooks() / "roles" / role / "meta" / "argument_specs.yml"
-    options = yaml.safe_load(specs.read_text())["argument_specs"]["main"]["options"]
-    told = variables()
-    assert {name for name in told if name.startswith(f"{role}_")} <= options.keys()
-    defaults = resources.playbooks() / "roles" / role / "defaults" / "main.yml"
-    for name, option in options.items():
-        if option.get("required") and name != "templates_dir":
-            assert name in told
-    assert yaml.safe_load(defaults.read_text()).keys() <= options.keys()
+def test_every_variable_is_read_and_has_one_home():
+    """By a role; and a role's defaults say nothing that the configuration always says."""
+    told = {
+        **variables(),
+        **variables(grader={"enabled": True}, pool={"count": 3}, jail={"enabled": True}),
+    }
+    roles, templates = resources.playbooks() / "roles", resources.templates() / "guest"
+    read = [path for path in (*roles.rglob("*.yml"), *templates.rglob("*.j2"))]
+    read += resources.playbooks().glob("*.yml")
+    words = {word for path in read for word in re.findall(r"\w+", path.read_text())}
+    assert told.keys() <= words
+    always = variables(grader={"enabled": True}).keys() - variables().keys() | variables().keys()
+    for role in ("base", "notebook", "grader", "jail"):
+        defaults = yaml.safe_load((roles / role / "defaults" / "main.yml").read_text())
+        assert not defaults.keys() & always
