@@ -13,7 +13,8 @@ from jupyterhub.apihandlers.users import UserTokenListAPIHandler
 from jupyterhub.app import JupyterHub
 from tornado import web
 
-BODY = 1 << 20  # bytes; the longest that we take is a list of a school's students
+BODY = 8 << 20  # bytes of a request; more is not read to its end
+SHORT = 64 << 10  # of anybody's but an administrator's, who sends lists of a school's students
 TOKENS = 1000  # of a student, those of browsers and programs together
 NOTE = 200  # characters that say what a token is for
 LINE = 2000  # characters of a line in the journal
@@ -30,9 +31,20 @@ class BoundedHub(JupyterHub):  # type: ignore[misc]  # JupyterHub has no types
             handler.addFilter(one_line)
 
     async def start(self) -> None:
-        """Answer; what is longer than anything of ours is not read to its end."""
+        """Answer; what is much longer than anything of ours is not kept in memory."""
         await super().start()
         self.http_server.conn_params.max_body_size = BODY
+
+
+def refuse_long(handler: Any) -> None:
+    """Look at how much a request brings.
+
+    Raises:
+        HTTPError: 413, more than anybody but an administrator has to say.
+    """
+    admin = getattr(handler.current_user, "admin", False)
+    if len(handler.request.body) > SHORT and not admin:
+        raise web.HTTPError(413, f"A request has at most {SHORT} bytes.")
 
 
 class FewTokens:

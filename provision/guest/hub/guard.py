@@ -22,7 +22,7 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.handlers.login import LogoutHandler
 from tornado import web
 
-from provision.guest.hub.bounds import MAKE_TOKENS, BoundedHub, FewTokens
+from provision.guest.hub.bounds import MAKE_TOKENS, BoundedHub, FewTokens, refuse_long
 from provision.guest.hub.visit import Leaving
 from provision.guest.pool.authenticator import PoolAuthenticator
 
@@ -113,6 +113,7 @@ class _Guarded:
 
     async def prepare(self: Any) -> None:
         await super().prepare()  # type: ignore[misc]  # the handler's, which knows by now who asks
+        refuse_long(self)
         request = self.request
         if self._finished or getattr(self, "_token_authenticated", False):
             return

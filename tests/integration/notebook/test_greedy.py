@@ -103,12 +103,15 @@ def test_a_student_fills_neither_the_hubs_memory_nor_its_database(
     size = "stat -c %s /var/lib/notebook/jupyterhub.sqlite"
     before = int(guest.run(size))
     user, tokens = "/hub/api/users/greedy", "/hub/api/users/greedy/tokens"
-    for path in (f"{user}/server", f"{user}/activity", tokens):
+    for path in (f"{user}/server", f"{user}/activity"):
+        with pytest.raises(RefusedError) as refused:
+            greedy.student.json("POST", path, {"profile": "any", "more": "x" * (900 << 10)})
+        assert refused.value.status == 413, path
         # It answers, or hangs up while it is still being told.
         with pytest.raises((RefusedError, OSError)) as long:
-            greedy.student.json("POST", path, {"profile": "any", "note": "x" * (8 << 20)})
+            greedy.student.json("POST", path, {"profile": "any", "more": "x" * (12 << 20)})
         assert getattr(long.value, "status", 400) in (400, 503), path
-    for note in ("x" * (900 << 10), {"a": 1}, ["a"]):
+    for note in ("x" * (900 << 10), "x" * 201, {"a": 1}, ["a"]):
         with pytest.raises(RefusedError, match="at most 200 characters") as refused:
             greedy.student.json("POST", tokens, {"note": note})
         assert refused.value.status == 400
