@@ -56,6 +56,10 @@ def three(one: Fleet) -> dict[str, str]:
         guest.run(f"mkdir -p {hand_in} {FILES}/.archive && echo mine > {hand_in}/sheet")
         guest.run(f"echo 'of {name}' > {FILES}/{name}/disquisitiones && chmod 700 {FILES}/.archive")
         guest.run(f"chown -R {owner} {hand_in} {FILES}/{name}/disquisitiones")
+        for place in (f"grades/sheet/{name}.{owner}", f"results/sheet/{name}"):
+            guest.run(f"cd {FILES}/.courses/algebra && mkdir -p {place}/1")
+            guest.run(f"echo 9 > {FILES}/.courses/algebra/{place}/1/points")
+        guest.run(f"echo sheet,{name},9 >> {FILES}/.courses/algebra/results/gradebook.csv")
         guest.run(f"echo old > {FILES}/.archive/{name}.{owner}.20250101T000000.tar.gz")
     hub = guest.run("stat -c %U /var/lib/notebook").strip()
     wishes = json.dumps({name: {"memory": 1 << 30} for name in words})
@@ -78,7 +82,7 @@ def test_a_person_is_given_out_and_erased(one: Fleet, tmp_path: Path) -> None:
     record = json.loads(Path(told["record"]).read_text())
     assert (record["name"], record["host"] != "") == ("gauss", True)
     assert {each["what"] for each in record["erased"]} >= {
-        *("backups", "archive", "hand-in", "the hub's files"),
+        *("backups", "archive", "hand-in", "grades", "the hub's files"),
     }
     assert {each["what"] for each in record["kept"]} >= {"the system's journal"}
     assert verified(one, Path(told["record"]), tmp_path)
@@ -92,6 +96,8 @@ def test_a_person_is_given_out_and_erased(one: Fleet, tmp_path: Path) -> None:
     )
     assert f"{FILES}/gauss.1/disquisitiones" in listing
     assert f"{FILES}/.courses/algebra/hand-in/gaussian/sheet" in listing
+    assert f"{FILES}/.courses/algebra/results/sheet/gauss.1/1/points" in listing
+    assert "/sheet/gauss\n" not in listing and "gradebook" not in listing
     assert f"{FILES}/gauss/" not in listing and "hand-in/gauss/" not in listing
     assert sum(".archive/gauss" in line for line in listing.splitlines()) == 2
     student = Student(guest.host.url, "gaussian", words["gaussian"]).sign_in().start()
@@ -124,6 +130,7 @@ def _is_given_out(one: Fleet, tmp_path: Path) -> None:
         assert archive.getmember("home/students/gauss/shadow").issym()
     assert "home/students/gauss/disquisitiones" in names
     assert "home/students/.courses/algebra/hand-in/gauss/sheet" in names
+    assert [name for name in names if "/grades/sheet/gauss." in name and "points" in name]
     assert sum(".archive/gauss." in name for name in names) == 1
     assert not [name for name in names if any(f"/{each}" in name for each in NEIGHBOURS)]
     assert known["hub"]["account"] is True
