@@ -273,7 +273,9 @@ class _Run:
                 _, hard = resource.prlimit(self.first, number)
                 value = most if hard == resource.RLIM_INFINITY else min(most, hard)
                 resource.prlimit(self.first, number, (value, value))
-            os.setpriority(os.PRIO_PROCESS, self.first, self.limits.nice)
+            # Whoever is nicer already, as a service or by nice(1), may not go back.
+            nice = max(self.limits.nice, os.getpriority(os.PRIO_PROCESS, self.first))
+            os.setpriority(os.PRIO_PROCESS, self.first, nice)
             with contextlib.suppress(OSError):
                 Path(f"/proc/{self.first}/oom_score_adj").write_text("1000")
         except OSError:

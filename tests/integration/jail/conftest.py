@@ -38,11 +38,19 @@ def safeexec(jail: Path, open_checkout: None) -> Safeexec:
     """Run the command line; its report is on stderr."""
 
     def run(
-        *words: str, code: str | None = None, stdin: str = ""
+        *words: str, code: str | None = None, stdin: str = "", nice: int = 0
     ) -> subprocess.CompletedProcess[str]:
         argv = [] if os.getuid() else ["setpriv", f"--reuid={USER}", f"--regid={USER}"]
         argv += ["--clear-groups"] if argv else []
-        argv += [sys.executable, "-m", "provision.guest.jail.safeexec", *words]
+        argv = [
+            "nice",
+            f"-n{nice}",
+            *argv,
+            sys.executable,
+            "-m",
+            "provision.guest.jail.safeexec",
+            *words,
+        ]
         if code is not None:
             argv += ["--chroot_dir", str(jail), "--env_vars", "PY", "--exec_dir", "/"]
             argv += ["--exec", "/bin/python3", "-u", "-S", "-c", code]

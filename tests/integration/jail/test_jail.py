@@ -160,6 +160,11 @@ def test_nothing_stays_behind(safeexec: Safeexec) -> None:
     assert mark not in running.stdout
 
 
+def test_who_is_nice_already_stays_so(safeexec: Safeexec) -> None:
+    done = safeexec("--niceness", "12", code="import os; print(os.nice(0))", nice=15)
+    assert (done.stdout, verdict(done.stderr)) == ("15\n", "OK")
+
+
 def test_the_jail_is_small_precompiled_and_without_privilege(jail: Path) -> None:
     size = sum(p.lstat().st_size for p in jail.rglob("*") if not p.is_symlink())
     assert size < 80_000_000
