@@ -1,10 +1,10 @@
 """A renewal of the notebook's environment, of real versions, while a class is at work."""
 
-import functools
 import itertools
 import json
 import re
 import shlex
+import signal
 import threading
 import time
 from pathlib import Path
@@ -19,7 +19,6 @@ from provision import resources
 BRIEF, LONG = 15, 120  # seconds until an unconfirmed switch goes back: when killed, when not
 OURS = resources.playbooks() / "roles/notebook/files/requirements.lock"
 OLDER = "2.19.0", "cb76591b76d7093584c2ad2ae72ac3d58614a4b597507a1bb04e1f9f683cf9ea"
-slow = functools.partial(pytest.param, marks=pytest.mark.slow)
 pytestmark = pytest.mark.usefixtures("afresh")
 _names = (f"pupil{number}" for number in itertools.count())
 
@@ -51,6 +50,14 @@ def renew(fleet: Fleet, lock: Path | None, *words: str, **options: Any) -> Outco
 def facts(done: Outcome) -> dict[str, Any]:
     assert done.code == 0, done
     return dict(json.loads(done.out)["hosts"][0]["facts"])
+
+
+def renew_again(fleet: Fleet, lock: Path | None) -> Outcome:
+    """Once more; what a killed host has left at work in the guest ends first, and says so."""
+    deadline = time.monotonic() + 180
+    while "still at work" in (done := renew(fleet, lock)).out and time.monotonic() < deadline:
+        time.sleep(1)
+    return done
 
 
 def served(guest: Guest) -> str:
@@ -116,3 +123,40 @@ def test_a_class_notices_nothing_and_the_way_back(one: Fleet, older: Path) -> No
     assert facts(renew(one, None))["changed"] is False  # it is our own list again
     for who in (early, late):
         who.stop()
+
+
+def other(guest: Guest, older: Path) -> tuple[str, Path | None, str]:
+    """The version that is served, a list with the other one, and that."""
+    ours = re.search(r"(?m)^jupyter-server==(\S+)", OURS.read_text())
+    assert ours
+    now = served(guest)
+    return (now, None, ours[1]) if now == OLDER[0] else (now, older, OLDER[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["transfer", "unpack", "prove", "switch"])
+def test_the_host_is_killed(one: Fleet, older: Path, step: str) -> None:
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    kernel = (who := pupil(guest)).kernel()
+    kernel.run("kept = 6 * 7")
+    killed = renew(one, lock, kill=(f"running {step}", signal.SIGKILL))
+    assert killed.code == -signal.SIGKILL, killed
+    time.sleep(1)  # into the step
+    serves(guest, before)
+    facts(renew_again(one, lock))
+    serves(guest, after)
+    assert kernel.run("print(kept)") == "42\n"
+    assert version_of(who) == before
+    who.stop()
+
+
+def test_a_wheel_that_is_not_to_be_had_touches_no_host(one: Fleet, tmp_path: Path) -> None:
+    lock = tmp_path / "gone.lock"
+    lock.write_text(OURS.read_text() + "no-such-wheel-here==1.0 --hash=sha256:" + "0" * 64 + "\n")
+    done = renew(one, lock)
+    assert done.code == 1, done
+    assert "no-such-wheel-here" in done.out and "can be had" in done.out
+    lock.write_text("jupyterhub>=6 --hash=sha256:" + "0" * 64 + "\n")
+    done = renew(one, lock)
+    assert (done.code, "line 1" in done.err) == (2, True), done
