@@ -96,6 +96,7 @@ def test_root_and_passwords_do_not_get_in(running: Running) -> None:
         assert refusal.value.allowed_types == ["publickey"]
 
 
+@pytest.mark.slow
 def test_a_saved_guest_goes_on_without_a_boot(running: Running) -> None:
     mark = "/var/tmp/mark /proc/sys/kernel/random/boot_id"
     before = told(running, f"sync; echo before | sudo tee /var/tmp/mark > /dev/null; cat {mark}")
