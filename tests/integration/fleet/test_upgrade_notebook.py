@@ -134,7 +134,7 @@ def other(guest: Guest, older: Path) -> tuple[str, Path | None, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["transfer", "unpack", "prove", "switch"])
+@pytest.mark.parametrize("step", ["transfer", "unpack", "prove", "switch", "health"])
 def test_the_host_is_killed(one: Fleet, older: Path, step: str) -> None:
     guest = one.guests[0]
     before, lock, after = other(guest, older)
