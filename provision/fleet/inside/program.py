@@ -135,6 +135,21 @@ def read(path: Path) -> dict[str, Any]:
     return {}
 
 
+def check_services() -> None:
+    """Look after the notebook's services.
+
+    Raises:
+        RefusedError: one of them does not run.
+    """
+    dead = [
+        unit
+        for unit in RESTARTED
+        if run("systemctl", "is-active", unit, check=False).strip() != "active"
+    ]
+    if dead:
+        raise RefusedError(f"not running: {', '.join(dead)}")
+
+
 def boot_id() -> str:
     """The name of this start of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -30,6 +30,7 @@ from .lease import guarding
 from .program import (
     RefusedError,
     answer,
+    check_services,
     finished,
     free_memory,
     itself,
@@ -227,13 +228,7 @@ def switch(name: str, seconds: str) -> dict[str, Any]:
 def check() -> dict[str, Any]:
     """Start a session as it is for students now; look after the notebook's services."""
     prove_session(None)
-    dead = [
-        unit
-        for unit in ("notebook", "notebook-proxy", "sshd-pool")
-        if run("systemctl", "is-active", unit, check=False).strip() != "active"
-    ]
-    if dead:
-        raise RefusedError(f"not running: {', '.join(dead)}")
+    check_services()
     return look()
 
 

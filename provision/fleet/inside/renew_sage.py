@@ -30,6 +30,7 @@ from .lease import guarding
 from .program import (
     RefusedError,
     answer,
+    check_services,
     finished,
     free_memory,
     itself,
@@ -215,13 +216,7 @@ def switch(version: str, seconds: str) -> dict[str, Any]:
 def check() -> dict[str, Any]:
     """Let a kernel compute as a student would get it now; look after the notebook's services."""
     compute((KERNELS / "sagemath" / "kernel.json").resolve())
-    dead = [
-        unit
-        for unit in ("notebook", "notebook-proxy", "sshd-pool")
-        if run("systemctl", "is-active", unit, check=False).strip() != "active"
-    ]
-    if dead:
-        raise RefusedError(f"not running: {', '.join(dead)}")
+    check_services()
     return look()
 
 
