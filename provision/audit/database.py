@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Collection, Iterator, Sequence
@@ -24,6 +25,7 @@ from provision.audit.advisory import Advisory, SchemaError, from_osv, from_track
 from provision.errors import HostNotReadyError, UsageError
 
 LIMIT = 64 << 20  # of one record; the largest that OSV publishes has a few MB
+ATTEMPTS = 3  # at an address that breaks off, or answers that it cannot now
 SOURCES = (
     "bring https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip, and Debian's:"
     " https://security-tracker.debian.org/tracker/data/json"
@@ -67,12 +69,18 @@ class _Counted:
         self._since = 0
 
 
-def read(sources: Sequence[str], wanted: Collection[Key]) -> Database:
+def read(
+    sources: Sequence[str],
+    wanted: Collection[Key],
+    *,
+    opener: urllib.request.OpenerDirector | None = None,
+) -> Database:
     """Read all sources.
 
     Args:
         sources: files (``.json``, ``.zip``), folders of such, or http and https addresses of one.
         wanted: ecosystem and package of what is to be judged.
+        opener: what opens addresses, as through a proxy; None: this host's environment says.
 
     Raises:
         UsageError: a source is missing, torn, or of another schema; or there is no advisory of an
@@ -80,10 +88,11 @@ def read(sources: Sequence[str], wanted: Collection[Key]) -> Database:
         HostNotReadyError: an address does not answer.
     """
     found, keys = Database(), frozenset(wanted)
+    opener = opener or urllib.request.build_opener()
     for source in sources:
         if source.startswith(("http://", "https://")):
             with tempfile.TemporaryDirectory(prefix="advisories-") as place:
-                _take(_fetched(source, Path(place)), source, keys, found)
+                _take(_fetched(source, Path(place), opener), source, keys, found)
         else:
             _take(Path(source), source, keys, found)
     missing = sorted({ecosystem for ecosystem, _ in keys} - found.records.keys())
@@ -97,7 +106,7 @@ def read(sources: Sequence[str], wanted: Collection[Key]) -> Database:
     return found
 
 
-def _fetched(url: str, place: Path) -> Path:
+def _fetched(url: str, place: Path, opener: urllib.request.OpenerDirector) -> Path:
     try:
         parts = urlsplit(url)
         port, name = parts.port, Path(parts.path).name
@@ -106,15 +115,24 @@ def _fetched(url: str, place: Path) -> Path:
     if "@" in parts.netloc or not parts.hostname:
         raise UsageError("an address of advisories has a host, and no user or password in it")
     target = place / (name or f"{parts.hostname}-{port}")
-    try:
-        with urllib.request.urlopen(url, timeout=60) as answer, target.open("wb") as file:  # noqa: S310
-            length = answer.headers.get("Content-Length")
-            shutil.copyfileobj(answer, file)
-        if length and int(length) != target.stat().st_size:
-            raise OSError(f"it ended after {target.stat().st_size} of {length} bytes")
-    except (OSError, HTTPException) as error:
-        raise HostNotReadyError(f"{url}: {error}", hint="or give a file") from error
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            _fetch(url, target, opener)
+        except (OSError, HTTPException) as error:
+            final = isinstance(error, urllib.error.HTTPError) and error.code < 500
+            if final or attempt == ATTEMPTS:
+                raise HostNotReadyError(f"{url}: {error}", hint="or give a file") from error
+        else:
+            break
     return target
+
+
+def _fetch(url: str, target: Path, opener: urllib.request.OpenerDirector) -> None:
+    with opener.open(url, timeout=60) as answer, target.open("wb") as file:
+        length = answer.headers.get("Content-Length")
+        shutil.copyfileobj(answer, file)
+    if length and int(length) != target.stat().st_size:
+        raise OSError(f"it ended after {target.stat().st_size} of {length} bytes")
 
 
 def _take(path: Path, shown: str, keys: frozenset[Key], found: Database) -> None:

@@ -86,6 +86,7 @@ def command(
     from provision.audit import database
     from provision.audit.advisory import counts
     from provision.audit.finding import judge
+    from provision.jeos import proxy
 
     targets = _files(files, locks=locks)
     rows, bills = _hosts(inventory, on) if on or everyone else ((), [])
@@ -93,7 +94,7 @@ def command(
     if not (files or locks or rows):
         raise click.UsageError("give FILE, --locks, --fleet or --on HOST")
     wanted = {(part.ecosystem, part.package) for _, bill in targets for part in bill.components}
-    known = database.read(advisories, wanted)
+    known = database.read(advisories, wanted, opener=proxy.of(None).opener())
     judged = [
         (
             target,

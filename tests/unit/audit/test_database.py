@@ -10,11 +10,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from provision.audit import database
 from provision.errors import HostNotReadyError, UsageError
+from provision.jeos.proxy import Proxy
 from tests.unit.audit.records import HIGH, debian, osv, tracker
 
 HUB = ("PyPI", "jupyter-hub")
@@ -205,15 +207,18 @@ def test_a_record_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[str]:
-    """A web server of a folder; ``/short`` and ``/chunked`` break off."""
+    """A web server of a folder, also as a proxy; it breaks off at some, at ``/once.json`` once."""
+    broken = {"/once.json"}
 
     class Mirror(SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            if self.path not in ("/short", "/chunked"):
+            self.path = urlsplit(self.path).path
+            if self.path not in ("/short", "/chunked", *broken):
                 super().do_GET()
                 return
+            broken.discard(self.path)
             self.send_response(200)
             if self.path == "/short":
                 self.send_header("Content-Length", "1000")
@@ -240,6 +245,13 @@ def test_a_mirror_serves_them(tmp_path: Path, mirror: str) -> None:
     written(tmp_path / "served/json", tracker())
     found = database.read([f"{mirror}/all.zip", f"{mirror}/json"], {HUB, ZLIB})
     assert found.advisories.keys() == {HUB, ZLIB}
+
+
+def test_a_mirror_is_reached_through_the_proxy_and_asked_again(tmp_path: Path, mirror: str) -> None:
+    written(tmp_path / "served/once.json", osv("GHSA-1", "jupyter-hub"))
+    through = Proxy({"http": mirror}).opener()
+    found = database.read(["http://advisories.invalid/once.json"], {HUB}, opener=through)
+    assert found.advisories.keys() == {HUB}
 
 
 @pytest.mark.parametrize("path", ["short", "chunked", "gone.zip"])
