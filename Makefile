@@ -12,7 +12,7 @@ appliance: $(VENV)/.tools
 	$(SUDO) $(BIN)/appliance build $(ARGS)
 
 test: $(VENV)/.test-tools lint
-	$(PYTEST) -n 2 $(ARGS)
+	$(PYTEST) -n 3 $(ARGS)
 
 test-slow: $(VENV)/.slow-tools
 	$(PYTEST) -m slow $(ARGS)

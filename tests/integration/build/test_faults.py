@@ -143,6 +143,7 @@ def test_no_room_for_temporary_files(shell, small_disk: Callable[..., Path]) -> 
     assert nothing_half_made(shell)
 
 
+@pytest.mark.slow
 def test_a_playbook_of_the_user_fails(shell, built: Built, tmp_path: Path) -> None:
     """The task, its message and the log are named; the stage is kept when asked for."""
     shell.take(["base", "packages"])
@@ -161,6 +162,7 @@ def test_a_playbook_of_the_user_fails(shell, built: Built, tmp_path: Path) -> No
     assert shell.leftovers() == []
 
 
+@pytest.mark.slow
 def test_two_builds_at_once_make_each_stage_once(shell, built: Built) -> None:
     shell.take(["base", "packages", "configure"])
     outputs = (shell.output, shell.home / "other.ova")
