@@ -312,9 +312,10 @@ def _unpacking(package: Package) -> tuple[str, bytes]:
     """How the guest unpacks a package, and what it needs for that."""
     if package.strip is not None:
         return str(package.strip), b""
-    script = (resources.playbooks() / "roles/sage/files/install-wheels.sh").read_text()
+    ours = resources.PACKAGE / "guest/sage"
+    script = (ours / "install-wheels.sh").read_text()
     if package.lean:
-        program = (resources.PACKAGE / "guest/sage/lean.py").read_text()
+        program = (ours / "lean.py").read_text()
         script += f"python3 - \"$prefix\" <<'{END}'\n{program}{END}\n"
     return "wheels", script.encode()
 

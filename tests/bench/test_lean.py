@@ -32,7 +32,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A guest with all that Sage is compiled with; its own Sage is left alone."""
     scratch = tmp_path_factory.mktemp("lean")
     layers = installed_layers(scratch)
-    layers.append(sage_layer(layers, scratch))
+    layers.append(sage_layer(layers, scratch, lean=False))
     with booted(layers, scratch / "upper", forwards={}, log=scratch / "log") as (_, root):
         yield Guest("", root)
 
@@ -51,7 +51,7 @@ def measured(guest: Guest, script: str) -> tuple[float, int, int]:
 
 
 def test_from_the_lock_to_ready(guest: Guest) -> None:
-    install = (resources.playbooks() / "roles/sage/files/install-wheels.sh").read_text()
+    install = (resources.PACKAGE / "guest/sage/install-wheels.sh").read_text()
     lean = (resources.PACKAGE / "guest/sage/lean.py").read_text()
     ours = (
         f"set -- {PREFIX} {LOCK}\n{install}\n"

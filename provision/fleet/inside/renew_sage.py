@@ -43,6 +43,7 @@ from .program import (
 
 OPT = Path("/opt")
 CURRENT = OPT / "sage-current"
+PACKAGES = OPT / "python"  # of Python's notebooks
 COMMAND = Path("/usr/local/bin/sage")
 KERNELS = Path("/usr/local/share/jupyter/kernels")
 STATE = Path("/var/lib/appliance/sage")
@@ -181,6 +182,7 @@ def unpack(version: str, digest: str, how: str) -> dict[str, Any]:
                 whole = part
             if sage_of(whole) is None:
                 raise RefusedError("there is neither bin/sage nor sage in it")
+            share(whole)
             write(whole / ".archive", digest)
             os.sync()
             whole.rename(prefix)
@@ -190,6 +192,12 @@ def unpack(version: str, digest: str, how: str) -> dict[str, Any]:
     result = advance(version, "unpacked", digest=digest)
     archive.unlink(missing_ok=True)
     return result
+
+
+def share(whole: Path) -> None:
+    """Keep one of the files that a new Sage and Python's packages have alike, as a build does."""
+    if PACKAGES.is_dir():
+        run("hardlink", "--quiet", str(PACKAGES), str(whole))
 
 
 def prove(version: str) -> dict[str, Any]:

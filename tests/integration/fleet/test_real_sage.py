@@ -23,12 +23,16 @@ SAGE = (
     *("--set", "pool.limits.memory=3G", "--set", "memory=8G"),
 )
 CODE = "from sage.all import *; print(factor(2**101 - 1), integrate(sin(x), x))"
-# Names, links and content of all but what an appliance writes about its own kernels.
+# Names, links and content of all but what an appliance writes about its own kernels, and which
+# names are one file.
 FOUND = "find . ! -type d ! -name kernel.json ! -name .archive"
 CONTENT = (
-    f"cd /opt/sage-10.8 && {FOUND} -printf '%y %m %n %l %P\\n' | LC_ALL=C sort"
+    f"cd /opt/sage-10.8 && {FOUND} -printf '%y %m %l %P\\n' | LC_ALL=C sort"
     f" && {FOUND} -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum"
+    f" && {FOUND} -type f -printf '%P %i\\n' | LC_ALL=C sort"
+    " | awk '!($NF in first) { first[$NF] = $1 } { print $1, first[$NF] }'"
 )
+NUMPY = "lib/python3.1*/site-packages/numpy/__init__.py"
 SAID = "7432339208719 * 341117531003194129 -cos(x)\n"
 
 
@@ -86,6 +90,8 @@ def test_a_real_sage_is_packed_and_renews_another(used: Fleet) -> None:
     again = used.appliance("upgrade", "sage", *SAGE, "--json", timeout=600)
     assert json.loads(again.out)["hosts"][0]["facts"]["changed"] is False
     assert guest.run(CONTENT, 300).splitlines() == built()
+    places = f"/opt/sage-10.8/{NUMPY} /opt/python/{NUMPY}"
+    assert len(set(guest.run(f"stat -c %i {places}").split())) == 1
 
 
 def test_an_appliance_takes_the_wheels_from_its_own_index(used: Fleet, tmp_path: Path) -> None:
@@ -128,3 +134,5 @@ def test_what_an_appliance_makes_of_the_wheels_is_what_a_build_makes(used: Fleet
     done = used.appliance("upgrade", "sage", "--wheels", *SAGE, "--json", timeout=1500)
     assert done.code == 0, done
     assert guest.run(CONTENT, 300).splitlines() == built()
+    # What it had in common with the Sage that is gone, Python's notebooks have still.
+    assert guest.run("/opt/python/bin/python -c 'import numpy, scipy, pandas; print(numpy.pi)'")

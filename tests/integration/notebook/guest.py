@@ -173,7 +173,8 @@ def sage_layer(layers: Sequence[Path], scratch: Path, *, lean: bool = True) -> P
     """
     role = resources.playbooks() / "roles" / "sage"
     inputs = sorted([*(role / "tasks").iterdir(), *(role / "files").iterdir()])
-    inputs += [resources.PACKAGE / "guest/sage/lean.py"] * lean
+    ours = resources.PACKAGE / "guest/sage"
+    inputs += [ours / "install-wheels.sh", *([ours / "lean.py"] * lean)]
     variables = {"sage_source": "passagemath", "sage_lean": lean}
     return further_layer("sage", layers, inputs, variables, scratch)
 

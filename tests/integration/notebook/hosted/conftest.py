@@ -85,6 +85,7 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
     roles = [resources.playbooks() / "roles" / name for name in ("kernels", "extensions")]
     inputs = [
         Path(languages.__file__),
+        *sorted((resources.PACKAGE / "guest/sage").iterdir()),
         *(file for role in roles for file in sorted(role.rglob("*")) if file.is_file()),
     ]
     tarball = julia(scratch)

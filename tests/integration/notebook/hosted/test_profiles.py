@@ -134,6 +134,11 @@ def test_python_has_what_notebooks_from_elsewhere_import(hosted: Guest) -> None:
     grace.stop()
 
 
+def test_a_traceback_names_the_python_that_it_is_in(hosted: Guest) -> None:
+    code = "from jedi.cache import clear_time_caches as it; print(it.__code__.co_filename)"
+    assert hosted.run(f"/opt/python/bin/python -c '{code}'").startswith("/opt/python/lib/")
+
+
 def test_consoles_are_in_the_terminal(hosted: Guest) -> None:
     grace = Student(hosted.url, "grace").sign_in().start()
     kernel = grace.kernel()

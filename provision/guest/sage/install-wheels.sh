@@ -1,5 +1,6 @@
-# Sage from a list of wheels with their hashes: sh install-wheels.sh PREFIX LOCK, as root.
-# A build runs it, and an appliance in use that takes the wheels from its own index.
+# Sage, or the packages of another Python, from a list of wheels with their hashes:
+# sh install-wheels.sh PREFIX LOCK, as root. A build runs it, and an appliance in use that takes
+# the wheels from its own index. A wheel leaves the same files wherever it is installed.
 set -eu
 prefix=$1 lock=$2
 
@@ -37,7 +38,7 @@ uv() {
 # One of them, memory-allocator, has no wheel: it is built here, with the Cython of the list.
 awk '/^[a-z]/ { wanted = 0 } /^cython==/ { wanted = 1 } /^setuptools==/ { wanted = 1 } wanted' \
     "$lock" > "$work/tools.lock"
-uv -r "$work/tools.lock"
+[ ! -s "$work/tools.lock" ] || uv -r "$work/tools.lock"
 uv --no-build-isolation --no-binary memory-allocator -r "$lock"
 rm -r "$work"
 
@@ -57,15 +58,22 @@ if [ -e "$any" ]; then
 fi
 
 # %%cython asks for all of these, whatever the code uses. Code that does needs their headers too.
-mkdir -p "$prefix/lib/pkgconfig"
-for name in Singular cblas fflas-ffpack flint gdlib givaro libpng linbox m4ri; do
-    libs=
-    [ "$name" != cblas ] || libs=-lgslcblas
-    printf 'Name: %s\nDescription: %s\nVersion: 0\nLibs: %s\n' "$name" \
-        "nothing to compile with; the wheels bring their own" "$libs" > "$prefix/lib/pkgconfig/$name.pc"
-done
+if [ -e "$prefix/bin/sage" ]; then
+    mkdir -p "$prefix/lib/pkgconfig"
+    for name in Singular cblas fflas-ffpack flint gdlib givaro libpng linbox m4ri; do
+        libs=
+        [ "$name" != cblas ] || libs=-lgslcblas
+        printf 'Name: %s\nDescription: %s\nVersion: 0\nLibs: %s\n' "$name" \
+            "nothing to compile with; the wheels bring their own" "$libs" > "$prefix/lib/pkgconfig/$name.pc"
+    done
+fi
 
 # Byte code names the time of its source: one time for all, so that each installation is the same.
-find "$prefix" -exec touch --no-dereference --date=@315532800 {} +
-"$prefix/bin/python" -W ignore -m compileall -qq -j 0 --invalidation-mode timestamp "$prefix/lib" || : # some are templates
+# Where it is, the import tells it: without the prefix another Python's is the same file. Of tests,
+# a fifth of all, there is none.
+equal() { find "$prefix" -exec touch --no-dereference --date=@315532800 {} +; }
+equal
+"$prefix/bin/python" -W ignore -m compileall -qq -j 0 -s "$prefix" -x /tests/ \
+    --invalidation-mode timestamp "$prefix/lib" || : # some are templates
+equal
 cp "$lock" "$prefix/installed.lock"
