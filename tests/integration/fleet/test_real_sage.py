@@ -63,6 +63,12 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     build_disks(wanted)
     base = finished(root_layers(wanted), tmp_path_factory.mktemp("finished"))
     with fleet(base, tmp_path_factory.mktemp("renewed"), 1) as running:
+        guest = running.guests[0]
+        assert guest.root is not None
+        if HOST_CA.exists():  # for the wheels, as pip asks for them
+            guest.root.open_sftp().put(str(HOST_CA), "/tmp/room.crt")
+            guest.run("mv /tmp/room.crt /etc/ssl/room.crt")
+            guest.run("printf '[global]\\ncert = /etc/ssl/room.crt\\n' > /etc/pip.conf")
         yield running
 
 
@@ -96,11 +102,6 @@ def test_a_real_sage_is_packed_and_renews_another(used: Fleet) -> None:
 
 def test_an_appliance_takes_the_wheels_from_its_own_index(used: Fleet, tmp_path: Path) -> None:
     guest = used.guests[0]
-    assert guest.root is not None
-    if HOST_CA.exists():
-        guest.root.open_sftp().put(str(HOST_CA), "/tmp/room.crt")
-        guest.run("mv /tmp/room.crt /etc/ssl/room.crt")
-        guest.run("printf '[global]\\ncert = /etc/ssl/room.crt\\n' > /etc/pip.conf")
     before = guest.sage_kernel()
     other = (*SAGE, "--set", f"sage.version={OTHER}")
     wheels = lock(OTHER, tmp_path)
@@ -128,8 +129,7 @@ def test_an_appliance_takes_the_wheels_from_its_own_index(used: Fleet, tmp_path:
 
 def test_what_an_appliance_makes_of_the_wheels_is_what_a_build_makes(used: Fleet) -> None:
     guest = used.guests[0]
-    assert guest.root is not None
-    # Another Sage is the current one since the test before.
+    # Another Sage is the current one, whether or not the tests before were run.
     guest.run("rm -rf /opt/sage-10.8 /usr/local/share/jupyter/kernels/sagemath-10.8")
     done = used.appliance("upgrade", "sage", "--wheels", *SAGE, "--json", timeout=1500)
     assert done.code == 0, done
