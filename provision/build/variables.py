@@ -163,6 +163,7 @@ def _hosted(config: Config) -> dict[str, Any]:
         "notebook_egress": EGRESS_PORT if reached else 0,
         "egress_squid": egress_proxy(reached) if reached else "",
         "notebook_forked": kernels.forked,
+        "notebook_retention": config.retention.model_dump(),
         "kernels_languages": offered(kernels),
         "kernels_julia": julia,
         "kernels_wheels": bool(kernels.python.packages),

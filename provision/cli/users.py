@@ -179,6 +179,29 @@ def erase(
     )
 
 
+@command.command()
+@click.option(
+    "--days",
+    type=click.IntRange(0, 36500),
+    default=7,
+    show_default=True,
+    help="Look so far ahead; 0: what goes tonight.",
+)
+@on
+@as_json
+def retention(inventory: "Inventory", days: int, on: tuple[str, ...], as_json: bool) -> None:
+    """Show which archives and lines of the audit `retention:` lets go soon; removes nothing."""
+    ask_each(
+        inventory,
+        on,
+        ("due", str(days)),
+        program="retention",
+        as_json=as_json,
+        columns=("kept",),
+        lists=("goes",),
+    )
+
+
 @command.command("bring-back")
 @click.argument("name")
 @on

@@ -32,6 +32,7 @@ from provision.config.section import Section
 
 GIB = 1 << 30
 MIB = 1 << 20
+DAY = 86400
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -384,6 +385,22 @@ class TaskLimits(Section):
     """kept of each output"""
 
 
+class Retention(Section):
+    """How long is kept what nobody needs any more; what is due goes every night."""
+
+    archives: Duration = 0
+    """the files of deleted students, in days as in 365d; 0: until an administrator removes them"""
+    audit: Duration = 0
+    """what administrators did to students' accounts, likewise; 0: for good"""
+
+    @field_validator("archives", "audit")
+    @classmethod
+    def _days(cls, value: int) -> int:
+        if 0 < value < DAY:
+            raise ValueError("less than a day, and it is looked at once a night; write 1d or more")
+        return value
+
+
 class Grader(Section):
     """The grading sandbox: a service that runs the exercises of untrusted people."""
 
@@ -492,6 +509,8 @@ class Config(Section):
     """git in the browser"""
     stores: Stores = Stores()
     """stores outside the appliance for students' files"""
+    retention: Retention = Retention()
+    """how long archives of deleted students and the audit are kept"""
     grader: Grader = Grader()
     """the grading sandbox"""
     jail: Jail = Jail()

@@ -138,8 +138,8 @@ def _paths(name: str) -> Iterator[tuple[str, Path]]:
     for place in (directory / name, *(directory / f"{before}{name}" for before in ASIDE)):
         if place.is_dir() and not place.is_symlink():
             yield "files", place
-    digits = "[0-9]"
-    stem = rf"{re.escape(name)}\.{digits}{{5}}\.{digits}{{8}}T{digits}{{6}}\.(tar\.gz|tree|part)"
+    made = "[0-9]{5}\\.[0-9]{8}T[0-9]{6}"
+    stem = rf"{re.escape(name)}\.{made}\.(tar\.gz|tar\.part|tree)"
     archives = directory / ".archive"
     for path in sorted(archives.iterdir()) if archives.is_dir() else ():
         if re.fullmatch(stem, path.name):
@@ -172,7 +172,7 @@ def _rewrite(name: str) -> dict[str, Any] | None:
     patterns = [
         f"{directory}/{name}",
         *(f"{directory}/{before}{name}" for before in ASIDE),
-        *(f"{archived}{end}" for end in ("tar.gz", "tree", "part")),
+        *(f"{archived}{end}" for end in ("tar.gz", "tar.part", "tree")),
         f"{directory}/.courses/*/hand-in/{name}",
         *(f"{directory}/.courses/{place}" for place in _graded(name)),
         f"{directory}/.courses/*/{GRADEBOOK}",
@@ -284,6 +284,7 @@ def hub_erase(name: str, pseudonym: str) -> dict[str, Any]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if json.loads(file.readline() or "{}").get("student") == name:
                 file.truncate(0)
+    fcntl.flock(os.open(HUB, os.O_RDONLY), fcntl.LOCK_EX)  # who writes there now; until we end
     lines = [
         {key: pseudonym if value == name else value for key, value in line.items()}
         for line in _audit()

@@ -17,6 +17,7 @@ HOSTILE = "a made-up student tries it in a real session"
 MOST_EXPOSED = 4.0  # as systemd-analyze security counts
 MOST_VISITS, FEWEST_FILES = 1024, 16384
 HUB_SHARE, TERMINALS_SHARE = 40, 64
+LETTER = ("Disks", "Failed units", "Upgrades", "retention", "Sessions", "Wrong passwords")
 HEADERS = (
     *("content-security-policy", "x-content-type-options", "referrer-policy"),
     *("cross-origin-opener-policy", "cross-origin-resource-policy"),
@@ -176,14 +177,14 @@ def _seconds(told: str) -> float:
 
 @check("notebook", how="start it, and look into the administrator's mailbox")
 def nightly_report(config: Config, facts: Facts) -> Problems:
-    """Every night a letter tells the admin of disks, failed units, upgrades and sessions."""
+    """Every night a letter tells the admin how disks, units, upgrades and sessions are."""
     report = facts["report"]
     if report["timer"] != "active":
         yield f"its timer is {report['timer'] or 'missing'}"
     if report["status"]:
         yield "it failed"
     elif config.mail.root is None and config.mail.smarthost is None:
-        for part in ("Disks", "Failed units", "Upgrades", "Sessions", "Wrong passwords"):
+        for part in LETTER:
             if part not in report["letter"]:
                 yield f"the letter does not tell of {part.lower()}"
 

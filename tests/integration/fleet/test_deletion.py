@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -146,3 +147,65 @@ def test_the_service_follows_no_link_and_waits_for_no_pipe(one: Fleet, call: Cal
     guest.run(f"rm {HUB}/machines/victim; mkfifo {HUB}/leases/{accounts[0]}")
     ask(one, "archive", "victim")
     guest.run(f"rm {HUB}/leases/{accounts[0]}")
+
+
+def test_what_retention_keeps_no_longer_goes_and_is_told_before(one: Fleet, call: Call) -> None:
+    guest, rules = one.guests[0], "/etc/notebook/retention.json"
+    archive, audit = f"{FILES}/.archive", f"{HUB}/audit.jsonl"
+    for name in ("cauchy", "hermite"):
+        call("users", "add", name)
+        python(one, DEEP, name, "cours", "1")
+        call("users", "delete", name, "--yes")
+    # The first of them was deleted long ago, and somebody made it; a torn line is of then, too.
+    made = guest.run(f"cd {archive} && ls -d cauchy.*").split()[0]
+    long_ago = f"{'.'.join(made.split('.')[:2])}.20200101T000000.tar.gz"
+    guest.run(f"cd {archive} && mv {made} {long_ago} && touch cauchy.10000.notes.tar.gz")
+    line = json.dumps({"time": "2020-01-01T00:00:00Z", "who": "x", "action": "add", "student": "y"})
+    torn = '{"time": "20'
+    guest.run(f"(printf '%s\\n' {shlex.join([line, torn])}; cat {audit}) > /root/audit")
+    guest.run(f"cat /root/audit > {audit}; rm /root/audit")
+    noted = guest.run(f"cat {audit}").splitlines()
+
+    assert json.loads(guest.run(f"cat {rules}")) == {"archives": 0, "audit": 0}
+    assert call("users", "retention", "--days", "36500")["goes"] == []
+    guest.run("systemctl start notebook-retention")
+    assert long_ago in guest.run(f"ls {archive}")
+    days = {"archives": 365 * 86400, "audit": 30 * 86400}
+    guest.run(f"echo '{json.dumps(days)}' > {rules}")
+    due = call("users", "retention", "--days", "0")
+    assert due["kept"] == ["archives 365d", "audit 30d"]
+    assert f"2020-12-31 {long_ago}" in due["goes"]
+    assert "the 2 oldest lines of the audit" in due["goes"]
+    soon = call("users", "retention", "--days", "366")["goes"]
+    assert len([each for each in soon if " hermite." in each]) == 1
+    assert f"the {len(noted)} oldest lines of the audit" in soon
+    assert guest.run(f"cat {audit}").splitlines() == noted
+    assert long_ago in guest.run(f"ls {archive}")
+
+    guest.run("systemctl start notebook-retention")
+    left = guest.run(f"ls {archive}")
+    assert long_ago not in left and "cauchy.10000.notes.tar.gz" in left
+    assert guest.run(f"cat {audit}").splitlines() == noted[2:]
+    assert guest.run(f"stat -c '%U %a' {audit}").split() == ["notebook", "600"]
+    said = guest.run("journalctl -q -o cat -t notebook-retention")
+    assert f"removed the archive of cauchy: {long_ago}" in said
+    assert "removed the 2 oldest lines of the audit" in said
+    assert "active" in guest.run("systemctl is-active notebook-retention.timer")
+    # Of 364 days ago: it goes within a week, and the letter says so.
+    then = time.strftime("%Y%m%dT%H%M%S", time.gmtime(time.time() - 364 * 86400))
+    made = guest.run(f"cd {archive} && ls -d hermite.*").split()[0]
+    guest.run(f"cd {archive} && mv {made} {'.'.join(made.split('.')[:2])}.{then}.tar.gz")
+    guest.run("systemctl start notebook-retention")
+    assert "the archive of hermite: " in guest.run("journalctl -q -o cat -t notebook-retention")
+    call("users", "bring-back", "hermite")
+    assert guest.run(f"cat {FILES}/hermite/cours/bottom") == "theorema"
+    guest.run(f'echo \'{{"archives": 0, "audit": 0}}\' > {rules}; rm -f {archive}/cauchy*')
+
+
+def test_an_appliance_older_than_retention_says_so(one: Fleet) -> None:
+    guest, rules = one.guests[0], "/etc/notebook/retention.json"
+    guest.run(f"mv {rules} /root/rules")
+    done = one.appliance("users", "retention", "--json")
+    guest.run(f"mv /root/rules {rules}")
+    assert done.code == 1
+    assert "older than `retention:`" in json.loads(done.out)["hosts"][0]["detail"]

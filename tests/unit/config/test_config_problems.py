@@ -111,6 +111,10 @@ VALUES = {
         "    |         ^^ write a whole number and K, M, G or T, as in 512M or 4G",
     ),
     "negative size": ("memory: -4\n", "appliance.yml:1:9: memory: not a size"),
+    "retention": (
+        "retention: {archives: 12h}\n",
+        "appliance.yml:1:23: retention.archives: less than a day, and it is looked at once a night",
+    ),
     "duration": ("notebook: {timeout: soon}\n", "notebook.timeout: not a duration"),
     "missing": (
         "disks:\n  data: {size: 1G}\n",

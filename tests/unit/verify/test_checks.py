@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from provision.config import Config
-from provision.verify.checks.notebook import HEADERS
+from provision.verify.checks.notebook import HEADERS, LETTER
 from provision.verify.checks.system import PROMISED
 from provision.verify.registry import judge
 
@@ -144,7 +144,7 @@ def _good() -> dict[str, dict[str, Any]]:
         "report": {
             "status": 0,
             "timer": "active",
-            "letter": "Disks Failed units Upgrades Sessions of the last day Wrong passwords",
+            "letter": " ".join(LETTER),
         },
         "sessions": {
             "files": [],
