@@ -62,6 +62,12 @@ KINDS: dict[str, str] = {
     multiple=True,
     help="Judge these packages alone. Default: all. May be repeated.",
 )
+@click.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write how many of high severity each host has, for node_exporter's textfile collector.",
+)
 @as_json
 @with_inventory
 def command(
@@ -73,6 +79,7 @@ def command(
     advisories: tuple[str, ...],
     severity: str,
     only: tuple[str, ...],
+    metrics: Path | None,
     as_json: bool,
 ) -> None:
     """Hold what is installed against advisories, without a network.
@@ -93,15 +100,16 @@ def command(
     targets = [(target, _only(target.name, bill, only)) for target, bill in (*targets, *bills)]
     if not (files or locks or rows):
         raise click.UsageError("give FILE, --locks, --fleet or --on HOST")
+    if metrics and (only or not rows):
+        raise click.UsageError("--metrics counts all packages of hosts: --fleet, without --only")
     wanted = {(part.ecosystem, part.package) for _, bill in targets for part in bill.components}
     known = database.read(advisories, wanted, opener=proxy.of(None).opener())
+    everything = [(target, bill, judge(target, bill, known)) for target, bill in targets]
+    if not only:
+        _note(everything, metrics)
     judged = [
-        (
-            target,
-            bill,
-            [each for each in judge(target, bill, known) if counts(each.severity, severity)],
-        )
-        for target, bill in targets
+        (target, bill, [each for each in found if counts(each.severity, severity)])
+        for target, bill, found in everything
     ]
     if as_json:
         click.echo(json.dumps(_document(judged, rows, known, severity)))
@@ -146,6 +154,23 @@ def _hosts(
     with table_of(hosts) as show:
         rows = run_on(hosts, ask, Pace(8), None, show)
     return rows, [(Target("host", name), told[name]) for name in sorted(told)]
+
+
+def _note(judged: "Judged", metrics: Path | None) -> None:
+    """Keep for `fleet status`, and write for Prometheus, how many are open on each host."""
+    from provision.audit.advisory import counts
+    from provision.files import write_whole
+    from provision.fleet.status import note_advisories
+    from provision.guest.hub.conditions import OPEN
+
+    lines = [f"# HELP {OPEN} Known vulnerabilities of high severity", f"# TYPE {OPEN} gauge"]
+    for target, _, found in judged:
+        if target.kind == "host":
+            number = sum(counts(each.severity, "high") for each in found)
+            note_advisories(target.name, number)
+            lines.append(f'{OPEN}{{host="{target.name}"}} {number}')
+    if metrics:
+        write_whole(metrics, "".join(f"{line}\n" for line in lines).encode())
 
 
 def _only(name: str, bill: "Bill", only: Sequence[str]) -> "Bill":

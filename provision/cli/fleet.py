@@ -169,7 +169,10 @@ def remove(inventory: "Inventory", hosts: tuple[str, ...]) -> None:
 def status(
     inventory: "Inventory", hosts: tuple[str, ...], loaded: Loaded, drift: bool, as_json: bool
 ) -> None:
-    """Show version, disks, memory, sessions, failed units, reboots, certificate and backup."""
+    """Show version, disks, memory, sessions, failed units, reboots, certificate and backup.
+
+    Below a host is what is wrong with it, by the rules that `fleet alerts` gives Prometheus.
+    """
     from provision.cli._fleet import carry_out
     from provision.fleet.many import Pace
     from provision.fleet.status import status as ask
@@ -181,4 +184,13 @@ def status(
         Pace(8),
         as_json=as_json,
         columns=(*columns, "drift") if drift else columns,
+        lists=("alerts",),
     )
+
+
+@command.command()
+def alerts() -> None:
+    """Print alerting rules for Prometheus: disk, backup, certificate, line, vulnerabilities."""
+    from provision.guest.hub.conditions import rules
+
+    click.echo(rules(), nl=False)

@@ -6,10 +6,12 @@ from typing import Any
 
 from provision.config import Config
 from provision.errors import ApplianceError, GuestError
+from provision.files import write_whole
 from provision.fleet.classroom import ask
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell, runs
 from provision.fleet.system import drifted, log_of
+from provision.guest.hub import conditions
 
 
 def status(host: Host, inventory: Inventory, config: Config | None, tell: Tell) -> dict[str, Any]:
@@ -22,8 +24,9 @@ def status(host: Host, inventory: Inventory, config: Config | None, tell: Tell) 
         tell: called as each step begins.
 
     Returns:
-        What ``inside/classroom.py`` says of its state, ``contact`` (seconds since 1970) and
-        ``drift`` (names of Ansible's tasks that would change something).
+        What ``inside/classroom.py`` says of its state, ``contact`` (seconds since 1970),
+        ``alerts`` (what Prometheus' rules say, too) and ``drift`` (names of Ansible's tasks that
+        would change something).
 
     Raises:
         GuestError: no way in; the message says when there was one last.
@@ -34,6 +37,8 @@ def status(host: Host, inventory: Inventory, config: Config | None, tell: Tell) 
         raise GuestError(f"{error}; {_since(host)}", hint=error.hint) from error
     _contact(host).touch()
     facts["contact"] = int(time.time())
+    facts["metrics"] |= advisories(host)
+    facts["alerts"] = list(conditions.wrong(facts["metrics"]))
     if config is not None:
         tell("drift", "")
         try:
@@ -41,6 +46,19 @@ def status(host: Host, inventory: Inventory, config: Config | None, tell: Tell) 
         except ApplianceError as error:
             facts["drift"] = [str(error)]
     return facts
+
+
+def note_advisories(host: str, count: int) -> None:
+    """Keep how many vulnerabilities of high severity an audit found open on a host."""
+    write_whole(runs() / f"{host}.advisories", f"{count}\n".encode())
+
+
+def advisories(host: Host) -> dict[str, float]:
+    """What the last audit of a host found, as a metric; none where there was none."""
+    try:
+        return {conditions.OPEN: float((runs() / f"{host.name}.advisories").read_text())}
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _contact(host: Host) -> Path:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import secrets
 import shutil
 import sys
@@ -230,7 +231,17 @@ def status() -> dict[str, Any]:
         "certificate_days": _certificate_days(STATE / "tls" / "cert.pem"),
         "backup_seconds": None if backup is None else int(time.time() - backup),
         "backup_database": database,
+        "metrics": {'up{job="classroom"}': float(sessions is not None), **_metrics()},
     }
+
+
+def _metrics() -> dict[str, float]:
+    """What the hub tells Prometheus of this machine, by name and labels; none where it is down."""
+    with contextlib.suppress(OSError, RefusedError):
+        told = _asked("GET", "/hub/metrics", accept="text/plain").decode()
+        ours = re.findall(r"(?m)^(appliance_(?!session)\S+) (\S+)$", told)
+        return {name: float(value) for name, value in ours}
+    return {}
 
 
 def _sessions() -> int | None:
@@ -267,19 +278,25 @@ def _accounts() -> Any:
 
 
 def _hub(method: str, path: str, form: bytes | None = None) -> Any:
-    """Ask the hub as its administrator."""
+    """Ask the hub as its administrator; what it says in JSON."""
+    text = _asked(method, path, form)
+    return json.loads(text) if text else None
+
+
+def _asked(
+    method: str, path: str, form: bytes | None = None, accept: str = "application/json"
+) -> bytes:
     place = path if path.startswith("/hub/") else f"/hub/api{path}"
     request = urllib.request.Request(HUB + place, form, method=method)  # noqa: S310 (loopback)
     request.add_header("Authorization", f"token {_token()}")
-    request.add_header("Accept", "application/json")
+    request.add_header("Accept", accept)
     try:
         with urllib.request.urlopen(request, timeout=3600 if form else 60) as said:  # noqa: S310
-            text = said.read()
+            return bytes(said.read())
     except urllib.error.HTTPError as error:
         raise RefusedError(
             f"the hub answers {error.code}: {error.read().decode()[:300]}"
         ) from error
-    return json.loads(text) if text else None
 
 
 _tokens: list[str] = []

@@ -5,4 +5,5 @@
 - ``profiles``: what a student may choose when a session starts
 - ``usage``: root's sampler of sessions and host; ``panel`` shows a session its own
 - ``metrics``, ``pages``: the same for Prometheus and for the administrator
+- ``conditions``: what of it an administrator must know of at once
 """

@@ -1,12 +1,13 @@
-"""What the sampler found, in the hub's own answer to Prometheus (``/hub/metrics``)."""
+"""What the sampler found, and how backup, certificate and line are, in ``/hub/metrics``."""
 
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from prometheus_client import REGISTRY
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -14,6 +15,8 @@ from prometheus_client.registry import Collector
 from provision.guest.pool.account import USAGE
 
 STALE_SECONDS = 60
+BACKUP = Path("/var/lib/appliance/backup/last.json")
+BACKUP_SETTINGS = Path("/etc/appliance/backup.json")
 
 
 def read_now(place: Path = USAGE) -> dict[str, Any]:
@@ -51,6 +54,10 @@ def gauges(now: dict[str, Any]) -> Iterator[GaugeMetricFamily]:
         for mount, disk in host["disks"].items():
             disks.add_metric([mount], disk[kind])
         yield disks
+    ratio = GaugeMetricFamily("appliance_disk_free_ratio", "Share that is free", labels=["mount"])
+    for mount, disk in host["disks"].items():
+        ratio.add_metric([mount], disk["free"] / disk["size"])
+    yield ratio
     labels = ["account", "student"]
     for name, what in {"memory": "bytes", "cpu": "percent of a core", "disk": "bytes"}.items():
         for kind in ("used", "limit"):
@@ -67,17 +74,54 @@ def gauges(now: dict[str, Any]) -> Iterator[GaugeMetricFamily]:
     yield ages
 
 
+def upkeep(certificate: Path, waiting: int) -> Iterator[GaugeMetricFamily]:
+    """How backup, certificate and line are; nothing of what there is not.
+
+    Args:
+        certificate: the notebook's.
+        waiting: how many stand in line for a place.
+    """
+    yield _one("appliance_queue_length", "Who waits for a place", waiting)
+    now = time.time()
+    with contextlib.suppress(OSError, ValueError):
+        ends = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+        left = ends.timestamp() - now
+        yield _one("appliance_certificate_left_seconds", "Until the certificate ends", left)
+    age = "appliance_backup_age_seconds", "Since the last backup that succeeded"
+    try:
+        last = json.loads(BACKUP.read_text())
+        yield _one(*age, now - last["time"])
+        yield _one("appliance_backup_whole", "1: all of it could be read", last["consistent"])
+    except (OSError, ValueError, KeyError):
+        with contextlib.suppress(OSError):  # none yet since it was set up
+            yield _one(*age, now - BACKUP_SETTINGS.stat().st_mtime)
+
+
 class Usage(Collector):
-    """Reads the last sample when Prometheus asks."""
+    """Reads the last sample when Prometheus asks.
+
+    Args:
+        certificate: the notebook's.
+        line: who waits for a place.
+    """
+
+    def __init__(self, certificate: Path, line: Sized) -> None:
+        self.certificate, self.line = certificate, line
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All gauges."""
-        return gauges(read_now())
+        yield from gauges(read_now())
+        yield from upkeep(self.certificate, len(self.line))
 
 
-def register() -> None:
-    """Add ours to what the hub tells of itself."""
-    REGISTRY.register(Usage())
+def register(state: Path, line: Sized) -> None:
+    """Add ours to what the hub tells of itself.
+
+    Args:
+        state: directory of the hub's own files.
+        line: who waits for a place.
+    """
+    REGISTRY.register(Usage(state / "tls" / "cert.pem", line))
 
 
 def _one(name: str, what: str, value: float) -> GaugeMetricFamily:

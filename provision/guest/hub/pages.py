@@ -21,6 +21,7 @@ from tornado import web
 from provision.guest.hub import guard, upkeep
 from provision.guest.hub.admission import put_out
 from provision.guest.hub.audit import note
+from provision.guest.hub.conditions import DISK_FULL
 from provision.guest.hub.metrics import read_history, read_now
 from provision.guest.hub.wishes import UNITS, Wishes
 from provision.guest.pool.account import read_settings
@@ -30,7 +31,6 @@ from provision.guest.pool.earlier import earlier
 from provision.guest.pool.keeper import RefusedError, asked
 
 LOG_LINES = 200
-FULL = 0.98  # of a disk
 LASTING = ("backup", "restore", "delete", "bring back")
 GRAVE = ("password", "delete", "bring back")  # an administrator in a browser types the password
 
@@ -60,7 +60,7 @@ def ailments(now: Mapping[str, Any]) -> list[str]:
     if not now:
         return ["the sampler has not written for a minute"]
     disks = now["host"]["disks"].items()
-    return [f"{mount} is full" for mount, disk in disks if disk["free"] < (1 - FULL) * disk["size"]]
+    return [f"{mount} is full" for mount, disk in disks if disk["free"] < DISK_FULL * disk["size"]]
 
 
 def sparkline(rows: list[list[float]], column: int, *, top: float | None = None) -> str:

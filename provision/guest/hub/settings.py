@@ -12,6 +12,7 @@ from typing import Any
 from traitlets.config import Config
 
 from provision.guest.hub import metrics, pages, stops, students
+from provision.guest.pool.spawner import PoolSpawner
 from provision.guest.stores.timer import EVERY
 from provision.guest.whole import secret
 
@@ -56,5 +57,5 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
     config.JupyterHub.load_roles = [
         {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}
     ]
-    metrics.register()
+    metrics.register(state, PoolSpawner.line)
     stops.register(state)

@@ -26,7 +26,9 @@ def test_what_an_appliance_has_is_held_against_advisories(one: Fleet, tmp_path: 
         debian("CVE-2", "zlib", zlib),
     ]
     (tmp_path / "db.json").write_text(json.dumps(records))
+    metrics = tmp_path / "appliances.prom"
     words = ("audit", "--fleet", "--advisories", str(tmp_path / "db.json"), "--json")
+    words += ("--metrics", str(metrics))
     done = one.appliance(*words)
     assert done.code == 8, done
     document = json.loads(done.out)
@@ -41,7 +43,12 @@ def test_what_an_appliance_has_is_held_against_advisories(one: Fleet, tmp_path: 
     assert found["CVE-1"]["fixed"] == f"{zlib}+deb13u9"
 
     (tmp_path / "db.json").write_text(json.dumps([records[1], records[3]]))
+    assert f'appliance_advisories_open{{host="{host}"}} 2' in metrics.read_text()
+    (row,) = json.loads(one.appliance("fleet", "status", "--json").out)["hosts"]
+    open_now = "VulnerabilitiesOpen: 2 known vulnerabilities of high severity are open"
+    assert open_now in row["facts"]["alerts"]
     assert one.appliance(*words).code == 0
+    assert f'appliance_advisories_open{{host="{host}"}} 0' in metrics.read_text()
 
 
 def test_a_host_that_does_not_answer_is_not_safe(one: Fleet, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
 from student import RefusedError, Student
 
 Call = Callable[..., Any]
+LAST = "/var/lib/appliance/backup/last.json"
 
 
 @pytest.fixture
@@ -112,10 +113,16 @@ def test_the_console_shows_the_host_keys_fingerprint(one: Fleet) -> None:
     assert f"Host key: {pinned}" in shown
 
 
+def alerts(facts: dict[str, Any]) -> list[str]:
+    """Those that this test brings about; how full the disk is, is this host's."""
+    return [each for each in facts["alerts"] if each.startswith(("Backup", "Certificate"))]
+
+
 def test_how_it_is_is_told(one: Fleet, call: Call, url: str) -> None:
     guest = one.guests[0]
     fresh = call("fleet", "status")
     assert fresh["failed_units"] == []
+    assert (fresh["metrics"]["appliance_queue_length"], alerts(fresh)) == (0, [])
     assert (fresh["sage"], fresh["reboot"], fresh["certificate_days"]) == ("1.0", False, None)
     assert {place: set(disk) for place, disk in fresh["disks"].items()} == {
         **{"/": {"size", "free"}, "/home": {"size", "free"}},
@@ -128,12 +135,24 @@ def test_how_it_is_is_told(one: Fleet, call: Call, url: str) -> None:
         f" -keyout {place}/key.pem -out {place}/cert.pem 2>/dev/null; chown -R notebook {place}"
     )
     guest.run("systemd-run --quiet --wait --unit=broken false || :; touch /run/reboot-required")
+    last = json.dumps({"time": time.time() - 3 * 86400, "consistent": False})
+    guest.run(f"mkdir -p -m 711 /var/lib/appliance/backup; echo '{last}' > {LAST}")
     told = call("fleet", "status")
+    assert alerts(told) == [
+        "BackupOld: the last backup that succeeded is 3.0 days old",
+        "BackupNotWhole: something could not be read, or did not rest, in the last backup",
+    ]
     assert told["failed_units"] == ["broken.service"]
     assert told["certificate_days"] in (38, 39, 40)
     assert told["reboot"] is True
     shown = one.appliance("fleet", "status").out
     assert "failed_units: broken.service  reboot: yes  certificate_days: " in shown
+    guest.run(
+        f"openssl req -x509 -key {place}/key.pem -subj /CN=sage -days 5 -out {place}/cert.pem;"
+        f" rm {LAST}"
+    )
+    (ends,) = alerts(call("fleet", "status"))
+    assert ends.startswith("CertificateEnds: the certificate ends in ")
     guest.run(f"systemctl reset-failed; rm -r /run/reboot-required {place}; systemctl stop ssh")
     try:
         lost = one.appliance("fleet", "status")
