@@ -106,7 +106,7 @@ def command(
                 seat=ours,
                 channel_name=channel,
                 patience=wait,
-                neighbours=sharing.around if sharing else None,
+                sharing=sharing,
                 cache=cache,
                 accept_expired=accept_expired,
             )
@@ -118,11 +118,15 @@ def command(
             sharing.report(state="ready", vm=result.name, version=result.version)
             sharing.linger(share)
     if as_json:
-        click.echo(json.dumps({**asdict(result), "settings": str(result.settings)}))
+        totals = {name: getattr(result, name) for name in ("local", "fetched", "fetched_size")}
+        told = {**asdict(result), **totals, "settings": str(result.settings)}
+        click.echo(json.dumps(told))
         return
     click.echo(f"{result.name}  {result.version}{'' if result.changed else '  (no change)'}")
     if result.changed:
         size = f"{result.fetched_size / 1e6:.1f} MB"
+        whence = ", ".join(f"{each.chunks} {name}" for name, each in result.came.items())
         click.echo(f"fetched  {result.fetched} chunks ({size}), {result.local} were here")
+        click.echo(f"from     {whence}")
         click.echo(f"before   {result.previous or 'none'}")
     click.echo(f"start    appliance up -c {result.settings}")

@@ -1,4 +1,4 @@
-"""Put a published disk together at the seat: what is here already, then what must be fetched."""
+"""Put a published disk together at the seat: what an earlier run left, then what is missing."""
 
 import contextlib
 import errno
@@ -6,9 +6,9 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from provision import progress
@@ -24,35 +24,19 @@ _RESERVE = 64 << 20  # bytes that stay free on the seat's disk
 Fetch = Callable[[Piece], bytes]
 
 
-@dataclass(frozen=True)
-class Seed:
-    """A published disk that is on this host: a source of chunks that costs no network.
-
-    Args:
-        image: its untouched VDI.
-        pieces: its chunks.
-    """
-
-    image: Path
-    pieces: tuple[Piece, ...]
-
-
 @dataclass
 class Report:
     """Where the chunks of a disk came from, as numbers of chunks.
 
     Args:
         resumed: were in the unfinished image.
-        local: copied from other disks of this host.
         fetched: brought by ``fetch``, each once, however often the disk has it.
         fetched_size: bytes of these, compressed.
     """
 
     resumed: int = 0
-    local: int = 0
     fetched: int = 0
     fetched_size: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
 
 def assemble(
@@ -62,7 +46,6 @@ def assemble(
     *,
     identity: uuid.UUID,
     fetch: Fetch,
-    seeds: Sequence[Seed] = (),
     workers: int = WORKERS,
 ) -> Report:
     """Make the VDI of a published disk; interrupted at any byte, the next call goes on.
@@ -75,7 +58,6 @@ def assemble(
         target: the image to make.
         identity: the image's UUID.
         fetch: brings a chunk, decompressed and verified; called by many threads at once.
-        seeds: disks on this host that may share chunks with it.
         workers: chunks fetched at once.
 
     Raises:
@@ -91,9 +73,8 @@ def assemble(
     report = Report()
     try:
         with _opened(part) as file:
-            image = _Image(file, layout)
+            image = OpenDisk(file, layout)
             missing = _begin(image, pieces, part, layout.header(identity), report)
-            missing = _from_seeds(image, missing, seeds, report)
             _fetch(image, missing, fetch, workers, report)
             os.fsync(file)
             with progress.step(f"check the {disk.name} disk end to end"):
@@ -110,7 +91,7 @@ def present(image: Path, disk: PublishedDisk) -> bool:
     """Whether a finished image still is the published disk, byte by byte."""
     layout = vdi.read(image)
     with image.open("rb") as file:
-        opened = _Image(file.fileno(), layout)
+        opened = OpenDisk(file.fileno(), layout)
         try:
             _check(opened, disk)
         except VerificationError:
@@ -119,17 +100,30 @@ def present(image: Path, disk: PublishedDisk) -> bool:
 
 
 @dataclass(frozen=True)
-class _Image:
+class OpenDisk:
+    """An opened VDI.
+
+    Args:
+        file: its descriptor.
+        layout: where its blocks are.
+    """
+
     file: int
     layout: vdi.Layout
 
     def read(self, offset: int, length: int) -> bytes:
+        """The bytes of a part of the disk."""
         return b"".join(
             bytes(size) if place is None else _read_at(self.file, size, place)
             for place, size in self.layout.spans(offset, length)
         )
 
     def write(self, piece: Piece, content: bytes) -> None:
+        """Put a chunk at its place.
+
+        Raises:
+            VerificationError: it has another length.
+        """
         if len(content) != piece.length:
             raise VerificationError(f"chunk {piece.name[:16]} does not fit its place")
         done = 0
@@ -139,6 +133,7 @@ class _Image:
             done += size
 
     def runs(self) -> Iterator[tuple[int, bytes]]:
+        """All that it has, block by block, in order."""
         for block in sorted(self.layout.places):
             offset = block * vdi.BLOCK
             yield offset, self.read(offset, min(vdi.BLOCK, self.layout.size - offset))
@@ -178,7 +173,7 @@ def _opened(part: Path) -> Iterator[int]:
 
 
 def _begin(
-    image: _Image, pieces: Sequence[Piece], part: Path, header: bytes, report: Report
+    image: OpenDisk, pieces: Sequence[Piece], part: Path, header: bytes, report: Report
 ) -> list[Piece]:
     """Write the image's header, or find out how far an earlier run came; return what is missing."""
     length = image.layout.length
@@ -201,37 +196,8 @@ def _begin(
     return missing
 
 
-def _from_seeds(
-    image: _Image, missing: Sequence[Piece], seeds: Sequence[Seed], report: Report
-) -> list[Piece]:
-    """Copy chunks from other disks, each verified; return what is still missing."""
-    left = list(missing)
-    for seed in seeds:
-        where: Mapping[str, int] = {piece.name: piece.offset for piece in seed.pieces}
-        if not any(piece.name in where for piece in left):
-            continue
-        still = []
-        with (
-            progress.step(f"take what {seed.image.parent.name} has"),
-            seed.image.open("rb") as file,
-        ):
-            layout = vdi.read(seed.image)
-            other = _Image(file.fileno(), layout)
-            for number, piece in enumerate(left):
-                progress.advance(number, len(left))
-                offset = where.get(piece.name)
-                content = b"" if offset is None else other.read(offset, piece.length)
-                if content and chunks.name(content) == piece.name:
-                    image.write(piece, content)
-                    report.local += 1
-                else:
-                    still.append(piece)
-        left = still
-    return left
-
-
 def _fetch(
-    image: _Image, missing: Sequence[Piece], fetch: Fetch, workers: int, report: Report
+    image: OpenDisk, missing: Sequence[Piece], fetch: Fetch, workers: int, report: Report
 ) -> None:
     """Fetch each missing chunk once and write it wherever the disk has it."""
     places: dict[str, list[Piece]] = {}
@@ -246,7 +212,10 @@ def _fetch(
         for piece in same:
             image.write(piece, content)
 
-    with progress.step(f"fetch {total / 1e6:.1f} MB"), ThreadPoolExecutor(workers) as pool:
+    with (
+        progress.step(f"bring {total / 1e6:.1f} MB of chunks"),
+        ThreadPoolExecutor(workers) as pool,
+    ):
         waiting: dict[Future[None], list[Piece]] = {}
         queue = iter(places.values())
         try:
@@ -268,7 +237,7 @@ def _fetch(
             raise
 
 
-def _check(image: _Image, disk: PublishedDisk) -> None:
+def _check(image: OpenDisk, disk: PublishedDisk) -> None:
     """Read the whole image back and cut it anew: its digest must be the one that was signed."""
     found = ((offset, chunks.name(content)) for offset, content in chunks.cut(image.runs()))
     if chunks.digest(found) != disk.digest:

@@ -15,22 +15,19 @@ import http.server
 import json
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from provision import progress
 from provision.distribution import chunks, reports, room
-from provision.distribution.assemble import Fetch
 from provision.distribution.chunks import Piece, Store
 from provision.distribution.reports import SeatReport
 from provision.distribution.source import SourceError, Web
+from provision.distribution.supply import Get, Supply
 from provision.errors import VerificationError
 
 if TYPE_CHECKING:
     from provision.distribution.nearby import Nearby
-
-Get = Callable[[Piece], bytes]
 
 REFRESH_SECONDS = 1.0
 CALM_SECONDS = 8.0  # where nobody comes or goes: thirty lists a second would be traffic too
@@ -111,36 +108,48 @@ class Sharing:
             while time.monotonic() < deadline and self._refresh():
                 time.sleep(2 * REFRESH_SECONDS)
 
-    def around(self, get: Get) -> Fetch:
-        """A fetch that asks the other seats, and ``get``, the server, where it must."""
+    def suppliers(self, get: Get) -> dict[str, Supply]:
+        """The links of a `supply.Chain` that are other seats, and the server: ``get``."""
         self._get = get
-        return self.fetch
-
-    def fetch(self, piece: Piece) -> bytes:
-        """Have a chunk: from its keeper, else from the next, else from the server."""
-        for name in self._order(piece.name):
-            if name == self.name:
-                return self.keep(piece)
-            if content := self._ask(name, piece, keeper=True):
-                return content
-        return self.keep(piece)
+        return {"seats": self._from_seats, "server": self._from_server}
 
     def keep(self, piece: Piece) -> bytes:
         """Have a chunk as its keeper: fetch it from the server unless somebody has it."""
+        return self._held(piece) or self._from_server(piece)
+
+    def _from_seats(self, piece: Piece) -> bytes | None:
+        """From its keeper, else from the next; None: it is this seat that asks the server."""
+        order = self._order(piece.name)
+        for name in order[: order.index(self.name)]:
+            if content := self._ask(name, piece, keeper=True):
+                return content
+        return self._held(piece)
+
+    def _held(self, piece: Piece) -> bytes | None:
+        """From whoever may have it already, this seat first; nobody fetches it for us."""
         with self._locks[int(piece.name[:4], 16) % _STRIPES]:
-            path = self.store.path(piece.name)
-            with contextlib.suppress(OSError, VerificationError):
-                return chunks.decompress(path.read_bytes(), piece.name)
+            if content := self._own(piece):
+                return content
             others = [name for name in self._order(piece.name) if name != self.name]
-            for name in others[:_PROBES]:
-                if content := self._ask(name, piece, keeper=False):
-                    return content
-            assert self._get is not None  # noqa: S101 (`around` came first)
+            asked = (self._ask(name, piece, keeper=False) for name in others[:_PROBES])
+            return next(filter(None, asked), None)
+
+    def _from_server(self, piece: Piece) -> bytes:
+        """From the server, once for all who ask here."""
+        with self._locks[int(piece.name[:4], 16) % _STRIPES]:
+            if content := self._own(piece):
+                return content
+            assert self._get is not None  # noqa: S101 (`suppliers` came first)
             data = self._get(piece)
             content = chunks.decompress(data, piece.name)
             self.store.put(piece.name, data)
             self.from_server += 1
             return content
+
+    def _own(self, piece: Piece) -> bytes | None:
+        with contextlib.suppress(OSError, VerificationError):
+            return chunks.decompress(self.store.path(piece.name).read_bytes(), piece.name)
+        return None
 
     def ready(self) -> bool:
         """Whether this seat can fetch for others."""

@@ -9,20 +9,21 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision import locks, progress
 from provision.distribution import channel, chunks, manifest, pins, seats
-from provision.distribution.assemble import Fetch, Report, Seed, assemble, present
+from provision.distribution.assemble import assemble, present
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, Store
 from provision.distribution.installed import Installed, recorded, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
-from provision.distribution.source import MissingError, Origin, SourceError, read_file
+from provision.distribution.source import MissingError, Origin
+from provision.distribution.supply import Chain, Count, Seed, of_images, of_server, of_store
 from provision.errors import ApplianceError, HypervisorError, UsageError, VerificationError
 from provision.files import write_whole
 from provision.machine.hypervisor import Hypervisor
@@ -30,10 +31,12 @@ from provision.ova import minisign
 
 if TYPE_CHECKING:
     from provision.config import Config
+    from provision.distribution.peers import Sharing
 
 SETTINGS = "appliance.yml"
 ADMIN_KEY = "id_ed25519"
 SEAT = "seat.json"  # what the last pull was asked for
+FAR = ("seats", "server")  # suppliers that cost the network something
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,34 @@ class Pulled:
     Args:
         name: the VM.
         version: the version that is installed now.
-        previous: the one before; None: there was none.
+        previous: the one before; None: there was none, or it is the same.
         changed: whether anything was done.
-        local: chunks that this host had already.
-        fetched: chunks that were fetched.
-        fetched_size: bytes of these.
         settings: the seat's own appliance.yml, for the other verbs.
+        came: how many chunks came from where: an ``unfinished`` image, the ``disks`` of this
+            host, a ``cache``, other ``seats``, the ``server``.
     """
 
     name: str
     version: str
     previous: str | None
     changed: bool
-    local: int
-    fetched: int
-    fetched_size: int
     settings: Path
+    came: Mapping[str, Count] = field(default_factory=dict)
+
+    @property
+    def local(self) -> int:
+        """Chunks that this host had already."""
+        return sum(count.chunks for name, count in self.came.items() if name not in FAR)
+
+    @property
+    def fetched(self) -> int:
+        """Chunks that came over the network."""
+        return sum(self.came[name].chunks for name in FAR if name in self.came)
+
+    @property
+    def fetched_size(self) -> int:
+        """Bytes of these, compressed."""
+        return sum(self.came[name].size for name in FAR if name in self.came)
 
 
 @dataclass(frozen=True)
@@ -130,7 +145,7 @@ def pull(
     seat: Seat | None = None,
     channel_name: str = "stable",
     patience: float = 0,
-    neighbours: Callable[[Fetch], Fetch] | None = None,
+    sharing: "Sharing | None" = None,
     cache: Path | None = None,
     accept_expired: bool = False,
 ) -> Pulled:
@@ -145,8 +160,7 @@ def pull(
         seat: the line of the seat file that is ours.
         channel_name: the channel to follow.
         patience: seconds to wait for a running VM to be shut down.
-        neighbours: turns what gets a compressed chunk from ``source`` into what has a chunk from
-            wherever is nearer, see `peers`.
+        sharing: with the other seats of the room, who are asked before ``source``.
         cache: a folder as the published one, such as a stick or what `multicast` received, whose
             chunks are taken before any is fetched.
         accept_expired: take a channel that expired, such as that of an old stick.
@@ -170,7 +184,7 @@ def pull(
         _check_time(folder, offer.channel)
     if same and (folder / pins.KEY).exists() and recorded(hypervisor, own) == version:
         pins.remember(folder, offer.channel)
-        return Pulled(own, version, None, False, 0, 0, 0, settings)
+        return Pulled(own, version, None, False, settings)
     config = seats.configured(described.definition, seat, own)
     here = Installed(hypervisor.machine(config, folder, folder / ADMIN_KEY))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -178,30 +192,33 @@ def pull(
         pins.check(folder, offer.channel, offer.key)  # another pull may have gone on meanwhile
         if (folder / pins.KEY).exists():  # before the work: a later pull takes no earlier one
             pins.remember(folder, offer.channel)
-        before = here.version()
-        mac = seat.mac or seats.mac(own)
-        if before == version:
-            here.require_off(patience=patience)
-            here.adjust(mac=mac)
-            write_whole(settings, settings_text(config).encode(), durable=True)
-            write_whole(folder / SEAT, asked, durable=True)
-            return Pulled(own, version, None, True, 0, 0, 0, settings)
-        _check_free(here, before)
-        report = _download(source, offer, described, here, neighbours=neighbours, cache=cache)
+        before, resumed = here.version(), 0
+        chain = _chain(source, folders, cache, sharing)
+        if before != version:
+            _check_free(here, before)
+            resumed = _download(source, offer, described, here, chain)
         here.require_off(patience=patience)
         pins.pin(folder, offer.key)
         pins.remember(folder, offer.channel)
         write_whole(settings, settings_text(config).encode(), durable=True)
-        names = {port: disk.name for port, disk in slots(described).items()}
-        if before is None:
-            here.install(version, names, mac=mac)
-        else:
-            here.switch(version, names, mac=mac)
+        _settle(here, before, version, described, seat.mac or seats.mac(own))
         write_whole(folder / SEAT, asked, durable=True)
-    return Pulled(
-        own, version, before, True,
-        report.local + report.resumed, report.fetched, report.fetched_size, settings,
-    )  # fmt: skip
+    here_already = {"unfinished": Count(resumed)}
+    previous = None if before == version else before
+    return Pulled(own, version, previous, True, settings, here_already | chain.counts)
+
+
+def _settle(
+    here: Installed, before: str | None, version: str, described: Manifest, mac: str
+) -> None:
+    """Give the VM its version and its seat, whatever it has of them."""
+    names = {port: disk.name for port, disk in slots(described).items()}
+    if before == version:
+        here.adjust(mac=mac)
+    elif before is None:
+        here.install(version, names, mac=mac)
+    else:
+        here.switch(version, names, mac=mac)
 
 
 def roll_back(folders: Path, hypervisor: Hypervisor, name: str, *, patience: float = 0) -> str:
@@ -245,41 +262,12 @@ def opened(folders: Path, hypervisor: Hypervisor, name: str, *, asked: str = "NA
 
 
 def _download(
-    source: Origin,
-    offer: Offer,
-    described: Manifest,
-    here: Installed,
-    *,
-    neighbours: Callable[[Fetch], Fetch] | None,
-    cache: Path | None,
-) -> Report:
-    """Have the untouched image of every disk that will be attached."""
+    source: Origin, offer: Offer, described: Manifest, here: Installed, chain: Chain
+) -> int:
+    """Have the untouched image of every disk that will be attached; how many chunks were in it."""
     directory = here.versions / offer.channel.version
     directory.mkdir(parents=True, exist_ok=True)
-    seeds = list(_seeds(here.machine.folder.parent))
-    total = Report()
-
-    def get(piece: Piece) -> bytes:
-        return source.get(f"chunks/{chunks.relative(piece.name)}", limit=chunks.FILE_LIMIT)
-
-    def plain(piece: Piece) -> bytes:
-        try:
-            return chunks.decompress(get(piece), piece.name)
-        except VerificationError:  # spoilt on the way? what is spoilt at the source stays so
-            return chunks.decompress(get(piece), piece.name)
-
-    remote, cached = neighbours(get) if neighbours else plain, list[Piece]()
-
-    def fetch(piece: Piece) -> bytes:
-        if cache:
-            with contextlib.suppress(SourceError, VerificationError):
-                place = Store(cache / "chunks").path(piece.name)
-                data = read_file(place, chunks.FILE_LIMIT)
-                content = chunks.decompress(data, piece.name)
-                cached.append(piece)
-                return content
-        return remote(piece)
-
+    resumed = 0
     for port, disk in slots(described).items():
         if disk.keep and here.has(port):
             continue
@@ -288,23 +276,28 @@ def _download(
         with progress.step(f"the {disk.name} disk of version {described.version}"):
             if target.exists() and present(target, disk):
                 continue
-            report = assemble(
+            resumed += assemble(
                 disk,
                 manifest.read_pieces(listed),
                 target,
                 identity=here.identity(offer.channel.version, disk.name),
-                fetch=fetch,
-                seeds=seeds,
-            )
+                fetch=chain.fetch,
+            ).resumed
         write_whole(directory / disk.pieces_file, listed)
-        total.resumed += report.resumed
-        total.local += report.local
-        total.fetched += report.fetched
-        total.fetched_size += report.fetched_size
-    total.local += len(cached)
-    total.fetched -= len(cached)
-    total.fetched_size -= sum(piece.size for piece in cached)
-    return total
+    return resumed
+
+
+def _chain(source: Origin, folders: Path, cache: Path | None, sharing: "Sharing | None") -> Chain:
+    """Whom to ask for a chunk, the nearest first."""
+
+    def get(piece: Piece) -> bytes:
+        return source.get(f"chunks/{chunks.relative(piece.name)}", limit=chunks.FILE_LIMIT)
+
+    return Chain(
+        disks=of_images(_seeds(folders)),
+        cache=of_store(Store(cache / "chunks")) if cache else None,
+        **(sharing.suppliers(get) if sharing else {"server": of_server(get)}),
+    )
 
 
 def _seeds(folders: Path) -> Iterator[Seed]:

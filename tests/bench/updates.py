@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.distribution import chunks
-from provision.distribution.assemble import Seed, assemble
+from provision.distribution.assemble import assemble
 from provision.distribution.manifest import read_pieces
 from provision.distribution.publication import Image, Publication, Published
 from provision.distribution.source import Web
+from provision.distribution.supply import Chain, Seed, of_images, of_server
 from provision.ova import minisign
 from provision.process import require
 from tests.bench.web import Counting, Server
@@ -206,12 +207,9 @@ def _ours(pair: Pair, url: str) -> tuple[tuple[float, int], tuple[float, int]]:
         root = described.disks[0]
         pieces = read_pieces(source.get(f"versions/{name}/{root.pieces_file}"))
         target = pair.base / f"{number}/root.vdi"
-        assemble(
-            root, pieces, target, identity=uuid.uuid4(), seeds=seeds,
-            fetch=lambda piece: chunks.decompress(
-                source.get(f"chunks/{chunks.relative(piece.name)}"), piece.name
-            ),
-        )  # fmt: skip
+        server = of_server(lambda piece: source.get(f"chunks/{chunks.relative(piece.name)}"))
+        chain = Chain(disks=of_images(seeds), server=server)
+        assemble(root, pieces, target, identity=uuid.uuid4(), fetch=chain.fetch)
         seeds.append(Seed(target, pieces))
 
     pair.publish(1)

@@ -12,12 +12,13 @@ import uuid
 from pathlib import Path
 
 from provision.distribution import chunks, manifest
-from provision.distribution.assemble import Seed, assemble
+from provision.distribution.assemble import assemble
 from provision.distribution.chunks import Store
 from provision.distribution.manifest import MANIFEST
 from provision.distribution.peers import Sharing
 from provision.distribution.pull import verified
 from provision.distribution.source import Web
+from provision.distribution.supply import Chain, Seed, of_images, of_server
 from provision.ova import minisign
 
 LINGER = 300
@@ -44,9 +45,8 @@ def main(url: str, key: str, place: Path, how: str, *more: str) -> None:
         def get(piece: chunks.Piece) -> bytes:
             return source.get(f"chunks/{chunks.relative(piece.name)}")
 
-        def alone(piece: chunks.Piece) -> bytes:
-            return chunks.decompress(get(piece), piece.name)
-
+        far = sharing.suppliers(get) if sharing else {"server": of_server(get)}
+        chain = Chain(disks=of_images(seeds), **far)
         directory = place / offer.channel.version
         for disk in described.disks:
             if disk.keep and any(seed.image.stem == disk.name for seed in seeds):
@@ -57,8 +57,7 @@ def main(url: str, key: str, place: Path, how: str, *more: str) -> None:
                 manifest.read_pieces(listed),
                 directory / f"{disk.name}.vdi",
                 identity=uuid.uuid4(),
-                fetch=sharing.around(get) if sharing else alone,
-                seeds=seeds,
+                fetch=chain.fetch,
                 workers=2,
             )
             (directory / disk.pieces_file).write_bytes(listed)

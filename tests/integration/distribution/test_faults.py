@@ -471,7 +471,7 @@ def test_the_old_appliance_still_starts_after_each_fault(
     _assert_starts(startable, "a downgraded channel")
     startable.publisher.publish(3)
     with _lying_room(root, tmp_path / "spool") as (url, sharing):
-        pulled = startable.pull(url, neighbours=sharing.around)
+        pulled = startable.pull(url, sharing=sharing)
         assert (pulled.fetched > 0, sharing.from_peers) == (True, 0)
     startable.assert_version(3)
     _make_startable(startable)

@@ -9,8 +9,9 @@ import pytest
 from publishing import Publisher
 
 from provision.distribution import vdi
-from provision.distribution.assemble import Seed, assemble, present
+from provision.distribution.assemble import assemble, present
 from provision.distribution.chunks import Piece, decompress
+from provision.distribution.supply import Chain, Seed, of_images
 from provision.errors import ApplianceError
 from provision.process import require
 
@@ -118,11 +119,10 @@ def test_update_takes_the_rest_from_the_old_image(publisher: Publisher, tmp_path
     assemble(old, old_pieces, first, identity=uuid.uuid4(), fetch=fetch)
     fetched.clear()
     second = tmp_path / "2" / "root.vdi"
-    report = assemble(
-        new, new_pieces, second, identity=uuid.uuid4(), fetch=fetch,
-        seeds=[Seed(first, old_pieces)],
-    )  # fmt: skip
-    assert len(fetched) == report.fetched < 0.3 * len(new_pieces)
+    chain = Chain(disks=of_images([Seed(first, old_pieces)]), server=fetch)
+    report = assemble(new, new_pieces, second, identity=uuid.uuid4(), fetch=chain.fetch)
+    assert len(fetched) == chain.counts["server"].chunks < 0.3 * len(new_pieces)
+    assert chain.counts["disks"].chunks + len(fetched) == report.fetched
     assert present(second, new)
 
 

@@ -15,10 +15,11 @@ from publishing import Publisher, Room
 
 from provision.distribution import chunks, peers, reports, room
 from provision.distribution.assemble import Report, assemble
-from provision.distribution.chunks import Store
+from provision.distribution.chunks import Piece, Store
 from provision.distribution.peers import Sharing
 from provision.distribution.reports import SeatReport
 from provision.distribution.source import Directory, Web
+from provision.distribution.supply import Chain
 from provision.errors import VerificationError
 
 SEATS = 30
@@ -55,6 +56,10 @@ def _seat(
     name = f"seat-{number}"
     sharing = Sharing(source, name, Store(place / "spool"), address=f"127.0.1.{number}", gather=0)
     sharing._report["state"] = "pulling"
+
+    def get(piece: Piece) -> bytes:
+        return source.get(f"chunks/{chunks.relative(piece.name)}")
+
     with sharing:
         together.wait(60)
         sharing._refresh()
@@ -63,7 +68,7 @@ def _seat(
             publisher.publication.pieces(version, disk),
             place / "root.vdi",
             identity=uuid.uuid4(),
-            fetch=sharing.around(lambda piece: source.get(f"chunks/{chunks.relative(piece.name)}")),
+            fetch=Chain(**sharing.suppliers(get)).fetch,
             workers=2,
         )
         sharing.report(state="ready", version=version)
@@ -310,7 +315,7 @@ def test_pull_through_the_room(
     server = served()
     source = Web(_url(server))
     with Sharing(source, "seat-1", Store(tmp_path / "spool"), gather=0) as sharing:
-        pulled = seat.pull(_url(server), neighbours=sharing.around)
+        pulled = seat.pull(_url(server), sharing=sharing)
         sharing.report(state="ready", version=pulled.version)
     assert [row["version"] for row in room.status(source)] == [pulled.version]
     seat.assert_version(1)
