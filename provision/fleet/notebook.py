@@ -8,24 +8,23 @@ import functools
 from dataclasses import dataclass
 from typing import Any
 
-from provision.build.notebook import Difference, Wanted, difference
+from provision.build.notebook import Wanted, difference
 from provision.errors import GuestError
 from provision.fleet import lease
+from provision.fleet.inside.answers import SHOWN, NotebookFacts
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
 from provision.fleet.remote import Remote, StepError, reached
 from provision.fleet.upgrade import (
-    DONE,
     LEAST_MEMORY,
-    ROOM,
     STEP_SECONDS,
-    NotReadyError,
     Tell,
     UnhealthyError,
     WentBackError,
+    done_before,
     healthy,
+    ready,
     transfer,
-    well_before,
 )
 
 PROGRAM = "renew_notebook"
@@ -83,23 +82,21 @@ def renew_notebook(
     """The same, for who has the appliance already."""
     sent = 0
     with reached(host, inventory) as remote:
-        facts = remote.program(PROGRAM, "look", timeout=60)
-        if facts["state"].get("step") in ("switching", "switched"):
-            facts = remote.program(PROGRAM, "recover", timeout=STEP_SECONDS)
-        before = facts["current"]
-        told = {"before": before, "after": wanted.name, "packages": {}, "sent": 0}
-        lists = wanted.lists(facts["lists"])
-        same = {file: facts["lists"].get(file) for file in lists} == lists
-        if same and facts["state"].get("step") in (None, "healthy"):
+        facts = remote.ask(NotebookFacts, PROGRAM, "look")
+        if facts.state.step in SHOWN:
+            facts = remote.ask(NotebookFacts, PROGRAM, "recover", timeout=STEP_SECONDS)
+        before = facts.current
+        told: dict[str, Any] = {"before": before, "after": wanted.name, "packages": {}, "sent": 0}
+        lists = wanted.lists(facts.lists)
+        same = {file: facts.lists.get(file) for file in lists} == lists
+        if same and facts.state.step in (None, "healthy"):
             return {**told, "after": before, "changed": False}
         tell("pack", "")
-        change = difference(wanted, facts["python"], facts["installed"], lists)
+        change = difference(wanted, facts.python, facts.installed, lists)
         package = Package(change.path, wanted.name, change.sha256, change.size, change.unpacked, 0)
-        tell("check", f"{len(facts['sessions'])} sessions")
-        state = facts["state"]
-        same = state.get("name") == wanted.name and state.get("digest") == change.sha256
-        done = DONE.get(state.get("step"), 0) if same else 0
-        _ready(host, facts, change, options, done)
+        tell("check", f"{len(facts.sessions)} sessions")
+        done = done_before(facts.state, wanted.name, change.sha256)
+        ready(host, facts, package, done, options.least_memory)
         remote.program(PROGRAM, "install", host.user, timeout=60)
         if done < 2:
             tell("transfer", "")
@@ -149,31 +146,10 @@ def undo_notebook(
         lease.held(host, inventory, what, take_over=take_over) as ours,
         reached(ours, inventory) as remote,
     ):
-        before = remote.program(PROGRAM, "look", timeout=60)["current"]
-        facts = remote.program(PROGRAM, "undo", timeout=STEP_SECONDS)
+        before = remote.ask(NotebookFacts, PROGRAM, "look").current
+        facts = remote.ask(NotebookFacts, PROGRAM, "undo", timeout=STEP_SECONDS)
     healthy(host.url, patience=60)
-    return {"before": before, "after": facts["current"], "changed": True}
-
-
-def _ready(
-    host: Host, facts: dict[str, Any], change: Difference, options: NotebookOptions, done: int
-) -> None:
-    """Refuse before anything is changed."""
-    there = facts["incoming"].get(change.sha256, 0)
-    wanted = ROOM if done >= 2 else change.size - there + change.unpacked + ROOM
-    if facts["free"] < wanted:
-        raise NotReadyError(
-            f"{host.name} has {facts['free'] / 1e6:.0f} MB free, a second environment wants"
-            f" {wanted / 1e6:.0f} MB",
-            hint="remove old versions of Sage, or grow the disk",
-        )
-    if facts["memory"] < options.least_memory:
-        raise NotReadyError(
-            f"{facts['memory'] / 1e6:.0f} MB of memory are free, a proof wants"
-            f" {options.least_memory / 1e6:.0f} MB",
-            hint="wait until sessions have ended",
-        )
-    well_before(host, patience=5)
+    return {"before": before, "after": facts.current, "changed": True}
 
 
 def _back(remote: Remote, error: GuestError) -> None:

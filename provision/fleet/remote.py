@@ -13,12 +13,13 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 import paramiko
 
 from provision import resources
 from provision.errors import GuestError, UsageError
+from provision.fleet.inside.answers import Answer
 from provision.fleet.inventory import Host, Inventory
 from provision.machine.ssh import NoAnswerError, Result, connect, execute
 
@@ -27,6 +28,7 @@ SILENCE_SECONDS = 45.0
 BLOCK = 256 << 10
 WAIT = "wait until it has ended; or, when it is known to be dead, add --take-over"
 INSIDE = Path(__file__).parent / "inside"
+Told = TypeVar("Told", bound=Answer)
 _pinning = threading.Lock()
 
 
@@ -124,6 +126,10 @@ class Remote:
         if isinstance(answer, dict) and "error" in answer:
             raise StepError(answer["error"])
         return answer
+
+    def ask(self, kind: type[Told], name: str, *argv: str, timeout: float | None = 60) -> Told:
+        """Run one of our programs that answers with a record; errors as for `program`."""
+        return kind.read(self.program(name, *argv, timeout=timeout))
 
     def receive(self, name: str, *argv: str, into: IO[bytes]) -> None:
         """Run one of our programs as root and keep what it prints, however much that is.

@@ -20,6 +20,7 @@ from provision.build.variables import playbook_variables
 from provision.config import Config
 from provision.errors import ApplianceError, GuestError, HostNotReadyError, UsageError
 from provision.fleet import lease, local
+from provision.fleet.inside.answers import GOES_BACK, Confirmed, SystemFacts
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.notebook import NotebookOptions, renew_notebook
 from provision.fleet.remote import BusyError, Remote, StepError, reached
@@ -45,7 +46,7 @@ BOOT_SECONDS = 600.0
 HUB_SECONDS = 120.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WINDOW = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
-UNFINISHED = ("recorded", "upgrading", "upgraded", "rebooting", "rebooted", "going back")
+UNFINISHED = (*GOES_BACK, "going back")
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,10 @@ def upgrade_system(
     what = "configure" if options.playbook == "configure" else "upgrade system"
     with lease.held(host, inventory, what, take_over=options.take_over) as ours:
         with reached(ours, inventory) as remote:
-            facts = remote.program(PROGRAM, "look", timeout=60)
-            if facts["state"].get("step") in UNFINISHED:
+            facts = remote.ask(SystemFacts, PROGRAM, "look")
+            if facts.state.step in UNFINISHED:
                 tell("back", "an earlier run was not confirmed")
-                facts = remote.program(PROGRAM, "back", "a new run begins")
+                facts = remote.ask(SystemFacts, PROGRAM, "back", "a new run begins", timeout=None)
             tell("check", "")
             _ready(host, facts)
         if options.config is not None and options.playbook == "site":
@@ -162,15 +163,15 @@ def _renew(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell)
     with reached(host, inventory) as remote:
         try:
             tell("health", "")
-            facts = remote.program(PROGRAM, "check", timeout=STEP_SECONDS)
-            if facts["sage"]:
+            facts = remote.ask(SystemFacts, PROGRAM, "check", timeout=STEP_SECONDS)
+            if facts.sage:
                 remote.program(SAGE, "check", timeout=STEP_SECONDS)
             healthy(host.url)
         except NoAnswerError:
             raise
         except ApplianceError as error:
             raise _back(remote, error) from error
-        packages = remote.program(PROGRAM, "confirm")["changed"]
+        packages = remote.ask(Confirmed, PROGRAM, "confirm", timeout=None).changed
     changed = bool(packages or tasks or reboot == "done")
     return {"packages": packages, "tasks": tasks, "reboot": reboot, "changed": changed}
 
@@ -196,9 +197,9 @@ def undo_system(
         lease.held(host, inventory, "upgrade system --undo", take_over=take_over) as ours,
         reached(ours, inventory) as remote,
     ):
-        facts: dict[str, Any] = remote.program(PROGRAM, "undo")
+        facts = remote.ask(SystemFacts, PROGRAM, "undo", timeout=None)
     healthy(host.url)
-    return {"reboot": "pending" if facts["reboot"] else "no"}
+    return {"reboot": "pending" if facts.reboot else "no"}
 
 
 def drifted(host: Host, inventory: Inventory, config: Config, log: Path) -> tuple[str, ...]:
@@ -219,18 +220,18 @@ def variables_for(config: Config, remote: Remote) -> dict[str, Any]:
 
     Its name, who may enter, and a larger pool stay; Sage is renewed by ``upgrade sage`` alone.
     """
-    facts = remote.program(PROGRAM, "look", timeout=60)
+    facts = remote.ask(SystemFacts, PROGRAM, "look")
     keys = remote.sudo("cat", f"/etc/ssh/authorized_keys.d/{remote.host.user}").splitlines()
     sources = archive.sources(config.distribution, config.suite, config.mirror)
     variables = playbook_variables(
         config, sources, epoch=0, admin_keys=[key for key in keys if key], building=False
     )
     del variables["build_environment"]["SOURCE_DATE_EPOCH"]
-    variables |= {"base_hostname": facts["hostname"], "mail_hostname": facts["hostname"]}
-    if len(facts["pool"]) > len(variables["pool_accounts"]):
-        variables["pool_accounts"] = facts["pool"]
-        variables["notebook_sessions"] = len(facts["pool"])
-    if facts["sage"]:
+    variables |= {"base_hostname": facts.hostname, "mail_hostname": facts.hostname}
+    if len(facts.pool) > len(variables["pool_accounts"]):
+        variables["pool_accounts"] = facts.pool
+        variables["notebook_sessions"] = len(facts.pool)
+    if facts.sage:
         variables["sage_source"] = "none"
     return variables
 
@@ -258,10 +259,10 @@ def log_of(host: Host) -> Path:
     return places.new_log(f"fleet-{host.name}")
 
 
-def _ready(host: Host, facts: dict[str, Any]) -> None:
-    if facts["free"] < ROOM:
+def _ready(host: Host, facts: SystemFacts) -> None:
+    if facts.free < ROOM:
         raise NotReadyError(
-            f"/ has {facts['free'] / 1e6:.0f} MB free, an upgrade wants {ROOM / 1e6:.0f} MB",
+            f"/ has {facts.free / 1e6:.0f} MB free, an upgrade wants {ROOM / 1e6:.0f} MB",
             hint="remove old versions of Sage, or grow the disk",
         )
     well_before(host, patience=30)
@@ -289,14 +290,14 @@ def _change(
 def _follow(remote: Remote) -> None:
     """Wait until the packages are done; they go on when we do not."""
     while True:
-        facts = remote.program(PROGRAM, "look", timeout=60)
-        state = facts["state"]
-        if state.get("step") == "upgraded":
+        facts = remote.ask(SystemFacts, PROGRAM, "look")
+        state = facts.state
+        if state.step == "upgraded":
             return
-        if state.get("error"):
-            raise StepError(state["error"])
-        if state.get("step") != "upgrading" or not facts["working"]:
-            raise StepError(f"the upgrade of packages ended: it is {state.get('step')}")
+        if state.error:
+            raise StepError(state.error)
+        if state.step != "upgrading" or not facts.working:
+            raise StepError(f"the upgrade of packages ended: it is {state.step}")
         time.sleep(POLL_SECONDS)
 
 
@@ -304,8 +305,8 @@ def _reboot(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell
     """Start the appliance anew where it is needed and allowed; says what came of it."""
     with reached(host, inventory) as remote:
         remote.program(PROGRAM, "extend")
-        before = remote.program(PROGRAM, "look", timeout=60)
-        if not before["reboot"]:
+        before = remote.ask(SystemFacts, PROGRAM, "look")
+        if not before.reboot:
             return "no"
         if options.reboot == "never":
             return "pending: not wanted now"
@@ -317,14 +318,14 @@ def _reboot(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell
             return "pending: students have sessions"
         tell("reboot", "")
         remote.program(PROGRAM, "reboot")
-    _wait_for_boot(host, inventory, before["boot"])
+    _wait_for_boot(host, inventory, before.boot)
     return "done"
 
 
 def _wait_for_boot(host: Host, inventory: Inventory, before: str) -> None:
     def booted() -> bool:
         with reached(host, inventory) as remote:
-            return bool(remote.program(PROGRAM, "look", timeout=60)["boot"] != before)
+            return remote.ask(SystemFacts, PROGRAM, "look").boot != before
 
     try:
         back = until(booted, BOOT_SECONDS, pause=POLL_SECONDS, despite=GuestError)

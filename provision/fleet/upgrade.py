@@ -19,6 +19,7 @@ from provision import resources
 from provision.errors import GuestError
 from provision.fleet import lease
 from provision.fleet.classroom import tell_students
+from provision.fleet.inside.answers import SHOWN, Beside, SageFacts, State
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
 from provision.fleet.relay import Relay
@@ -105,19 +106,16 @@ def _renew(
 ) -> dict[str, Any]:
     version, sent = package.version, 0
     with reached(host, inventory) as remote:
-        facts = remote.program(PROGRAM, "look", timeout=60)
-        before = facts["current"]
-        if facts["state"].get("step") in ("switching", "switched"):
-            facts = remote.program(PROGRAM, "recover", timeout=60)
-            before = facts["current"]
-        if before == version and facts["state"].get("step") in (None, "healthy"):
+        facts = remote.ask(SageFacts, PROGRAM, "look")
+        if facts.state.step in SHOWN:
+            facts = remote.ask(SageFacts, PROGRAM, "recover")
+        before = facts.current
+        if before == version and facts.state.step in (None, "healthy"):
             return {"before": before, "after": version, "sent": 0, "changed": False}
-        tell("check", f"{len(facts['sessions'])} sessions")
-        _ready(host, facts, package, options)
+        tell("check", f"{len(facts.sessions)} sessions")
+        done = done_before(facts.state, version, package.sha256)
+        ready(host, facts, package, done, options.least_memory)
         remote.program(PROGRAM, "install", host.user, timeout=60)
-        state = facts["state"]
-        same = state.get("version") == version and state.get("digest") == package.sha256
-        done = DONE.get(state.get("step"), 0) if same else 0
         if done < 2:
             tell("transfer", "")
     if done < 2:
@@ -204,22 +202,38 @@ def well_before(host: Host, *, patience: float) -> None:
         raise NotReadyError(f"before any change, {error}", hint="see appliance_url") from error
 
 
-def _ready(host: Host, facts: dict[str, Any], package: Package, options: Options) -> None:
-    """Refuse before anything is changed."""
-    state = facts["state"]
-    there = facts["incoming"].get(package.sha256, 0)
-    wanted = package.size - there + package.unpacked + ROOM
-    if DONE.get(state.get("step"), 0) >= 2 and state.get("version") == package.version:
-        wanted = ROOM
-    if facts["free"] < wanted:
+def done_before(state: State, name: str, digest: str) -> int:
+    """How far an earlier run came with the same package: 1 received, 2 unpacked, 3 proven."""
+    same = state.name == name and state.digest == digest
+    return DONE.get(state.step or "", 0) if same else 0
+
+
+def ready(host: Host, facts: Beside, package: Package, done: int, least_memory: int) -> None:
+    """Refuse before anything is changed.
+
+    Args:
+        host: the appliance.
+        facts: of it.
+        package: what is to be put beside the old one.
+        done: how far that has come, see `done_before`.
+        least_memory: bytes that must be free for the proof.
+
+    Raises:
+        NotReadyError: there is no room, or its notebook does not answer.
+    """
+    wanted, there = ROOM, facts.incoming.get(package.sha256, 0)
+    if done < 2:
+        wanted += package.size - there + package.unpacked
+    if facts.free < wanted:
         raise NotReadyError(
-            f"/opt has {facts['free'] / 1e6:.0f} MB free, the new Sage wants {wanted / 1e6:.0f} MB",
-            hint="remove old versions, or grow the disk",
+            f"{host.name} has {facts.free / 1e6:.0f} MB free, {package.version} beside the old one"
+            f" wants {wanted / 1e6:.0f} MB",
+            hint="remove old versions of Sage, or grow the disk",
         )
-    if facts["memory"] < options.least_memory:
+    if facts.memory < least_memory:
         raise NotReadyError(
-            f"{facts['memory'] / 1e6:.0f} MB of memory are free, a proof wants"
-            f" {options.least_memory / 1e6:.0f} MB",
+            f"{facts.memory / 1e6:.0f} MB of memory are free, a proof wants"
+            f" {least_memory / 1e6:.0f} MB",
             hint="wait until sessions have ended",
         )
     well_before(host, patience=5)
@@ -296,9 +310,9 @@ def drain(host: Host, inventory: Inventory, remote: Remote, patience: float, tel
         NotReadyError: somebody still has one.
     """
     deadline = time.monotonic() + patience
-    if patience and remote.program(PROGRAM, "look", timeout=60)["sessions"]:
+    if patience and remote.ask(SageFacts, PROGRAM, "look").sessions:
         tell_students(host, inventory, NOTICE, tell)
-    while students := remote.program(PROGRAM, "look", timeout=60)["sessions"]:
+    while students := remote.ask(SageFacts, PROGRAM, "look").sessions:
         tell("drain", f"{len(students)} sessions")
         if time.monotonic() > deadline:
             raise NotReadyError(

@@ -24,6 +24,7 @@ LOCK = Path("/var/lib/appliance/run.lock")
 FRESH_SECONDS = 300  # after the last sign of life
 WAIT_SECONDS = 20.0  # for what is done at once
 RUN, TAKE_OVER, OWN = "--run=", "--take-over", "--own"
+NO_ID = "a run has an id, given as --run=ID; `take` begins one"
 
 
 class BusyError(RefusedError):
@@ -41,7 +42,7 @@ def take(what: str, who: str, origin: str, *how: str) -> dict[str, Any]:
     """
     run = _options.run
     if not run:
-        raise RefusedError("a run has an id")
+        raise RefusedError(NO_ID)
     with _locked(fcntl.LOCK_EX):
         there = read(STATE)
         if there.get("run") != run and is_fresh(there) and TAKE_OVER not in how:
@@ -115,7 +116,8 @@ def guarding(held: Collection[str] = (), alone: Collection[str] = ()) -> Iterato
             elif verb in alone and not _options.own:
                 stack.enter_context(_alone(verb))
         except RefusedError as error:
-            print(json.dumps({"error": str(error), "busy": True}))  # noqa: T201
+            busy = isinstance(error, BusyError)
+            print(json.dumps({"error": str(error)} | ({"busy": True} if busy else {})))  # noqa: T201
             sys.exit(1)
         yield
 
@@ -124,11 +126,10 @@ def guarding(held: Collection[str] = (), alone: Collection[str] = ()) -> Iterato
 def _step() -> Iterator[None]:
     """Hold the lease for one step; nobody takes over in the middle of it."""
     with _locked(fcntl.LOCK_SH):
-        there = read(STATE)
-        if _options.run:
-            _write(_own(_options.run))
-        elif is_fresh(there):
-            raise BusyError(told(there))
+        if not _options.run:
+            there = read(STATE)
+            raise BusyError(told(there)) if is_fresh(there) else RefusedError(NO_ID)
+        _write(_own(_options.run))
         yield
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,7 +45,8 @@ def answer(
     """Carry out the verb that the command line names; one JSON object out.
 
     Args:
-        verbs: by name, each called with the words behind it.
+        verbs: by name, each called with the words behind it; they return what JSON can say, or a
+            dataclass.
         lock: held meanwhile, so that others wait; the directory must be there.
         unlocked: the verbs that wait for nobody.
         umask: of the files that are made.
@@ -56,7 +58,8 @@ def answer(
         try:
             if lock is not None and verb not in unlocked:
                 _hold(held.enter_context(lock.open("a")), patience)
-            print(json.dumps(verbs[verb](*words)))  # noqa: T201 (a program of its own)
+            told = json.dumps(verbs[verb](*words), default=asdict)
+            print(told)  # noqa: T201 (a program of its own)
         except (RefusedError, OSError, ValueError) as error:
             print(json.dumps({"error": str(error)}))  # noqa: T201
             sys.exit(1)

@@ -8,7 +8,7 @@ build's.
 
 The steps, each repeatable, are ``look``, ``install``, ``receive``, ``unpack``, ``prove``,
 ``switch``, ``check``, ``confirm``, ``back``, ``recover``, ``undo`` and ``tidy``. How far one has
-come is in one file, as for Sage: until it is healthy, a timer and the next boot lead back.
+come, and what leads back, is in its ``journal``, as for Sage.
 """
 
 import contextlib
@@ -25,7 +25,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .answers import SHOWN, NotebookFacts, State
 from .environment import HUB_PROOF, SESSION_PROOF
+from .journal import Journal, Renewal
 from .lease import guarding
 from .program import (
     RefusedError,
@@ -36,11 +38,10 @@ from .program import (
     itself,
     later,
     pool_accounts,
-    read,
     run,
     write,
 )
-from .renew_sage import extract, free_account, received, remove, sessions
+from .renew_sage import extract, free_account, received, remove, sessions, sizes
 
 HOME = Path("/opt/notebook")
 STATE = Path("/var/lib/appliance/notebook")
@@ -67,27 +68,24 @@ OWN = (
 OWN_NAMES = ("pip", "setuptools", "provision", "classroom-appliance-guest")
 
 
-def look() -> dict[str, Any]:
+def look() -> NotebookFacts:
     """What there is: the packages of now, room, memory, how far a renewal has come."""
     room = os.statvfs(STATE)
     site = site_of(HOME)
-    incoming = STATE / "incoming"
-    return {
-        "current": current(),
-        "python": site.parent.name.removeprefix("python"),
-        "installed": installed(site),
-        "lists": {path.name: path.read_text() for path in sorted(HOME.glob("installed*.lock"))},
-        "free": room.f_bavail * room.f_frsize,
-        "memory": free_memory(),
-        "sessions": sessions(),
-        "state": read_state(),
-        "incoming": {p.name: p.stat().st_size for p in incoming.iterdir()}
-        if incoming.is_dir()
-        else {},
-    }
+    return NotebookFacts(
+        current=current(),
+        python=site.parent.name.removeprefix("python"),
+        installed=installed(site),
+        lists={path.name: path.read_text() for path in sorted(HOME.glob("installed*.lock"))},
+        free=room.f_bavail * room.f_frsize,
+        memory=free_memory(),
+        sessions=sessions(),
+        state=JOURNAL.state(),
+        incoming=sizes(STATE / "incoming"),
+    )
 
 
-def install(admin: str) -> dict[str, Any]:
+def install(admin: str) -> NotebookFacts:
     """Make our directories and the unit that shows the environment at boot."""
     ENVIRONMENTS.mkdir(mode=0o755, parents=True, exist_ok=True)
     incoming = STATE / "incoming"
@@ -109,13 +107,14 @@ def install(admin: str) -> dict[str, Any]:
     return look()
 
 
-def receive(name: str, digest: str, size: str) -> dict[str, Any]:
+def receive(name: str, digest: str, size: str) -> NotebookFacts:
     """Check a transferred archive and note it as received."""
     received(STATE / "incoming" / digest, digest, int(size))
-    return advance(name, "received", digest=digest)
+    RENEWAL.came(name, "received", digest=digest)
+    return look()
 
 
-def unpack(name: str, digest: str) -> dict[str, Any]:
+def unpack(name: str, digest: str) -> NotebookFacts:
     """Make the environment beside the old one: what is the same is linked, the rest unpacked."""
     target, archive = ENVIRONMENTS / name, STATE / "incoming" / digest
     if name == current():
@@ -129,9 +128,9 @@ def unpack(name: str, digest: str) -> dict[str, Any]:
             part.rename(target)
         finally:
             remove(part)
-    result = advance(name, "unpacked", digest=digest)
+    RENEWAL.came(name, "unpacked", digest=digest)
     archive.unlink(missing_ok=True)
-    return result
+    return look()
 
 
 def _make(part: Path, archive: Path) -> None:
@@ -197,108 +196,88 @@ def take_out(site: Path, name: str) -> None:
                     place = place.parent  # noqa: PLW2901
 
 
-def prove(name: str) -> dict[str, Any]:
+def prove(name: str) -> NotebookFacts:
     """Start the hub on a copy of its files, and a session as a pool account, from it alone."""
     bring_own(HOME, ENVIRONMENTS / name)
     migrates = prove_hub(ENVIRONMENTS / name)
     prove_session(ENVIRONMENTS / name)
-    return advance(name, "proven", migrates=migrates)
+    RENEWAL.came(name, "proven", migrates=migrates)
+    return look()
 
 
-def switch(name: str, seconds: str) -> dict[str, Any]:
+def switch(name: str, seconds: str) -> NotebookFacts:
     """Show a proven environment, for so many seconds unless it is confirmed."""
-    state = read_state()
-    if state.get("name") != name or state.get("step") != "proven":
-        raise RefusedError(f"{name} has not been proven")
-    old = current()
-    advance(name, "switching", old=old)
-    later(BACK, float(seconds), "recover")
-    run("systemctl", "stop", "notebook")
-    try:
-        copy_database(DATABASE, COPY)
-        point_at(name)
-        if state.get("migrates"):
-            migrate()
-    finally:
-        run("systemctl", "start", "notebook")
-    restart_helpers()
-    return advance(name, "switched")
+    with RENEWAL.switching(name, seconds) as state:
+        run("systemctl", "stop", "notebook")
+        try:
+            copy_database(DATABASE, COPY)
+            point_at(name)
+            if state.migrates:
+                migrate()
+        finally:
+            run("systemctl", "start", "notebook")
+        restart_helpers()
+    return look()
 
 
-def check() -> dict[str, Any]:
+def check() -> NotebookFacts:
     """Start a session as it is for students now; look after the notebook's services."""
     prove_session(None)
     check_services()
     return look()
 
 
-def confirm(name: str) -> dict[str, Any]:
+def confirm(name: str) -> NotebookFacts:
     """What is shown stays; the one before stays for ``undo``."""
-    if read_state().get("step") not in ("switched", "healthy") or current() != name:
-        raise RefusedError("it went back by itself: the confirmation came too late")
-    result = advance(name, "healthy")
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
-    return result
-
-
-def back(reason: str) -> dict[str, Any]:
-    """Show the old one again, for good, and remove the new one."""
-    state = read_state()
-    if state.get("name") is None or state.get("step") == "healthy":
-        return look()
-    if state.get("step") in ("switching", "switched"):
-        lead_back(state["old"])
-    write_state({"failed": state["name"], "reason": reason})
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
-    tidy("0")
+    RENEWAL.confirm(name)
     return look()
 
 
-def recover() -> dict[str, Any]:
+def back(reason: str) -> NotebookFacts:
+    """Show the old one again, for good, and remove the new one."""
+    if RENEWAL.back(reason) is not None:
+        tidy("0")
+    return look()
+
+
+def recover() -> NotebookFacts:
     """Show the old one after a renewal that nobody confirmed; the new one stays proven."""
-    state = read_state()
-    if state.get("step") in ("switching", "switched"):
-        lead_back(state["old"])
-        write_state({**state, "step": "proven"})
+    RENEWAL.recover()
     return look()
 
 
 def boot() -> dict[str, Any]:
     """Before anything of the notebook starts: show what is to be shown."""
-    state = read_state()
-    if state.get("step") in ("switching", "switched"):
-        put_database_back()
-        link_to(state["old"])
-        write_state({**state, "step": "proven"})
+    RENEWAL.recover(link_back)
     show(current())
     later(TIDY, TIDY_SECONDS, "tidy", "1")
     return {}
 
 
-def undo() -> dict[str, Any]:
+def undo() -> NotebookFacts:
     """Show the one before again, though the new one was confirmed."""
-    state = read_state()
-    if state.get("step") != "healthy" or "old" not in state:
+    state = JOURNAL.state()
+    if state.step != "healthy" or state.old is None:
         raise RefusedError("there is no environment to go back to")
-    old = state["old"]
+    old = state.old
     if not place_of(old).is_dir():
         raise RefusedError(f"the environment before, {old}, is not there any more")
     with beneath() as builds:
         bring_own(HOME, builds if old == BUILDS else place_of(old))
     lead_back(old)
-    write_state({"undone": state["name"]})
+    JOURNAL.write(State(undone=state.name))
     tidy("0")
     return look()
 
 
-def tidy(keep: str) -> dict[str, Any]:
+def tidy(keep: str) -> NotebookFacts:
     """Remove environments that no session uses any more; with ``keep`` not the one before."""
-    state, left = read_state(), False
+    state, left = JOURNAL.state(), False
     kept: set[str | None] = {current()}
-    if state.get("step") in ("received", "unpacked", "proven", "switching", "switched"):
-        kept |= {state["name"], state.get("old", current())}
+    if state.step in ("received", "unpacked", "proven", *SHOWN):
+        kept |= {state.name, state.old}
     elif int(keep):
-        kept.add(state.get("old"))
+        kept.add(state.old)
     used = {shown_in(process) for process in session_processes()} - {None}
     for path in ENVIRONMENTS.iterdir():
         if path.name in used and path.name not in kept:
@@ -423,12 +402,18 @@ def point_at(name: str) -> None:
     show(name)
 
 
-def lead_back(old: str) -> None:
-    """Show the old environment, and give it a database that it understands."""
+def link_back(old: str | None) -> None:
+    """Say that the old environment is to be shown, and give it a database that it understands."""
+    put_database_back()
+    link_to(old or BUILDS)
+
+
+def lead_back(old: str | None) -> None:
+    """Show the old environment again."""
     run("systemctl", "stop", "notebook", check=False)
     try:
         put_database_back()
-        point_at(old)
+        point_at(old or BUILDS)
     finally:
         run("systemctl", "start", "notebook", check=False)
     restart_helpers()
@@ -631,25 +616,8 @@ def _within(place: Path, *words: str) -> None:
         raise RefusedError(f"it cannot be compiled: {done.stderr.strip()[-400:]}")
 
 
-def read_state() -> dict[str, Any]:
-    """How far a renewal has come."""
-    return read(STATE / "state.json")
-
-
-def advance(name: str, step: str, **more: Any) -> dict[str, Any]:
-    """Note that an environment has come so far."""
-    state = read_state()
-    if state.get("name") != name:
-        state = {"name": name}
-    write_state({**state, **more, "step": step, "since": int(time.time())})
-    return look()
-
-
-def write_state(state: dict[str, Any]) -> None:
-    """Replace the state as a whole."""
-    write(STATE / "state.json", json.dumps(state))
-
-
+JOURNAL = Journal(STATE, BACK)
+RENEWAL = Renewal(JOURNAL, current, lead_back)
 STEPS = (look, install, receive, unpack, prove, switch, check, confirm, back, recover, boot, undo,
          tidy)  # fmt: skip
 HELD = tuple(step.__name__ for step in STEPS if step not in (look, install))

@@ -2,9 +2,7 @@
 
 The steps, each repeatable, are ``look``, ``receive``, ``install``, ``unpack``, ``prove``,
 ``switch``, ``check``, ``confirm``, ``back``, ``recover`` and ``prune``. How far a version has
-come is in one file, replaced as a whole: received -> unpacked -> proven -> switching -> switched
--> healthy. Until it is healthy, a timer and the next boot put the old version back, whatever
-becomes of the host that asked for it.
+come, and what leads back, is in its ``journal``.
 """
 
 import contextlib
@@ -21,11 +19,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from .answers import SageFacts
+from .journal import Journal, Renewal
 from .lease import guarding
 from .program import (
     RefusedError,
@@ -34,9 +33,7 @@ from .program import (
     finished,
     free_memory,
     itself,
-    later,
     pool_accounts,
-    read,
     run,
     write,
 )
@@ -98,24 +95,21 @@ CELLS = (
 )
 
 
-def look() -> dict[str, Any]:
+def look() -> SageFacts:
     """What there is: versions, room, memory, sessions, how far a renewal has come."""
     room = os.statvfs(OPT)
-    incoming = STATE / "incoming"
-    return {
-        "current": current(),
-        "versions": versions(),
-        "free": room.f_bavail * room.f_frsize,
-        "memory": free_memory(),
-        "sessions": sessions(),
-        "state": read_state(),
-        "incoming": {p.name: p.stat().st_size for p in incoming.iterdir()}
-        if incoming.is_dir()
-        else {},
-    }
+    return SageFacts(
+        current=current(),
+        versions=versions(),
+        free=room.f_bavail * room.f_frsize,
+        memory=free_memory(),
+        sessions=sessions(),
+        state=JOURNAL.state(),
+        incoming=sizes(STATE / "incoming"),
+    )
 
 
-def install(admin: str) -> dict[str, Any]:
+def install(admin: str) -> SageFacts:
     """Make our directories and the unit that puts the old version back at boot."""
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
     incoming = STATE / "incoming"
@@ -136,10 +130,16 @@ def install(admin: str) -> dict[str, Any]:
     return look()
 
 
-def receive(version: str, digest: str, size: str) -> dict[str, Any]:
+def sizes(incoming: Path) -> dict[str, int]:
+    """What has arrived, in bytes."""
+    return {p.name: p.stat().st_size for p in incoming.iterdir()} if incoming.is_dir() else {}
+
+
+def receive(version: str, digest: str, size: str) -> SageFacts:
     """Check a transferred archive and note it as received."""
     received(STATE / "incoming" / digest, digest, int(size))
-    return advance(version, "received", digest=digest)
+    RENEWAL.came(version, "received", digest=digest)
+    return look()
 
 
 def received(archive: Path, digest: str, size: int) -> None:
@@ -157,7 +157,7 @@ def received(archive: Path, digest: str, size: int) -> None:
         raise RefusedError(f"the archive that arrived has sha256 {found}, not {digest}")
 
 
-def unpack(version: str, digest: str, how: str) -> dict[str, Any]:
+def unpack(version: str, digest: str, how: str) -> SageFacts:
     """Unpack the archive beside the old version; it appears when it is whole.
 
     ``how`` is the number of directories that all is below, or ``wheels``: then it is no archive
@@ -189,9 +189,9 @@ def unpack(version: str, digest: str, how: str) -> dict[str, Any]:
         finally:
             remove(part)
     describe(version)
-    result = advance(version, "unpacked", digest=digest)
+    RENEWAL.came(version, "unpacked", digest=digest)
     archive.unlink(missing_ok=True)
-    return result
+    return look()
 
 
 def share(whole: Path) -> None:
@@ -200,69 +200,52 @@ def share(whole: Path) -> None:
         run("hardlink", "--quiet", str(PACKAGES), str(whole))
 
 
-def prove(version: str) -> dict[str, Any]:
+def prove(version: str) -> SageFacts:
     """Let a kernel of a version that is not current yet compute, on a pool account."""
     compute(OPT / f"sage-{version}" / "kernel.json")
-    return advance(version, "proven")
+    RENEWAL.came(version, "proven")
+    return look()
 
 
-def switch(version: str, seconds: str) -> dict[str, Any]:
+def switch(version: str, seconds: str) -> SageFacts:
     """Make a proven version the current one, for so many seconds unless it is confirmed."""
-    state = read_state()
-    if state.get("version") != version or state.get("step") not in ("proven", "switching"):
-        raise RefusedError(f"{version} has not been proven")
-    old = current()
-    advance(version, "switching", old=old)
-    later(BACK, float(seconds), "recover")
-    for name in ({old} if old else set()) | {version}:
-        describe(name)
-    point_at(version)
-    _link(KERNELS / "sagemath" / "kernel.json", CURRENT / "kernel.json")
-    return advance(version, "switched", old=old)
+    with RENEWAL.switching(version, seconds):
+        for name in {current(), version} - {None}:
+            describe(str(name))
+        point_at(version)
+        _link(KERNELS / "sagemath" / "kernel.json", CURRENT / "kernel.json")
+    return look()
 
 
-def check() -> dict[str, Any]:
+def check() -> SageFacts:
     """Let a kernel compute as a student would get it now; look after the notebook's services."""
     compute((KERNELS / "sagemath" / "kernel.json").resolve())
     check_services()
     return look()
 
 
-def confirm(version: str) -> dict[str, Any]:
+def confirm(version: str) -> SageFacts:
     """The current version stays."""
-    if read_state().get("step") not in ("switched", "healthy") or current() != version:
-        raise RefusedError("it went back by itself: the confirmation came too late")
-    result = advance(version, "healthy")
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
-    return result
+    RENEWAL.confirm(version)
+    return look()
 
 
-def back(reason: str) -> dict[str, Any]:
+def back(reason: str) -> SageFacts:
     """Put the old version back for good and remove the new one."""
-    state = read_state()
-    version = state.get("version")
-    if version is None or state.get("step") == "healthy":
-        return look()
-    if state.get("step") in ("switching", "switched"):
-        point_at(state.get("old"))
-    write_state({"failed": version, "reason": reason})
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
-    if version != current():
-        remove(OPT / f"sage-{version}")
-        remove(KERNELS / f"sagemath-{version}")
+    failed = RENEWAL.back(reason)
+    if failed not in (None, current()):
+        remove(OPT / f"sage-{failed}")
+        remove(KERNELS / f"sagemath-{failed}")
     return look()
 
 
-def recover() -> dict[str, Any]:
+def recover() -> SageFacts:
     """Put the old version back after a renewal that nobody confirmed; the new one stays proven."""
-    state = read_state()
-    if state.get("step") in ("switching", "switched"):
-        point_at(state.get("old"))
-        write_state({**state, "step": "proven"})
+    RENEWAL.recover()
     return look()
 
 
-def prune(keep: str) -> dict[str, Any]:
+def prune(keep: str) -> SageFacts:
     """Remove old versions but for the newest few; those in use stay."""
     old = [name for name in versions() if name != current()]
     old.sort(
@@ -273,16 +256,14 @@ def prune(keep: str) -> dict[str, Any]:
         ),
         reverse=True,
     )
-    removed = []
     for name in old[int(keep) :]:
         if not in_use(OPT / f"sage-{name}"):
             remove(OPT / f"sage-{name}")
             remove(KERNELS / f"sagemath-{name}")
             (OPT / f"sage-{name}.lock").unlink(missing_ok=True)
-            removed.append(name)
     for left in (STATE / "incoming").glob("*"):
         left.unlink()
-    return {**look(), "removed": removed}
+    return look()
 
 
 def current() -> str | None:
@@ -451,25 +432,6 @@ def in_use(prefix: Path) -> bool:
     return False
 
 
-def read_state() -> dict[str, Any]:
-    """How far a renewal has come."""
-    return read(STATE / "state.json")
-
-
-def advance(version: str, step: str, **more: Any) -> dict[str, Any]:
-    """Note that a version has come so far."""
-    state = read_state()
-    if state.get("version") != version:
-        state = {"version": version}
-    write_state({**state, **more, "step": step, "since": int(time.time())})
-    return look()
-
-
-def write_state(state: dict[str, Any]) -> None:
-    """Replace the state as a whole."""
-    write(STATE / "state.json", json.dumps(state))
-
-
 def remove(path: Path) -> None:
     """Remove a tree; what is half removed is not taken for whole."""
     if path.exists():
@@ -592,6 +554,8 @@ def _zstd(file: IO[bytes]) -> Iterator[bytes]:
         library.ZSTD_freeDStream(stream)
 
 
+JOURNAL = Journal(STATE, BACK)
+RENEWAL = Renewal(JOURNAL, current, point_at)
 STEPS = (look, install, receive, unpack, prove, switch, check, confirm, back, recover, prune)
 
 # Steps of a run: only whoever has the appliance takes them.

@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .answers import GOES_BACK, Confirmed, State, SystemFacts
+from .journal import LATE, Journal
 from .lease import guarding
 from .program import (
     RefusedError,
@@ -31,7 +33,6 @@ from .program import (
     later,
     locked,
     pool_accounts,
-    read,
     run,
     write,
 )
@@ -52,7 +53,7 @@ SCRIPTS = ("preinst", "postinst", "prerm", "postrm", "config", "templates")
 PARTS = {*SCRIPTS, "triggers", "shlibs", "symbols", "md5sums"}
 # What only a new start replaces.
 BOOTED = ("linux-image-", "libc6", "systemd", "dbus", "libssl3")
-UNFINISHED = ("recorded", "upgrading", "upgraded", "rebooting", "rebooted")
+JOURNAL = Journal(STATE, BACK)
 LOCK_SECONDS = 600
 AGAIN_SECONDS = 120
 DPKG = (
@@ -62,26 +63,26 @@ DPKG = (
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
-def look() -> dict[str, Any]:
+def look() -> SystemFacts:
     """What there is: room, how far an upgrade has come, what the playbooks must know."""
     room = os.statvfs("/")
     current = Path("/opt/sage-current")
-    return {
-        "state": read_state(),
-        "working": run("systemctl", "is-active", f"{WORK}.service", check=False).strip()
+    return SystemFacts(
+        state=JOURNAL.state(),
+        working=run("systemctl", "is-active", f"{WORK}.service", check=False).strip()
         in ("active", "activating", "deactivating"),
-        "free": room.f_bavail * room.f_frsize,
-        "memory": free_memory(),
-        "boot": boot_id(),
-        "reboot": reboot_wanted(),
-        "hostname": os.uname().nodename,
-        "sage": current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
-        "pool": pool_accounts(),
-        "failed": failed_units(),
-    }
+        free=room.f_bavail * room.f_frsize,
+        memory=free_memory(),
+        boot=boot_id(),
+        reboot=reboot_wanted(),
+        hostname=os.uname().nodename,
+        sage=current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
+        pool=pool_accounts(),
+        failed=failed_units(),
+    )
 
 
-def begin(seconds: str) -> dict[str, Any]:
+def begin(seconds: str) -> SystemFacts:
     """Write the record, and from now on keep what apt replaces."""
     if broken := run("dpkg", "--audit").strip():
         raise RefusedError(f"packages are half installed already: {broken[:300]}")
@@ -104,7 +105,7 @@ def begin(seconds: str) -> dict[str, Any]:
     before = {"packages": packages(), "failed": failed_units(), "running": running_units()}
     write(BEFORE, json.dumps(before), mode=0o600)
     shutil.copy2(STATUS, STATUS_BEFORE)
-    write_state({"step": "recorded", "seconds": int(seconds), "since": time.time()})
+    JOURNAL.write(State(step="recorded", seconds=int(seconds), since=time.time()))
     os.sync()
     write(
         HOOK,
@@ -118,14 +119,14 @@ def begin(seconds: str) -> dict[str, Any]:
 
 def upgrade() -> dict[str, Any]:
     """Begin to bring all packages up to date; ``look`` tells when it has ended."""
-    require("recorded")
-    advance("upgrading")
+    JOURNAL.require("recorded")
+    JOURNAL.advance("upgrading")
     start = ("systemd-run", "--quiet", "--collect", f"--unit={WORK}")
     run(*start, itself(), "work")
     return {}
 
 
-def work() -> dict[str, Any]:
+def work() -> SystemFacts:
     """Bring all packages up to date; outlives the connection that asked for it."""
     options = ("-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold")
     try:
@@ -133,11 +134,12 @@ def work() -> dict[str, Any]:
         run("apt-get", "-q", "-y", *options, "dist-upgrade")
         run("apt-get", "-q", "clean")
     except RefusedError as error:
-        if read_state().get("step") == "upgrading":
-            advance("upgrading", error=str(error))
+        if JOURNAL.state().step == "upgrading":
+            JOURNAL.advance("upgrading", error=str(error))
         raise
-    require("upgrading")  # else it went back meanwhile
-    return advance("upgraded")
+    JOURNAL.require("upgrading")  # else it went back meanwhile
+    JOURNAL.advance("upgraded")
+    return look()
 
 
 def keep() -> dict[str, Any]:
@@ -154,7 +156,7 @@ def keep() -> dict[str, Any]:
     return {}
 
 
-def check() -> dict[str, Any]:
+def check() -> SystemFacts:
     """Look after packages and services; what failed before may fail on."""
     if broken := run("dpkg", "--audit").strip():
         raise RefusedError(f"packages are half installed: {broken[:300]}")
@@ -174,47 +176,47 @@ def check() -> dict[str, Any]:
 
 def extend() -> dict[str, Any]:
     """The host is still at work: wait for it anew."""
-    require(*UNFINISHED)
+    JOURNAL.require(*GOES_BACK)
     arm()
     return {}
 
 
 def reboot() -> dict[str, Any]:
     """Start anew; whoever asked must confirm afterwards."""
-    require("recorded", "upgraded")
-    advance("rebooting")
+    JOURNAL.require("recorded", "upgraded")
+    JOURNAL.advance("rebooting")
     os.sync()
     run("systemd-run", "--quiet", "--collect", "--on-active=1", "systemctl", "reboot")
     return {}
 
 
-def confirm() -> dict[str, Any]:
+def confirm() -> Confirmed:
     """What is now stays; the record stays, too, for ``undo``."""
-    if read_state().get("step") not in (*UNFINISHED, "healthy"):
-        raise RefusedError("it went back by itself: the confirmation came too late")
+    if JOURNAL.state().step not in (*GOES_BACK, "healthy"):
+        raise RefusedError(LATE)
     changed, stale = changes(), boot_id() if reboot_wanted() else None
     HOOK.unlink(missing_ok=True)
-    write_state({"step": "healthy", "since": time.time(), "stale": stale})
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
-    return {**look(), "changed": changed}
+    JOURNAL.write(State(step="healthy", since=time.time(), stale=stale))
+    JOURNAL.rest()
+    return Confirmed(**vars(look()), changed=changed)
 
 
-def back(reason: str) -> dict[str, Any]:
+def back(reason: str) -> SystemFacts:
     """Lead back to the record, unless it was confirmed."""
-    if read_state().get("step") in (*UNFINISHED, "going back"):
+    if JOURNAL.state().step in (*GOES_BACK, "going back"):
         _go_back(reason)
     return look()
 
 
 def again() -> dict[str, Any]:
     """Go on with a way back that was killed."""
-    state = read_state()
-    if state.get("step") == "going back":
-        _go_back(state["reason"])
+    state = JOURNAL.state()
+    if state.step == "going back":
+        _go_back(str(state.reason))
     return {}
 
 
-def undo() -> dict[str, Any]:
+def undo() -> SystemFacts:
     """Lead back to before the last upgrade, confirmed or not."""
     if not BEFORE.exists():
         raise RefusedError("there is no record of an upgrade")
@@ -222,21 +224,22 @@ def undo() -> dict[str, Any]:
     return look()
 
 
-def boot() -> dict[str, Any]:
+def boot() -> SystemFacts | dict[str, Any]:
     """After each start: a reboot that we asked for waits for its confirmation."""
-    if read_state().get("step") == "rebooting":
-        advance("rebooted")
+    if JOURNAL.state().step == "rebooting":
+        JOURNAL.advance("rebooted")
         arm()
         return {}
     return back("the appliance lost its power meanwhile")
 
 
 def _go_back(reason: str) -> None:
-    seconds = read_state().get("seconds", AGAIN_SECONDS)
-    write_state({"step": "going back", "reason": reason, "seconds": seconds})
-    run("systemctl", "stop", f"{BACK}.timer", check=False)
+    seconds = JOURNAL.state().seconds
+    JOURNAL.write(State(step="going back", reason=reason, seconds=seconds))
+    JOURNAL.rest()
+    soon = AGAIN_SECONDS if seconds is None else min(seconds, AGAIN_SECONDS)
     # Its own name each time: it may be this very unit that goes on.
-    later(f"{BACK}-{time.time_ns()}", min(seconds, AGAIN_SECONDS), "again")
+    later(f"{BACK}-{time.time_ns()}", soon, "again")
     run("systemctl", "kill", "--signal=SIGKILL", f"{WORK}.service", check=False)
     with _alone():
         pass
@@ -270,7 +273,7 @@ def _go_back(reason: str) -> None:
         fresh = STATUS.with_name("status.back")
         shutil.copy2(STATUS_BEFORE, fresh)
         fresh.replace(STATUS)
-    write_state({"step": "back", "reason": reason, "since": time.time()})
+    JOURNAL.write(State(step="back", reason=reason, since=time.time()))
 
 
 def _hand_back() -> None:
@@ -394,10 +397,10 @@ def reboot_wanted() -> bool:
     """Whether something runs that only a new start replaces."""
     if Path("/run/reboot-required").exists():
         return True
-    state = read_state()
-    if state.get("step") == "healthy":
-        return bool(state.get("stale") == boot_id())
-    stale = state.get("step") in UNFINISHED[:-1] and BEFORE.exists()
+    state = JOURNAL.state()
+    if state.step == "healthy":
+        return state.stale == boot_id()
+    stale = state.step in GOES_BACK[:-1] and BEFORE.exists()
     return stale and any(name.startswith(BOOTED) for name in changes())
 
 
@@ -411,30 +414,7 @@ def running_units() -> list[str]:
 
 def arm() -> None:
     """Go back in so many seconds, unless it is confirmed before."""
-    later(BACK, read_state()["seconds"], "back", "nobody confirmed it in time")
-
-
-def require(*steps: str) -> None:
-    """Refuse unless the upgrade is at one of these steps."""
-    state = read_state()
-    if state.get("step") not in steps:
-        raise RefusedError(f"it is {state.get('step')}: {state.get('reason', 'begin anew')}")
-
-
-def read_state() -> dict[str, Any]:
-    """How far an upgrade has come."""
-    return read(STATE / "state.json")
-
-
-def advance(step: str, **more: Any) -> dict[str, Any]:
-    """Note that it has come so far."""
-    write_state({**read_state(), **more, "step": step})
-    return look()
-
-
-def write_state(state: dict[str, Any]) -> None:
-    """Replace the state as a whole."""
-    write(STATE / "state.json", json.dumps(state))
+    JOURNAL.wait(JOURNAL.state().seconds or 0, "back", "nobody confirmed it in time")
 
 
 STEPS = (look, begin, upgrade, work, keep, check, extend, reboot, confirm, back, again, undo, boot)
