@@ -14,22 +14,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provision.guest.assignments.kernels import Kernel
 from provision.guest.assignments.peer import LONGEST
 from provision.guest.sandbox import box
 from provision.guest.sandbox.limits import MIB, Ended, Limits
 
 SECONDS = 30  # for a cell, or an answer; a test may take two of them
+BEGIN = 120  # until a box has its language
 GRACE = 5  # until a box that says nothing is ended
 # Of one notebook; memory is for each of its processes, where there is no cgroup for all.
 LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, output=LONGEST)
+SAGE_MEMORY = 2048 * MIB
 WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system
 OURS = "/opt/assignments"  # where our package is in a box
-_SYSTEM = ("usr", "opt/notebook", "opt/python")
 _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 _ACCOUNT = {"passwd": f"student:x:1000:1000::{WORK}:/bin/sh\n", "group": "student:x:1000:\n"}
 _START = (
     "import sys; sys.path.insert(0, {!r}); "
-    "from provision.guest.assignments.{} import main; main({})"
+    "from provision.guest.assignments.{} import main; main({}, sage={})"
 )
 
 
@@ -46,13 +48,15 @@ class Cell:
     test: bool
 
 
-def root(place: Path) -> Path:
+def root(place: Path, kernel: Kernel) -> Path:
     """Make a root file system to mount programs on; nearly empty.
 
     Args:
         place: an empty directory.
+        kernel: whose programs.
     """
-    for name in (*_SYSTEM, "dev", "tmp", "etc", f"{OURS[1:]}/provision"):
+    programs = [str(each)[1:] for each in kernel.places]
+    for name in ("usr", *programs, "dev", "tmp", "etc", f"{OURS[1:]}/provision"):
         (place / name).mkdir(parents=True, exist_ok=True)
     for name, target in _LINKS.items():
         (place / name).symlink_to(target)
@@ -63,6 +67,7 @@ def root(place: Path) -> Path:
 
 def run(
     root: Path,
+    kernel: Kernel,
     cells: Sequence[Cell],
     files: Mapping[str, bytes],
     source: Mapping[str, Sequence[str]],
@@ -70,14 +75,20 @@ def run(
     """Run a notebook's cells one after another; the outputs of each, in nbformat's terms.
 
     Args:
-        root: from ``root``.
+        root: from ``root``, of the same kernel.
+        kernel: what runs them.
         cells: in their order.
         files: what is beside the notebook, by name.
         source: what ``Source`` is made of.
     """
-    with Boxed(root, "pupil", SECONDS) as pupil, Boxed(root, "examiner", 2 * SECONDS) as examiner:
+    with (
+        Boxed(root, kernel, "pupil", SECONDS) as pupil,
+        Boxed(root, kernel, "examiner", 2 * SECONDS) as examiner,
+    ):
         pupil.send({"files": {name: content.hex() for name, content in files.items()}})
         examiner.send({"source": {**source}})
+        for each in (pupil, examiner):  # at the same time
+            each.receive(BEGIN)
         found = []
         for cell in cells:
             if cell.test:
@@ -149,13 +160,14 @@ class Boxed:
 
     Args:
         root: from ``root``.
+        kernel: whose Python runs it.
         program: ``pupil`` or ``examiner``.
         seconds: for one thing that it does.
 
     ``gone`` says why it is no more; empty while it is.
     """
 
-    def __init__(self, root: Path, program: str, seconds: int) -> None:
+    def __init__(self, root: Path, kernel: Kernel, program: str, seconds: int) -> None:
         self.gone = ""
         self._rest = b""
         theirs_in, self._writing = os.pipe2(os.O_CLOEXEC)
@@ -163,21 +175,21 @@ class Boxed:
         stopped, self._stop = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._writing, False)
         nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        system = [Path("/", name) for name in _SYSTEM if Path("/", name).is_dir()]
-        python = (
-            "/opt/python/bin/python" if len(system) == len(_SYSTEM) else "/opt/notebook/bin/python"
-        )
         cage = box.Box(
             root=root,
-            command=(python, "-I", "-c", _START.format(OURS, program, seconds)),
-            limits=LIMITS,
+            command=(
+                *(*kernel.python, "-I", "-c"),
+                _START.format(OURS, program, seconds, kernel.sage),
+            ),
+            limits=LIMITS._replace(memory=SAGE_MEMORY) if kernel.sage else LIMITS,
             environment={
                 **box.ENVIRONMENT,
+                **kernel.environment,
                 **{"HOME": WORK, "IPYTHONDIR": "/tmp/.ipython", "MPLBACKEND": "agg"},  # noqa: S108
             },
             directory=WORK,
             binds={
-                **{str(place): place for place in system},
+                **{str(place): place for place in (Path("/usr"), *kernel.places)},
                 f"{OURS}/provision": Path(box.__file__).parents[2],
             },
         )

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import threading
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +99,12 @@ class Course:
         """The names of what was released."""
         return sorted(path.parent.name for path in self._grades.glob("*/assignment.json"))
 
+    def sources(self) -> list[str]:
+        """The folders of the teachers' ``source``."""
+        with folder(self.place / SOURCE) as base:
+            names = sorted(os.listdir(base))  # noqa: PTH208 - of a descriptor
+            return [name for name in names if what(name, base) == "a folder" and name[0] != "."]
+
     def release(self, assignment: str, due: str = "", grace: int = 0) -> list[str]:
         """Hand an assignment out, without solutions and hidden tests; what was written.
 
@@ -114,6 +120,8 @@ class Course:
         with self._alone():
             with self._worker(assignment) as worker:
                 released = worker.released
+                for name, why in worker.missing.items():
+                    raise AssignmentError(f"{name}{ENDING} {why}")
             files = {f"{name}{ENDING}": text.encode() for name, text in released.items()}
             written = {**worker.beside, **files}
             with folder(self.place / HAND_OUT) as base:
@@ -133,9 +141,52 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        told = self._told(assignment)
-        with self._alone():
-            return [name for name in self.members if self._collect(assignment, name, told)]
+        told = self.told(assignment)
+        return [name for name in self.members if self._collect(assignment, name, told)]
+
+    def begun(self, assignment: str, student: str) -> bool:
+        """Whether there is something in a student's hand-in."""
+        with contextlib.suppress(OSError), folder(self._hand_in(student)) as base:
+            return what(assignment, base) is not None
+        return False
+
+    def begin(self, assignment: str, student: str) -> list[str]:
+        """Put what was handed out into a student's hand-in; what was written.
+
+        Args:
+            assignment: its name.
+            student: whose hand-in.
+
+        Raises:
+            AssignmentError: it was not released, or there is something already.
+        """
+        self.told(assignment)
+        if self.begun(assignment, student):
+            raise AssignmentError(f"there is {HAND_IN}/{assignment} already: go on there")
+        with folder(self.place / HAND_OUT) as base, folder(assignment, base) as below:
+            files = take(below).files
+        with self._theirs(student) as base:
+            put(files, [assignment], base, os.fstat(base).st_uid)
+        return sorted(files)
+
+    def hand_in(self, assignment: str, student: str) -> Row:
+        """Take what a student has written until now; what is known of it then.
+
+        Args:
+            assignment: its name.
+            student: whose.
+
+        Raises:
+            AssignmentError: it was not released, or nothing is there.
+        """
+        told = self.told(assignment)
+        if not self.begun(assignment, student):
+            raise AssignmentError(f"there is no folder {HAND_IN}/{assignment} in your notebook")
+        self._collect(assignment, student, told)
+        row = self.row(assignment, student, results=False)
+        if not row.versions:
+            raise AssignmentError(f"there is nothing in {HAND_IN}/{assignment}")
+        return row
 
     def grade(
         self,
@@ -156,12 +207,12 @@ class Course:
         Raises:
             AssignmentError: it was not released, or its source cannot be used any more.
         """
-        self._told(assignment)
+        self.told(assignment)
         with self._alone():
             todo = []
             for student in self._chosen(students):
                 version = self._newest(assignment, student)
-                if version and (again or not (version / "result.json").exists()):
+                if version and (again or not _is_graded(version)):
                     todo.append((student, version))
             workers = [self._worker(assignment) for _ in todo[: os.cpu_count() or 1]]
             with contextlib.ExitStack() as stack:
@@ -179,6 +230,73 @@ class Course:
                     list(pool.map(one, todo))
             self._write_gradebook()
 
+    def mark(self, assignment: str, student: str, marks: dict[str, Any]) -> None:
+        """Keep what a teacher gives by hand to a student's newest version; nothing is run again.
+
+        Args:
+            assignment: its name.
+            student: whose.
+            marks: by notebook and cell, ``points`` and ``comment`` as texts; empty: none.
+
+        Raises:
+            AssignmentError: it was not graded yet, or there are no such points or cells.
+        """
+        self.told(assignment)
+        self._chosen([student])
+        with self._alone():
+            version = self._newest(assignment, student)
+            if not version or not (version / "result.json").exists():
+                raise AssignmentError(f"{assignment} of {student} was not graded yet")
+            result = _read(version / "result.json")
+            keep(version / "marks.json", json.dumps(_checked(marks, result.get("notebooks", {}))))
+            with self._worker(assignment) as worker:
+                self._grade(assignment, student, version, worker, again=False)
+            self._write_gradebook()
+
+    def work(self, assignment: str, student: str) -> dict[str, Any]:
+        """What a teacher is shown of one student's work.
+
+        Args:
+            assignment: its name.
+            student: whose.
+
+        Raises:
+            AssignmentError: it was not released, or there is no such student.
+        """
+        self.told(assignment)
+        self._chosen([student])
+        versions = self._versions(assignment, student)
+        told = [_read(version / "version.json") for version in versions]
+        shown = [{"handed": each["handed"], "late": each["late"]} for each in told]
+        pages: list[str] = []
+        cells: list[dict[str, Any]] = []
+        if versions and (versions[-1] / "result.json").exists():
+            marks = _marks(versions[-1])
+            result = _read(versions[-1] / "result.json")
+            for name, each in sorted(result.get("notebooks", {}).items()):
+                pages.append(name)
+                cells += _cells(name, each, marks.get(name, {}))
+        return {"versions": shown, "pages": pages, "cells": cells}
+
+    def page(self, assignment: str, student: str, notebook: str) -> str:
+        """A graded notebook's page; what is in it is the student's.
+
+        Args:
+            assignment: its name.
+            student: whose.
+            notebook: its name without ending.
+
+        Raises:
+            AssignmentError: there is none.
+        """
+        self.told(assignment)
+        self._chosen([student])
+        version = self._newest(assignment, student)
+        names = [path.name for path in version.glob("*.html")] if version else []
+        if not version or f"{notebook}.html" not in names:
+            raise AssignmentError(f"there is no result {notebook} of {student}")
+        return (version / f"{notebook}.html").read_text()
+
     def feedback(self, assignment: str, students: list[str] | None = None) -> list[str]:
         """Put the feedback on the newest version into the students' hand-ins; to whom.
 
@@ -189,7 +307,7 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        self._told(assignment)
+        self.told(assignment)
         done = []
         with self._alone():
             for student in self._chosen(students):
@@ -213,8 +331,8 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        self._told(assignment)
-        return [self._row(assignment, student) for student in self.members]
+        self.told(assignment)
+        return [self.row(assignment, student) for student in self.members]
 
     def gradebook(self) -> str:
         """All results as CSV."""
@@ -222,7 +340,7 @@ class Course:
         table = csv.DictWriter(file, COLUMNS)
         table.writeheader()
         for assignment in self.assignments():
-            due = self._told(assignment)["due"]
+            due = self.told(assignment)["due"]
             for row in self.rows(assignment):
                 score = "" if row.score is None else row.score
                 table.writerow(
@@ -231,12 +349,17 @@ class Course:
                         **{"student_id": row.student, "raw_score": score, "score": score},
                         **{"max_score": "" if row.max_score is None else row.max_score},
                         **{"late_submission_penalty": 0, "late": row.late},
-                        **{"by_hand": row.by_hand, "problems": "; ".join(row.problems)},
+                        **{"by_hand": row.by_hand, "problems": _plain("; ".join(row.problems))},
                     }
                 )
         return file.getvalue()
 
-    def _told(self, assignment: str) -> dict[str, Any]:
+    def told(self, assignment: str) -> dict[str, Any]:
+        """What was said when an assignment was released.
+
+        Raises:
+            AssignmentError: it was not.
+        """
         try:
             told: dict[str, Any] = json.loads(
                 (self._grades / _name(assignment) / "assignment.json").read_text()
@@ -257,6 +380,14 @@ class Course:
     def _hand_in(self, student: str) -> Path:
         return self.place / HAND_IN / student
 
+    @contextlib.contextmanager
+    def _theirs(self, student: str) -> Iterator[int]:
+        try:
+            with folder(self._hand_in(student)) as base:
+                yield base
+        except FileNotFoundError:
+            raise AssignmentError("start your notebook once: it makes your hand-in") from None
+
     def _versions(self, assignment: str, student: str) -> list[Path]:
         try:
             owner = self._hand_in(student).lstat().st_uid
@@ -271,9 +402,19 @@ class Course:
         return next(reversed(self._versions(assignment, student)), None)
 
     def _collect(self, assignment: str, student: str, told: dict[str, Any]) -> bool:
-        before = self._versions(assignment, student)
         if not self._hand_in(student).exists():
             return False
+        owner = self._hand_in(student).lstat().st_uid
+        self._versions(assignment, student)
+        place = self._grades / assignment / f"{student}.{owner}"
+        # Who hands in does not wait for others' notebooks that are graded.
+        with locked(place):
+            return self._collect_into(place, assignment, student, told)
+
+    def _collect_into(
+        self, place: Path, assignment: str, student: str, told: dict[str, Any]
+    ) -> bool:
+        before = self._versions(assignment, student)
         with folder(self._hand_in(student)) as base:
             found = what(assignment, base)
             if found is None:
@@ -289,7 +430,6 @@ class Course:
         if before and _read(before[-1] / "version.json")["digest"] == digest:
             return False
         number = int(before[-1].name) + 1 if before else 1
-        place = self._grades / assignment / f"{student}.{self._hand_in(student).lstat().st_uid}"
         fresh = place / ".new"
         shutil.rmtree(fresh, ignore_errors=True)
         (fresh / "handed").mkdir(mode=0o700, parents=True)
@@ -306,15 +446,26 @@ class Course:
         flush(place)
         return True
 
-    def _grade(self, assignment: str, student: str, version: Path, worker: "_Worker") -> None:
-        with folder(version / "handed") as base:
-            files = take(base).files
-        notebooks = {}
-        for name in worker.released:
-            if (found := matching(f"{name}{ENDING}", files)) is not None:
-                notebooks[name] = files.pop(found).decode(errors="replace")
-        beside = {name: each for name, each in files.items() if not name.endswith(ENDING)}
-        result = worker.ask(student=student, notebooks=notebooks, files=_hex(beside))
+    def _grade(
+        self,
+        assignment: str,
+        student: str,
+        version: Path,
+        worker: "_Worker",
+        *,
+        again: bool = True,
+    ) -> None:
+        """Grade a version, or put what is given by hand into what was graded."""
+        marks = _marks(version)
+        notebooks, beside = _handed(version, worker.released)
+        before = None
+        if not again:
+            told = _read(version / "result.json").get("notebooks", {})
+            before = {name: each["error"] for name, each in told.items() if "error" in each}
+            paths = {name: version / f"{name}{ENDING}" for name in worker.released}
+            notebooks = {name: path.read_text() for name, path in paths.items() if path.exists()}
+        told = {"student": student, "notebooks": notebooks, "marks": marks, "before": before}
+        result = {**worker.ask(**told, files=_hex(beside)), "marks": marks}
         texts = {}
         for name, each in result.get("notebooks", {}).items():
             page = each.pop("feedback", None) or _page(name, each["error"])
@@ -329,14 +480,21 @@ class Course:
         with folder(self.place / RESULTS) as base:
             put(texts, [assignment, student], base, self.owner)
 
-    def _row(self, assignment: str, student: str) -> Row:
+    def row(self, assignment: str, student: str, *, results: bool = True) -> Row:
+        """What is known of a student's work.
+
+        Args:
+            assignment: its name.
+            student: whose.
+            results: what came of it, too.
+        """
         versions = self._versions(assignment, student)
         if not versions:
             return Row(student)
         told = _read(versions[-1] / "version.json")
         problems = [f"{name}: {why}" for name, why in told["problems"].items()]
         result: dict[str, Any] = {}
-        if (versions[-1] / "result.json").exists():
+        if results and (versions[-1] / "result.json").exists():
             result = _read(versions[-1] / "result.json")
             problems += [result["error"]] if "error" in result else []
             for name, each in result.get("notebooks", {}).items():
@@ -395,6 +553,7 @@ class _Worker:
         self._first = json.dumps(told)
         self._process: subprocess.Popen[str] | None = None
         self.released: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
 
     def __enter__(self) -> "_Worker":
         self._start()
@@ -434,7 +593,7 @@ class _Worker:
         if "error" in answer:
             self._end()
             raise AssignmentError(answer["error"])
-        self.released = answer["released"]
+        self.released, self.missing = answer["released"], answer["missing"]
 
     def _answer(self, request: str) -> dict[str, Any]:
         assert self._process and self._process.stdin and self._process.stdout  # noqa: S101
@@ -474,6 +633,74 @@ def deadline(due: str) -> str:
     if told.tzinfo is None and sure.astimezone().replace(tzinfo=None) != told:
         raise AssignmentError(f"{due} does not exist: clocks are turned forward then")
     return sure.isoformat(timespec="seconds")
+
+
+def _handed(version: Path, wanted: Iterable[str]) -> tuple[dict[str, str], dict[str, bytes]]:
+    """What was handed in: the notebooks that are wanted, and what is beside them."""
+    with folder(version / "handed") as base:
+        files = take(base).files
+    notebooks = {}
+    for name in wanted:
+        if (found := matching(f"{name}{ENDING}", files)) is not None:
+            notebooks[name] = files.pop(found).decode(errors="replace")
+    return notebooks, {name: each for name, each in files.items() if not name.endswith(ENDING)}
+
+
+def _marks(version: Path) -> dict[str, Any]:
+    """What was given by hand to a version."""
+    path = version / "marks.json"
+    return _read(path) if path.exists() else {}
+
+
+def _is_graded(version: Path) -> bool:
+    """Whether there is a result, with all that was given by hand."""
+    path = version / "result.json"
+    return path.exists() and _read(path).get("marks", {}) == _marks(version)
+
+
+def _cells(notebook: str, result: dict[str, Any], marks: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cells to which a teacher may give points or a comment."""
+    points, solutions = result.get("cells", {}), result.get("solutions", [])
+    found = []
+    for name in dict.fromkeys((*points, *solutions)):
+        given = marks.get(name, {})
+        told = {"notebook": notebook, "cell": name, "solution": name in solutions}
+        told |= {"auto": result.get("auto", {}).get(name), "most": points.get(name, [0, None])[1]}
+        told |= {"by_hand": name in result.get("by_hand", [])}
+        told |= {"points": given.get("points", ""), "comment": given.get("comment", "")}
+        found.append({k: "" if v is None and k != "most" else v for k, v in told.items()})
+    return found
+
+
+def _checked(marks: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
+    """What a teacher typed beside cells, as it is kept."""
+    kept: dict[str, dict[str, Any]] = {}
+    for notebook, cells in marks.items():
+        known = results.get(notebook, {})
+        for cell, typed in cells.items():
+            given: dict[str, Any] = {}
+            if text := typed.get("points", "").strip():
+                if cell not in known.get("cells", {}):
+                    raise AssignmentError(f"{notebook} has no cell {cell} with points")
+                most = known["cells"][cell][1]
+                try:
+                    given["points"] = float(text.replace(",", "."))
+                except ValueError:
+                    raise AssignmentError(f"{cell}: {text!r} is no number of points") from None
+                if not 0 <= given["points"] <= most:
+                    raise AssignmentError(f"{cell}: {text} points; it has 0 to {most:g}")
+            if text := typed.get("comment", "").strip():
+                if cell not in known.get("solutions", []):
+                    raise AssignmentError(f"{notebook} has no cell {cell} that a student solves")
+                given["comment"] = text
+            if given:
+                kept.setdefault(notebook, {})[cell] = given
+    return kept
+
+
+def _plain(text: str) -> str:
+    """A text that no program of tables takes for a formula: a student may name a file so."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def matching(wanted: str, names: Any) -> str | None:

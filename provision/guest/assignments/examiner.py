@@ -12,29 +12,32 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from provision.guest.assignments import algebra
 from provision.guest.assignments.peer import Peer
 from provision.guest.assignments.pupil import KEPT, OPERATORS
 from provision.guest.assignments.source import Source
 from provision.guest.assignments.values import exception_class
 
 
-def main(seconds: int) -> None:
+def main(seconds: int, *, sage: bool = False) -> None:
     """Serve standard input and output until it ends.
 
     Args:
         seconds: that one test may take.
+        sage: whether the tests' language is Sage's.
     """
     reading, writing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
-    examiner = Examiner(seconds)
+    examiner = Examiner(seconds, sage=sage)
     peer = Peer(reading, writing, _serve, examiner.stand_in, examiner.number_of)
     examiner.peer = peer
     while True:
         message = peer.receive()
         if "source" in message:
-            examiner.begin(Source(**message["source"]))
+            examiner.begin(message["source"])
+            peer.send({"done": []})
         else:
             peer.send({"done": examiner.run(message["run"])})
 
@@ -52,13 +55,18 @@ class Examiner:
 
     Args:
         seconds: that one test may take.
+        sage: whether their language is Sage's.
     """
 
     peer: Peer
 
-    def __init__(self, seconds: int) -> None:
+    def __init__(self, seconds: int, *, sage: bool = False) -> None:
         self.source = Source()
+        self.language: Mapping[str, Any] = {**vars(builtins), **(algebra.names() if sage else {})}
+        self._prepared: Callable[[str], str] = algebra.prepared if sage else str
         self._seconds, self._names = seconds, _Names(self)
+        if sage:
+            algebra.declare_in(self._names)
         self._exceptions: dict[type, int] = {}
 
     def run(self, source: str) -> list[dict[str, Any]]:
@@ -86,14 +94,26 @@ class Examiner:
             )
         return outputs
 
-    def begin(self, source: Source) -> None:
-        """Take the functions of the cells that the teacher has locked, and what they import."""
-        self.source = source
-        for statement in source.given:
+    def begin(self, source: Mapping[str, list[str]]) -> None:
+        """Take the functions of the cells that the teacher has locked, and what they import.
+
+        Args:
+            source: what ``Source`` is made of.
+        """
+        self.source = Source(**{k: [*map(self._python, cells)] for k, cells in source.items()})
+        for statement in self.source.given:
             with contextlib.suppress(Exception):
                 exec(statement, self._names)  # noqa: S102 - the teacher's
 
+    def _python(self, cell: str) -> str:
+        """A cell as Python; what the language cannot read stays as it is."""
+        try:
+            return self._prepared(cell)
+        except Exception:
+            return cell
+
     def _execute(self, source: str) -> Any:
+        source = self._prepared(source)
         try:
             tree = ast.parse(source)
         except SyntaxError:  # magics, perhaps
@@ -134,9 +154,11 @@ class _Names(dict[str, Any]):
         self._theirs: set[str] = set()
 
     def __missing__(self, name: str) -> Any:
-        source = self._examiner.source
-        if name.startswith("__") or (hasattr(builtins, name) and name not in source.defined):
+        source, language = self._examiner.source, self._examiner.language
+        if name.startswith("__"):
             raise KeyError(name)
+        if name in language and name not in source.defined:
+            return language[name]
         if name in source.imports:
             found: dict[str, Any] = {}
             with contextlib.suppress(ImportError):
@@ -151,7 +173,7 @@ class _Names(dict[str, Any]):
 
     def __setitem__(self, name: str, value: Any) -> None:
         # What a test puts in the place of a function, the notebook's other functions call.
-        if not name.startswith("__") and (name in self._theirs or hasattr(builtins, name)):
+        if not name.startswith("__") and (name in self._theirs or name in self._examiner.language):
             self._examiner.peer.ask("set", name, value)
         if name not in self._theirs:
             super().__setitem__(name, value)
@@ -159,7 +181,7 @@ class _Names(dict[str, Any]):
     def __delitem__(self, name: str) -> None:
         if name in self:
             super().__delitem__(name)
-            if not hasattr(builtins, name):
+            if name not in self._examiner.language:
                 return
         self._examiner.peer.ask("del", name)
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from provision.guest.assignments import algebra
 from provision.guest.assignments.peer import GoneError, Peer
 
 KEPT = 100_000  # characters of a cell's output
@@ -34,17 +35,18 @@ _COMPUTED = (
 OPERATORS = (*_COMPARED, *_COMPUTED)
 
 
-def main(seconds: int) -> None:
+def main(seconds: int, *, sage: bool = False) -> None:
     """Serve standard input and output until it ends.
 
     Args:
         seconds: that a cell, or one answer, may take.
+        sage: whether the notebook's language is Sage's.
     """
     reading, writing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
-    notebook = Notebook(seconds)
+    notebook = Notebook(seconds, sage=sage)
     peer = Peer(reading, writing, notebook.serve, _Callback.made, _number)
     _Callback.peer = peer
     with contextlib.suppress(GoneError):
@@ -56,6 +58,7 @@ def main(seconds: int) -> None:
             elif "files" in message:
                 for name, content in message["files"].items():
                     Path(name).write_bytes(bytes.fromhex(content))
+                peer.send({"done": []})
             elif "printed" in message:
                 peer.send({"done": notebook.taken_outputs()})
             else:
@@ -67,9 +70,10 @@ class Notebook:
 
     Args:
         seconds: that a cell, or one answer, may take.
+        sage: whether their language is Sage's.
     """
 
-    def __init__(self, seconds: int) -> None:
+    def __init__(self, seconds: int, *, sage: bool = False) -> None:
         from IPython.core.displayhook import DisplayHook  # noqa: PLC0415 - only in a box
         from IPython.core.displaypub import DisplayPublisher  # noqa: PLC0415
         from IPython.core.interactiveshell import InteractiveShell  # noqa: PLC0415
@@ -114,6 +118,8 @@ class Notebook:
         config.InteractiveShell.colors = "nocolor"
         self._outputs, self._seconds = outputs, seconds
         self._shell = Shell.instance(config=config)
+        if sage:
+            algebra.speak(self._shell)
         self._print = _Printed(outputs, "stdout"), _Printed(outputs, "stderr")
         sys.path.insert(0, "")  # modules beside the notebook, as in a kernel
 

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from provision.guest.assignments import algebra
+
 DEEPEST = 50
 _WORD = 1 << 62
 
@@ -69,7 +71,11 @@ def encode(  # noqa: PLR0911 - a case each
         return ["fraction", hex(value.numerator), hex(value.denominator)]
     if kind is decimal.Decimal:
         return ["decimal", str(value)]
-    return _encode_array(value) or named(value)
+    return (
+        _encode_array(value)
+        or algebra.encode(value, lambda part: encode(part, named, depth + 1))
+        or named(value)
+    )
 
 
 def decode(node: Any, named: Callable[[list[Any]], Any]) -> Any:
@@ -91,6 +97,8 @@ def decode(node: Any, named: Callable[[list[Any]], Any]) -> Any:
         return _MAKERS[tag](decode(each, named) for each in rest[0])
     if tag in _DECODERS:
         return _DECODERS[tag](rest, named)
+    if tag in algebra.TAGS:
+        return algebra.decode(tag, rest, lambda part: decode(part, named))
     return named(node)
 
 

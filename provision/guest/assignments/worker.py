@@ -22,7 +22,7 @@ from nbconvert.preprocessors import CSSHTMLHeaderPreprocessor  # type: ignore[im
 from nbgrader import api, utils
 from nbgrader import preprocessors as nbgrader
 
-from provision.guest.assignments import boxes
+from provision.guest.assignments import boxes, kernels
 from provision.guest.exports.exporters import complete
 
 
@@ -37,9 +37,16 @@ class Strip:
         return notebook, resources
 
 
-LANGUAGES = ("python", "python3")  # names of kernels
+def clear() -> Any:
+    """The step that takes solutions out, which has a word for them in Sage, too."""
+    step: Any = nbgrader.ClearSolutions()
+    words = dict.fromkeys(("sage", "bash", "julia"), step.code_stub["python"])
+    step.code_stub = {**words, **step.code_stub}
+    return step
+
+
 RELEASE = (
-    *(nbgrader.LockCells, nbgrader.ClearSolutions, nbgrader.ClearOutput),
+    *(nbgrader.LockCells, clear, nbgrader.ClearOutput),
     *(nbgrader.CheckCellMetadata, nbgrader.ComputeChecksums, nbgrader.SaveCells),
     *(nbgrader.ClearHiddenTests, nbgrader.ClearMarkScheme, nbgrader.ComputeChecksums),
     nbgrader.CheckCellMetadata,
@@ -64,7 +71,7 @@ class Assignment:
         files: what is beside them.
         scratch: an empty directory.
 
-    ``released`` has the notebooks as students get them.
+    ``released`` has the notebooks as students get them; ``missing`` why one cannot be graded here.
 
     Raises:
         NotebookError: one cannot be used.
@@ -75,9 +82,10 @@ class Assignment:
     ) -> None:
         self.name, self.files = name, files
         self._database = f"sqlite:///{scratch}/gradebook.db"
-        self._root = boxes.root(scratch / "root")
-        self._sources = {}
-        self.released = {}
+        self._sources: dict[str, dict[str, list[str]]] = {}
+        self._kernels: dict[str, tuple[Path, kernels.Kernel]] = {}
+        self.released: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
         with self._gradebook() as book:
             book.update_or_create_assignment(name)
         for notebook, text in notebooks.items():
@@ -85,11 +93,22 @@ class Assignment:
                 source = read(text)
                 _check_source(source)
                 self._sources[notebook] = _source(source)
+                try:
+                    kernel = kernels.find(_kernel(source))
+                    root = boxes.root(scratch / f"root{len(self._sources)}", kernel)
+                    self._kernels[notebook] = root, kernel
+                except LookupError as error:
+                    self.missing[notebook] = f"{error.args[0]}"
                 released = self._through(RELEASE, source, notebook, "")
                 self.released[notebook] = nbformat.writes(released)
 
     def grade(
-        self, student: str, notebooks: dict[str, str], files: dict[str, bytes]
+        self,
+        student: str,
+        notebooks: dict[str, str],
+        files: dict[str, bytes],
+        marks: dict[str, Any],
+        before: dict[str, str] | None = None,
     ) -> dict[str, Any]:
         """Grade what a student handed in; a notebook that is missing or none gets no points.
 
@@ -97,14 +116,28 @@ class Assignment:
             student: a name.
             notebooks: by name without ending.
             files: what is beside them; the teacher's replace those of the same name.
+            marks: what a teacher gives by hand, by notebook and cell.
+            before: not None: the notebooks are graded and have their outputs, nothing is run
+                again; why some could not be graded, by name.
         """
         with self._gradebook() as book:
             book.update_or_create_student(student)
             book.update_or_create_submission(self.name, student)
-        found = {
-            name: self._grade_one(student, name, notebooks.get(name), {**files, **self.files})
-            for name in self._sources
-        }
+        found = {}
+        for name in self._sources:
+            text, beside = notebooks.get(name), {**files, **self.files}
+            given = marks.get(name, {})
+            try:
+                graded = self._graded(student, name, text, beside, before)
+            except Exception as error:
+                self._nothing(student, name)
+                self._mark(student, name, given)
+                found[name] = {"error": f"{error}" or type(error).__name__}
+            else:
+                self._mark(student, name, given)
+                feedback = self._feedback(graded, name, student)
+                found[name] = {"autograded": nbformat.writes(graded), "feedback": feedback}
+            found[name] |= self._scores(student, name)
         with self._gradebook() as book:
             submission = book.find_submission(self.name, student)
             return {
@@ -114,28 +147,41 @@ class Assignment:
                 "notebooks": found,
             }
 
-    def _grade_one(
-        self, student: str, name: str, text: str | None, files: dict[str, bytes]
-    ) -> dict[str, Any]:
-        try:
-            if text is None:
-                raise NotebookError(f"{name}.ipynb was not handed in")
-            graded = self._through(SANITIZE, read(text), name, student)
-            self._run(graded, name, files)
-            graded = self._through(GRADE, graded, name, student)
-        except Exception as error:
-            self._nothing(student, name)
-            return {"error": f"{error}" or type(error).__name__, **self._scores(student, name)}
-        return {
-            "autograded": nbformat.writes(graded),
-            "feedback": self._feedback(graded, name, student),
-            **self._scores(student, name),
-        }
+    def _graded(
+        self,
+        student: str,
+        name: str,
+        text: str | None,
+        files: dict[str, bytes],
+        before: dict[str, str] | None,
+    ) -> Any:
+        if before is not None and name in before:
+            raise NotebookError(before[name])
+        if text is None:
+            raise NotebookError(f"{name}.ipynb was not handed in")
+        notebook = read(text)
+        if before is None:
+            if name in self.missing:
+                raise NotebookError(f"{name}.ipynb {self.missing[name]}")
+            notebook = self._through(SANITIZE, notebook, name, student)
+            self._run(notebook, name, files)
+        return self._through(GRADE, notebook, name, student)
+
+    def _mark(self, student: str, name: str, marks: dict[str, Any]) -> None:
+        """Put what a teacher gives by hand beside what tests gave."""
+        with self._gradebook() as book:
+            found = book.find_submission_notebook(name, self.name, student)
+            for grade in found.grades:
+                if (points := marks.get(grade.name, {}).get("points")) is not None:
+                    grade.manual_score, grade.needs_manual_grade = points, False
+            for comment in found.comments:
+                comment.manual_comment = marks.get(comment.name, {}).get("comment") or None
+            book.db.commit()
 
     def _run(self, notebook: Any, name: str, files: dict[str, bytes]) -> None:
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         cells = [boxes.Cell(cell.source, test=is_test(cell)) for cell in code]
-        outputs = boxes.run(self._root, cells, files, self._sources[name])
+        outputs = boxes.run(*self._kernels[name], cells, files, self._sources[name])
         for number, (cell, shown) in enumerate(zip(code, outputs, strict=True), 1):
             cell.outputs = [nbformat.from_dict(output) for output in shown]
             cell.execution_count = number
@@ -144,7 +190,12 @@ class Assignment:
         with self._gradebook() as book:
             found = book.find_submission_notebook(name, self.name, student)
             cells = {each.name: [each.score, each.max_score] for each in found.grades}
-            return {"score": found.score, "max_score": found.max_score, "cells": cells}
+            return {
+                **{"score": found.score, "max_score": found.max_score, "cells": cells},
+                "auto": {each.name: each.auto_score for each in found.grades},
+                "by_hand": [each.name for each in found.grades if each.needs_manual_grade],
+                "solutions": [each.name for each in found.comments],
+            }
 
     def _nothing(self, student: str, name: str) -> None:
         """No points for a notebook, as nbgrader has it for one that is missing."""
@@ -209,14 +260,13 @@ def is_test(cell: Any) -> bool:
 
 
 def _check_source(notebook: Any) -> None:
-    kernel = notebook.metadata.get("kernelspec", {}).get("name", "")
-    if kernel not in LANGUAGES:
-        raise NotebookError(
-            f"has the kernel {kernel!r}; notebooks of the kernel python3 can be graded"
-        )
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type == "code" and "### AUTOTEST" in cell.source:
             raise NotebookError(f"cell {number}: AUTOTEST is not offered here: write the test")
+
+
+def _kernel(notebook: Any) -> str:
+    return str(notebook.metadata.get("kernelspec", {}).get("name", ""))
 
 
 def _source(notebook: Any) -> dict[str, list[str]]:
@@ -254,11 +304,14 @@ def main() -> None:
             try:
                 files = _bytes(request["files"])
                 if assignment is None:
-                    told = request["assignment"], request["notebooks"], files, Path(scratch)
-                    assignment = Assignment(*told)
+                    assignment = Assignment(
+                        request["assignment"], request["notebooks"], files, Path(scratch)
+                    )
                     answer: dict[str, Any] = {"released": assignment.released}
+                    answer["missing"] = assignment.missing
                 else:
-                    answer = assignment.grade(request["student"], request["notebooks"], files)
+                    told = {k: request[k] for k in ("student", "notebooks", "marks", "before")}
+                    answer = assignment.grade(files=files, **told)
             except Exception as error:
                 answer = {"error": f"{error}" or type(error).__name__}
             print(json.dumps(answer), file=answers, flush=True)

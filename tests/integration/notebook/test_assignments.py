@@ -4,12 +4,13 @@ import base64
 import json
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from guest import Guest
+from handed import book, cell, hand_in, make_places, write
 
 COURSE = "/home/students/.courses/graded"
 MARK = "what-no-student-reads"
@@ -191,14 +192,6 @@ BAD = {
 PUPILS |= {name: f"pupil{number:02}" for number, name in enumerate(BAD, len(ATTACKS))}
 
 
-def cell(text: str, **nbgrader: Any) -> dict[str, Any]:
-    about = {"nbgrader": {"schema_version": 3, "grade": False, "solution": False, **nbgrader}}
-    return {
-        **{"cell_type": "code", "execution_count": None, "outputs": [], "id": f"i{len(text)}"},
-        **{"metadata": about if nbgrader else {}, "source": textwrap.dedent(text).strip()},
-    }
-
-
 def notebook(solution: str, test: str = TEST) -> dict[str, Any]:
     cells = [
         cell(solution, grade_id="double", solution=True, locked=False),
@@ -206,14 +199,7 @@ def notebook(solution: str, test: str = TEST) -> dict[str, Any]:
         cell("double(21)"),
         cell(test, grade_id="test", grade=True, points=3, locked=True),
     ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    return {"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-
-
-def write(guest: Guest, path: str, content: str) -> None:
-    """Write a file of any length."""
-    with guest.root.open_sftp() as files, files.open(path, "w") as file:
-        file.write(content)
+    return book(cells)
 
 
 @dataclass(frozen=True)
@@ -232,12 +218,7 @@ class Graded:
 @pytest.fixture(scope="module")
 def course(guest: Guest) -> Guest:
     """The course, with a place for each student's hand-in, as the first session makes it."""
-    make = (
-        "from pathlib import Path; from provision.guest.pool.courses import *; "
-        "known = read_courses(); "
-        "[list(views(Path('/home/students'), name, known)) for name in known['graded']['members']]"
-    )
-    guest.run(f'umask 077; /opt/notebook/bin/python -I -c "{make}"')
+    make_places(guest, "graded")
     return guest
 
 
@@ -397,6 +378,156 @@ def test_no_link_of_a_students_leads_feedback_elsewhere(course: Guest, graded: G
 )
 def test_what_cannot_be_done_is_said(course: Guest, graded: Graded, typed: str, words: str) -> None:
     assert words in course.run(f"! notebook-assignments {typed} 2>&1")
+
+
+@pytest.mark.parametrize(
+    ("kernel", "words"),
+    [
+        ("", "more.ipynb has the kernel '', which is not here: notebooks of python3"),
+        ("ir", "more.ipynb has the kernel 'ir', which is not here: notebooks of python3 can be"),
+        ("bash", "in whose language no test can be run apart from what it tests"),
+        ("../bash", "more.ipynb has the kernel '../bash', which is not here"),
+    ],
+)
+def test_what_cannot_be_graded_is_not_released(course: Guest, kernel: str, words: str) -> None:
+    place = "/usr/local/share/jupyter/kernels/bash"
+    bash = {"argv": ["/bin/bash", "{connection_file}"], "display_name": "Bash", "language": "bash"}
+    course.run(f"mkdir -p {place} {COURSE}/source/foreign")
+    write(course, f"{place}/kernel.json", json.dumps(bash))
+    told = {"name": kernel, "display_name": kernel, "language": "bash"} if kernel else {}
+    write(course, f"{COURSE}/source/foreign/more.ipynb", json.dumps(book([], told)))
+    try:
+        said = course.run("! notebook-assignments release graded foreign 2>&1")
+    finally:
+        course.run(f"rm -r {place}")
+    assert words in said
+    course.run(f"test ! -e {COURSE}/hand-out/foreign")
+
+
+def test_a_notebook_whose_kernel_is_gone_is_said_and_the_others_count(course: Guest) -> None:
+    """As of a Sage that is not in the appliance any more."""
+    course.run(f"mkdir {COURSE}/source/gone")
+    for name in ("work", "more"):
+        write(course, f"{COURSE}/source/gone/{name}.ipynb", json.dumps(notebook(SOURCE)))
+    course.run("notebook-assignments release graded gone")
+    hand_in(course, COURSE, "pupil38", "gone", notebook(HONEST))
+    here = f"{COURSE}/hand-in/pupil38/gone"
+    course.run(f"cp {here}/work.ipynb {here}/more.ipynb")
+    gone = book(notebook(SOURCE)["cells"], {"name": "sagemath", "language": "sage"})
+    write(course, f"{COURSE}/source/gone/more.ipynb", json.dumps(gone))
+    said = course.run("notebook-assignments grade graded gone")
+    (line,) = [line for line in said.splitlines() if line.startswith("pupil38: 3")]
+    assert line.startswith("pupil38: 3 of 6")
+    assert line.endswith(
+        "more: more.ipynb has the kernel 'sagemath', which is not here: "
+        "notebooks of python3 can be graded"
+    ), line
+
+
+def versions(guest: Guest, name: str, student: str) -> list[str]:
+    return guest.run(f"ls -d {COURSE}/grades/{name}/{student}.*/[0-9]*").split()
+
+
+def start(guest: Guest, name: str, students: Sequence[str]) -> None:
+    """Release a further assignment, of which some hand in honest work."""
+    guest.run(f"cp -r {COURSE}/source/task {COURSE}/source/{name}")
+    guest.run(f"notebook-assignments release graded {name}")
+    for student in students:
+        hand_in(guest, COURSE, student, name, notebook(HONEST))
+
+
+def test_a_full_disk_loses_nothing_and_says_so(course: Guest, graded: Graded) -> None:
+    start(course, "full", ["pupil30"])
+    place = f"{COURSE}/grades/full"
+    course.run("notebook-assignments collect graded full")
+    hand_in(course, COURSE, "pupil30", "full", notebook(f"{HONEST}  # and again"))
+    course.run(f"cp -a {place} /root/full; mount -t tmpfs -o size=128k tmpfs {place}")
+    try:
+        course.run(f"cp -a /root/full/. {place}; ! head -c 1M /dev/zero > {place}/fill")
+        for verb in ("grade", "collect", "release"):
+            said = course.run(f"! notebook-assignments {verb} graded full 2>&1")
+            assert "No space left on device" in said, verb
+        course.run(f"rm {place}/fill; mount -o remount,size=64M {place}")
+        said = course.run("notebook-assignments grade graded full")
+        assert "pupil30: 3 of 3" in said
+        assert len(versions(course, "full", "pupil30")) == 2
+    finally:
+        course.run(f"umount {place}; rm -r /root/full")
+
+
+def test_who_kills_it_loses_nothing_and_nothing_is_done_twice(
+    course: Guest, graded: Graded
+) -> None:
+    """Release, collection, grading and return, each ended at many moments, then done again."""
+    pupils = [f"pupil{number}" for number in range(30, 34)]
+    start(course, "killed", pupils)
+    command = "notebook-assignments {} graded killed"
+    for verb, file in (
+        ("release", f"{COURSE}/hand-out/killed/work.ipynb"),
+        ("collect", f"{COURSE}/grades/killed/pupil*/0*/handed/work.ipynb"),
+        ("grade", f"{COURSE}/results/killed/*/work.ipynb"),
+    ):
+        for tenths in (2, 4, 6, 8, 12, 20, 30):
+            course.run(f"timeout -s KILL {tenths / 10} {command.format(verb)} >/dev/null 2>&1 || :")
+            found = course.run(f"cat {file} 2>/dev/null | wc -c; cat {file} 2>/dev/null || :")
+            size, _, text = found.partition("\n")
+            # Each is there whole or not at all.
+            assert int(size) == 0 or text.rstrip().endswith("}"), verb
+    stamps = f"cd {COURSE}/grades/killed; stat -c '%n %Y' pupil*/0*/result.json 2>/dev/null || :"
+    before = set(course.run(stamps).splitlines())
+    said = course.run(command.format("grade"))
+    assert [p for p in pupils if f"{p}: 3 of 3" in said] == pupils
+    assert before <= set(course.run(stamps).splitlines())
+    for pupil in pupils:
+        assert len(versions(course, "killed", pupil)) == 1
+    for tenths in (2, 4, 6, 8):
+        ended = f"timeout -s KILL {tenths / 10} {command.format('feedback')} >/dev/null 2>&1 || :"
+        course.run(ended)
+    told = course.run(command.format("feedback")).splitlines()
+    assert told == [f"{pupil}: hand-in/feedback/killed" for pupil in pupils]
+    for pupil in pupils:
+        page = course.run(f"cat {COURSE}/hand-in/{pupil}/feedback/killed/work.html")
+        assert "Score: 3.0 / 3.0" in page
+        assert page.rstrip().endswith("</html>")
+    assert course.run("pgrep -c bwrap || :").strip() == "0"
+
+
+def test_who_has_another_name_by_now_begins_anew_and_nothing_is_lost(
+    course: Guest, graded: Graded
+) -> None:
+    """And who takes the old name sees nothing of what was there."""
+    start(course, "renamed", ["pupil34"])
+    course.run("notebook-assignments grade graded renamed")
+    settings = "/etc/notebook/courses.json"
+    course.run(f'cp {settings} /root/courses.json; sed -i \'s/"pupil34"/"pupil34new"/\' {settings}')
+    try:
+        course.run("mv /home/students/pupil34 /home/students/pupil34new")
+        make_places(course, "graded")
+        assert "pupil34new: nothing handed in" in course.run(
+            "notebook-assignments show graded renamed"
+        )
+        hand_in(course, COURSE, "pupil34new", "renamed", notebook(HONEST))
+        assert "pupil34new: 3 of 3" in course.run("notebook-assignments grade graded renamed")
+        assert len(versions(course, "renamed", "pupil34")) == 1
+    finally:
+        course.run(f"mv /root/courses.json {settings}")
+    make_places(course, "graded")
+    said = course.run("notebook-assignments show graded renamed")
+    assert "pupil34: nothing handed in" in said
+    assert course.run(f"ls -A {COURSE}/hand-in/pupil34") == ""
+
+
+def test_two_teachers_at_once_grade_each_once(course: Guest, graded: Graded) -> None:
+    start(course, "both", ["pupil30", "pupil31"])
+    grade = "notebook-assignments grade graded both"
+    said = course.run(
+        f"{grade} > /root/first & {grade} > /root/second; wait; cat /root/first /root/second"
+    )
+    assert sorted(line for line in said.splitlines() if line.endswith(": graded")) == [
+        "pupil30: graded",
+        "pupil31: graded",
+    ]
+    assert len(versions(course, "both", "pupil30")) == 1
 
 
 def test_nbgraders_own_example_gets_the_grades_that_nbgrader_gives(course: Guest) -> None:

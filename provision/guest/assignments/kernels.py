@@ -1,0 +1,76 @@
+"""The kernels by which notebooks are graded, and what a box needs to have one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+KERNELS = Path("/usr/local/share/jupyter/kernels")
+PYTHON = ("python", "python3")  # names of Python's own kernel
+_SAGE = "sage.repl.ipython_kernel"
+# Where Python's own has its packages; the notebook's where there are no others.
+_OWN = (Path("/opt/python"), Path("/opt/notebook"))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What runs a notebook's cells, or its tests.
+
+    Args:
+        python: what starts its Python, before the interpreter's own words.
+        places: directories that a box shows beside /usr.
+        sage: whether its language is Sage's.
+        environment: of its own.
+    """
+
+    python: tuple[str, ...]
+    places: tuple[Path, ...]
+    sage: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def find(name: str, place: Path = KERNELS) -> Kernel:
+    """The kernel of a name.
+
+    Args:
+        name: as a notebook has it.
+        place: where the appliance's kernels are described.
+
+    Raises:
+        LookupError: there is none, or no test can be run apart from its notebooks; in words.
+    """
+    if name in PYTHON:
+        found = [each for each in _OWN if each.is_dir()]
+        return Kernel((f"{found[0]}/bin/python",), tuple(found))
+    described = _described(place)
+    if name not in described:
+        raise LookupError(f"has the kernel {name!r}, which is not here: {_said(described)}")
+    told = described[name]
+    argv = list(map(str, told.get("argv", ())))
+    if _SAGE not in argv:
+        raise LookupError(
+            f"has the kernel {name!r}, in whose language no test can be run apart from what it"
+            f" tests: {_said(described)}"
+        )
+    python = tuple(argv[: argv.index(_SAGE) - 1])
+    return Kernel(python, _beside(python[0]), sage=True, environment=told.get("env", {}))
+
+
+def _described(place: Path) -> dict[str, dict[str, Any]]:
+    found = {}
+    for path in sorted(place.glob("*/kernel.json")):
+        if path.exists():  # else a link of a Sage that is gone
+            found[path.parent.name] = json.loads(path.read_text())
+    return found
+
+
+def _said(described: Mapping[str, dict[str, Any]]) -> str:
+    sages = [name for name, told in described.items() if _SAGE in told.get("argv", ())]
+    return f"notebooks of {', '.join((PYTHON[-1], *sages))} can be graded"
+
+
+def _beside(python: str) -> tuple[Path, ...]:
+    """A program's own directory below /opt; none: it is the distribution's."""
+    parts = Path(python).parts
+    return (Path(*parts[:3]),) if parts[1] == "opt" else ()
