@@ -11,7 +11,7 @@ from typing import Any
 
 from traitlets.config import Config
 
-from provision.guest.hub import metrics, pages, stops, students
+from provision.guest.hub import assignments, metrics, pages, stops, students
 from provision.guest.pool.spawner import PoolSpawner
 from provision.guest.stores.timer import EVERY
 from provision.guest.whole import secret
@@ -50,7 +50,9 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
             # git gives up a server that says nothing for a minute.
             **{"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"},
         }
-    config.JupyterHub.extra_handlers.extend([*pages.handlers(state), *students.handlers(state)])
+    own = [*pages.handlers(state), *students.handlers(state), *assignments.handlers(state)]
+    config.JupyterHub.extra_handlers.extend(own)
+    config.JupyterHub.template_vars["courses_page"] = lambda _: assignments.SOCKET.exists()
     config.JupyterHub.template_vars["own_accounts"] = not hosted.get("sign_in")
     config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
     config.JupyterHub.services = [{"name": "metrics", "api_token": secret(state / METRICS_TOKEN)}]

@@ -38,7 +38,16 @@ LONGEST = 8192
 
 
 class RefusedError(Exception):
-    """It cannot be done; the message says why."""
+    """It cannot be done; the message says why.
+
+    Args:
+        why: in words.
+        absent: there is nothing of that name for who asks.
+    """
+
+    def __init__(self, why: str, *, absent: bool = False) -> None:
+        super().__init__(why)
+        self.absent = absent
 
 
 async def asked(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
@@ -59,9 +68,9 @@ async def asked(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
             writer.write_eof()
             answer: dict[str, Any] = json.loads(await reader.read())
     except (OSError, ValueError) as error:
-        raise RefusedError(f"the service of students' files does not answer: {error}") from error
+        raise RefusedError(f"the service at {place} does not answer: {error}") from error
     if "error" in answer:
-        raise RefusedError(answer["error"])
+        raise RefusedError(answer["error"], absent=bool(answer.get("absent")))
     return answer
 
 

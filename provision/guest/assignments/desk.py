@@ -1,0 +1,185 @@
+"""What root does with assignments for the hub's page.
+
+The hub has no right to a course's files and does not know who teaches what, so it asks a service
+that the system's manager starts for one request at a time: one line of JSON in, one JSON object
+out, ``error`` when it is refused, ``absent`` when there is nothing of that name for who asks. Only
+the hub's user may connect. It says who has signed in; what that one may do is decided here.
+"""
+
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from provision.guest.assignments.course import AssignmentError, Course
+from provision.guest.pool.account import read_settings
+from provision.guest.pool.courses import read_courses
+
+LONGEST = 1 << 20
+
+
+class AbsentError(AssignmentError):
+    """There is nothing of that name, or not for who asks: the answer is the same."""
+
+
+def answer(verb: str, user: str, *words: str) -> dict[str, Any]:
+    """Carry out what a signed-in user asks.
+
+    Args:
+        verb: ``overview``, or one of ``TEACHING`` or ``LEARNING``.
+        user: who asks.
+        words: the course, the assignment, and what the verb takes.
+
+    Raises:
+        AssignmentError: it cannot be done.
+    """
+    known, directory = read_courses(), read_settings().directory
+    if verb == "overview":
+        mine = {role: {n: c for n, c in known.items() if user in c[role]} for role in _ROLES}
+        return {
+            role: {n: _ROLES[role](Course(directory, n, c), user) for n, c in courses.items()}
+            for role, courses in mine.items()
+        }
+    if verb in TEACHING:
+        role, doing = "teachers", TEACHING[verb]
+    elif verb in LEARNING:
+        role, doing = "members", LEARNING[verb]
+        words = (*words[:2], user)
+    else:
+        raise AbsentError(f"there is no {verb}")
+    name, *rest = words
+    if user not in known.get(name, {}).get(role, ()):
+        raise AbsentError(f"{user} has no course {name}")
+    return doing(Course(directory, name, known[name]), *rest)
+
+
+def _taught(course: Course, _: str) -> dict[str, Any]:
+    told = [_about(course, name) for name in course.assignments()]
+    return {"sources": course.sources(), "assignments": told}
+
+
+def _learned(course: Course, student: str) -> list[dict[str, Any]]:
+    return [
+        {
+            **_about(course, name),
+            "begun": course.begun(name, student),
+            # What came of it is the student's to know when it is returned.
+            **_shown(course.row(name, student, results=False)),
+        }
+        for name in course.assignments()
+    ]
+
+
+def _about(course: Course, name: str) -> dict[str, Any]:
+    told = course.told(name)
+    return {"name": name, "due": local(told["due"]), "grace": told["grace"]}
+
+
+def _shown(row: Any) -> dict[str, Any]:
+    told = dataclasses.asdict(row)
+    return {**told, "handed": local(told["handed"])}
+
+
+def local(moment: str) -> str:
+    """A time in the appliance's zone, as one reads it; empty: none."""
+    if not moment:
+        return ""
+    return datetime.datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+
+
+def _all(course: Course, assignment: str) -> dict[str, Any]:
+    rows = [_shown(row) for row in course.rows(assignment)]
+    return {"about": _about(course, assignment), "rows": rows}
+
+
+def _one(course: Course, assignment: str, student: str) -> dict[str, Any]:
+    told = course.work(assignment, student)
+    versions = [{**each, "handed": local(each["handed"])} for each in told["versions"]]
+    row = _shown(course.row(assignment, student))
+    return {**told, "versions": versions, "row": row, "about": _about(course, assignment)}
+
+
+def _page(course: Course, assignment: str, student: str, notebook: str) -> dict[str, Any]:
+    return {"page": course.page(assignment, student, notebook)}
+
+
+def _release(course: Course, assignment: str, due: str, grace: str) -> dict[str, Any]:
+    try:
+        minutes = int(grace or 0)
+    except ValueError:
+        raise AssignmentError(f"{grace!r} is no number of minutes") from None
+    return _done(
+        assignment, f"{len(course.release(assignment, due, minutes))} files are handed out"
+    )
+
+
+def _collect(course: Course, assignment: str) -> dict[str, Any]:
+    return _done(assignment, f"{len(course.collect(assignment))} new versions")
+
+
+def _grade(course: Course, assignment: str, *students: str) -> dict[str, Any]:
+    return _graded(course, assignment, students, again=False)
+
+
+def _again(course: Course, assignment: str, *students: str) -> dict[str, Any]:
+    return _graded(course, assignment, students, again=True)
+
+
+def _graded(
+    course: Course, assignment: str, students: tuple[str, ...], *, again: bool
+) -> dict[str, Any]:
+    done: list[str] = []
+    course.collect(assignment)
+    course.grade(assignment, [*students] or None, again=again, tell=done.append)
+    return _done(assignment, f"{len(done)} graded")
+
+
+def _mark(course: Course, assignment: str, student: str, marks: str) -> dict[str, Any]:
+    course.mark(assignment, student, json.loads(marks))
+    return _done(assignment, f"points of {student} are kept")
+
+
+def _feedback(course: Course, assignment: str, *students: str) -> dict[str, Any]:
+    returned = course.feedback(assignment, [*students] or None)
+    return _done(assignment, f"feedback went to {len(returned)}")
+
+
+def _begin(course: Course, assignment: str, student: str) -> dict[str, Any]:
+    return _done(assignment, f"{len(course.begin(assignment, student))} files are in hand-in")
+
+
+def _hand_in(course: Course, assignment: str, student: str) -> dict[str, Any]:
+    row = _shown(course.hand_in(assignment, student))
+    late = ", which is late" if row["late"] else ""
+    return _done(assignment, f"handed in, as it was on {row['handed']}{late}")
+
+
+def _done(assignment: str, what: str) -> dict[str, Any]:
+    return {"done": f"{assignment}: {what}"}
+
+
+_ROLES: Mapping[str, Callable[[Course, str], Any]] = {"teachers": _taught, "members": _learned}
+TEACHING: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "may": lambda _: {},
+    **{"gradebook": lambda course: {"csv": course.gradebook()}, "all": _all, "one": _one},
+    **{"page": _page, "release": _release, "collect": _collect, "grade": _grade},
+    **{"again": _again, "mark": _mark, "feedback": _feedback},
+}
+LEARNING: Mapping[str, Callable[..., dict[str, Any]]] = {"begin": _begin, "hand-in": _hand_in}
+
+
+def main() -> None:
+    """Carry out the request on standard input."""
+    try:
+        said = answer(*map(str, json.loads(sys.stdin.buffer.read(LONGEST))))
+    except AbsentError as error:
+        said = {"error": str(error), "absent": True}
+    except (OSError, ValueError, TypeError, AssignmentError) as error:
+        said = {"error": str(error)}
+    sys.stdout.write(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main()

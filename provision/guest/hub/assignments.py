@@ -1,0 +1,174 @@
+"""Pages of assignments: ``/hub/assignments``, for who teaches a course and who learns in one.
+
+The hub asks root's service (``assignments.desk``) for all of it, and says who has signed in.
+"""
+
+import asyncio
+import itertools
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from jupyterhub.handlers.base import BaseHandler
+from tornado import web
+
+from provision.guest.hub.audit import note
+from provision.guest.hub.upkeep import Job, Jobs
+from provision.guest.pool.keeper import RefusedError, asked
+
+SOCKET = Path("/run/notebook/assignments.socket")  # there where there are courses
+LASTING = ("grade", "again", "feedback", "collect", "release")
+AT_ONCE = ("begin", "hand-in", "mark")
+INERT = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
+_MARK = re.compile(r"(points|comment):(\d+)")
+
+
+def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
+    """The pages, for JupyterHub's ``extra_handlers``.
+
+    Args:
+        state: directory of the hub's own files.
+    """
+    told: dict[str, Any] = {"state": state, "visitors": defaultdict(Visitor)}
+    return [
+        (r"/assignments", AssignmentsHandler, told),
+        (r"/assignments/gradebook", GradebookHandler, told),
+        (r"/assignments/result", ResultHandler, told),
+    ]
+
+
+@dataclass
+class Visitor:
+    """What is known of one who comes here, until the hub ends.
+
+    Args:
+        jobs: what was begun, and what came of it.
+        turn: whose request root's service answers; each has one at a time.
+    """
+
+    jobs: Jobs = field(default_factory=Jobs)
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    def initialize(self, state: Path, visitors: dict[str, Visitor]) -> None:
+        self.state, self.visitors = state, visitors
+
+    @property
+    def _visitor(self) -> Visitor:
+        return self.visitors[self.current_user.name]
+
+    async def _asked(self, verb: str, *words: str) -> dict[str, Any]:
+        """What root's service answers to who has signed in.
+
+        Raises:
+            HTTPError: 404, there is nothing of that name for this user; 400, it cannot be done.
+        """
+        if not SOCKET.exists():
+            raise web.HTTPError(404, "There are no courses.")
+        try:
+            async with self._visitor.turn:
+                return await asked(verb, self.current_user.name, *words, place=SOCKET)
+        except RefusedError as error:
+            status = 404 if error.absent else 400
+            raise web.HTTPError(status, str(error).replace("%", "%%")) from error
+
+    def _given(self, *names: str) -> list[str]:
+        return [self.get_argument(name) for name in names]
+
+
+class AssignmentsHandler(_Page):
+    """``GET /hub/assignments`` shows all, one assignment or one student's work; ``POST`` does."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Show what the visitor teaches and learns, or a part of it."""
+        parts = ("course", "assignment", "student")
+        names = [*itertools.takewhile(lambda name: self.get_argument(name, ""), parts)]
+        words = self._given(*names)
+        match len(words):
+            case 3:
+                page, told = "assignments-one.html", await self._asked("one", *words)
+            case 2:
+                page, told = "assignments-all.html", await self._asked("all", *words)
+            case _:
+                page, told = "assignments.html", await self._asked("overview")
+        told |= dict(zip(names, words, strict=True))
+        self.set_header("Cache-Control", "no-store")
+        jobs = self._visitor.jobs.jobs
+        self.finish(await self.render_template(page, jobs=jobs, **told))
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Carry out what was pressed; what takes its time is told on the page that follows."""
+        verb, course, assignment = self._given("verb", "course", "assignment")
+        words = [course, assignment]
+        if student := self.get_body_argument("student", ""):
+            words.append(student)
+        if verb == "release":
+            words += [self.get_body_argument(name, "") for name in ("due", "grace")]
+        elif verb == "mark":
+            words.append(json.dumps(self._marks()))
+        job, jobs = Job(verb, assignment), self._visitor.jobs
+        if verb in LASTING:
+            await self._asked("may", course)
+            if jobs.busy(assignment):
+                raise web.HTTPError(409, "The last one is still at work.")
+            note(self, self.state, f"assignment {verb}", "/".join(words[:3]))
+            jobs.begin(job, self._work(verb, *words))
+        elif verb in AT_ONCE:
+            done = (await self._asked(verb, *words))["done"]
+            note(self, self.state, f"assignment {verb}", "/".join(words[:3]))
+            jobs.begin(job, asyncio.sleep(0, done))
+            await job.ended.wait()
+        else:
+            raise web.HTTPError(400, f"There is no action {verb!r}.")
+        place = {} if verb in ("release", "begin", "hand-in") else {"assignment": assignment}
+        place |= {"student": student} if verb == "mark" else {}
+        query = urlencode({"course": course, **place})
+        self.redirect(f"{self.hub.base_url}assignments?{query}")
+
+    async def _work(self, verb: str, *words: str) -> str:
+        """What takes its time; its visitor goes on meanwhile."""
+        return str((await asked(verb, self.current_user.name, *words, place=SOCKET))["done"])
+
+    def _marks(self) -> dict[str, dict[str, dict[str, str]]]:
+        """What was typed beside each cell; a number ties it to the cell's name."""
+        marks: dict[str, dict[str, dict[str, str]]] = {}
+        for typed in self.request.body_arguments:
+            if found := _MARK.fullmatch(typed):
+                kind, number = found.groups()
+                notebook, cell = self._given(f"notebook:{number}", f"cell:{number}")
+                marks.setdefault(notebook, {}).setdefault(cell, {})[kind] = self.get_argument(typed)
+        return marks
+
+
+class GradebookHandler(_Page):
+    """``GET /hub/assignments/gradebook?course=NAME``."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Give all results of a course as CSV."""
+        told = await self._asked("gradebook", *self._given("course"))
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", 'attachment; filename="gradebook.csv"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(told["csv"])
+
+
+class ResultHandler(_Page):
+    """``GET /hub/assignments/result``: a graded notebook, with what a student's code has shown."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Give the page; nothing in it runs, and it is of no origin."""
+        words = self._given("course", "assignment", "student", "notebook")
+        told = await self._asked("page", *words)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", INERT)
+        self.set_header("Cache-Control", "no-store")
+        self.finish(told["page"])
