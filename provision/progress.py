@@ -57,6 +57,21 @@ def reporting(reporter: Reporter) -> Iterator[None]:
         _reporter.reset(token)
 
 
+class _Notes(Silent):
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def noted(self, message: str) -> None:
+        self._reporter.noted(message)
+
+
+def only_notes() -> contextvars.Context:
+    """A context to run another thread in: its notes are shown as here, its steps are not."""
+    context = contextvars.copy_context()
+    context.run(_reporter.set, _Notes(_reporter.get()))
+    return context
+
+
 @contextlib.contextmanager
 def step(title: str) -> Iterator[None]:
     """Announce one piece of work; steps inside it are shown below it, each timed."""

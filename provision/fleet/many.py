@@ -16,6 +16,7 @@ from typing import Any, Literal
 from provision import places
 from provision.errors import ApplianceError, UsageError
 from provision.fleet.inventory import Host
+from provision.progress import only_notes
 
 Result = Literal["waiting", "running", "ok", "failed", "skipped"]
 Tell = Callable[[str, str], None]
@@ -157,7 +158,8 @@ def run_on(
         running: set[Future[None]] = set()
         while running or (group and not _reached(failures(), limit)):
             while group and len(running) < pace.parallel and not _reached(failures(), limit):
-                running.add(pool.submit(_one, group.pop(0), work, update, stopping))
+                run = only_notes().run  # what is to be read of it, as that a wheel is yanked
+                running.add(pool.submit(run, _one, group.pop(0), work, update, stopping))
             _, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
 
     with ThreadPoolExecutor(max_workers=pace.parallel) as pool:

@@ -8,6 +8,7 @@ import pytest
 from provision.errors import GuestError
 from provision.fleet.inventory import Host
 from provision.fleet.many import Pace, Record, Tell, run_on
+from provision.progress import Silent, note, reporting, step
 
 HOSTS = [Host(str(n), "h", 22, "u", Path("/k"), "") for n in range(6)]
 
@@ -76,3 +77,25 @@ def test_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     rows = run_on(HOSTS, work, Pace(2), Record.last(task))
     assert asked == ["4"]
     assert {row.result for row in rows} == {"ok"}
+
+
+def test_what_is_to_be_read_is_shown_and_steps_are_the_rows() -> None:
+    class Recorder(Silent):
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def started(self, title: str, depth: int) -> None:
+            self.seen.append(title)
+
+        def noted(self, message: str) -> None:
+            self.seen.append(message)
+
+    def work(host: Host, tell: Tell) -> Mapping[str, Any]:
+        with step("pack"):
+            note(f"a wheel of {host.name} is yanked")
+        return {}
+
+    recorder = Recorder()
+    with reporting(recorder):
+        run_on(HOSTS, work, Pace(2))
+    assert sorted(recorder.seen) == [f"a wheel of {each.name} is yanked" for each in HOSTS]
