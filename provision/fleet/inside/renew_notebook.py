@@ -54,6 +54,7 @@ NURSERY = Path("/run/nursery/notebook")  # where kernels of /opt/notebook are as
 BUILDS = "build"  # the name of what the build has put at /opt/notebook
 BACK, TIDY, UNIT = "appliance-notebook-back", "appliance-notebook-tidy", "appliance-notebook"
 TIDY_SECONDS = 300
+UNDO_SECONDS = 120  # after which a way back that was killed is gone on with
 PROVING_SECONDS = 300
 HUB_SECONDS = 60
 LARGEST = 16 << 20  # bytes of a file of the hub that its proof takes along
@@ -207,6 +208,8 @@ def prove(name: str) -> NotebookFacts:
 
 def switch(name: str, seconds: str) -> NotebookFacts:
     """Show a proven environment, for so many seconds unless it is confirmed."""
+    if JOURNAL.state().step == "proven":
+        COPY.unlink(missing_ok=True)  # an earlier switch's: no power cut may bring it back
     with RENEWAL.switching(name, seconds) as state:
         run("systemctl", "stop", "notebook")
         try:
@@ -264,8 +267,12 @@ def undo() -> NotebookFacts:
         raise RefusedError(f"the environment before, {old}, is not there any more")
     with beneath() as builds:
         bring_own(HOME, builds if old == BUILDS else place_of(old))
+    # Cut off from here on, the next boot or the timer goes on with it, as after a switch.
+    JOURNAL.advance("switched")
+    JOURNAL.wait(UNDO_SECONDS, "recover")
     lead_back(old)
     JOURNAL.write(State(undone=state.name))
+    JOURNAL.rest()
     tidy("0")
     return look()
 
@@ -371,15 +378,15 @@ def keep_in_sessions() -> None:
 def show(name: str) -> None:
     """Mount an environment at /opt/notebook, where all see it but sessions that run.
 
-    The hub does not, so none begins meanwhile.
+    The hub does not, so none begins meanwhile. What is shown goes first: a mount upon it would
+    appear in its own directory, too, since both are of one group of shared mounts.
     """
     if shown_in(Path("/proc/self")) == name:
         return
     keep_in_sessions()
-    if name == BUILDS:
-        while shown_in(Path("/proc/self")) != BUILDS:
-            run("umount", "--lazy", str(HOME))
-    else:
+    while shown_in(Path("/proc/self")) != BUILDS:
+        run("umount", "--lazy", str(HOME))
+    if name != BUILDS:
         run("mount", "--bind", str(ENVIRONMENTS / name), str(HOME))
 
 
@@ -432,15 +439,19 @@ def restart_helpers() -> None:
 
 
 def copy_database(source: Path, target: Path) -> None:
-    """Copy it whole, whatever writes into it; there may be none yet."""
+    """Copy it whole or not at all, whatever writes into it; there may be none yet."""
     target.unlink(missing_ok=True)
     if source.exists():
+        fresh = target.with_name(f".{target.name}.new")
+        fresh.unlink(missing_ok=True)
         with (
             contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True)) as old,
-            contextlib.closing(sqlite3.connect(target)) as new,
+            contextlib.closing(sqlite3.connect(fresh)) as new,
         ):
             old.backup(new)
-        target.chmod(0o600)
+        fresh.chmod(0o600)
+        os.sync()
+        fresh.rename(target)
         os.sync()
 
 

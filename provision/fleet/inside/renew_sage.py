@@ -7,6 +7,7 @@ come, and what leads back, is in its ``journal``.
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import gzip
 import hashlib
@@ -438,9 +439,13 @@ def remove(path: Path) -> None:
         (path / ".archive").unlink(missing_ok=True)
         grave = path.with_name(f".{path.name.lstrip('.')}.old")
         shutil.rmtree(grave, ignore_errors=True)
-        with contextlib.suppress(OSError):  # overlayfs renames no directory of a lower layer
+        try:
             path.rename(grave)
             path = grave
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # else something is mounted there, which stays
+                raise
+            # overlayfs renames no directory of a lower layer
         shutil.rmtree(path)
 
 
