@@ -19,6 +19,7 @@ from provision import resources
 BRIEF, LONG = 15, 120  # seconds until an unconfirmed switch goes back: when killed, when not
 OURS = resources.playbooks() / "roles/notebook/files/requirements.lock"
 OLDER = "2.19.0", "cb76591b76d7093584c2ad2ae72ac3d58614a4b597507a1bb04e1f9f683cf9ea"
+PLACE = "/var/lib/appliance/notebook"
 pytestmark = pytest.mark.usefixtures("afresh")
 _names = (f"pupil{number}" for number in itertools.count())
 
@@ -125,6 +126,23 @@ def test_a_class_notices_nothing_and_the_way_back(one: Fleet, older: Path) -> No
         who.stop()
 
 
+@pytest.mark.slow
+def test_a_second_renewal_leaves_the_first_as_it_is(one: Fleet, older: Path) -> None:
+    """What is shown at one place must not appear in the directory of what was shown before."""
+    guest = one.guests[0]
+    for _ in range(2):
+        before, lock, after = other(guest, older)
+        facts(renew(one, lock))
+        serves(guest, after)
+    found = guest.run(
+        f"cd {PLACE}/environments && ls -d */lib/python3*/site-packages/jupyter_server-*"
+    )
+    names = dict(line.split("/")[::4] for line in found.split())
+    assert len(names) == 2 and len(set(names.values())) == 2, names
+    facts(one.appliance("upgrade", "notebook", "--undo", "--json"))
+    serves(guest, before)
+
+
 def other(guest: Guest, older: Path) -> tuple[str, Path | None, str]:
     """The version that is served, a list with the other one, and that."""
     ours = re.search(r"(?m)^jupyter-server==(\S+)", OURS.read_text())
@@ -149,6 +167,27 @@ def test_the_host_is_killed(one: Fleet, older: Path, step: str) -> None:
     assert kernel.run("print(kept)") == "42\n"
     assert version_of(who) == before
     who.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["unpack", "switch", "tidy"])
+def test_the_guest_loses_power(one: Fleet, older: Path, step: str) -> None:
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    killed = renew(one, lock, "--timeout", "300", kill=(f"running {step}", signal.SIGKILL))
+    assert killed.code == -signal.SIGKILL, killed
+    guest.cut()
+    guest.start(one.inventory)
+    serves(guest, after if step == "tidy" else before)  # by then it is confirmed
+    facts(renew_again(one, lock))
+    serves(guest, after)
+    nothing_half(guest)
+
+
+def nothing_half(guest: Guest) -> None:
+    """No part of an environment, no proof and no copy is left lying about."""
+    left = guest.run(f"ls -A {PLACE}/environments {PLACE}").split()
+    assert not [name for name in left if name.startswith(".")], left
 
 
 def test_a_wheel_that_is_not_to_be_had_touches_no_host(one: Fleet, tmp_path: Path) -> None:
