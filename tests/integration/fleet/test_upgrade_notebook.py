@@ -19,7 +19,7 @@ from provision import resources
 BRIEF, LONG = 15, 120  # seconds until an unconfirmed switch goes back: when killed, when not
 OURS = resources.playbooks() / "roles/notebook/files/requirements.lock"
 OLDER = "2.19.0", "cb76591b76d7093584c2ad2ae72ac3d58614a4b597507a1bb04e1f9f683cf9ea"
-PLACE = "/var/lib/appliance/notebook"
+PLACE, DATABASE = "/var/lib/appliance/notebook", "/var/lib/notebook/jupyterhub.sqlite"
 pytestmark = pytest.mark.usefixtures("afresh")
 _names = (f"pupil{number}" for number in itertools.count())
 
@@ -188,6 +188,120 @@ def nothing_half(guest: Guest) -> None:
     """No part of an environment, no proof and no copy is left lying about."""
     left = guest.run(f"ls -A {PLACE}/environments {PLACE}").split()
     assert not [name for name in left if name.startswith(".")], left
+
+
+# Kills our program in the guest as soon as it is at a step.
+KILLER = """
+import os, signal, sys
+from pathlib import Path
+while True:
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (each / "cmdline").read_text().split(chr(0))
+        except OSError:
+            continue
+        if sys.argv[1] in words and "/usr/local/lib/appliance/renew-notebook" in words[:3]:
+            os.kill(int(each.name), signal.SIGKILL)
+            sys.exit()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["switch"])
+def test_the_guests_side_is_killed(one: Fleet, older: Path, step: str) -> None:
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    guest.run(shlex.join(["systemd-run", "--quiet", "--collect", "python3", "-c", KILLER, step]))
+    done = renew(one, lock, "--timeout", str(BRIEF))
+    assert (done.code, "ended unexpectedly" in done.out) == (1, True), done
+    if step != "confirm":  # killed after it had said so, the new one stays
+        serves(guest, before)
+    facts(renew_again(one, lock))
+    serves(guest, after)
+    nothing_half(guest)
+
+
+def without(lock: Path | None, package: str, place: Path) -> Path:
+    """A list that lacks what it needs."""
+    text, count = re.subn(
+        rf"(?m)^{package}==[^\n]*\n(?:    --hash[^\n]*\n)+", "", (lock or OURS).read_text()
+    )
+    assert count
+    place.write_text(text)
+    return place
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("package", "told"),
+    [("alembic", "the hub does not start"), ("comm", "a session does not start")],
+)
+def test_what_starts_badly_is_not_switched_to(
+    one: Fleet, older: Path, tmp_path: Path, package: str, told: str
+) -> None:
+    """Without `comm` the server answers, and its kernel does not."""
+    guest = one.guests[0]
+    before, lock, _ = other(guest, older)
+    done = renew(one, without(lock, package, tmp_path / "bad.lock"))
+    row = json.loads(done.out)["hosts"][0]
+    assert (done.code, row["step"]) == (1, "prove"), done
+    assert told in row["detail"] and "the notebook of before serves" in row["detail"]
+    assert served(guest) == before
+
+
+def sql(guest: Guest, change: str) -> str:
+    """Carry out a statement in the hub's database; its first row."""
+    code = "import sqlite3,sys; c = sqlite3.connect(sys.argv[1], timeout=30)"
+    code += "; print(*(c.execute(sys.argv[2]).fetchone() or ())); c.commit()"
+    return guest.run(shlex.join(["python3", "-c", code, DATABASE, change])).strip()
+
+
+FORM = "select version_num from alembic_version"
+LATER = "update alembic_version set version_num = 'ffff'"
+
+
+@pytest.mark.slow
+def test_a_hub_that_dies_of_it_goes_back_with_its_database(one: Fleet, older: Path) -> None:
+    """A later hub's form of the database is none that the one before understands."""
+    guest = one.guests[0]
+    before, lock, _ = other(guest, older)
+    form = sql(guest, FORM)
+    code = f"import sqlite3; c = sqlite3.connect('{DATABASE}'); c.execute(\"{LATER}\"); c.commit()"
+    spoil = (
+        f"until [ -e {PLACE}/jupyterhub.sqlite ]; do sleep 0.05; done;"
+        " until systemctl -q is-active notebook; do sleep 0.05; done; systemctl stop notebook;"
+        f" {shlex.join(['python3', '-c', code])}"
+    )
+    guest.run(f"rm -f {PLACE}/jupyterhub.sqlite")
+    guest.run(shlex.join(["systemd-run", "--quiet", "--collect", "sh", "-c", spoil]))
+    done = renew(one, lock)
+    assert (done.code, json.loads(done.out)["hosts"][0]["step"]) == (1, "health"), done
+    serves(guest, before)
+    assert sql(guest, FORM) == form
+
+
+@pytest.mark.slow
+def test_the_way_back_after_a_migration_keeps_sessions_of_before(one: Fleet, older: Path) -> None:
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    form = sql(guest, FORM)
+    early = pupil(guest)
+    kernel = early.kernel()
+    kernel.run("kept = 6 * 7")
+    facts(renew(one, lock))
+    serves(guest, after)
+    late = pupil(guest)
+    sql(guest, LATER)
+    undone = one.appliance("upgrade", "notebook", "--undo", "--json")
+    assert undone.code == 0, undone
+    serves(guest, before)
+    assert sql(guest, FORM) == form
+    assert kernel.run("print(kept)") == "42\n"
+    # Who came since is not known to it: signs in anew, and has a session again.
+    again = Student(guest.host.url, late.name).sign_in().start()
+    assert again.kernel().run("1 + 1") == "2"
+    for who in (early, again):
+        who.stop()
 
 
 def test_a_wheel_that_is_not_to_be_had_touches_no_host(one: Fleet, tmp_path: Path) -> None:
