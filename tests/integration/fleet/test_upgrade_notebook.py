@@ -304,6 +304,17 @@ def test_the_way_back_after_a_migration_keeps_sessions_of_before(one: Fleet, old
         who.stop()
 
 
+@pytest.mark.slow
+def test_no_room_for_two(one: Fleet, older: Path) -> None:
+    guest = one.guests[0]
+    before, lock, _ = other(guest, older)
+    guest.run(f"mkdir -p {PLACE}; mount -t tmpfs -o size=8m tmpfs {PLACE}")
+    done = renew(one, lock)
+    guest.run(f"umount -l {PLACE}")
+    assert (done.code, "beside the old one wants" in done.out) == (1, True), done
+    assert served(guest) == before
+
+
 def test_a_wheel_that_is_not_to_be_had_touches_no_host(one: Fleet, tmp_path: Path) -> None:
     lock = tmp_path / "gone.lock"
     lock.write_text(OURS.read_text() + "no-such-wheel-here==1.0 --hash=sha256:" + "0" * 64 + "\n")
