@@ -40,8 +40,8 @@ def files_of(playbook: str, variables: Mapping[str, Any]) -> tuple[Path, ...]:
             read |= _of_role(books / "roles" / entry["role"], None)
     for play in _plays(playbook):
         for task in play.get("tasks", ()):
-            part = task["ansible.builtin.import_role"]
-            read |= _of_role(books / "roles" / part["name"], part["tasks_from"])
+            if part := task.get("ansible.builtin.import_role"):
+                read |= _of_role(books / "roles" / part["name"], part["tasks_from"])
     texts = [path.read_text() for path in read if path.suffix == ".yml"]
     for module in (books / "library").glob("*.py"):
         if any(re.search(rf"^\s*(?:- )?{module.stem}:", text, re.MULTILINE) for text in texts):
