@@ -1,4 +1,7 @@
-"""Sage from the lock to ready: by pip, as it was, and ours; seconds and bytes, in one guest."""
+"""Sage from the lock to ready: by pip, as it was, and ours; seconds and bytes, in one guest.
+
+And the default appliance's OVA beside that of commit 48dae48, whose size is any machine's.
+"""
 
 import sys
 import time
@@ -8,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from provision import resources
+from provision.build.build import build, request
 from provision.build.request import BUILD_CA_BUNDLE
+from provision.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
 
@@ -16,6 +21,7 @@ from guest import Guest, booted, installed_layers, sage_layer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
+OVA_BEFORE = 1898 << 20
 PREFIX, LOCK = "/opt/sage-bench", "/opt/sage-10.8.lock"
 # As install-wheels.sh had it before: all by pip, one after the other, and all is kept.
 EARLIER = f"""set -eu
@@ -63,3 +69,11 @@ def test_from_the_lock_to_ready(guest: Guest) -> None:
     assert now[0] < 0.9 * was[0]
     assert now[1] < 0.45 * was[1]
     assert now[2] < 0.55 * was[2]
+
+
+def test_the_ova(tmp_path: Path) -> None:
+    built = build(request(Config()), tmp_path / "sage.ova", with_vm=False)
+    root = built.disks[0].stat().st_blocks * 512
+    share = built.size / OVA_BEFORE
+    print(f"OVA {built.size / 2**20:.0f} MiB, {share:.3f}; root disk {root / 1e6:.0f} MB")
+    assert share <= 0.55

@@ -1,4 +1,4 @@
-"""A lean Sage: python3 lean.py PREFIX, as root, right after it was installed there.
+"""A lean Sage, or another Python: python3 lean.py PREFIX, as root, right after it was installed.
 
 What nobody in a class uses is left out (`LEFT_OUT`), what only a debugger reads is stripped, and
 files that are the same are one file with many names. A program or library is stripped only so
@@ -41,6 +41,8 @@ LEFT_OUT = {
     f"{SITE}/gap/pkg/*/tst": "tests of GAP's packages; the packages stay whole",
     f"{SITE}/gap/pkg/**/*.pdf": "manuals to print: GAP's help shows their text, which stays",
     f"{SITE}/sage_wheels/share/maxima/**/*.pdf": "manuals to print: describe() has its own text",
+    f"{SITE}/sage_wheels/share/maxima/**/doc/html": "the same once more, for a browser",
+    f"{SITE}/sage_wheels/share/maxima/**/doc/*.ps": "the same",
     f"{SITE}/sage_wheels/lib/ecl-*/*.a": "for Lisp programs that stand alone; Maxima needs none",
     f"{SITE}/debugpy/**/*.c": "what Cython made its libraries from; `%%cython` reads .pxd and .h",
     f"{SITE}/debugpy/**/*.cpp": "the same",

@@ -34,6 +34,7 @@ from tests.integration.conftest import asked
 from vbox.ports import free as is_free
 
 HERE = Path(__file__).parent
+OURS = tuple(resources.PACKAGE / "guest/sage" / name for name in ("install-wheels.sh", "lean.py"))
 PORT, SESSIONS_PORT = 8000, 8443
 BOOT_SECONDS = 60
 WANTED = "/etc/systemd/system/multi-user.target.wants"
@@ -143,6 +144,8 @@ def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
     inputs = [
         *(roles / "notebook" / "tasks" / "install.yml",),
         *sorted((roles / "notebook" / "files").glob("*.lock")),
+        roles / "notebook" / "files" / "trim-notebook.sh",
+        *OURS,
     ]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
     install = cache / f"notebook-{base_key}-{key}"
@@ -173,8 +176,7 @@ def sage_layer(layers: Sequence[Path], scratch: Path, *, lean: bool = True) -> P
     """
     role = resources.playbooks() / "roles" / "sage"
     inputs = sorted([*(role / "tasks").iterdir(), *(role / "files").iterdir()])
-    ours = resources.PACKAGE / "guest/sage"
-    inputs += [ours / "install-wheels.sh", *([ours / "lean.py"] * lean)]
+    inputs += OURS[: 1 + lean]
     variables = {"sage_source": "passagemath", "sage_lean": lean}
     return further_layer("sage", layers, inputs, variables, scratch)
 

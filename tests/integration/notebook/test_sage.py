@@ -56,6 +56,16 @@ def sage(classroom: Guest) -> Kernel:
     return Student(classroom.url, "gauss").sign_in().start(240).kernel("sagemath")
 
 
+def test_mesa_is_there_for_who_asks_only(classroom: Guest) -> None:
+    classroom.run("apt-get check && ffmpeg -version")
+    there = classroom.run("dpkg-query --show --showformat '${Package}\\n'").split()
+    assert "appliance-no-mesa" in there
+    assert not [name for name in there if "llvm" in name or name == "mesa-libgallium"]
+    told = classroom.run("apt-get --simulate install mesa-libgallium")
+    assert re.search("Inst mesa-libgallium", told)
+    assert "Remv" not in told
+
+
 @pytest.mark.parametrize(
     ("code", "shown"),
     [
