@@ -6,6 +6,7 @@ empty is off, and what belongs to it is not even imported.
 """
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def extend(config: Config, hosted: dict[str, Any], state: Path) -> None:
         }
     own = [*pages.handlers(state), *students.handlers(state), *assignments.handlers(state)]
     config.JupyterHub.extra_handlers.extend(own)
-    config.JupyterHub.template_vars["courses_page"] = lambda _: assignments.SOCKET.exists()
+    # A hub that is proven for an upgrade may not even look there, where Path.exists would raise.
+    config.JupyterHub.template_vars["courses_page"] = lambda _: os.access(
+        assignments.SOCKET, os.F_OK
+    )
     config.JupyterHub.template_vars["own_accounts"] = not hosted.get("sign_in")
     config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
     config.JupyterHub.services = [{"name": "metrics", "api_token": secret(state / METRICS_TOKEN)}]
