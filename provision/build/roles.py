@@ -36,7 +36,7 @@ def files_of(playbook: str, variables: Mapping[str, Any]) -> tuple[Path, ...]:
     read = {books / f"{playbook}.yml"}
     for entry in _roles(playbook):
         condition = str(entry.get("when", "")).partition(" ")[0]
-        if not condition or variables.get(condition):
+        if not condition or _value(variables, condition):
             read |= _of_role(books / "roles" / entry["role"], None)
     for play in _plays(playbook):
         for task in play.get("tasks", ()):
@@ -48,6 +48,15 @@ def files_of(playbook: str, variables: Mapping[str, Any]) -> tuple[Path, ...]:
             action = books / "action_plugins" / module.name
             read |= {path for path in (module, action) if path.exists()}
     return tuple(sorted(read))
+
+
+def _value(variables: Mapping[str, Any], name: str) -> Any:
+    """Of a variable, or of what is in one: ``record.courses``."""
+    first, *further = name.split(".")
+    found = variables.get(first)
+    for key in further:
+        found = (found or {}).get(key)
+    return found
 
 
 def _of_role(role: Path, tasks: str | None) -> set[Path]:

@@ -1,5 +1,6 @@
 """What the playbooks are told: the configuration in the terms of our roles."""
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -10,6 +11,7 @@ from provision.config.languages import kernel_of, offered
 from provision.config.section import Section
 from provision.guest.grader.instances import proxy_configuration
 from provision.guest.grader.settings import Settings
+from provision.guest.record import VERSION
 from provision.jeos.archive import Source
 
 # What the roles grader and jail run on.
@@ -129,37 +131,32 @@ def _notebook(config: Config) -> dict[str, Any]:
 
 def _hosted(config: Config) -> dict[str, Any]:
     """What is off by default around the notebook."""
-    pool, kernels, git, stores = config.pool, config.kernels, config.git, config.stores
+    kernels, git, stores = config.kernels, config.git, config.stores
     hosts = (*(git.hosts * git.enabled), *(stores.hosts * stores.enabled))
     reached = tuple(dict.fromkeys(hosts))
     julia = kernels.julia.model_dump(mode="json", exclude_none=True) if kernels.julia else {}
     sign_in = config.sign_in.model_dump(mode="json", exclude_none=True)
     provided = any(getattr(config.sign_in, kind) for kind in ("google", "oidc", "ldap"))
     return {
-        "notebook_groups": {
-            name: {"members": list(group.members), "limits": _given(group.limits)}
-            for name, group in pool.groups.items()
+        "notebook_record": {
+            "version": VERSION,
+            "groups": {name: _given(group) for name, group in config.pool.groups.items()},
+            "students": {name: _given(share) for name, share in config.pool.students.items()},
+            "profiles": {
+                name: _given(profile) | {"kernels": list(map(kernel_of, profile.kernels))}
+                for name, profile in config.profiles.items()
+            },
+            "courses": {
+                name: {
+                    "members": sorted(config.learners(course)),
+                    "teachers": list(course.teachers),
+                    "quota": course.quota,
+                }
+                for name, course in config.courses.items()
+            },
+            "sign_in": sign_in if provided else {},
+            "stores": {"every": stores.every} if stores.enabled else {},
         },
-        "notebook_students": {name: _given(share) for name, share in pool.students.items()},
-        "notebook_profiles": {
-            name: {
-                "title": profile.title,
-                "kernels": list(map(kernel_of, profile.kernels)),
-                "limits": _given(profile.limits),
-                "forked": profile.forked,
-            }
-            for name, profile in config.profiles.items()
-        },
-        "notebook_courses": {
-            name: {
-                "members": sorted(config.learners(course)),
-                "teachers": list(course.teachers),
-                "quota": course.quota,
-            }
-            for name, course in config.courses.items()
-        },
-        "notebook_sign_in": sign_in if provided else {},
-        "notebook_stores": {"every": stores.every} if stores.enabled else {},
         "notebook_egress": EGRESS_PORT if reached else 0,
         "egress_squid": egress_proxy(reached) if reached else "",
         "notebook_forked": kernels.forked,
@@ -184,8 +181,9 @@ def egress_proxy(hosts: Sequence[str]) -> str:
 
 
 def _given(section: Section) -> dict[str, Any]:
-    """A section's values in plain numbers, without those that are not given."""
-    return section.model_dump(exclude_none=True)
+    """A section as JSON has it, in plain numbers and without what is not given."""
+    found: dict[str, Any] = json.loads(json.dumps(section.model_dump(exclude_none=True)))
+    return found
 
 
 def _grader(config: Config) -> dict[str, Any]:

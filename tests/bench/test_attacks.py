@@ -162,7 +162,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
         "notebook_accounts": True,
         "notebook_patience": 6,
         "notebook_limits": LIMITS,
-        "notebook_courses": COURSES,
+        "notebook_record": {"courses": COURSES},
     }
     with notebook_guest(installed_layers(scratch), scratch, variables) as guest:
         yield guest

@@ -30,7 +30,7 @@ from .program import RefusedError, answer, boot_id, failed_units, free_memory, r
 PYTHON = "/opt/notebook/bin/python"
 STATE = Path("/var/lib/notebook")
 ACCOUNTS = STATE / "accounts.json"
-HOSTED = Path("/etc/notebook/hosted.json")
+RECORD = Path("/etc/notebook/guest.json")
 HUB = "http://127.0.0.1:8081"
 MESSAGE = "MESSAGE FROM THE TEACHER.txt"
 BACKUP = Path("/var/lib/appliance/backup/last.json")
@@ -137,7 +137,7 @@ def _put_out(*names: str) -> dict[str, Any]:
 
 def _admin() -> str:
     """The administrator; where the hub has no user of its own yet, who owns its files."""
-    return str(read(HOSTED).get("admin") or pwd.getpwuid(os.geteuid()).pw_name)
+    return str(read(RECORD).get("admin") or pwd.getpwuid(os.geteuid()).pw_name)
 
 
 def users_delete(name: str) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from .program import RefusedError, answer, finished, read, run, write
 from .restic import SETTINGS, TAG, restic
 
 PYTHON = "/opt/notebook/bin/python"
-HOSTED = Path("/etc/notebook/hosted.json")
+RECORD = Path("/etc/notebook/guest.json")
 HOST_KEY = Path("/etc/ssh/ssh_host_ed25519_key")
 BEGUN = Path("/var/lib/appliance/erasing.json")  # by a run that was cut off
 NAMESPACE = "erasure"  # of the signature
@@ -229,7 +229,7 @@ def _size(path: Path) -> int:
 def _checked(name: str) -> str:
     from provision.guest.pool.certificate import checked  # noqa: PLC0415 (the guest's copy)
 
-    if name == read(HOSTED).get("admin"):
+    if name == read(RECORD).get("admin"):
         raise RefusedError(f"{name} administers this notebook")
     return checked(name)
 
@@ -257,7 +257,7 @@ def hub_traces(name: str) -> dict[str, Any]:
     from provision.guest.pool.leases import Leases  # noqa: PLC0415
 
     hub = Path(HUB)
-    leases = Leases(hub / "leases", list(read(HOSTED)["accounts"]))
+    leases = Leases(hub / "leases", list(read(RECORD)["accounts"]))
     with _database() as database:
         rows = database.execute("select * from users where name = ?", (name,)).fetchall()
         known = [{key: row[key] for key in ("created", "last_activity")} for row in rows]

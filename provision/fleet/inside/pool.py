@@ -55,6 +55,7 @@ def resize(count: str) -> dict[str, Any]:
     for unit in RELOADED:
         systemctl("reload", unit)
     renew_hub()
+    systemctl("try-restart", "notebook-usage")  # has a file for each account
     systemctl("start", "--no-block", "notebook-mirrors")  # the firewall forgot them
     return {"pool": pool_accounts(), "leaving": []}
 

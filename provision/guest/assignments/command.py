@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from provision.guest import typed
 from provision.guest.assignments.course import AssignmentError, Course, Row
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
@@ -16,6 +17,7 @@ A teacher writes notebooks into courses/COURSE/source/ASSIGNMENT; students work 
 courses/COURSE/hand-in/ASSIGNMENT."""
 
 
+@typed.told()
 def main() -> None:
     """Carry out what was typed."""
     os.umask(0o077)

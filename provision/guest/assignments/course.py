@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,7 @@ class Course:
         course: its members, as ``read_courses`` has it.
     """
 
-    def __init__(self, directory: Path, name: str, course: dict[str, Any]) -> None:
+    def __init__(self, directory: Path, name: str, course: Mapping[str, Any]) -> None:
         self.name, self.members = name, sorted(course["members"])
         self.place = course_directory(directory, name)
         self.owner = (self.place / SHARED[0]).stat().st_uid

@@ -3,13 +3,11 @@
 import dataclasses
 import ipaddress
 import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from provision.errors import ConfigError
+from provision.guest import typed
 from provision.guest.sandbox.limits import MIB, Limits
 
 ENGINES = ("bubblewrap", "uml")
@@ -88,7 +86,10 @@ def load(path: Path) -> Settings:
         data = tomllib.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    settings: Settings = _record(Settings, data, str(path))
+    try:
+        settings: Settings = typed.of(Settings, data, strict=True)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from None
     if "tokens" in data:
         _check_tokens([(name, token) for token, name in settings.tokens.items()], f"{path}: tokens")
     if settings.tokens_file:
@@ -143,33 +144,3 @@ def _check_tokens(pairs: list[tuple[str, str]], where: str) -> None:
             raise ConfigError(f"{where}: an empty name or token", hint="as root: grader-token NAME")
         if owners.setdefault(token, name) != name:
             raise ConfigError(f"{where}: {owners[token]} and {name} have the same token")
-
-
-def _record(kind: Any, data: dict[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
-    values = {}
-    for key, value in data.items():
-        if key not in hints:
-            raise ConfigError(f"{where}: unknown key {key}", hint=f"known: {', '.join(hints)}")
-        values[key] = _value(hints[key], value, f"{where}: {key}")
-    return kind(**values)
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    origin = typing.get_origin(kind)
-    if origin in (types.UnionType, typing.Union):
-        kind = next(k for k in typing.get_args(kind) if k is not type(None))
-        origin = typing.get_origin(kind)
-    if kind is Limits and isinstance(value, dict):
-        return _record(kind, value, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(typing.get_args(kind)[0], item, where) for item in value)
-    if origin is dict and isinstance(value, dict):
-        return {str(k): _value(str, v, where) for k, v in value.items()}
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and not isinstance(value, bool):
-        return value
-    raise ConfigError(f"{where} must be {getattr(kind, '__name__', kind)}, not {value!r}")

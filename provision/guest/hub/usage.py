@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from provision.guest import record, typed
 from provision.guest.hub.wishes import Wishes
 from provision.guest.pool.account import (
     USAGE,
@@ -32,7 +33,7 @@ from provision.guest.pool.account import (
 from provision.guest.pool.activity import age_of, processor_time
 from provision.guest.pool.certificate import checked
 from provision.guest.pool.connection import account_of
-from provision.guest.pool.entitlement import OWN, read_shares, share_of
+from provision.guest.pool.entitlement import share_of
 from provision.guest.pool.files import QUOTACTL_FD, limit_disk, student_directory
 from provision.guest.pool.leases import Lease, Leases
 
@@ -51,12 +52,12 @@ class Sampler:
     """Takes one sample after another.
 
     Args:
-        hosted: settings: ``accounts``, the pool's entries; ``expiry``, seconds.
+        expiry: seconds after which any session is ended; 0: never.
         directory: of the students' files.
         leases: who has which account.
     """
 
-    hosted: Mapping[str, Any]
+    expiry: int
     directory: Path
     leases: Leases
     _before: dict[str, tuple[float, float]] = field(default_factory=dict)
@@ -82,16 +83,15 @@ class Sampler:
     def _session(self, lease: Lease) -> dict[str, Any]:
         account = account_of(lease.account)
         age = age_of(lease.pid) if lease.pid else 0.0
-        expiry = self.hosted.get("expiry", 0)
         told: dict[str, Any] = {
             "student": lease.student,
             "age": round(age),
-            "left": max(0, round(expiry - age)) if expiry else None,
+            "left": max(0, round(self.expiry - age)) if self.expiry else None,
         }
         if not account.local:
             return told
         uid = pwd.getpwnam(account.user).pw_uid
-        share = share_of(lease.student, lease.profile, read_shares())
+        share = share_of(lease.student, lease.profile, record.shares())
         limit = _memory_limit(uid) or share.memory
         return told | {
             "memory": {"used": _memory(uid), "limit": limit, "killed": _killed(uid)},
@@ -106,8 +106,8 @@ class Sampler:
         Args:
             limits: students' own, by name and kind.
         """
-        write(OWN, limits, mode=0o600)
-        shares = read_shares()
+        write(record.OWN, limits, mode=0o600)
+        shares = record.shares()
         usual = share_of("", "", shares)
         for lease in self._sound():
             account = account_of(lease.account)
@@ -189,15 +189,16 @@ def write(path: Path, data: Any, *, mode: int = 0o644, group: int = -1) -> None:
     fresh.replace(path)
 
 
+@typed.told()
 def main() -> None:
     """Sample until told to stop."""
-    hosted = json.loads(Path("/etc/notebook/hosted.json").read_text())
-    entries = list(hosted["accounts"])
+    told = record.read()
+    entries = told.accounts
     admin = STATE.stat().st_gid
     for entry in entries:
         if account_of(entry).local:
             (USAGE / account_of(entry).user).mkdir(exist_ok=True)
-    sampler = Sampler(hosted, read_settings().directory, Leases(STATE / "leases", entries))
+    sampler = Sampler(told.expiry, read_settings().directory, Leases(STATE / "leases", entries))
     history: deque[list[Any]] = deque(maxlen=ROWS)
     with contextlib.suppress(OSError, ValueError):
         history.extend(json.loads(KEPT.read_text()))

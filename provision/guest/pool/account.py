@@ -22,9 +22,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.guest import record
 from provision.guest.pool.certificate import session_of
 from provision.guest.pool.courses import View, read_courses, views
-from provision.guest.pool.entitlement import Share, read_shares, share_of
+from provision.guest.pool.entitlement import Share, share_of
 from provision.guest.pool.files import limit_disk, student_directory
 from provision.waiting import until
 
@@ -87,7 +88,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     """
     account = pwd.getpwnam(user)
     student, profile = session_of(auth_info)
-    shares = read_shares()
+    shares = record.shares()
     share = share_of(student, profile, shares)
     with _turn(user, settings) as turn:
         reap(account.pw_uid, grace=0)

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.guest import typed
 from provision.guest.pool.certificate import checked
 from provision.guest.pool.classlist import LONGEST_PASSWORD, SHORTEST_PASSWORD, read_list
 from provision.guest.pool.evictions import Evictions
@@ -22,6 +23,7 @@ from provision.guest.pool.evictions import Evictions
 # scrypt with 32 MiB and about 0.1 s a try, as RFC 7914 and OWASP advise.
 COST, BLOCK, PARALLEL, MEMORY = 2**15, 8, 1, 64 << 20
 LOCKED = "!"  # before what an account was that may not open
+MEND = "bring it back with `appliance restore`, or remove it and make the accounts anew"
 WAITING = "?"  # before the hash of an account that opens only when the administrator says so
 
 
@@ -259,7 +261,7 @@ class Accounts:
 
     def _read(self) -> dict[str, str | None]:
         try:
-            accounts: dict[str, str | None] = json.loads(self._path.read_text())
+            accounts: dict[str, str | None] = typed.load(dict[str, str | None], self._path, MEND)
         except FileNotFoundError:
             return {}
         return accounts

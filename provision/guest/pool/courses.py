@@ -12,7 +12,6 @@ What is handed in counts towards the student's quota, the rest towards the cours
 """
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provision.guest import record
 from provision.guest.pool.files import COURSES, alone, free_number, limit_disk, student_directory
 
-SETTINGS = Path("/etc/notebook/courses.json")
 PLACE = ".courses"
 SHARED = ("material", "hand-out")
 TEACHING = ("source", "results")  # of assignments; teachers alone see them, and write the first
@@ -52,10 +51,9 @@ class View:
         return ",".join(["nosuid", "nodev", *further])
 
 
-def read_courses(path: Path = SETTINGS) -> dict[str, Any]:
-    """The courses by name, each with ``members``, ``teachers`` and ``quota``; none: no file."""
-    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return found
+def read_courses() -> dict[str, Any]:
+    """The courses by name, each a ``record.Course``; errors as of ``record.read``."""
+    return {**record.read().courses}
 
 
 def views(directory: Path, student: str, courses: Mapping[str, Any]) -> Iterator[View]:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from provision.guest import record
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.archives import (
     GONE,
@@ -32,8 +33,7 @@ from provision.guest.pool.leases import Leases
 
 SOCKET = Path("/run/notebook/keeper.socket")
 BACKUP = Path("/usr/local/lib/appliance/backup")
-HOSTED = Path("/etc/notebook/hosted.json")
-STATE = Path("/var/lib/notebook")
+STATE, RECORD = Path("/var/lib/notebook"), record.PLACE
 LONGEST = 8192
 
 
@@ -163,8 +163,7 @@ def main() -> None:
 
 
 def _idle(student: str) -> None:
-    hosted = json.loads(HOSTED.read_text())
-    for lease in Leases(STATE / "leases", hosted["accounts"]):
+    for lease in Leases(STATE / "leases", record.read(RECORD).accounts):
         if lease.student == student:
             raise RefusedError(f"{student} has a session")
     with contextlib.suppress(FileNotFoundError):

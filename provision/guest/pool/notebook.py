@@ -20,8 +20,9 @@ from typing import Any
 from tornado.web import StaticFileHandler
 from traitlets.config import Config
 
+from provision.guest import record, typed
 from provision.guest.hub.evicting import Hub
-from provision.guest.hub.settings import extend, read_hosted
+from provision.guest.hub.settings import extend
 from provision.guest.hub.visit import Sessions, VisitHandler
 from provision.guest.pool import tls
 from provision.guest.pool.account import read_settings
@@ -36,6 +37,7 @@ NODE, PROXY = "/usr/bin/node", Path(__file__).with_name("proxy.js")
 READY_SECONDS = 300  # an ended session is noticed at once; this is for slow machines
 
 
+@typed.told()
 def notebook(
     *,
     server_pool: Sequence[str],
@@ -121,7 +123,7 @@ def notebook(
         admin=admin,
         state=state,
     )
-    extend(config, read_hosted(), state)
+    extend(config, record.read(), state)
     Hub.state = state
     Hub.instance(config=config)
     Hub.launch_instance([])

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from provision.guest import record, typed
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts, Taken
 from provision.guest.pool.classlist import ListError, plain, read_list, why_not
@@ -18,7 +19,6 @@ from provision.guest.pool.evictions import Evictions, end_sessions
 from provision.guest.pool.leases import Leases
 
 STATE = Path("/var/lib/notebook")
-HOSTED = Path("/etc/notebook/hosted.json")
 HUB = ("127.0.0.1", 8081)
 SECONDS = 60.0
 EARLIER = "waits: there are files of that name; approve NAME if they are the same student's"
@@ -32,6 +32,7 @@ VERBS = {
 }
 
 
+@typed.told()
 def main(owner: str) -> None:
     """Carry out the command line.
 
@@ -82,7 +83,7 @@ def put_out(names: Collection[str], accounts: Collection[str]) -> bool:
 
 def places() -> list[str]:
     """The pool's entries, as the hub leases them."""
-    return list(json.loads(HOSTED.read_text())["accounts"])
+    return record.read().accounts
 
 
 def told(taken: Taken) -> list[str]:

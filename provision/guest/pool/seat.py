@@ -23,10 +23,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from provision.guest import record
+
 ROOT = Path("/")
 TEMPLATES = Path("/usr/local/lib/appliance/templates")
 RECORD = "etc/notebook/pool.json"
 START = "usr/local/bin/start-notebook"
+GUEST = str(record.PLACE.relative_to("/"))
 RENDERED = {
     "etc/notebook/firewall.nft": "notebook/firewall.nft.j2",
     "etc/notebook/sshd_config": "notebook/sshd_config.j2",
@@ -88,6 +91,7 @@ def resize(count: int) -> bool:
     old, new = rendered(before), rendered(after)
     changed = [replace(path, partial(carried, old.get(path, ""), new[path])) for path in new]
     changed.append(replace(START, lambda text: offering(text, names)))
+    changed.append(replace(GUEST, lambda text: leasing(text, names)))
     os.sync()  # the record comes last: after a power cut all is done again
     replace(RECORD, lambda _: json.dumps(after) + "\n")
     return any(changed)
@@ -145,6 +149,14 @@ def offering(text: str, names: list[str]) -> str:
     return re.sub(r"(server_pool=\[)([^\]]*)\]", listed, text)
 
 
+def leasing(text: str, names: list[str]) -> str:
+    """The appliance's record with these accounts of this machine; those of others stay."""
+    told = json.loads(text)
+    away = [entry for entry in told["accounts"] if not entry.endswith("@localhost")]
+    accounts = [*(f"{name}@localhost" for name in names), *away]
+    return text if accounts == told["accounts"] else json.dumps({**told, "accounts": accounts})
+
+
 def make_account(name: str, uid: int, group: str) -> None:
     """Make an account of the pool, unless it is there."""
     try:
@@ -177,7 +189,10 @@ def replace(path: str, change: Callable[[str], str]) -> bool:
     file.parent.mkdir(exist_ok=True)
     part = file.with_name(f".{file.name}.seat")
     part.write_text(after)
-    part.chmod(file.stat().st_mode & 0o777 if known else 0o644)
+    if known:
+        was = file.stat()
+        os.chown(part, was.st_uid, was.st_gid)
+    part.chmod(was.st_mode & 0o777 if known else 0o644)
     part.replace(file)
     return True
 

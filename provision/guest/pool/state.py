@@ -11,7 +11,6 @@ accounts, they trust the administrator's key of before: the hub goes on with tha
 
 import contextlib
 import fcntl
-import json
 import os
 import pwd
 import signal
@@ -21,24 +20,24 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from provision.guest import record, typed
 from provision.guest.pool.connection import KNOWN_HOSTS, account_of
 
 STATE = Path("/var/lib/notebook")
-HOSTED = Path("/etc/notebook/hosted.json")
 KEY = "id_ed25519"
 WRITE = ("sh", "-c", 'umask 077 && cat > "$1.new" && sync "$1.new" && mv "$1.new" "$1"', "sh")
 
 
+@typed.told()
 def main() -> None:
     """Do it; the arguments are the hub's user and the administrator."""
     hub, admin = map(pwd.getpwnam, sys.argv[1:])
-    turn = os.open(HOSTED.parent, os.O_RDONLY)
+    turn = os.open(record.PLACE.parent, os.O_RDONLY)
     fcntl.flock(turn, fcntl.LOCK_EX)  # proxy and pool start at once; held until this ends
     end_sessions(STATE / "leases", admin.pw_uid)
     hand_over(STATE, hub, {0, admin.pw_uid})
-    entries = json.loads(HOSTED.read_text())["accounts"] if HOSTED.exists() else []
     before = Path(admin.pw_dir, ".ssh")
-    if any(not account_of(entry).local for entry in entries):
+    if any(not account_of(entry).local for entry in record.read().accounts):
         with contextlib.suppress(FileNotFoundError, FileExistsError), KNOWN_HOSTS.open("x") as new:
             new.write((before / "known_hosts").read_text())
     else:

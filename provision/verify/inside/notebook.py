@@ -90,8 +90,7 @@ secrets = ["/var/lib/notebook/jupyterhub.sqlite", "/var/lib/notebook/cookie-secr
            "/var/lib/notebook/accounts.json", "/var/lib/notebook/proxy-token",
            "/var/lib/notebook/first-password", "/var/lib/notebook/id_ed25519",
            f"/home/{asked['admin']}/.ssh/id_ed25519",
-           "/etc/notebook/shares.json", "/etc/notebook/courses.json",
-           "/etc/notebook/students.json", "/etc/notebook/hosted.json",
+           "/etc/notebook/guest.json", "/etc/notebook/students.json",
            "/etc/shadow", "/etc/ssh/ssh_host_ed25519_key", "/proc/1/environ", "/dev/mem",
            *glob.glob("/dev/sd?")]
 powers = {

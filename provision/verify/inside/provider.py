@@ -14,7 +14,7 @@ from pathlib import Path
 from tornado.web import HTTPError
 from provision.guest.hub import sign_in
 
-wanted = json.loads(Path("/etc/notebook/hosted.json").read_text())["sign_in"]
+wanted = json.loads(Path("/etc/notebook/guest.json").read_text())["sign_in"]
 kind = "google" if wanted.get("google") else "oidc"
 rules = wanted[kind]
 domains, groups = rules.get("domains"), rules.get("groups")

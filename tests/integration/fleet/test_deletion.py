@@ -137,7 +137,7 @@ def test_who_comes_back_gets_a_number_of_the_own(one: Fleet, call: Call) -> None
 def test_the_service_follows_no_link_and_waits_for_no_pipe(one: Fleet, call: Call) -> None:
     guest = one.guests[0]
     hub = guest.run(f"stat -c %U {HUB}").strip()
-    accounts = json.loads(guest.run("cat /etc/notebook/hosted.json"))["accounts"]
+    accounts = json.loads(guest.run("cat /etc/notebook/guest.json"))["accounts"]
     guest.run(f"install -d -o {hub} -m 700 {HUB}/machines {HUB}/leases")
     python(one, DEEP, "victim", "folder", "1")
     guest.run(f"ln -sfn /etc/shadow {HUB}/machines/victim; rm -f {HUB}/leases/{accounts[0]}")

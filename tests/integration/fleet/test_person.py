@@ -143,7 +143,7 @@ def _is_given_out(one: Fleet, tmp_path: Path) -> None:
 
 
 def test_who_administers_or_may_still_come_is_not_erased(one: Fleet, tmp_path: Path) -> None:
-    admin = json.loads(one.guests[0].run("cat /etc/notebook/hosted.json"))["admin"]
+    admin = json.loads(one.guests[0].run("cat /etc/notebook/guest.json"))["admin"]
     for verb in ("export", "erase"):
         yes = ["--yes"] * (verb == "erase")
         said = call(one, "users", verb, admin, *yes, "-o", str(tmp_path), code=1)

@@ -52,7 +52,7 @@ def guest(course_layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -
         "notebook_classic": True,
         "notebook_forked": True,
         "notebook_limits": LIMITS,
-        "notebook_courses": COURSES,
+        "notebook_record": {"courses": COURSES},
     }
     with notebook_guest(course_layers, tmp_path_factory.mktemp("guest"), variables) as guest:
         yield guest

@@ -498,8 +498,10 @@ def test_who_has_another_name_by_now_begins_anew_and_nothing_is_lost(
     """And who takes the old name sees nothing of what was there."""
     start(course, "renamed", ["pupil34"])
     course.run("notebook-assignments grade graded renamed")
-    settings = "/etc/notebook/courses.json"
-    course.run(f'cp {settings} /root/courses.json; sed -i \'s/"pupil34"/"pupil34new"/\' {settings}')
+    settings = "/etc/notebook/guest.json"
+    course.run(
+        f'cp -a {settings} /root/guest.json; sed -i \'s/"pupil34"/"pupil34new"/\' {settings}'
+    )
     try:
         course.run("mv /home/students/pupil34 /home/students/pupil34new")
         make_places(course, "graded")
@@ -510,7 +512,7 @@ def test_who_has_another_name_by_now_begins_anew_and_nothing_is_lost(
         assert "pupil34new: 3 of 3" in course.run("notebook-assignments grade graded renamed")
         assert len(versions(course, "renamed", "pupil34")) == 1
     finally:
-        course.run(f"mv /root/courses.json {settings}")
+        course.run(f"mv /root/guest.json {settings}")
     make_places(course, "graded")
     said = course.run("notebook-assignments show graded renamed")
     assert "pupil34: nothing handed in" in said

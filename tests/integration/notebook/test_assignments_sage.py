@@ -87,7 +87,7 @@ def calculus(
     variables = {
         "pool_accounts": ["nb1"],
         "notebook_accounts": True,
-        "notebook_courses": {"calculus": course},
+        "notebook_record": {"courses": {"calculus": course}},
     }
     found = [*course_layers, sage_layer(layers, scratch)]
     with notebook_guest(found, scratch, variables) as guest:

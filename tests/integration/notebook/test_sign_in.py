@@ -98,6 +98,21 @@ def test_a_certificate_without_its_key_is_named(school: Guest) -> None:
         school.run("cd /var/lib/notebook && rm -r tls && mv kept tls")
 
 
+def test_a_damaged_file_is_named_in_one_line(school: Guest) -> None:
+    for path, mend in (
+        ("/var/lib/notebook/accounts.json", "appliance restore"),
+        ("/etc/notebook/guest.json", "appliance configure"),
+    ):
+        school.run(f"cp -a {path} /root/kept && echo '[' > {path}")
+        try:
+            said = school.run("runuser -u notebook -- start-notebook hub 2>&1 || true")
+        finally:
+            school.run(f"mv /root/kept {path}")
+        assert said.startswith(f"{path} is damaged: "), said
+        assert mend in said
+        assert said.count("\n") == 1, said
+
+
 def _refused(student: Student) -> str:
     with pytest.raises(RefusedError) as refused:
         student.sign_in()

@@ -97,8 +97,7 @@ def make_disks(layers: list[Path], scratch: Path) -> list[Path]:
         "notebook_secure": False,
         "notebook_accounts": True,
         "notebook_limits": LIMITS,
-        "notebook_courses": COURSES,
-        "notebook_groups": GROUPS,
+        "notebook_record": {"courses": COURSES, "groups": GROUPS},
     }
     return machine_disks(layers, scratch, config, variables)
 

@@ -26,10 +26,9 @@ def test_all_is_off_by_default() -> None:
         "kernels_languages",
         "extensions_names",
         "kernels_julia",
-        "notebook_sign_in",
-        "notebook_stores",
     ):
         assert not variables[name]
+    assert not any(value for key, value in variables["notebook_record"].items() if key != "version")
     assert (variables["notebook_egress"], variables["egress_squid"]) == (0, "")
 
 
@@ -43,20 +42,21 @@ def test_settings_become_variables() -> None:
         "sign_in={oidc: {issuer: 'https://id.example.org', client_id: nb}, admins: [emmy]}",
         "courses={algebra: {members: [carl]}}",
     )
+    told_of = variables["notebook_record"]
     assert [each["kernel"] for each in variables["kernels_languages"]] == ["bash", "ir"]
-    assert variables["notebook_profiles"]["stats"]["kernels"] == ["ir"]
+    assert told_of["profiles"]["stats"]["kernels"] == ["ir"]
     assert variables["extensions_names"] == ["git", "signin", "stores", "courses"]
-    assert variables["notebook_profiles"]["stats"]["limits"] == {"memory": 2 << 30}
-    assert variables["notebook_profiles"]["stats"]["forked"] is False
+    assert told_of["profiles"]["stats"]["limits"] == {"memory": 2 << 30}
+    assert told_of["profiles"]["stats"]["forked"] is False
     assert variables["notebook_egress"] == 3120
     assert "http_port 127.0.0.1:3120" in variables["egress_squid"]
     assert variables["egress_squid"].count("dstdomain -n github.com") == 1
     assert "dstdomain -n cloud.example.org" in variables["egress_squid"]
-    assert variables["notebook_stores"] == {"every": 1800}
+    assert told_of["stores"] == {"every": 1800}
     seniors = {"members": ["emmy"], "limits": {"cpu": 200}}
-    assert variables["notebook_groups"] == {"seniors": seniors}
-    assert variables["notebook_sign_in"]["oidc"]["client_id"] == "nb"
-    assert "google" not in variables["notebook_sign_in"]
+    assert told_of["groups"] == {"seniors": seniors}
+    assert told_of["sign_in"]["oidc"]["client_id"] == "nb"
+    assert "google" not in told_of["sign_in"]
 
 
 def test_a_group_learns_in_a_course() -> None:
@@ -65,7 +65,7 @@ def test_a_group_learns_in_a_course() -> None:
         "courses={algebra: {members: [georg], group: seniors, teachers: [noether], quota: 2G}}",
     )
     algebra = {"members": ["carl", "emmy", "georg"], "teachers": ["noether"], "quota": 2 << 30}
-    assert variables["notebook_courses"] == {"algebra": algebra}
+    assert variables["notebook_record"]["courses"] == {"algebra": algebra}
 
 
 @pytest.mark.parametrize(

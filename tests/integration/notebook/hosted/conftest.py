@@ -32,20 +32,22 @@ VARIABLES = {
     "notebook_patience": 6,
     "notebook_limits": LIMITS,
     "notebook_forked": True,
-    "notebook_groups": {
-        "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
-    },
     "notebook_egress": EGRESS_PORT,
     "egress_squid": egress_proxy(
         (f"git.school.test:{GIT_PORT}", f"store.school.test:{HOSTED_PORT}")
     ),
-    "notebook_stores": {"every": 3600},
-    "notebook_students": {"sonja": {"cpu": 50}},
-    "notebook_profiles": {
-        "any": {"title": "Everything", "kernels": [], "limits": {}, "forked": True},
-        "stats": {
-            **{"title": "Statistics", "kernels": ["ir"], "forked": False},
-            "limits": {"memory": 1536 << 20},
+    "notebook_record": {
+        "groups": {
+            "seniors": {"members": ["emmy"], "limits": {"memory": 2 << 30, "disk": 300 << 20}},
+        },
+        "stores": {"every": 3600},
+        "students": {"sonja": {"cpu": 50}},
+        "profiles": {
+            "any": {"title": "Everything", "kernels": [], "limits": {}, "forked": True},
+            "stats": {
+                **{"title": "Statistics", "kernels": ["ir"], "forked": False},
+                "limits": {"memory": 1536 << 20},
+            },
         },
     },
 }

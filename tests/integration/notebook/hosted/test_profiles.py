@@ -66,7 +66,7 @@ def test_a_profile_that_was_taken_away_leaves_the_choice(hosted: Guest) -> None:
     kurt = Student(hosted.url, "kurt").sign_in()
     kurt.json("POST", "/hub/api/users/kurt/server", {"profile": "stats"})
     kurt.start().stop()
-    settings = "/etc/notebook/hosted.json"
+    settings = "/etc/notebook/guest.json"
     hosted.run(f'cp -a {settings} /root/ && sed -i \'s/"stats"/"other"/\' {settings}')
     try:
         hosted.run("systemctl restart notebook")
@@ -80,7 +80,7 @@ def test_a_profile_that_was_taken_away_leaves_the_choice(hosted: Guest) -> None:
         assert 'value="other"' in refused.value.body
         kurt.start().stop()
     finally:
-        hosted.run(f"mv /root/hosted.json {settings} && systemctl restart notebook")
+        hosted.run(f"mv /root/guest.json {settings} && systemctl restart notebook")
         hosted.wait()
 
 

@@ -17,7 +17,7 @@ from tests.integration.ldap import ENTRIES, MATH, REFUSED, SETTINGS, TEMPLATE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-HOSTED = "/etc/notebook/hosted.json"
+RECORD = "/etc/notebook/guest.json"
 SECRET = "/var/lib/notebook/sign-in-secret"  # noqa: S105 - the name of a file
 # A name that leads to this host's loopback, both from the guest and in the browser.
 NAME = "id.school.test"
@@ -39,13 +39,13 @@ def signing_in(hosted: Guest) -> Iterator[Callable[[dict[str, object]], None]]:
     """Change who says who a student is; afterwards it is as it was."""
 
     def change(wanted: dict[str, object]) -> None:
-        told = json.loads(hosted.run(f"cat {HOSTED}")) | {"sign_in": {"admins": [], **wanted}}
-        hosted.run(f"cat > {HOSTED} << 'END'\n{json.dumps(told)}\nEND\nsystemctl restart notebook")
+        told = json.loads(hosted.run(f"cat {RECORD}")) | {"sign_in": {"admins": [], **wanted}}
+        hosted.run(f"cat > {RECORD} << 'END'\n{json.dumps(told)}\nEND\nsystemctl restart notebook")
         hosted.wait()
 
-    hosted.run(f"cp {HOSTED} /root/hosted.json")
+    hosted.run(f"cp {RECORD} /root/guest.json")
     yield change
-    hosted.run(f"mv /root/hosted.json {HOSTED}; rm -f {SECRET}; systemctl restart notebook")
+    hosted.run(f"mv /root/guest.json {RECORD}; rm -f {SECRET}; systemctl restart notebook")
     hosted.wait()
 
 
@@ -161,7 +161,7 @@ def test_google_accounts_are_of_the_schools_domains(hosted: Guest) -> None:
 )
 def test_verify_asks_for_the_rules(hosted: Guest, wanted: dict[str, object]) -> None:
     told = json.dumps({"sign_in": {"admins": ["verify"], **wanted}})
-    hosted.run(f"cp -a {HOSTED} /root/hosted.json; echo {shlex.quote(told)} > {HOSTED}")
+    hosted.run(f"cp -a {RECORD} /root/guest.json; echo {shlex.quote(told)} > {RECORD}")
 
     def asked() -> dict[str, Any]:
         program = (registry.INSIDE / "provider.py").read_text()
@@ -176,7 +176,7 @@ def test_verify_asks_for_the_rules(hosted: Guest, wanted: dict[str, object]) -> 
         hosted.run(f"sed -i 's/ def check_allowed/&_/' {rules}")
         assert 'verified as "false"' in asked()["strangers"]
     finally:
-        hosted.run(f"mv /root/hosted.json {HOSTED}; cp -a /root/sign_in.py {rules}")
+        hosted.run(f"mv /root/guest.json {RECORD}; cp -a /root/sign_in.py {rules}")
 
 
 def test_a_directory_says_who_it_is(

@@ -22,7 +22,7 @@ from tests.integration.webdav import HOSTED_PORT, PASSWORD, USER, webdav
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-HOSTED = "/etc/notebook/hosted.json"
+RECORD = "/etc/notebook/guest.json"
 CONNECT = (
     f"echo {PASSWORD} | store connect dav webdav --user {USER}"
     f" --url http://store.school.test:{HOSTED_PORT}"
@@ -69,11 +69,11 @@ def test_other_hosts_are_not_reached(hosted: Guest, dav: Path) -> None:
 
 
 def test_a_running_session_synchronises_by_itself(hosted: Guest, dav: Path) -> None:
-    settings = json.loads(hosted.run(f"cat {HOSTED}"))
+    settings = json.loads(hosted.run(f"cat {RECORD}"))
 
     def every(seconds: int) -> None:
         told = json.dumps(settings | {"stores": {"every": seconds}})
-        hosted.run(f"cat > {HOSTED} << 'END'\n{told}\nEND\nsystemctl restart notebook")
+        hosted.run(f"cat > {RECORD} << 'END'\n{told}\nEND\nsystemctl restart notebook")
         hosted.wait()
 
     every(1)

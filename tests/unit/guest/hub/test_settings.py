@@ -4,6 +4,7 @@ from pathlib import Path
 
 from provision.guest.hub.settings import extend
 from provision.guest.pool.notebook import hub_config
+from provision.guest.record import Record
 
 
 def test_the_notebooks_own_addresses_stay(tmp_path: Path) -> None:
@@ -23,7 +24,7 @@ def test_the_notebooks_own_addresses_stay(tmp_path: Path) -> None:
         state=tmp_path,
     )
     own = {address for address, *_ in config.JupyterHub.extra_handlers}
-    extend(config, {}, tmp_path)
+    extend(config, Record("sageadm", ["nb1@localhost"], {}), tmp_path)
     all_of_them = {address for address, *_ in config.JupyterHub.extra_handlers}
     assert any("threejs" in address for address in own)
     assert own < all_of_them

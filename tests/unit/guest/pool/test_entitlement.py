@@ -1,9 +1,6 @@
-import json
-from pathlib import Path
-
 import pytest
 
-from provision.guest.pool.entitlement import Share, read_shares, share_of
+from provision.guest.pool.entitlement import Share, share_of
 
 SHARES = {
     "default": {"memory": 100, "cpu": 100, "disk": 10},
@@ -28,11 +25,3 @@ SHARES = {
 )
 def test_the_nearest_counts(student: str, profile: str, expected: Share) -> None:
     assert share_of(student, profile, SHARES) == expected
-
-
-def test_the_administrators_word_replaces_the_configurations(tmp_path: Path) -> None:
-    first, second = tmp_path / "shares.json", tmp_path / "students.json"
-    first.write_text(json.dumps(SHARES))
-    assert read_shares((first, second))["students"] == {"emmy": {"cpu": 50}}
-    second.write_text(json.dumps({"emmy": {"memory": 999}}))
-    assert share_of("emmy", "", read_shares((first, second))) == Share(999, 100, 20)

@@ -17,9 +17,9 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Put a request to the service as its socket does."""
     (tmp_path / "machines").mkdir()
     (tmp_path / "secret").write_text("secret")
-    (tmp_path / "hosted.json").write_text('{"accounts": []}')
+    (tmp_path / "guest.json").write_text('{"admin": "a", "accounts": [], "limits": {}}')
     monkeypatch.setattr(keeper, "STATE", tmp_path)
-    monkeypatch.setattr(keeper, "HOSTED", tmp_path / "hosted.json")
+    monkeypatch.setattr(keeper, "RECORD", tmp_path / "guest.json")
     monkeypatch.setattr(keeper, "BACKUP", tmp_path / "none")
     monkeypatch.setattr(keeper, "read_settings", lambda: Settings(tmp_path, 0))
 

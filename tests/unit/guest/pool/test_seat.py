@@ -24,6 +24,7 @@ RECORD: dict[str, Any] = {
     "notebook_limits": {"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256},
 }
 DOORS, ALIASES = "etc/ssh/sshd_config.d/50-appliance.conf", "etc/aliases"
+LEASED = ["nb1@localhost", "nb2@localhost", "nb1@further:2200"]
 START = """notebook(
     server_pool=["nb1@localhost", "nb2@localhost", "nb1@further:2200"],
     port=8000,
@@ -38,7 +39,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(seat, "TEMPLATES", resources.templates() / "guest")
     monkeypatch.setattr(seat, "make_account", lambda *words: None)
     record = json.dumps(RECORD) + "\n"
-    written = {**seat.rendered(RECORD), seat.START: START, seat.RECORD: record}
+    guest = json.dumps({"admin": "sageadm", "accounts": LEASED}) + "\n"
+    written = {**seat.rendered(RECORD), seat.START: START, seat.RECORD: record, seat.GUEST: guest}
     for path, text in written.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -50,7 +52,8 @@ def files(root: Path) -> dict[str, str]:
 
 
 def test_the_same_size_changes_nothing(root: Path) -> None:
-    (root / seat.START).write_text(seat.offering(START, ["nb1", "nb2", "nb3"]))
+    for path, change in ((seat.START, seat.offering), (seat.GUEST, seat.leasing)):
+        (root / path).write_text(change((root / path).read_text(), ["nb1", "nb2", "nb3"]))
     before = files(root)
     assert not seat.resize(3)
     assert files(root) == before
@@ -74,7 +77,9 @@ def test_grown_and_shrunk_again_all_is_as_it_was_but_the_ports_of_who_is_there(r
     assert seat.resize(2) and seat.resize(3)
     again = files(root)
     differing = {path for path in again if again[path] != before.get(path)}
-    assert {path for path in differing if "/system/user" not in path} == {seat.START, seat.RECORD}
+    assert {path for path in differing if "/system/user" not in path} == {
+        seat.START, seat.RECORD, seat.GUEST,
+    }  # fmt: skip
     assert "12001-12005" in again["etc/systemd/system/user-2001.slice.d/pool.conf"]
 
 
@@ -82,6 +87,8 @@ def test_servers_of_other_machines_stay(root: Path) -> None:
     seat.resize(1)
     told = (root / seat.START).read_text()
     assert 'server_pool=["nb1@localhost", "nb1@further:2200"],\n    port' in told
+    leased = json.loads((root / seat.GUEST).read_text())
+    assert leased == {"admin": "sageadm", "accounts": ["nb1@localhost", "nb1@further:2200"]}
 
 
 def test_what_an_administrator_wrote_stays(root: Path) -> None:
