@@ -19,9 +19,11 @@ from typing import IO, Any
 
 from .contents import (
     DATABASE,
+    PATIENCE,
     STATE,
     TAKEN,
     excluded,
+    lock_of_backups,
     places,
     students,
     sweep,
@@ -38,7 +40,6 @@ from .snapshots import SHOWN, Snapshot, meant
 LAST = STATE / "last.json"
 TRIES = 3
 CLOCK_SECONDS = 60.0  # that a clock may have been put back by since the newest backup
-WAIT_SECONDS = 900.0
 BLOCK = 1 << 20
 
 
@@ -257,11 +258,9 @@ READING = ("password", "snapshots", "meaning", "restore-plan")
 def main() -> None:
     """Carry out one verb; others wait for it, though not for ever."""
     with guarding(alone=ALONE):
-        for place in (STATE.parent, STATE):  # the age of the last backup is no secret
-            place.mkdir(parents=True, exist_ok=True)
-            place.chmod(0o711)
         verbs = {name: verb if name in READING else _swept(verb) for name, verb in VERBS.items()}
-        answer(verbs, lock=STATE / "lock", unlocked=READING, umask=0o077, patience=WAIT_SECONDS)
+        lock = lock_of_backups()
+        answer(verbs, lock=lock, unlocked=READING, umask=0o077, patience=PATIENCE)
 
 
 def _swept(verb: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

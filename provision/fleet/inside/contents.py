@@ -18,6 +18,7 @@ from .program import RefusedError, write
 from .restic import SETTINGS, literally
 
 STATE = Path("/var/lib/appliance/backup")
+PATIENCE = 900.0  # seconds that one program of these waits until another has done its work
 TAKEN = STATE / "hub"  # the hub's own directory, as it was when the backup began
 PASSWORDS = STATE / "passwords"  # of the administrators, hashed
 POOL = Path("/etc/notebook/pool.conf")
@@ -71,6 +72,14 @@ def students() -> Path:
         if mark and key.strip() == "directory":
             return Path(value.strip())
     raise RefusedError(f"{POOL} names no directory")
+
+
+def lock_of_backups() -> Path:
+    """The lock that all hold who work on the backup's directory, which is made here."""
+    for place in (STATE.parent, STATE):  # the age of the last backup is no secret
+        place.mkdir(parents=True, exist_ok=True)
+        place.chmod(0o711)
+    return STATE / "lock"
 
 
 def administrators() -> list[pwd.struct_passwd]:

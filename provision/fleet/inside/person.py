@@ -20,7 +20,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .contents import DATABASE, STATE, TAKEN, remove, scratch, students, take
+from .contents import (
+    DATABASE,
+    PATIENCE,
+    TAKEN,
+    lock_of_backups,
+    remove,
+    scratch,
+    students,
+    take,
+)
 from .lease import guarding
 from .own import HUB
 from .program import RefusedError, answer, finished, read, run, write
@@ -36,7 +45,6 @@ WISHES = ("limits.json", "messages.json")
 FILES = ("notices", "machines")  # one each, by the student's name
 GRADEBOOK = "results/gradebook.csv"  # of a course; written anew whenever something is graded
 ASIDE = (".gone-", ".leaving-", ".back-", ".new-")  # before a directory's name, while it moves
-WAIT_SECONDS = 900.0
 KEPT = {
     "the system's journal": "its lines name who signed in; the oldest go as new ones come",
     "the hub's database and accounts in backups": "what a restore of everyone needs; they go with"
@@ -337,13 +345,11 @@ def main() -> None:
         answer(VERBS)
         return
     with guarding(alone=("erase", "erased")):
-        for place in (STATE.parent, STATE):
-            place.mkdir(parents=True, exist_ok=True)
-            place.chmod(0o711)
+        lock = lock_of_backups()
         if sys.argv[1] == "export":
             try:
                 export(sys.argv[2])
             except (RefusedError, OSError, ValueError) as error:
                 sys.exit(str(error))
             return
-        answer(VERBS, lock=STATE / "lock", unlocked=("traces",), patience=WAIT_SECONDS)
+        answer(VERBS, lock=lock, unlocked=("traces",), patience=PATIENCE)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest import record, typed
+from provision.guest.cgroup import table
 from provision.guest.hub.wishes import Wishes
 from provision.guest.pool.account import (
     USAGE,
@@ -230,8 +231,7 @@ def _memory(uid: int) -> int:
     group = SLICES / f"user-{uid}.slice"
     with contextlib.suppress(OSError, ValueError, KeyError):
         used = int((group / "memory.current").read_text())
-        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return max(0, used - int(stat["inactive_file"]))
+        return max(0, used - table(group / "memory.stat")["inactive_file"])
     page = os.sysconf("SC_PAGE_SIZE")
     total = 0
     for pid in _processes(uid):
@@ -249,10 +249,7 @@ def _memory_limit(uid: int) -> int | None:
 
 def _killed(uid: int) -> int:
     """How many of an account's processes the kernel has ended for want of memory, so far."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        events = (SLICES / f"user-{uid}.slice" / "memory.events").read_text().splitlines()
-        return int(dict(line.split() for line in events)["oom_kill"])
-    return 0
+    return table(SLICES / f"user-{uid}.slice" / "memory.events").get("oom_kill", 0)
 
 
 def _processes(uid: int) -> Iterator[int]:

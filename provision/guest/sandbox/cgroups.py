@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from provision.guest.cgroup import table
 from provision.guest.sandbox.limits import Limits
 from provision.waiting import until
 
@@ -44,7 +45,7 @@ class Group(NamedTuple):
 
     def cpu(self) -> tuple[float, float]:
         """Seconds of processor time so far: all, and those outside the kernel."""
-        stat = _table(self.path / "cpu.stat")
+        stat = table(self.path / "cpu.stat")
         return stat.get("usage_usec", 0) / 1e6, stat.get("user_usec", 0) / 1e6
 
     def memory_peak(self) -> int:
@@ -56,7 +57,7 @@ class Group(NamedTuple):
 
     def out_of_memory(self) -> bool:
         """Whether the kernel killed a process of the box for the memory limit."""
-        return _table(self.path / "memory.events").get("oom_kill", 0) > 0
+        return table(self.path / "memory.events").get("oom_kill", 0) > 0
 
     def remove(self) -> None:
         """Kill what is left, and remove the cgroup once it is empty."""
@@ -102,11 +103,3 @@ def delegation(root: Path = _ROOT) -> Delegation | None:
     except (OSError, StopIteration):
         return None
     return Delegation(path)
-
-
-def _table(path: Path) -> dict[str, int]:
-    try:
-        pairs = (line.split() for line in path.read_text().splitlines())
-        return {key: int(value) for key, value in pairs}
-    except (OSError, ValueError):
-        return {}
