@@ -142,7 +142,8 @@ def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
     base_key = hashlib.sha256(identity(wanted.sources).encode()).hexdigest()[:12]
     roles = resources.playbooks() / "roles"
     inputs = [
-        *(roles / "notebook" / "tasks" / "install.yml",),
+        roles / "notebook" / "tasks" / "install.yml",
+        roles / "notebook" / "files" / "trim-notebook.sh",
         *sorted((roles / "notebook" / "files").glob("*.lock")),
         roles / "notebook" / "files" / "trim-notebook.sh",
         *OURS,
