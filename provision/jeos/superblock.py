@@ -12,7 +12,7 @@ from provision.errors import ApplianceError
 
 SIZE = 1024
 MAGIC, MAGIC_AT = 0xEF53, 0x38
-BLOCKS_AT, BLOCK_SIZE_AT, BLOCKS_PER_GROUP_AT = 0x04, 0x18, 0x20
+BLOCKS_AT, FIRST_BLOCK_AT, BLOCK_SIZE_AT, BLOCKS_PER_GROUP_AT = 0x04, 0x14, 0x18, 0x20
 READ_ONLY_FEATURES_AT, METADATA_CHECKSUMS = 0x64, 0x400
 KILOBYTES_WRITTEN = slice(0x178, 0x180)
 CHECKSUM_AT = 0x3FC
@@ -34,7 +34,8 @@ def forget_writes(image: BufferedRandom, offset: int) -> None:
     group = block * _number(first, BLOCKS_PER_GROUP_AT)
     groups = -(-_number(first, BLOCKS_AT) * block // group)
     checked = bool(_number(first, READ_ONLY_FEATURES_AT) & METADATA_CHECKSUMS)
-    for place in (SIZE, *(number * group for number in _with_a_copy(groups))):
+    begin = block * _number(first, FIRST_BLOCK_AT)  # a small disk's blocks are counted from 1
+    for place in (SIZE, *(begin + number * group for number in _with_a_copy(groups))):
         data = _read(image, offset + place)
         if checked and _number(data, CHECKSUM_AT) != crc32c(data[:CHECKSUM_AT]):
             raise ApplianceError(f"the superblock at byte {offset + place} is damaged")

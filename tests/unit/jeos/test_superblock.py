@@ -16,6 +16,7 @@ COPIES = (0, 1, 3, 5, 7, 9)  # of the groups of a file system of ten
 def superblock(group: int, *, checked: bool = True) -> bytes:
     data = bytearray(range(256)) * 4
     struct.pack_into("<I", data, 0x04, 10 * 32768)
+    struct.pack_into("<I", data, 0x14, 0)
     struct.pack_into("<II", data, 0x18, 2, 2)
     struct.pack_into("<I", data, 0x20, 32768)
     struct.pack_into("<H", data, 0x38, 0xEF53)
