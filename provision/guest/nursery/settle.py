@@ -12,7 +12,7 @@ from pathlib import Path
 
 from provision.guest.nursery.peer import Peer
 from provision.guest.nursery.wire import RefusedError
-from provision.guest.pool.namespaces import forbid
+from provision.guest.pool.namespaces import CALLS, forbid
 
 CGROUPS = Path("/sys/fs/cgroup")
 SETPCAP, SYS_CHROOT, SYS_ADMIN = 8, 18, 21  # capabilities(7)
@@ -66,7 +66,7 @@ def _cgroup(process: Path) -> str:
 def _same_sandbox(process: Path) -> None:
     """What cannot be taken over must be the same: a child has our filters of system calls."""
     theirs, ours = _status(process), _status(Path("/proc/self"))
-    filters = int(ours.get("Seccomp_filters", 0)) + (os.uname().machine == "x86_64")
+    filters = int(ours.get("Seccomp_filters", 0)) + (os.uname().machine in CALLS)
     if int(theirs.get("Seccomp_filters", 0)) != filters:
         raise RefusedError("it is not in the sandbox of sessions")
     if theirs["NoNewPrivs"] != "1" or int(theirs["CapEff"], 16):

@@ -9,12 +9,16 @@ from provision.guest.pool.namespaces import ALLOW, ERRNO, program
 NEWUSER, NEWNET, SIGCHLD, THREAD = 0x10000000, 0x40000000, 17, 0x003D0F00
 
 
-def verdict(call: int, argument: int = 0) -> int:
+MACHINE = "x86_64"
+CLONE, UNSHARE, SETNS, CLONE3 = ns.CALLS[MACHINE]
+
+
+def verdict(call: int, argument: int = 0, machine: str = MACHINE) -> int:
     """Interpret the filter as the kernel does."""
     data = struct.pack("=IIQQ", call, 0xC000003E, 0, argument)
     accumulator = position = 0
     while True:
-        operation, yes, no, operand = program()[position]
+        operation, yes, no, operand = program(machine)[position]
         match operation:
             case ns.LOAD:
                 (accumulator,) = struct.unpack_from("=I", data, operand)
@@ -29,21 +33,30 @@ def verdict(call: int, argument: int = 0) -> int:
 
 @pytest.mark.parametrize("flags", [NEWUSER, NEWNET | SIGCHLD, NEWUSER | NEWNET])
 def test_namespaces_are_refused(flags: int) -> None:
-    assert verdict(ns.UNSHARE, flags) == ERRNO | errno.EPERM
-    assert verdict(ns.CLONE, flags) == ERRNO | errno.EPERM
+    assert verdict(UNSHARE, flags) == ERRNO | errno.EPERM
+    assert verdict(CLONE, flags) == ERRNO | errno.EPERM
+
+
+def test_arm_has_its_own_numbers() -> None:
+    """As include/uapi/asm-generic/unistd.h has them."""
+    for call in (220, 97):
+        assert verdict(call, NEWUSER, "aarch64") == ERRNO | errno.EPERM
+    assert verdict(268, 3, "aarch64") == ERRNO | errno.EPERM
+    assert verdict(435, 0, "aarch64") == ERRNO | errno.ENOSYS
+    assert verdict(221, 2**32 - 1, "aarch64") == ALLOW
 
 
 def test_entering_one_is_refused() -> None:
-    assert verdict(ns.SETNS, 3) == ERRNO | errno.EPERM
+    assert verdict(SETNS, 3) == ERRNO | errno.EPERM
 
 
 def test_clone3_is_said_not_to_exist() -> None:
-    assert verdict(ns.CLONE3) == ERRNO | errno.ENOSYS
+    assert verdict(CLONE3) == ERRNO | errno.ENOSYS
 
 
 @pytest.mark.parametrize("flags", [SIGCHLD, THREAD])
 def test_processes_and_threads_are_made_as_ever(flags: int) -> None:
-    assert verdict(ns.CLONE, flags) == ALLOW
+    assert verdict(CLONE, flags) == ALLOW
 
 
 @pytest.mark.parametrize("call", [0, 1, 57, 58, 59, 231, 257])
