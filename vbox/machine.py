@@ -207,7 +207,13 @@ def owned(manage: VBoxManage, name: str, mark: str, *, having: str = OWNER_KEY) 
 
 
 def create(
-    manage: VBoxManage, name: str, mark: str, *, folder: Path, ostype: str = "Debian_64"
+    manage: VBoxManage,
+    name: str,
+    mark: str,
+    *,
+    folder: Path,
+    ostype: str = "Debian_64",
+    platform: str = "x86",
 ) -> Machine:
     """Register a new machine and mark it ours; interrupted, it leaves nothing.
 
@@ -217,6 +223,7 @@ def create(
         mark: our mark.
         folder: the directory in which VirtualBox makes the machine's own.
         ostype: VirtualBox's guest type.
+        platform: the guest's processor, x86 or arm; VirtualBox before 7.1 knows no other than x86.
 
     Raises:
         NotOursError: the name or its settings file is taken by another.
@@ -230,6 +237,7 @@ def create(
         manage.run(
             "createvm", "--name", name, "--ostype", ostype,
             "--basefolder", str(folder), "--register",
+            *(() if platform == "x86" else ("--platform-architecture", platform)),
         )  # fmt: skip
         machine = next(m for m in find(manage, name) if m.uuid not in before)
         extradata.write(manage, machine.uuid, OWNER_KEY, mark)
@@ -255,7 +263,13 @@ def reclaim(manage: VBoxManage, name: str, mark: str, *, folder: Path) -> None:
 
 
 def ensure(
-    manage: VBoxManage, name: str, mark: str, *, folder: Path, ostype: str = "Debian_64"
+    manage: VBoxManage,
+    name: str,
+    mark: str,
+    *,
+    folder: Path,
+    ostype: str = "Debian_64",
+    platform: str = "x86",
 ) -> Machine:
     """Return our machine of this name, made if there is none. Arguments as for `create`.
 
@@ -266,7 +280,9 @@ def ensure(
         NotOursError: the name is taken by another's machine.
     """
     reclaim(manage, name, mark, folder=folder)
-    return owned(manage, name, mark) or create(manage, name, mark, folder=folder, ostype=ostype)
+    return owned(manage, name, mark) or create(
+        manage, name, mark, folder=folder, ostype=ostype, platform=platform
+    )
 
 
 def modify(manage: VBoxManage, machine: Machine, **options: str | int | bool) -> None:

@@ -62,7 +62,9 @@ def request(config: Config, *, offline: bool = False) -> Request:
         HostNotReadyError: the mirror does not answer, or nothing is known of it offline.
         ConfigError: the mirror has no such suite.
     """
-    sources = archive.sources(config.distribution, config.suite, config.mirror)
+    sources = archive.sources(
+        config.distribution, config.suite, config.mirror, arch=config.architecture
+    )
     known = places.state(config.name) / "release.json"
     key = archive.identity(sources)
     way = proxy.Proxy() if offline else proxy.of(config.proxy)
@@ -76,7 +78,7 @@ def request(config: Config, *, offline: bool = False) -> Request:
         release = archive.Release(**remembered[key])
     else:
         with step("ask the mirror"):
-            release = archive.read_release(sources, proxy=way)
+            release = archive.read_release(sources, arch=config.architecture, proxy=way)
         _remember(known, {key: asdict(release)})
     return Request(
         config=config,

@@ -14,6 +14,7 @@ from provision.build.artefacts import LAYER, mark_whole
 from provision.build.fetch import BUILD_NETWORK, pull_tree
 from provision.build.request import BUILD_CA_BUNDLE, Request
 from provision.build.workshop import Workshop
+from provision.config.architectures import ARCHITECTURES
 from provision.errors import GuestError
 from provision.jeos.disk import FileSystem, make_disk
 from provision.jeos.layers import merged
@@ -127,7 +128,9 @@ def nspawn_guest(
 def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator[SshEndpoint]:
     """Boot a scratch disk made of the layers; at the end its files are the new, whole layer."""
     epoch = request.release.epoch
-    system = FileSystem("scratch", "/", SCRATCH_BYTES, 0, "ext4", request.config.name)
+    system = FileSystem(
+        "scratch", "/", SCRATCH_BYTES, 0, "ext4", request.config.name, request.config.architecture
+    )
     disk, extra = part / "scratch.raw", part / "extra"
     with merged(layers, extra) as tree, step("make a scratch disk"):
         (tree / "etc/fstab").write_text(f"UUID={system.identity} / ext4 defaults 0 1\n")
@@ -141,13 +144,19 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
         kernel, initrd = part / "kernel", part / "initrd"
         kernel.write_bytes(_newest(tree, "vmlinuz").read_bytes())
         initrd.write_bytes(_newest(tree, "initrd.img").read_bytes())
+    console = ARCHITECTURES[system.arch].emulator.console
     arguments = (
-        f"root=UUID={system.identity} rw quiet console=ttyS0"
+        f"root=UUID={system.identity} rw quiet console={console}"
         " systemd.wants=systemd-networkd.service systemd.firstboot=off "
         + " ".join(f"systemd.mask={unit}" for unit in by_the_clock(layers))
     )
     machine = QemuMachine(
-        [disk], write=True, memory=MEMORY, boot=DirectBoot(kernel, initrd, arguments), bus="virtio"
+        [disk],
+        write=True,
+        memory=MEMORY,
+        boot=DirectBoot(kernel, initrd, arguments),
+        bus="virtio",
+        arch=system.arch,
     )
     with machine:
         with step("boot the guest"):

@@ -22,7 +22,7 @@ def stage_inputs(request: Request) -> tuple[StageInputs, ...]:
     config = request.config
     systems = [_plain(system) for system in request.file_systems]
     hardware = {
-        "ostype": DISTRIBUTIONS[config.distribution].ostype,
+        "ostype": DISTRIBUTIONS[config.distribution].ostype(config.architecture),
         "name": config.name,
         "cpus": config.cpus,
         "memory": config.memory,

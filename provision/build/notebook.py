@@ -22,6 +22,7 @@ import zstandard
 
 from provision import locks, resources
 from provision.build import places
+from provision.config.architectures import ARCHITECTURES
 from provision.config.wheels import normalized, pinned
 from provision.errors import ApplianceError, UsageError
 from provision.jeos.proxy import of
@@ -151,7 +152,7 @@ def _install(lock: str, target: Path, python: str, cache: Path) -> None:
     command = [
         *(sys.executable, "-m", "uv", "pip", "install", "--requirement", "-", "--no-deps"),
         *("--require-hashes", "--only-binary", ":all:", "--target", str(target), "--no-progress"),
-        *("--python-version", python, "--python-platform", "x86_64-manylinux_2_28"),
+        *("--python-version", python, "--python-platform", ARCHITECTURES["amd64"].wheels),
         *("--cache-dir", str(cache), "--link-mode", "copy"),
     ]
     env = {**os.environ, "LC_ALL": "C.UTF-8", **of(None).environment()}

@@ -45,13 +45,17 @@ class Request:
     @property
     def base(self) -> BaseSpec:
         """What the base is made from."""
-        return BaseSpec(self.config.distribution, self.sources, self.release.epoch)
+        config = self.config
+        return BaseSpec(config.distribution, self.sources, self.release.epoch, config.architecture)
 
     @property
     def file_systems(self) -> tuple[FileSystem, ...]:
         """The disks, root first, then as configured."""
         found = [
-            FileSystem(name, disk.mount, disk.size, disk.reserve, disk.filesystem, self.config.name)
+            FileSystem(
+                *(name, disk.mount, disk.size, disk.reserve, disk.filesystem, self.config.name),
+                self.config.architecture,
+            )
             for name, disk in self.config.disks.items()
         ]
         return tuple(sorted(found, key=lambda system: not system.is_root))

@@ -10,6 +10,7 @@ from typing import Any
 
 from provision.build import closure
 from provision.build.request import Request
+from provision.config.architectures import of_this_host
 from provision.guest.jail import rootfs
 from provision.guest.sandbox import image
 from provision.process import run
@@ -45,6 +46,7 @@ def roots(request: Request, cache: Path) -> dict[str, Any]:
 def _image(
     name: str, packages: tuple[str, ...], request: Request, sources: list[str], cache: Path
 ) -> Path:
+    config = request.config
     recipe = image.Recipe(
         name,
         packages,
@@ -52,6 +54,7 @@ def _image(
         mirror="\n".join(sources),
         epoch=request.release.epoch,
         proxy=request.proxy.environment(),
+        arch="" if config.architecture == of_this_host() else config.architecture,
     )
     place = cache / f"sandbox-{_key(request, image.__name__, [name, *packages])}"
     if not (place / f"{name}.squashfs").exists():

@@ -68,7 +68,7 @@ def playbook_variables(
         "packages_ca_certificates": [str(path) for path in config.ca_certificates],
         "packages_extra": [
             *config.packages,
-            *((distribution.kernel,) if config.image else ()),
+            *((distribution.kernel_of(config.architecture),) if config.image else ()),
             *SWAP_PACKAGES[config.swap],
             *(GRADER_PACKAGES if config.grader.enabled else ()),
             *(JAIL_PACKAGES if config.jail.enabled else ()),

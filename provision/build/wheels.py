@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from provision import process, resources
+from provision.config.architectures import ARCHITECTURES
 from provision.config.wheels import normalized, pinned
 from provision.errors import ApplianceError
 
@@ -54,7 +55,7 @@ def _compiled(wanted: Sequence[str], constraints: str, python: str) -> str:
         command = [
             *(sys.executable, "-m", "uv", "pip", "compile", "-", "--quiet", "--no-header"),
             *("--generate-hashes", "--no-annotate", "--only-binary", ":all:"),
-            *("--python-version", python, "--python-platform", "x86_64-manylinux_2_28"),
+            *("--python-version", python, "--python-platform", ARCHITECTURES["amd64"].wheels),
             *("--constraint", str(limits)),
         ]
         try:

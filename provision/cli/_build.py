@@ -30,9 +30,9 @@ def default_output(config: Config) -> Path:
     return Path(f"{config.name}-{config.version}.ova")
 
 
-def contained() -> "Runtime":
+def contained(config: Config) -> "Runtime":
     """Go on in a process tree that ends as one, as ``contain`` says; the runtime that suits it."""
     from provision.machine.containment import contain, rules_the_host
 
-    contain()
+    contain(config.architecture)
     return "nspawn" if rules_the_host() else "qemu"

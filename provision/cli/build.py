@@ -58,7 +58,7 @@ def command(
 
     config = loaded.config
     place = ordinary(output or _build.default_output(config))
-    best = _build.contained()
+    best = _build.contained(config)
     wanted = builder.request(config, offline=offline)
     built = builder.build(
         wanted,

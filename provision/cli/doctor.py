@@ -38,7 +38,9 @@ def command(loaded: Loaded, as_json: bool, packages: bool, offline: bool, output
     from provision import doctor
 
     if packages:
-        click.echo(" ".join(doctor.packages(loaded.config.distribution)))
+        click.echo(
+            " ".join(doctor.packages(loaded.config.distribution, loaded.config.architecture))
+        )
         return
     facts = doctor.gather(loaded.config, output=output, offline=offline)
     checks = doctor.examine(facts, loaded.config)

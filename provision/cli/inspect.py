@@ -80,7 +80,7 @@ def _rows(found: "Inspection") -> "Iterator[tuple[str, str]]":
 
 
 def _system_rows(system: "System") -> "Iterator[tuple[str, str]]":
-    yield "machine", f"{system.name} ({system.system})"
+    yield "machine", f"{system.name} ({system.system}), {system.architecture}"
     version = system.full_version or system.product_version
     yield "product", " ".join(filter(None, (system.product, version, system.vendor)))
     if system.url:

@@ -62,13 +62,14 @@ def command(
     Builds what is not cached, adds only chunks that the folder lacks, signs, then moves the
     channel in one step. Seats need the public key once: it is shown at the end.
     """
-    from provision.distribution.channel import LIFE_DAYS
+    from provision.distribution.channel import LIFE_DAYS, of
     from provision.distribution.places import signing_key
     from provision.distribution.publication import Publication
     from provision.ova import minisign
 
     if renew and (promote or ova):
         raise click.UsageError("--renew changes no version: leave --promote and --ova out")
+    channel = of(channel, loaded.config.architecture)
     secret, life = key or signing_key(), days or LIFE_DAYS
     publication = Publication(directory)
     if renew:

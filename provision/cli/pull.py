@@ -69,6 +69,8 @@ def command(
     is replaced, /home stays, and the old version is kept for --rollback. Interrupted, the next
     pull goes on where it was.
     """
+    from provision.config import architectures
+    from provision.distribution import channel as channels
     from provision.distribution import places
     from provision.distribution.chunks import Store
     from provision.distribution.peers import Sharing
@@ -104,7 +106,7 @@ def command(
                 key=key,
                 name=name,
                 seat=ours,
-                channel_name=channel,
+                channel_name=channels.of(channel, architectures.of_this_host()),
                 patience=wait,
                 sharing=sharing,
                 cache=cache,

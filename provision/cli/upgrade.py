@@ -179,7 +179,7 @@ def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> 
 
     named(loaded.config, version)
     output = ordinary(output) if output else None
-    runtime = _build.contained()
+    runtime = _build.contained(loaded.config)
     return pack(builder.request(loaded.config), output, runtime=runtime)
 
 

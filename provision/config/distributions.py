@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from provision.config.architectures import ARCHITECTURES
+from provision.config.architectures import Name as ArchName
+
 Name = Literal["debian", "ubuntu"]
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """What tells one distribution from another; each runs on amd64.
+    """What tells one distribution from another.
 
     Args:
         title: how it is written, in VirtualBox's types too.
@@ -18,9 +21,11 @@ class Distribution:
         too_old: sessions need X-mount.idmap of util-linux 2.39 and PAMServiceName of OpenSSH 9.8.
         rolling: suites without updates or security fixes beside them.
         pythons: the version of Python of those suites that come with one for good.
-        kernel: the package that brings the newest.
+        kernel: the package that brings the newest, of the architecture ``{arch}``.
         components: of its archive.
         mirror, security: what mmdebstrap and the installers use when nobody names a mirror.
+        ports: the mirror, of security fixes too, of other architectures than amd64, where the
+            distribution keeps them apart.
         keyring: the file with its archive's keys, on a host that has ``keyring_package``.
         keyring_note: where else a host finds that package.
         urgent, others: unattended-upgrades' patterns of its security fixes, and all else.
@@ -40,11 +45,21 @@ class Distribution:
     urgent: tuple[str, ...]
     others: tuple[str, ...]
     keyring_note: str = ""
+    ports: str = ""
 
-    @property
-    def ostype(self) -> str:
+    def kernel_of(self, arch: ArchName) -> str:
+        """The package that brings the newest kernel."""
+        return self.kernel.format(arch=arch)
+
+    def ostype(self, arch: ArchName) -> str:
         """VirtualBox's word for it."""
-        return f"{self.title}_64"
+        return self.title + ARCHITECTURES[arch].ostype
+
+    def mirrors(self, arch: ArchName) -> tuple[str, str]:
+        """The mirror of packages, and of security fixes, when nobody names one."""
+        if arch != "amd64" and self.ports:
+            return self.ports, self.ports
+        return self.mirror, self.security
 
 
 _CODENAME = "${distro_codename}"
@@ -55,7 +70,7 @@ DISTRIBUTIONS: Mapping[Name, Distribution] = {
         too_old=("buster", "bullseye", "bookworm", "oldstable"),
         rolling=("sid", "unstable", "experimental"),
         pythons={"trixie": "3.13"},
-        kernel="linux-image-amd64",
+        kernel="linux-image-{arch}",
         components=("main",),
         mirror="http://deb.debian.org/debian",
         security="http://deb.debian.org/debian-security",
@@ -79,5 +94,6 @@ DISTRIBUTIONS: Mapping[Name, Distribution] = {
         urgent=(f"origin=Ubuntu,archive={_CODENAME}-security",),
         others=tuple(f"origin=Ubuntu,archive={_CODENAME}{kind}" for kind in ("", "-updates")),
         keyring_note=" (Debian 12 has it in bookworm-backports)",
+        ports="http://ports.ubuntu.com/ubuntu-ports",
     ),
 }

@@ -19,6 +19,8 @@ from pydantic import (
 )
 
 from provision.config import languages, records, values
+from provision.config.architectures import Name as ArchName
+from provision.config.architectures import of_this_host
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.config.languages import Kernels, Sage
 from provision.config.quantities import (
@@ -453,6 +455,8 @@ class Config(Section):
     """what the guest runs"""
     suite: values.Suite = DISTRIBUTIONS["debian"].suites[0]
     """its release; unless given, the newest stable one that we build (ubuntu: resolute)"""
+    arch: ArchName | None = None
+    """processor architecture of the guest; null: this host's"""
     mirror: values.Url | None = None
     """package mirror; null: the one in this host's apt configuration, or the distribution's own"""
     apt_sources: tuple[AptSource, ...] = ()
@@ -534,6 +538,11 @@ class Config(Section):
     @classmethod
     def _merge(cls, value: Any) -> Any:
         return records.with_defaults(value, records.DISKS)
+
+    @property
+    def architecture(self) -> ArchName:
+        """The guest's processor architecture."""
+        return self.arch or of_this_host()
 
     @property
     def https(self) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from provision.config import words
+from provision.config.architectures import of_this_host
 from provision.config.capacity import memory_needed, sessions_promised, system_memory
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import LANGUAGES, PYTHON_PACKAGES, SAGE_PACKAGES
@@ -388,6 +389,26 @@ def _release(config: Config) -> Iterator[Problem]:
         )
 
 
+def _architecture(config: Config) -> Iterator[Problem]:
+    arch, here = config.architecture, of_this_host()
+    if arch == here:
+        return
+    if config.jail.enabled:
+        yield Problem(
+            ("jail", "enabled"),
+            f"the jail of an {arch} guest is made on a host with {arch} only, and here is {here}",
+            "build there, or leave the jail out",
+            others=(("arch",),),
+        )
+    if config.image is not None:
+        yield Problem(
+            ("image", "source"),
+            f"a cloud image for {arch} boots on a host with {arch} only, and here is {here}",
+            "build there, or from the mirror: leave image out",
+            others=(("arch",),),
+        )
+
+
 def _downloads(config: Config) -> Iterator[Problem]:
     image = config.image
     if image and image.sha256 is None and image.source.startswith(("http://", "https://")):
@@ -506,6 +527,7 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _forwards,
     _accounts,
     _release,
+    _architecture,
     _downloads,
     _packages,
     _sources,

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import zstandard
 
@@ -13,6 +13,7 @@ from provision.errors import VerificationError
 
 if TYPE_CHECKING:
     from provision.config import Config
+    from provision.config.architectures import Name as ArchName
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -61,6 +62,11 @@ class Manifest:
     sequence: int
     definition: Mapping[str, Any]
     disks: tuple[PublishedDisk, ...]
+
+    @property
+    def arch(self) -> "ArchName":
+        """The architecture that it is for; who knew of one only said none."""
+        return cast("ArchName", self.definition.get("arch", "amd64"))
 
     def text(self) -> str:
         """As JSON."""
@@ -115,6 +121,8 @@ def definition(config: "Config") -> dict[str, Any]:
     notebook = ("port", "secure", "directory", "max_sessions", "server_pool")
     return {
         **{key: values[key] for key in kept},
+        # Seats that know of one only would refuse the word.
+        **({} if config.architecture == "amd64" else {"arch": config.architecture}),
         "admin": {"user": values["admin"]["user"], "keys": values["admin"]["keys"]},
         "pool": {key: values["pool"][key] for key in ("count", "prefix", "group", "limits")},
         "notebook": {key: values["notebook"][key] for key in notebook},

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from provision import locks, progress
+from provision.config.architectures import require_host
 from provision.distribution import channel, chunks, manifest, pins, seats
 from provision.distribution.assemble import assemble, present
 from provision.distribution.channel import Channel
@@ -175,6 +176,7 @@ def pull(
     known = pins.known_keys(sorted(folders.glob(f"*/{pins.KEY}")))
     offer = verified(source, channel_name, [*given, *known])
     described = manifest.read(offer.get(source, MANIFEST))
+    require_host(described.arch, f"{described.name} {described.version}")
     own = manifest.checked_name(seat.name or seats.named(name, described.name, seat.number))
     folder, settings, version = folders / own, folders / own / SETTINGS, offer.channel.version
     asked = json.dumps([asdict(seat), own], sort_keys=True).encode()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from provision.config import Config
+from provision.config import Config, architectures
 from provision.config.distributions import DISTRIBUTIONS
 from provision.doctor.facts import Facts
 
@@ -35,6 +35,7 @@ _REPOSITORY = (
     " && sudo apt-get update && sudo apt-get install virtualbox-7.2"
 )
 """As https://www.virtualbox.org/wiki/Linux_Downloads has it; Debian's stable has no VirtualBox."""
+_VIRTUALBOX_OF_ARM = (7, 1)
 _INSTALL = {
     "Windows": "winget install --id Oracle.VirtualBox",
     "Darwin": "brew install --cask virtualbox",
@@ -82,14 +83,25 @@ def _gib(size: int) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def _platform(facts: Facts, _: Config) -> Iterator[Check]:
-    if facts.architecture not in ("x86_64", "AMD64"):
+def _platform(facts: Facts, config: Config) -> Iterator[Check]:
+    here = architectures.of_machine(facts.architecture)
+    if here is None:
         yield Check(
             "processor",
             "failed",
-            f"{facts.architecture}: the appliance is for x86-64",
-            "build on an x86-64 host",
+            f"{facts.architecture}: the appliance is for amd64 or arm64",
+            "build on a host of one of these",
         )
+    elif here != (config.arch or here):
+        yield Check(
+            "processor",
+            "warning",
+            f"{here}, and the guest is {config.arch}: QEMU emulates it, some ten times as"
+            " slow as here, and no VM of it starts here",
+            f"build on a host with {config.arch}, or have patience",
+        )
+    elif here == "arm64":
+        yield Check("processor", "ok", "arm64")
     elif facts.cpu & {"vmx", "svm"}:
         yield Check("processor", "ok", "x86-64 with hardware virtualization")
     else:
@@ -399,13 +411,25 @@ def _seat(facts: Facts, _: Config) -> Iterator[Check]:
         f"{name} runs, renews and administers appliances; building one needs a Linux host",
         "build in a Linux VM or, on Windows, in WSL (wsl --install -d Debian)",
     )
-    if facts.architecture.lower() not in ("x86_64", "amd64"):
+    here = architectures.of_machine(facts.architecture)
+    if here is None:
         yield Check(
             "processor",
             "warning",
-            f"{facts.architecture}: the appliance is for x86-64 and starts on no other",
-            "run it on an x86-64 host, and open it here in a browser",
+            f"{facts.architecture}: the appliance is for amd64 or arm64 and starts on no other",
+            "run it on a host of one of these, and open it here in a browser",
         )
+    elif here == "arm64":
+        found = facts.virtualbox
+        if found and found.version and found.version < _VIRTUALBOX_OF_ARM:
+            yield Check(
+                "processor",
+                "warning",
+                "arm64: VirtualBox starts VMs on it from 7.1 on",
+                _INSTALL.get(facts.system, _REPOSITORY),
+            )
+        else:
+            yield Check("processor", "note", "arm64: take the appliance with `arch: arm64`")
 
 
 def _seats_room(facts: Facts, _: Config) -> Iterator[Check]:

@@ -177,7 +177,7 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
         virtualbox=_virtualbox(),
         missing=tuple(
             tool
-            for tool in tools.needed(config.distribution, root=root)
+            for tool in tools.needed(config.distribution, root=root, arch=config.architecture)
             if not tools.present(tool, search)
         ),
         memory=memory.get("MemTotal", 0),
@@ -327,7 +327,9 @@ def _subordinate(path: Path) -> bool:
 
 
 def _mirror(config: Config) -> Mirror:
-    source = archive.sources(config.distribution, config.suite, config.mirror)[0]
+    source = archive.sources(
+        config.distribution, config.suite, config.mirror, arch=config.architecture
+    )[0]
     url = f"{source.uri.rstrip('/')}/dists/{source.suite}/InRelease"
     try:
         way = proxy.of(config.proxy)

@@ -1,8 +1,11 @@
 """The host's tools and the Debian packages that they come in."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.config.architectures import ARCHITECTURES, of_this_host
+from provision.config.architectures import Name as ArchName
 from provision.config.distributions import DISTRIBUTIONS, Name
 
 
@@ -51,20 +54,45 @@ KEYRINGS = {
 }
 
 
-def packages(distribution: Name = "debian") -> tuple[str, ...]:
+def packages(distribution: Name = "debian", arch: ArchName = "amd64") -> tuple[str, ...]:
     """The packages to install on a Debian or Ubuntu host, in alphabetical order.
 
     Args:
         distribution: of the guest.
+        arch: of the guest.
     """
-    return tuple(sorted({tool.package for tool in (*TOOLS, KEYRINGS[distribution])}))
+    wanted = (*TOOLS, *_of(arch), KEYRINGS[distribution])
+    return tuple(sorted({tool.package for tool in wanted}))
 
 
-def needed(distribution: Name, *, root: bool) -> tuple[Tool, ...]:
-    """The tools that this user's builds need."""
+def needed(distribution: Name, *, root: bool, arch: ArchName = "amd64") -> tuple[Tool, ...]:
+    """The tools that this user's builds need.
+
+    Args:
+        distribution: of the guest.
+        root: whether the user is root.
+        arch: of the guest.
+    """
     wanted = (tool for tool in TOOLS if root or not tool.root_only)
     without = "newuidmap" if root else ""
-    return (*(tool for tool in wanted if tool.name != without), KEYRINGS[distribution])
+    ours = (tool for tool in wanted if tool.name != without)
+    return (*ours, *_of(arch), KEYRINGS[distribution])
+
+
+def _of(arch: ArchName) -> Iterator[Tool]:
+    known = ARCHITECTURES[arch]
+    if known.boot == "efi":
+        yield Tool("mkfs.vfat", "dosfstools", "make the partition of EFI")
+        yield Tool("mcopy", "mtools", "make the partition of EFI")
+    if arch == of_this_host():
+        return
+    yield Tool("arch-test", "arch-test", f"run programs of {arch}")
+    rule = f"/usr/lib/binfmt.d/qemu-{known.machine}.conf"
+    yield Tool(rule, "qemu-user-static", f"run programs of {arch}")
+    yield Tool(known.emulator.program, known.emulator.package, f"boot a guest of {arch}")
+    if known.emulator.firmware:
+        file, package = known.emulator.firmware
+        yield Tool(str(file), package, f"boot a guest of {arch}")
 
 
 def present(tool: Tool, search: tuple[Path, ...]) -> bool:

@@ -222,7 +222,9 @@ def variables_for(config: Config, remote: Remote) -> dict[str, Any]:
     """
     facts = remote.ask(SystemFacts, PROGRAM, "look")
     keys = remote.sudo("cat", f"/etc/ssh/authorized_keys.d/{remote.host.user}").splitlines()
-    sources = archive.sources(config.distribution, config.suite, config.mirror)
+    sources = archive.sources(
+        config.distribution, config.suite, config.mirror, arch=config.architecture
+    )
     variables = playbook_variables(
         config, sources, epoch=0, admin_keys=[key for key in keys if key], building=False
     )

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from provision.config.architectures import Name as ArchName
+from provision.config.architectures import of_this_host
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ConfigError, HostNotReadyError
 from provision.jeos.proxy import Proxy
@@ -54,7 +56,12 @@ class Release:
 
 
 def sources(
-    distribution: Name, suite: str, mirror: str | None, keyring: Path | None = None
+    distribution: Name,
+    suite: str,
+    mirror: str | None,
+    keyring: Path | None = None,
+    *,
+    arch: ArchName = "amd64",
 ) -> tuple[Source, ...]:
     """The suite with its updates and security fixes.
 
@@ -64,11 +71,15 @@ def sources(
         mirror: where to load from; None: this host's own mirror when it runs the same
             distribution, else the distribution's default.
         keyring: other than the distribution's own.
+        arch: of the packages. A host of another one names no mirror by its own sources where the
+            distribution keeps architectures apart.
     """
     known = DISTRIBUTIONS[distribution]
-    local = host_mirrors(distribution) if mirror is None else {}
-    main = mirror or local.get("main") or known.mirror
-    security = local.get("security") or known.security
+    usual, fixes = known.mirrors(arch)
+    apart = bool(known.ports) and arch != of_this_host()
+    local = host_mirrors(distribution) if mirror is None and not apart else {}
+    main = mirror or local.get("main") or usual
+    security = local.get("security") or fixes
     wanted = [(main, suite)]
     if suite not in known.rolling:
         wanted += [(main, f"{suite}-updates"), (security, f"{suite}-security")]
@@ -101,7 +112,9 @@ def host_mirrors(distribution: str) -> dict[str, str]:
     return found
 
 
-def read_release(found: Sequence[Source], *, proxy: Proxy | None = None) -> Release:
+def read_release(
+    found: Sequence[Source], *, arch: ArchName = "amd64", proxy: Proxy | None = None
+) -> Release:
     """Ask the mirror for the state of every source, without loading its package indexes.
 
     Signatures are apt's work when it loads the packages; a forged answer here can only make
@@ -130,11 +143,11 @@ def read_release(found: Sequence[Source], *, proxy: Proxy | None = None) -> Rele
             raise _unreachable(url, error) from error
         digest.update(f"{source.line('-')}\n".encode())
         for component in source.components:
-            name = rf"{component}/binary-amd64/Packages"
+            name = rf"{component}/binary-{arch}/Packages"
             match = re.search(rf"^ ([0-9a-f]{{64}}) +\d+ {name}$", text, re.MULTILINE)
             if match is None:
                 raise ConfigError(
-                    f"{url} lists no amd64 packages for component {component!r}",
+                    f"{url} lists no {arch} packages for component {component!r}",
                     hint="check `mirror:` in appliance.yml",
                 )
             digest.update(f"{component} {match[1]}\n".encode())

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision import resources, temporary
+from provision.config.architectures import ARCHITECTURES, of_this_host
+from provision.config.architectures import Name as ArchName
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos.archive import Source
@@ -50,16 +52,19 @@ class BaseSpec:
         distribution: debian or ubuntu.
         sources: where packages come from, the suite itself first.
         epoch: the time that stands in every new file, in seconds since 1970.
+        arch: of its packages.
     """
 
     distribution: Name
     sources: tuple[Source, ...]
     epoch: int
+    arch: ArchName = "amd64"
 
     @property
     def packages(self) -> tuple[str, ...]:
         """Every package asked for, the kernel included."""
-        return tuple(sorted((DISTRIBUTIONS[self.distribution].kernel, *PACKAGES)))
+        kernel = DISTRIBUTIONS[self.distribution].kernel_of(self.arch)
+        return tuple(sorted((kernel, *PACKAGES, *ARCHITECTURES[self.arch].packages)))
 
 
 def dpkg_rules() -> Path:
@@ -99,6 +104,7 @@ def build_base(
         "--mode=root",  # of the host, or of an ordinary user's namespace
         "--variant=minbase",
         "--format=directory",  # as a tar it goes through Perl
+        *([] if spec.arch == of_this_host() else [f"--architectures={spec.arch}"]),
         f"--include={','.join(spec.packages)}",
         '--aptopt=Acquire::Languages "none"',
         '--aptopt=APT::Install-Recommends "false"',

@@ -1,41 +1,23 @@
-"""Disk images from a directory: partition table, boot loader, file systems. No loop device,
-no mount and no root needed; the same tree gives the same bytes.
+"""Disk images from a directory. No loop device, no mount and no root needed; the same tree gives
+the same bytes. What makes a root disk start is in `boot`.
 """
 
 import contextlib
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.config.architectures import ARCHITECTURES
+from provision.config.architectures import Name as ArchName
 from provision.errors import HostNotReadyError
+from provision.jeos import boot
 from provision.jeos.superblock import forget_writes
 from provision.process import CommandFailedError, require, run
 
-SECTOR = 512
-FIRST_SECTOR = 2048  # 1 MiB: the usual alignment, and room for GRUB's core image before it
-PARTITION_OFFSET = FIRST_SECTOR * SECTOR
 NAMESPACE = uuid.UUID("5f4bd11c-2d3a-5c0f-9c43-6c1f2b0f4f53")
 HOME_BYTES_PER_FILE = 8192  # quotas count a file for 16 KiB (``guest.pool.files``)
-GRUB_DIRECTORY = Path("/usr/lib/grub/i386-pc")
-GRUB_MODULES = (
-    "biosdisk",
-    "part_msdos",
-    "ext2",
-    "normal",
-    "linux",
-    "echo",
-    "test",
-    "search",
-    "search_fs_uuid",
-    "serial",
-    "terminal",
-    "all_video",
-    "gzio",
-    "configfile",
-    "sleep",
-)
 
 
 @dataclass(frozen=True)
@@ -49,6 +31,7 @@ class FileSystem:
         reserve: share of the blocks that only root may use, in percent.
         kind: file system type; ext4.
         appliance: the appliance's name; with ``name`` it decides the UUIDs.
+        arch: of the machine that it is for.
     """
 
     name: str
@@ -57,6 +40,7 @@ class FileSystem:
     reserve: float
     kind: str
     appliance: str
+    arch: ArchName = "amd64"
 
     @property
     def identity(self) -> uuid.UUID:
@@ -110,8 +94,8 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
         HostNotReadyError: a tool is missing, or this host has no room.
         CommandFailedError: the tree does not fit, or a tool failed.
     """
-    offset = PARTITION_OFFSET if system.is_root else 0
-    blocks = (system.size - offset) // 4096
+    place = boot.place(system.arch) if system.is_root else boot.Place(0, 0)
+    offset, blocks = place.offset, place.room(system.size) // 4096
     extended = [
         f"hash_seed={system.hash_seed}",
         "lazy_itable_init=0",
@@ -119,13 +103,14 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
         "root_owner=0:0",
         *([f"offset={offset}"] if offset else []),
     ]
+    loader = _guest_loader(tools, system.arch)
     with _complete_or_gone(target):
         with target.open("wb") as image:
             image.truncate(system.size)
         try:
             run(
                 [
-                    *_guest_tool(tools, "usr/sbin/mke2fs"),
+                    *(*loader, str(tools / "usr/sbin/mke2fs")),
                     *("-q", "-F", "-t", system.kind, "-d", str(tree), "-L", system.name),
                     *("-U", str(system.identity), "-m", f"{system.reserve:g}"),
                     *("-E", ",".join(extended)),
@@ -142,11 +127,13 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
                 raise _no_room(target) from error
             raise
         if not system.is_root:
-            _count_quotas(target, tools, epoch)
+            _count_quotas(target, [*loader, str(tools / "usr/sbin/tune2fs")], epoch)
         with target.open("r+b") as image:
             forget_writes(image, offset)
         if system.is_root:
-            _make_bootable(system, target)
+            boot.install(
+                target, system.identity, system.arch, tools=tools, guest_tool=loader, epoch=epoch
+            )
 
 
 def convert(raw: Path, target: Path, kind: str, *, identity: uuid.UUID) -> None:
@@ -174,79 +161,19 @@ def convert(raw: Path, target: Path, kind: str, *, identity: uuid.UUID) -> None:
                 image.write(uuid.uuid5(identity, "last snapshot").bytes_le)
 
 
-def _count_quotas(image: Path, tools: Path, epoch: int) -> None:
+def _count_quotas(image: Path, tune2fs: Sequence[str], epoch: int) -> None:
     """Keep quotas of users, by what is on the file system: mke2fs counts what is root's only."""
-    tune2fs = _guest_tool(tools, "usr/sbin/tune2fs")
     run(
         [*tune2fs, "-O", "quota", "-Q", "usrquota", str(image)],
         env={"SOURCE_DATE_EPOCH": str(epoch), "E2FSPROGS_FAKE_TIME": str(epoch)},
     )
 
 
-def _make_bootable(system: FileSystem, image: Path) -> None:
-    """Put the partition table and GRUB before the first partition, as grub-install would."""
-    sfdisk = require("sfdisk", "fdisk")
-    mkimage = require("grub-mkimage", "grub-common")
-    boot = GRUB_DIRECTORY / "boot.img"
-    if not boot.exists():
-        raise HostNotReadyError(f"{boot} is missing", hint="sudo apt-get install grub-pc-bin")
-    label = int.from_bytes(system.identity.bytes[:4], "big")
-    table = f"label: dos\nlabel-id: {label:#x}\nstart={FIRST_SECTOR}, type=83, bootable\n"
-    run([sfdisk, "--quiet", "--no-reread", "--no-tell-kernel", str(image)], stdin=table.encode())
-    early = image.with_name(image.name + ".grub.cfg")
-    core = image.with_name(image.name + ".core.img")
-    early.write_text(f"search.fs_uuid {system.identity} root\nset prefix=($root)/boot/grub\n")
-    try:
-        run(
-            [
-                *(mkimage, "-O", "i386-pc", "-d", str(GRUB_DIRECTORY), "-o", str(core)),
-                *("-c", str(early), "-p", "/boot/grub", *GRUB_MODULES),
-            ]
-        )
-        loader = core.read_bytes()
-        if len(loader) > PARTITION_OFFSET - SECTOR:
-            raise HostNotReadyError("GRUB's core image does not fit before the first partition")
-        with image.open("r+b") as file:
-            file.write(boot.read_bytes()[:440])
-            file.seek(SECTOR)
-            file.write(loader)
-    finally:
-        early.unlink(missing_ok=True)
-        core.unlink(missing_ok=True)
-
-
-def grub_config(system: FileSystem) -> str:
-    """/boot/grub/grub.cfg: the newest kernel by Debian's symlinks, on screen and serial line."""
-    arguments = f"root=UUID={system.identity} ro quiet console=tty0 console=ttyS0,115200"
-    return f"""\
-# Static: /vmlinuz and /initrd.img are kept at the newest kernel by its packages.
-serial --unit=0 --speed=115200
-terminal_input console serial
-terminal_output console serial
-set default=0
-set timeout=1
-menuentry "Appliance" {{
-    search --no-floppy --fs-uuid --set=root {system.identity}
-    linux /vmlinuz {arguments}
-    initrd /initrd.img
-}}
-menuentry "Appliance (previous kernel)" {{
-    search --no-floppy --fs-uuid --set=root {system.identity}
-    linux /vmlinuz.old {arguments}
-    initrd /initrd.img.old
-}}
-"""
-
-
-def _guest_tool(tree: Path, tool: str) -> list[str]:
-    """Run a program of the guest's root with the guest's own libraries, without chroot."""
-    libraries = tree / "usr/lib/x86_64-linux-gnu"
-    return [
-        str(libraries / "ld-linux-x86-64.so.2"),
-        "--library-path",
-        str(libraries),
-        str(tree / tool),
-    ]
+def _guest_loader(tree: Path, arch: ArchName) -> list[str]:
+    """What runs a program of the guest's root with the guest's own libraries, without chroot."""
+    known = ARCHITECTURES[arch]
+    libraries = tree / "usr/lib" / known.triplet
+    return [str(libraries / known.loader), "--library-path", str(libraries)]
 
 
 @contextlib.contextmanager

@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import Literal, Self
 
 from provision import temporary
-from provision.errors import HypervisorError
+from provision.config.architectures import ARCHITECTURES, of_this_host
+from provision.config.architectures import Name as ArchName
+from provision.errors import HostNotReadyError, HypervisorError
 from provision.machine import SSH, SshEndpoint, keys, kvm
 from provision.machine.credentials import sign_in, smbios
 from provision.machine.qmp import Monitor
@@ -55,7 +57,7 @@ class DirectBoot:
 
 
 class QemuMachine:
-    """A guest booted from disk images (raw, qcow2, VDI, VMDK) with BIOS on a Q35 board.
+    """A guest booted from disk images (raw, qcow2, VDI, VMDK) by the firmware of its architecture.
 
     Args:
         disks: images, in the order of their ports. They are only read: what the guest writes
@@ -67,8 +69,9 @@ class QemuMachine:
         forwards: guest TCP port -> loopback port of this host, 0 for any free one; SSH is added.
         memory: bytes.
         cpus: virtual processors.
-        bus: the disks' controller, SATA as in VirtualBox, or virtio.
+        bus: the disks' controller, SATA as in VirtualBox where the firmware has it, or virtio.
         boot: start this kernel instead of the disk's boot loader.
+        arch: of the guest.
         seed: ISO image for the guest's CD drive, such as cloud-init's; with virtio, a disk.
         directory: where overlays, key and console log go; kept. By default a temporary one that
             goes with the machine.
@@ -87,6 +90,7 @@ class QemuMachine:
         cpus: int = 2,
         bus: Literal["sata", "virtio"] = "sata",
         boot: DirectBoot | None = None,
+        arch: ArchName = "amd64",
         seed: Path | None = None,
         directory: Path | None = None,
         accelerator: Accelerator | None = None,
@@ -98,8 +102,10 @@ class QemuMachine:
         self._wanted = {SSH: 0, **(forwards or {})}
         self._memory = memory
         self._cpus = cpus
-        self._bus = bus
         self._boot = boot
+        self._arch = arch
+        self._emulator = ARCHITECTURES[arch].emulator
+        self._bus = bus if self._emulator.sata else "virtio"
         self._seed = seed
         self._kept = directory
         self._accelerator = accelerator
@@ -141,7 +147,7 @@ class QemuMachine:
             HypervisorError: QEMU ended before SSH answered, or a forwarded port is taken.
             GuestError: SSH did not answer in time, or refused us.
         """
-        accelerator = self._accelerator or ("kvm" if kvm.works() else "tcg")
+        accelerator = self._accelerator or ("kvm" if self._lent() else "tcg")
         if accelerator == "kvm" and self._accelerator is None:
             try:
                 return self._start("kvm")
@@ -241,17 +247,30 @@ class QemuMachine:
             raise
         return endpoint
 
+    def _lent(self) -> bool:
+        """Whether the host's own processor can run the guest."""
+        return self._arch == of_this_host() and kvm.works()
+
+    def _firmware(self) -> list[str]:
+        if self._emulator.firmware is None:
+            return []
+        file, package = self._emulator.firmware
+        if not file.exists():
+            raise HostNotReadyError(f"{file} is missing", hint=f"sudo apt-get install {package}")
+        return ["-bios", str(file)]
+
     def _argv(self, accelerator: Accelerator, saved: bool, key: Path, monitor: int) -> list[str]:
         forwards = "".join(
             f",hostfwd=tcp:127.0.0.1:{host}-:{guest}" for guest, host in self._wanted.items()
         )
         network = "virtio-net-pci" if self._bus == "virtio" else "e1000"
         argv = [
-            require("qemu-system-x86_64", "qemu-system-x86"),
-            *("-accel", "kvm" if accelerator == "kvm" else f"tcg,thread={_threads()}"),
-            *("-cpu", _cpu(accelerator), "-smp", str(self._cpus)),
-            *("-machine", "q35", "-m", f"{self._memory >> 20}M"),
-            *("-nodefaults", "-display", "none", "-vga", "std", "-no-user-config"),
+            require(self._emulator.program, self._emulator.package),
+            *("-accel", "kvm" if accelerator == "kvm" else f"tcg,thread={self._threads()}"),
+            *("-cpu", self._cpu(accelerator), "-smp", str(self._cpus)),
+            *("-machine", self._emulator.board, "-m", f"{self._memory >> 20}M"),
+            *("-nodefaults", "-display", "none", *self._emulator.devices, "-no-user-config"),
+            *self._firmware(),
             *("-chardev", f"socket,id=monitor,fd={monitor}"),
             *("-mon", "chardev=monitor,mode=control"),
             *("-chardev", f"file,id=serial,path={_escaped(self.console)},append=on"),
@@ -285,6 +304,20 @@ class QemuMachine:
             public = key.with_name(key.name + ".pub").read_text().strip()
             argv += smbios(sign_in(self._user, public))
         return [*argv, "-loadvm", SAVED] if saved else argv
+
+    def _threads(self) -> str:
+        """How processors are emulated. Side by side, old x86 breaks code that patches itself."""
+        return "single" if self._is_old_x86() else "multi"
+
+    def _cpu(self, accelerator: Accelerator) -> str:
+        if accelerator == "kvm":
+            return "host"
+        # Old QEMU emulates cmpxchg16b wrongly now and then, and the guest's kernel crashes.
+        return self._emulator.processor + ",cx16=off" * self._is_old_x86()
+
+    def _is_old_x86(self) -> bool:
+        program = require(self._emulator.program, self._emulator.package)
+        return self._arch == "amd64" and _version(program) < (8, 0)
 
     def _overlay(self, number: int, disk: Path) -> tuple[Path, str]:
         overlay = self._place() / f"disk{number}.qcow2"
@@ -361,20 +394,7 @@ def _escaped(path: Path) -> str:
 
 
 @functools.cache
-def _version() -> tuple[int, int]:
-    """The installed QEMU's major and minor version."""
-    told = run([require("qemu-system-x86_64", "qemu-system-x86"), "--version"])
-    found = re.search(r"version (\d+)\.(\d+)", told)
+def _version(program: str) -> tuple[int, int]:
+    """The major and minor version of an installed QEMU."""
+    found = re.search(r"version (\d+)\.(\d+)", run([program, "--version"]))
     return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def _threads() -> str:
-    """How processors are emulated. Side by side, QEMU before 8 breaks code that patches itself."""
-    return "single" if _version() < (8, 0) else "multi"
-
-
-def _cpu(accelerator: Accelerator) -> str:
-    if accelerator == "kvm":
-        return "host"
-    # QEMU before 8 emulates cmpxchg16b wrongly now and then, and the guest's kernel crashes.
-    return "max,cx16=off" if _version() < (8, 0) else "max"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import vbox
 from provision import locks
+from provision.config.architectures import ARCHITECTURES, Architecture, require_host
 from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import ApplianceError, HostNotReadyError, HypervisorError
 from provision.jeos.disk import convert
@@ -23,6 +24,7 @@ from provision.machine.hypervisor import (
     Found,
     Running,
 )
+from provision.ova import inspection
 from provision.progress import advance, note, step
 from vbox import VBoxManage, appliance, extradata, machine, medium, nat, parse, ports, snapshot
 from vbox.errors import (
@@ -49,6 +51,11 @@ EVERYWHERE = ""
 # VirtualBox puts this text into the machine's SMBIOS tables, as a string of type 11, where systemd
 # finds credentials (systemd.system-credentials(7)).
 CREDENTIAL_KEY = "VBoxInternal/Devices/pcbios/0/Config/DmiOEMVBoxVer"
+# What a platform has of its own. ARM's machines have no PS/2.
+_PARTS: Mapping[str, Mapping[str, str | bool]] = {
+    "x86": {"ioapic": True, "mouse": "ps2", "usb_xhci": False},
+    "arm": {"mouse": "usbtablet", "keyboard": "usb", "usb_xhci": True},
+}
 INSTALL_HINT = "install VirtualBox: https://www.virtualbox.org/wiki/Linux_Downloads"
 
 
@@ -208,7 +215,12 @@ class VirtualBoxMachine:
     def make(self, attach: Callable[[Found], None], *, ports: int) -> Machine:
         with self._making():
             made = machine.ensure(
-                self.manage, self.config.name, self.mark, folder=self._machines, ostype=self._ostype
+                self.manage,
+                self.config.name,
+                self.mark,
+                folder=self._machines,
+                ostype=DISTRIBUTIONS[self.config.distribution].ostype(self.config.architecture),
+                platform=self._architecture.platform,
             )
             machine.ensure_controller(self.manage, made, CONTROLLER, ports=ports)
             attach(made)
@@ -216,6 +228,9 @@ class VirtualBoxMachine:
         return self.get()
 
     def bring(self, ova: Path, *, accept_licence: bool = False) -> Machine:
+        if envelope := inspection.envelope(ova):
+            for system in envelope.systems:
+                require_host(system.architecture, ova.name)
         with self._making(), step(f"import {ova.name}"):
             made = appliance.bring(
                 self.manage, ova, self.config.name, self.mark, folder=self._machines,
@@ -301,8 +316,8 @@ class VirtualBoxMachine:
         return self.folder / "machines"
 
     @property
-    def _ostype(self) -> str:
-        return DISTRIBUTIONS[self.config.distribution].ostype
+    def _architecture(self) -> Architecture:
+        return ARCHITECTURES[self.config.architecture]
 
     @contextlib.contextmanager
     def _making(self) -> Iterator[None]:
@@ -346,16 +361,13 @@ class VirtualBoxMachine:
             description=f"{config.name} {config.version}, made by `appliance`",
             memory=config.memory // MIB,
             cpus=config.cpus,
-            firmware="bios",
-            ioapic=True,
+            firmware=self._architecture.boot,
             rtc_use_utc=True,
             graphicscontroller="vmsvga",
             vram=16,
-            mouse="ps2",
             audio_enabled=False,
             usb_ohci=False,
             usb_ehci=False,
-            usb_xhci=False,
             vrde=False,
             clipboard_mode="disabled",
             draganddrop="disabled",
@@ -368,6 +380,7 @@ class VirtualBoxMachine:
             boot4="none",
             bios_boot_menu="disabled",
             bios_logo_display_time=0,
+            **_PARTS[self._architecture.platform],
         )
         self.manage.run(
             "modifyvm", now.uuid, "--uart1", "0x3f8", "4",
@@ -381,6 +394,8 @@ class VirtualBoxMachine:
     @translated()
     def identify(self, made: Found, mac: str, credential: tuple[str, str]) -> None:
         self.manage.run("modifyvm", made.uuid, "--macaddress1", mac)
+        if self._architecture.boot == "efi":  # that firmware of VirtualBox takes no such text
+            return
         text = "io.systemd.credential:{}={}".format(*credential)
         extradata.write(self.manage, made.uuid, CREDENTIAL_KEY, text)
 

@@ -1,7 +1,9 @@
 """Verify any OVA in one pass, in bounded memory, and tell what it holds."""
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from provision import progress
@@ -70,6 +72,20 @@ def inspect(stream: IO[bytes], name: str, size: int | None = None) -> Inspection
         for member in members(source):
             reading.take(member, lambda: progress.advance(source.offset, size))
     return reading.result()
+
+
+def envelope(path: Path) -> Envelope | None:
+    """What the first member of an OVA, its envelope, says; None: the file is no OVA.
+
+    Raises:
+        VerificationError: the envelope is damaged.
+    """
+    with path.open("rb") as file, contextlib.suppress(VerificationError):
+        source = ByteStream(file, path.name)
+        first = next(iter(members(source)), None)
+        if first and first.name.lower().endswith(".ovf") and first.size <= MAX_TEXT:
+            return ovf.parse(first.name, first.read(first.size))
+    return None
 
 
 class _Reading:

@@ -38,6 +38,7 @@ class OvaAppliance:
         cpus: virtual CPUs.
         memory: bytes, a whole number of MiB.
         os_type: VirtualBox's name of the guest system.
+        platform: VirtualBox's name of the guest's processor, x86 or arm.
         forwards: NAT port forwards.
         epoch: seconds since 1970 UTC, the only time that the file holds.
     """
@@ -53,6 +54,7 @@ class OvaAppliance:
     product_url: str = ""
     description: str = ""
     os_type: str = "Debian_64"
+    platform: str = "x86"
     forwards: Sequence[Forward] = ()
 
 

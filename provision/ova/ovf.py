@@ -7,6 +7,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from xml.etree import ElementTree
 from xml.parsers import expat
 
+from provision.config.architectures import Name as ArchName
 from provision.errors import VerificationError
 from provision.ova.model import Forward
 
@@ -71,6 +72,7 @@ class System:
         product: what is installed; with its vendor, versions and url.
         description: the annotation.
         system: the guest system.
+        architecture: Debian's name of its processor's architecture.
         family: the virtual hardware's family.
         cpus: virtual CPUs.
         memory: bytes.
@@ -87,6 +89,7 @@ class System:
     url: str
     description: str
     system: str
+    architecture: ArchName
     family: str
     cpus: int
     memory: int
@@ -214,6 +217,7 @@ def _system(system: ElementTree.Element) -> System:
         description=_text(system, "./{*}AnnotationSection/{*}Annotation"),
         system=_text(system, "./{*}OperatingSystemSection/{*}OSType")
         or _text(system, "./{*}OperatingSystemSection/{*}Description"),
+        architecture=_architecture(system),
         family=_text(system, "./{*}VirtualHardwareSection/{*}System/{*}VirtualSystemType"),
         cpus=int(cpus.get("VirtualQuantity", 0)),
         memory=int(memory.get("VirtualQuantity", 0)) * _unit(memory.get("AllocationUnits", "")),
@@ -228,6 +232,14 @@ def _system(system: ElementTree.Element) -> System:
         ),
         forwards=tuple(_forwards(system)),
     )
+
+
+def _architecture(system: ElementTree.Element) -> ArchName:
+    """VirtualBox's own part says it; for OVF itself VirtualBox calls an ARM machine Debian_64."""
+    platform = system.find("./{*}Machine/{*}Platform")
+    told = _attribute(platform, "architecture") if platform is not None else ""
+    ours = _text(system, "./{*}OperatingSystemSection/{*}OSType")
+    return "arm64" if told == "ARM" or ours.endswith("_arm64") else "amd64"
 
 
 def _forwards(system: ElementTree.Element) -> Iterator[Forward]:

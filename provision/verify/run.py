@@ -9,6 +9,7 @@ from platformdirs import user_cache_path
 
 from provision import temporary
 from provision.config import Config
+from provision.config.architectures import require_host
 from provision.config.capacity import memory_needed, system_memory
 from provision.machine import Machine, SshEndpoint
 from provision.machine.nspawn import NspawnMachine
@@ -53,10 +54,13 @@ def verify(config: Config, source: Path | Sequence[Path], *, fast: bool = False)
 
     Raises:
         UsageError: the OVA has no disks.
-        HostNotReadyError: a tool is missing, or ``fast`` without root.
+        HostNotReadyError: a tool is missing, or ``fast`` without root or on a host of another
+            architecture.
         HypervisorError: the guest did not boot.
         GuestError: the guest did not let us in.
     """
+    if fast:
+        require_host(config.architecture, config.name)
     place = user_cache_path("appliance") / "verify"
     place.mkdir(parents=True, exist_ok=True)
     temporary.sweep(place)
@@ -82,12 +86,13 @@ def _in_qemu(config: Config, disks: Sequence[Path]) -> dict[str, Facts]:
         config.memory,
     )
     forwards = dict.fromkeys(wanted_ports(config), 0)
-    with QemuMachine(disks, user=admin, forwards=forwards, memory=memory) as machine:
+    arch = config.architecture
+    with QemuMachine(disks, user=admin, forwards=forwards, memory=memory, arch=arch) as machine:
         with step("first boot"):
             endpoint = machine.start()
         sections = _gather(config, machine, endpoint, fast=False)
     first = sections["inside"]
-    with QemuMachine(disks[:1], user=admin, memory=memory) as machine:
+    with QemuMachine(disks[:1], user=admin, memory=memory, arch=arch) as machine:
         with step("first boot of another copy, without its /home disk"):
             endpoint = machine.start()
         with _guest(config, machine, endpoint) as guest:

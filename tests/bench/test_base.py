@@ -19,7 +19,7 @@ import pytest
 from provision.build.build import request
 from provision.build.request import Request
 from provision.config import Config
-from provision.jeos import disk
+from provision.jeos import boot, disk
 from provision.jeos.base import TMPFS, build_base
 from provision.jeos.layers import private_mounts
 from provision.process import run
@@ -73,7 +73,7 @@ def _ours(wanted: Request, work: Path) -> Callable[[], None]:
         build_base(wanted.base, tree, downloads=work / "downloads")
         (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
         root = wanted.file_systems[0]
-        (tree / "boot/grub/grub.cfg").write_text(disk.grub_config(root))
+        (tree / "boot/grub/grub.cfg").write_text(boot.grub_config(root.identity))
         disk.make_disk(root, tree, work / "root.raw", tools=tree, epoch=wanted.release.epoch)
 
     return build

@@ -21,7 +21,8 @@ from provision.build.build import Built, build, request, root_layers
 from provision.build.request import Request
 from provision.config import read
 from provision.jeos import archive
-from provision.jeos.disk import FileSystem, grub_config, make_disk
+from provision.jeos.boot import grub_config
+from provision.jeos.disk import FileSystem, make_disk
 from provision.locks import held
 from provision.machine.ports import free_port
 from provision.process import require
@@ -121,7 +122,7 @@ def cloud_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (tree / "etc/machine-id").write_text("")
     (tree / "etc/fstab").write_text(f"UUID={system.identity} / ext4 defaults 0 1\n")
     (tree / "boot/grub").mkdir(parents=True, exist_ok=True)
-    (tree / "boot/grub/grub.cfg").write_text(grub_config(system))
+    (tree / "boot/grub/grub.cfg").write_text(grub_config(system.identity))
     make_disk(system, tree, place / "root.raw", tools=tree, epoch=0)
     part = image.with_suffix(".part")
     subprocess.run(["qemu-img", "convert", "-O", "qcow2", place / "root.raw", part], check=True)

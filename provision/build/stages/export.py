@@ -6,6 +6,7 @@ from pathlib import Path
 from provision.build.artefacts import Product
 from provision.build.description import how_to_reach
 from provision.build.request import Request
+from provision.config.architectures import ARCHITECTURES
 from provision.config.distributions import DISTRIBUTIONS
 from provision.ova.model import Forward, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
@@ -57,7 +58,8 @@ def appliance(request: Request) -> OvaAppliance:
         cpus=config.cpus,
         memory=config.memory,
         description=how_to_reach(config),
-        os_type=DISTRIBUTIONS[config.distribution].ostype,
+        os_type=DISTRIBUTIONS[config.distribution].ostype(config.architecture),
+        platform=ARCHITECTURES[config.architecture].platform,
         forwards=[
             Forward(
                 name=name,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from provision.build.artefacts import LAYER
 from provision.build.workshop import Workshop
-from provision.jeos import disk
+from provision.jeos import boot, disk
 from provision.jeos.layers import clamp_times, merged
 from provision.jeos.seal import seal
 
@@ -18,7 +18,9 @@ def work(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
         (tree / "etc/fstab").write_text(disk.fstab(request.file_systems))
         grub = tree / "boot/grub"
         grub.mkdir(parents=True, exist_ok=True)
-        (grub / "grub.cfg").write_text(disk.grub_config(request.file_systems[0]))
+        (grub / "grub.cfg").write_text(
+            boot.grub_config(request.file_systems[0].identity, request.config.architecture)
+        )
         for link in ("vmlinuz", "initrd.img"):  # Ubuntu keeps them in /boot only
             if not (tree / link).exists() and (tree / "boot" / link).exists():
                 (tree / link).symlink_to(f"boot/{link}")

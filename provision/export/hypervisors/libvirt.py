@@ -6,6 +6,7 @@ Source: libvirt's domain XML format, https://libvirt.org/formatdomain.html.
 from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
+from provision.config.architectures import ARCHITECTURES
 from provision.export.hypervisors.machine import Hypervisor, Machine
 
 # The guest knows its disks by UUID and takes any Ethernet: virtio is the fastest of both.
@@ -14,11 +15,11 @@ DOMAIN = """\
   <name>{name}</name>
   <memory unit="bytes">{memory}</memory>
   <vcpu>{cpus}</vcpu>
-  <os>
-    <type arch="x86_64">hvm</type>
+  <os{firmware}>
+    <type arch="{machine}"{board}>hvm</type>
     <boot dev="hd"/>
   </os>
-  <features><acpi/><apic/></features>
+  <features><acpi/>{features}</features>
   <cpu mode="host-passthrough"/>
   <clock offset="utc"/>
   <devices>
@@ -47,10 +48,16 @@ def _files(machine: Machine) -> dict[str, str]:
         DISK.format(path=quoteattr(str(IMAGES / machine.name / file)), letter="abcdefgh"[number])
         for number, file in enumerate(machine.disks)
     )
+    known = ARCHITECTURES[machine.arch]
+    efi = known.boot == "efi"
     domain = DOMAIN.format(
         name=machine.name,
         memory=machine.memory,
         cpus=machine.cpus,
+        machine=known.machine,
+        firmware=' firmware="efi"' * efi,
+        board=f' machine="{known.emulator.board}"' * efi,
+        features='<gic version="host"/>' if efi else "<apic/>",
         disks="\n".join(disks),
     )
     return {"domain.xml": domain}
@@ -71,4 +78,5 @@ LIBVIRT = Hypervisor(
     disk_name=lambda number: f"disk{number}.qcow2",
     files=_files,
     then=_then,
+    architectures=("amd64", "arm64"),
 )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from provision.config.architectures import Name as ArchName
 from provision.errors import ApplianceError, HostNotReadyError, VerificationError
 from provision.ova import inspect
 from provision.ova.stream import ByteStream, members
@@ -24,6 +25,7 @@ class Machine:
         memory: bytes.
         disks: files of the disks, the one that boots first; beside the definition.
         forwards: what VirtualBox hands on from its host, as (host's port, guest's port) by name.
+        arch: of its processor.
     """
 
     name: str
@@ -31,6 +33,7 @@ class Machine:
     memory: int
     disks: tuple[str, ...]
     forwards: Mapping[str, tuple[int, int]]
+    arch: ArchName = "amd64"
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Hypervisor:
     Args:
         disk: the format of its disks, as qemu-img calls it.
         options: of that format.
+        architectures: of the guests that it runs here described.
         disk_name: a disk's file, by its number from 0 on.
         files: what is written beside the disks: texts by their paths in the directory.
         then: what to do with it, a line each.
@@ -50,6 +54,7 @@ class Hypervisor:
     files: Callable[[Machine], Mapping[str, str]]
     then: Callable[[Machine, Path], tuple[str, ...]]
     options: str = ""
+    architectures: tuple[ArchName, ...] = ("amd64",)
 
 
 def export(ova: Path, hypervisor: Hypervisor, target: Path) -> Machine:
@@ -61,7 +66,8 @@ def export(ova: Path, hypervisor: Hypervisor, target: Path) -> Machine:
         target: a directory that is not there yet, or empty; it is there when all is in it.
 
     Raises:
-        ApplianceError: there is something in the directory.
+        ApplianceError: there is something in the directory, or the hypervisor does not run guests
+            of the VM's architecture.
         VerificationError: the OVA is damaged, or describes no single VM with disks.
         HostNotReadyError: no qemu-img, or no room.
     """
@@ -73,12 +79,18 @@ def export(ova: Path, hypervisor: Hypervisor, target: Path) -> Machine:
     if len(found.envelope.systems) != 1 or not found.disks:
         raise VerificationError(f"{ova.name} describes no single VM with disks")
     (system,) = found.envelope.systems
+    if system.architecture not in hypervisor.architectures:
+        raise ApplianceError(
+            f"{ova.name} is for {system.architecture}, and for this hypervisor we know no such VM",
+            hint="build it with `arch: amd64`; libvirt and UTM take arm64, too",
+        )
     machine = Machine(
         name=re.sub(r"[^A-Za-z0-9.-]+", "-", system.name).strip("-.") or "appliance",
         cpus=system.cpus,
         memory=system.memory,
         disks=tuple(hypervisor.disk_name(number) for number in range(len(found.disks))),
         forwards={forward.name: (forward.host, forward.guest) for forward in system.forwards},
+        arch=system.architecture,
     )
     places = dict(zip((disk.file for disk in found.disks), machine.disks, strict=True))
     target.absolute().parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""UTM on a Mac: a bundle that a double click opens. Apple's processors emulate it, slowly.
+"""UTM on a Mac: a bundle that a double click opens. Apple's processors emulate amd64, slowly.
 
 Source: UTM's configuration of version 4, UTMQemuConfiguration in its sources.
 """
@@ -8,12 +8,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from provision.config.architectures import ARCHITECTURES
 from provision.export.hypervisors.machine import Hypervisor, Machine
 
 _NAMES = uuid.uuid5(uuid.NAMESPACE_URL, "https://docs.getutm.app/")
 
 
 def _files(machine: Machine) -> dict[str, str]:
+    known = ARCHITECTURES[machine.arch]
     identity = uuid.uuid5(_NAMES, machine.name)
     drives = [
         {
@@ -35,8 +37,8 @@ def _files(machine: Machine) -> dict[str, str]:
         "ConfigurationVersion": 4,
         "Information": {"Name": machine.name, "UUID": str(identity).upper(), "IconCustom": False},
         "System": {
-            "Architecture": "x86_64",
-            "Target": "q35",
+            "Architecture": known.machine,
+            "Target": known.emulator.board,
             "CPU": "default",
             "CPUCount": machine.cpus,
             "MemorySize": machine.memory >> 20,
@@ -46,7 +48,7 @@ def _files(machine: Machine) -> dict[str, str]:
             "CPUFlagsRemove": [],
         },
         "QEMU": {
-            "UEFIBoot": False,
+            "UEFIBoot": known.boot == "efi",
             "RNGDevice": True,
             "Hypervisor": True,
             "RTCLocalTime": False,
@@ -61,7 +63,12 @@ def _files(machine: Machine) -> dict[str, str]:
                 "PortForward": forwards,
             }
         ],
-        "Display": [{"Hardware": "virtio-vga", "DynamicResolution": False}],
+        "Display": [
+            {
+                "Hardware": "virtio-vga" if known.boot == "bios" else "virtio-ramfb",
+                "DynamicResolution": False,
+            }
+        ],
         "Serial": [],
         "Sound": [],
         "Input": {"UsbBusSupport": "2.0", "UsbSharing": False, "MaximumUsbShare": 0},
@@ -83,4 +90,5 @@ UTM = Hypervisor(
     disk_name=lambda number: f"Data/disk{number}.qcow2",
     files=_files,
     then=_then,
+    architectures=("amd64", "arm64"),
 )

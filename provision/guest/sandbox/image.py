@@ -73,6 +73,7 @@ class Recipe:
         epoch: the time of every file, seconds since 1970, so that the same packages give the
             same bytes.
         proxy: variables by which downloads find their proxy, if there is one.
+        arch: Debian's name of another architecture than this machine's; empty: its own.
         essential: False leaves the essential packages out and configures nothing: for a jail
             that needs no shell.
     """
@@ -82,6 +83,7 @@ class Recipe:
     suite: str = "trixie"
     mirror: str | None = None
     epoch: int = 1_735_689_600
+    arch: str = ""
     essential: bool = True
     proxy: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -126,6 +128,7 @@ def bootstrap(recipe: Recipe, tar: Path) -> None:
     argv = [
         mmdebstrap,
         f"--variant={'essential' if recipe.essential else 'extract'}",
+        *([f"--architectures={recipe.arch}"] if recipe.arch else []),
         "--format=tar",
         "--aptopt=Acquire::Retries 3",
         "--dpkgopt=path-exclude=/usr/share/man/*",

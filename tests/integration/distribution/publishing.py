@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.config import Config
+from provision.config.architectures import Name
 from provision.distribution.installed import Installed
 from provision.distribution.manifest import definition
 from provision.distribution.publication import Image, Publication, Published
@@ -75,8 +76,8 @@ class Publisher:
     def root(self) -> Path:
         return self.publication.root
 
-    def publish(self, version: int, channel: str = "stable") -> Published:
-        config = Config(name="sage", version=f"1.{version}")
+    def publish(self, version: int, channel: str = "stable", arch: Name | None = None) -> Published:
+        config = Config(name="sage", version=f"1.{version}", arch=arch)
         return self.publication.publish(
             self.images[version],
             definition=definition(config),

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from publishing import Publisher, Room, Server
 
-from provision.config import Config
+from provision.config import Config, architectures
+from provision.distribution import channel
 from provision.distribution.pull import opened
 from provision.distribution.seats import Seat, mac
-from provision.errors import HypervisorError, UsageError
+from provision.errors import HostNotReadyError, HypervisorError, UsageError
 from provision.machine.virtualbox import CREDENTIAL_KEY
 from vbox import extradata, machine, nat
 
@@ -24,6 +25,27 @@ def test_first_install_makes_the_vm(room: Room) -> None:
     assert found.properties["macaddress1"] == mac("sage")
     assert {each.name for each in nat.listed(found)} == set(Config().network.forwards)
     room.assert_version(1)
+
+
+def test_one_folder_has_both_architectures_and_a_seat_takes_its_own(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channels = {arch: channel.of("stable", arch) for arch in architectures.ARCHITECTURES}
+    room.publisher.publish(1, channels["amd64"])
+    room.publisher.publish(2, channels["arm64"], "arm64")
+    room.pull(channel_name=channels["amd64"])
+    room.assert_version(1)
+    with pytest.raises(HostNotReadyError, match=r"sage 1\.2 is for computers with ARM64"):
+        room.pull(channel_name=channels["arm64"])
+    room.assert_version(1)
+    with monkeypatch.context() as patch:  # as on a Mac, with VirtualBox's ARM machines
+        patch.setattr(architectures, "of_this_host", lambda: "arm64")
+        room.pull(channel_name=channels["arm64"], name="mac")
+    mac_seat = opened(room.folders, room.hypervisor, "mac").machine
+    assert (
+        machine.show(room.manage, mac_seat.get().uuid).properties["platformArchitecture"] == "ARM"
+    )
+    assert mac_seat.config.architecture == "arm64"
 
 
 def test_update_fetches_only_what_changed_and_keeps_home(

@@ -14,7 +14,12 @@ def test_a_distribution_is_one_entry():
     root, known = resources.PACKAGE.parent, DISTRIBUTIONS["ubuntu"]
     several = (words for words in astuple(known) if isinstance(words, tuple))
     single = (str(word) for word in astuple(known) if not isinstance(word, tuple) and word)
-    facts = {"ubuntu", known.ostype, *single, *(word for words in several for word in words)}
+    facts = {
+        "ubuntu",
+        known.ostype("amd64"),
+        *single,
+        *(word for words in several for word in words),
+    }
     facts -= {"main", "universe"}
     homes = set()
     for path in [*root.glob("provision/**/*.py"), *root.glob("vbox/**/*.py")]:

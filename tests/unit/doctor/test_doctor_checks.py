@@ -231,7 +231,17 @@ def test_a_mirror_or_a_clock_that_stops_a_build(mirror, name, words):
 
 
 def test_a_foreign_processor():
-    assert only(architecture="aarch64").status == "failed"
+    assert only(architecture="riscv64").status == "failed"
+
+
+def test_a_guest_of_another_architecture_is_emulated():
+    check = checks(Config(arch="amd64"), architecture="aarch64")["processor"]
+    assert check.status == "warning"
+    assert "emulates" in check.found
+    assert checks(architecture="aarch64") == {}
+    foreign = {tool.package for tool in needed("debian", root=True, arch="arm64")}
+    assert {"qemu-system-arm", "qemu-efi-aarch64", "arch-test", "mtools"} <= foreign
+    assert not foreign & {tool.package for tool in needed("debian", root=True)} & {"arch-test"}
 
 
 def test_amx_is_only_a_note():
@@ -279,7 +289,10 @@ def test_a_seat_is_asked_only_for_what_a_seat_needs():
     assert seat(rooms={"data": dataclasses.replace(ROOM, free=1 << 30)})["data directory"].mend
     small = dataclasses.replace(ROOM, writable=False)
     assert seat(rooms={"data": small})["data directory"].status == "failed"
-    assert seat(architecture="arm64", system="Darwin")["processor"].status == "warning"
+    apple = {"architecture": "arm64", "system": "Darwin"}
+    assert seat(**apple)["processor"].status == "note"
+    old = VirtualBox(Path("/usr/bin/VBoxManage"), (7, 0, 26))
+    assert seat(**apple, virtualbox=old)["processor"].status == "warning"
 
 
 @pytest.mark.parametrize(

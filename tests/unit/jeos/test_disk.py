@@ -1,6 +1,7 @@
 """What the guest is told of its disks."""
 
-from provision.jeos.disk import FileSystem, fstab, grub_config
+from provision.jeos.boot import grub_config
+from provision.jeos.disk import FileSystem, fstab
 
 GIB = 1 << 30
 ROOT = FileSystem("root", "/", 12 * GIB, 5, "ext4", "sage")
@@ -37,6 +38,6 @@ def test_uuids_stay_from_build_to_build_and_differ_between_appliances() -> None:
 
 
 def test_grub_finds_the_root_disk_wherever_it_is() -> None:
-    config = grub_config(ROOT)
+    config = grub_config(ROOT.identity)
     assert f"root=UUID={ROOT.identity}" in config
     assert "/dev/sd" not in config

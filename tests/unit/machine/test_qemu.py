@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from provision.errors import HypervisorError
+from provision.errors import HostNotReadyError, HypervisorError
 from provision.machine import kvm, qemu
 from provision.machine.credentials import sign_in, smbios
 from provision.machine.qmp import Monitor
@@ -33,9 +33,10 @@ def test_forwards_are_read_from_what_qemu_really_opened() -> None:
 def test_old_emulation_does_without_its_broken_instruction(
     version: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qemu, "_version", lambda: version)
-    assert qemu._cpu("tcg") == expected
-    assert qemu._cpu("kvm") == "host"
+    monkeypatch.setattr(qemu, "_version", lambda _: version)
+    monkeypatch.setattr(qemu, "require", lambda tool, _: tool)
+    assert qemu.QemuMachine([])._cpu("tcg") == expected
+    assert qemu.QemuMachine([])._cpu("kvm") == "host"
 
 
 def test_a_comma_in_a_path_does_not_end_the_option() -> None:
@@ -47,7 +48,7 @@ def test_the_console_of_a_place_with_a_comma_is_in_that_place(
 ) -> None:
     place = tmp_path / "room 3, left"
     monkeypatch.setattr(qemu, "require", lambda tool, _: tool)
-    monkeypatch.setattr(qemu, "_version", lambda: (10, 0))
+    monkeypatch.setattr(qemu, "_version", lambda _: (10, 0))
     key = tmp_path / "key"
     argv = qemu.QemuMachine([], directory=place, key=key)._argv("tcg", False, key, 3)
     (serial,) = (word for word in argv if word.startswith("file,id=serial"))
@@ -164,7 +165,34 @@ def test_an_emulated_kernel_that_panics_is_started_again(
 
 
 def test_the_processors_of_an_old_emulator_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(qemu, "_version", lambda: (7, 2))
-    assert qemu._threads() == "single"
-    monkeypatch.setattr(qemu, "_version", lambda: (10, 0))
-    assert qemu._threads() == "multi"
+    monkeypatch.setattr(qemu, "require", lambda tool, _: tool)
+    monkeypatch.setattr(qemu, "_version", lambda _: (7, 2))
+    assert qemu.QemuMachine([])._threads() == "single"
+    assert qemu.QemuMachine([], arch="arm64")._threads() == "multi"
+    monkeypatch.setattr(qemu, "_version", lambda _: (10, 0))
+    assert qemu.QemuMachine([])._threads() == "multi"
+
+
+def test_a_guest_of_another_architecture_has_its_board_and_its_firmware(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "require", lambda tool, _: tool)
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(kvm, "works", lambda: True)
+    (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA us")
+    machine = qemu.QemuMachine([], directory=tmp_path, key=tmp_path / "key", arch="arm64")
+    assert not machine._lent()
+    argv = machine._argv("tcg", False, tmp_path / "key", 3)
+    assert argv[0] == "qemu-system-aarch64"
+    assert {"virt", "-bios", "cortex-a72", "virtio-net-pci,netdev=net"} <= set(argv)
+
+
+def test_firmware_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(qemu, "require", lambda tool, _: tool)
+    monkeypatch.setattr(Path, "exists", lambda _: False)
+    machine = qemu.QemuMachine([], directory=tmp_path, key=tmp_path / "key", arch="arm64")
+    with pytest.raises(HostNotReadyError, match=r"QEMU_EFI\.fd is missing") as caught:
+        machine._argv("tcg", False, tmp_path / "key", 3)
+    assert "qemu-efi-aarch64" in str(caught.value.hint)
