@@ -103,10 +103,14 @@ def escaped(path: Path) -> str:
 def clamp_times(layer: Path, epoch: int) -> None:
     """Set every later modification time in a layer to ``epoch``; the earlier ones stay.
 
-    A layer that is clamped as soon as it is complete never has to be copied up for it.
+    A layer that is clamped as soon as it is complete never has to be copied up for it. mke2fs takes
+    the time of the last reading from a file, too, and clamps what is later: one from before
+    ``epoch``, as uv gives to what it installs, would be another once somebody has read the file.
     """
+    end = epoch * 10**9
     for directory, below, files in os.walk(layer, topdown=False):
         for name in (*below, *files, "."):  # a link to a directory is among those below
             path = os.path.join(directory, name)  # noqa: PTH118 (a million files: plain strings)
-            if os.lstat(path).st_mtime > epoch:
-                os.utime(path, (epoch, epoch), follow_symlinks=False)
+            status = os.lstat(path)
+            if status.st_mtime_ns > end or status.st_atime_ns < end:
+                os.utime(path, ns=(end, min(status.st_mtime_ns, end)), follow_symlinks=False)

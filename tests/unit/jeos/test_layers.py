@@ -19,3 +19,12 @@ def test_everything_later_is_set_to_the_epoch_and_earlier_times_stay(tmp_path: P
     times = {p.name: p.lstat().st_mtime for p in (tmp_path, *tmp_path.rglob("*"))}
     assert times.pop("old") == 1_600_000_000
     assert set(times.values()) == {EPOCH}
+
+
+def test_a_file_that_was_read_long_ago_is_as_one_that_is_read_now(tmp_path: Path) -> None:
+    file = tmp_path / "installed"
+    file.touch()
+    os.utime(file, (315_532_800, 315_532_800))
+    clamp_times(tmp_path, 1_700_000_000)
+    status = file.stat()
+    assert (status.st_atime, status.st_mtime) == (1_700_000_000, 315_532_800)
