@@ -66,6 +66,11 @@ class Architecture:
     emulator: Emulator
     wheels: str
 
+    @property
+    def rule(self) -> Path:
+        """How a host runs single programs of it, as qemu-user-static tells binfmt.d(5)."""
+        return Path(f"/usr/lib/binfmt.d/qemu-{self.machine}.conf")
+
 
 ARCHITECTURES: Mapping[Name, Architecture] = {
     "amd64": Architecture(

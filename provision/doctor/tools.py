@@ -87,8 +87,7 @@ def _of(arch: ArchName) -> Iterator[Tool]:
     if arch == of_this_host():
         return
     yield Tool("arch-test", "arch-test", f"run programs of {arch}")
-    rule = f"/usr/lib/binfmt.d/qemu-{known.machine}.conf"
-    yield Tool(rule, "qemu-user-static", f"run programs of {arch}")
+    yield Tool(str(known.rule), "qemu-user-static", f"run programs of {arch}")
     yield Tool(known.emulator.program, known.emulator.package, f"boot a guest of {arch}")
     if known.emulator.firmware:
         file, package = known.emulator.firmware

@@ -23,7 +23,6 @@ CLONE_NEWPID = 0x20000000
 CLONE_NEWUSER = 0x10000000
 USERS = 1 << 16  # as many as a guest's files belong to
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
-FORMATS = Path("/usr/lib/binfmt.d")  # what QEMU's packages register on a host
 PR_SET_PDEATHSIG = 1
 
 
@@ -104,8 +103,7 @@ def _have_users(libc: ctypes.CDLL) -> None:
 
 def _interpret(arch: ArchName) -> None:
     """Have QEMU run an architecture's programs, in this process tree or by the host's rule."""
-    machine = ARCHITECTURES[arch].machine
-    rule = FORMATS / f"qemu-{machine}.conf"
+    rule = ARCHITECTURES[arch].rule
     with contextlib.suppress(CommandFailedError, OSError):
         run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)])
         (BINFMT / "register").write_bytes(rule.read_bytes().strip())
