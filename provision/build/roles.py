@@ -9,7 +9,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from provision import resources
+from provision.build import closure, guest_wheel
 
+INSTALLING = "guest_wheel"  # the task of ours that brings our package
 _YAML = YAML(typ="safe", pure=True)
 _TEMPLATES = re.compile(r"\{\{ templates_dir \}\}/([\w-]+)")
 _BROUGHT = re.compile(r"\{\{ \w+_package \}\}/([\w./-]+)")
@@ -25,8 +27,8 @@ def files_of(playbook: str, variables: Mapping[str, Any]) -> tuple[Path, ...]:
     """Every file of ours that a playbook reads: what changes in one may change its result.
 
     They are found in the playbook's own text: its roles and, of a role of which it takes one
-    file of tasks, what that file leads to; the templates that these name, the modules of ours
-    that they bring (``ROLE_modules`` in the role's variables), and our own tasks' code.
+    file of tasks, what that file leads to; the templates that these name, the files of ours that
+    they bring, and our own tasks' code, of which one installs the guest's wheel.
 
     Args:
         playbook: its name, without ``.yml``.
@@ -47,6 +49,8 @@ def files_of(playbook: str, variables: Mapping[str, Any]) -> tuple[Path, ...]:
         if any(re.search(rf"^\s*(?:- )?{module.stem}:", text, re.MULTILINE) for text in texts):
             action = books / "action_plugins" / module.name
             read |= {path for path in (module, action) if path.exists()}
+            if module.stem == INSTALLING:
+                read |= {*guest_wheel.files(), *closure.files_of(guest_wheel.__name__)}
     return tuple(sorted(read))
 
 
@@ -74,7 +78,7 @@ def _of_role(role: Path, tasks: str | None) -> set[Path]:
             if any(_names(text, name) for name in values for text in texts):
                 own.add(book)
                 texts.append(book.read_text())
-    return own | _templates(texts) | _brought(role, texts)
+    return own | _templates(texts) | _brought(texts)
 
 
 def _tasks(book: Path) -> Iterator[Path]:
@@ -94,14 +98,9 @@ def _templates(texts: list[str]) -> set[Path]:
     return found
 
 
-def _brought(role: Path, texts: list[str]) -> set[Path]:
-    """Modules and files of our own package that a role brings to the guest."""
-    package = resources.PACKAGE
-    found = {package / name for text in texts for name in _BROUGHT.findall(text)}
-    book = role / "vars" / "main.yml"
-    if book.exists() and any(f"{role.name}_modules" in text for text in texts):
-        patterns = (_YAML.load(book) or {}).get(f"{role.name}_modules", ())
-        found |= {path for pattern in patterns for path in package.glob(pattern)}
+def _brought(texts: list[str]) -> set[Path]:
+    """Files of our own package that a role names."""
+    found = {resources.PACKAGE / name for text in texts for name in _BROUGHT.findall(text)}
     return {path for path in found if path.is_file()}
 
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from provision.config import Config
@@ -108,7 +107,6 @@ def playbook_variables(
 def _notebook(config: Config) -> dict[str, Any]:
     notebook = config.notebook
     return {
-        "notebook_package_version": version("classroom-appliance"),
         "notebook_directory": str(notebook.directory),
         "notebook_port": notebook.port,
         "notebook_sessions_port": notebook.sessions_port,

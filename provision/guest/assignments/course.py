@@ -39,7 +39,7 @@ _WORKER = (
     "from provision.guest.assignments.worker import main; main()",
 )
 _ENVIRONMENT = {
-    **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/assignments:/opt/nbgrader"},
+    **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/nbgrader"},
     **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
 }
 # As nbgrader exports them, and what was wrong.

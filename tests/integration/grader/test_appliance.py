@@ -151,7 +151,7 @@ def test_the_service_is_confined(guest: Guest) -> None:
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
     assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
     inside = f"nsenter -t {pid} -m setpriv --reuid=grader --regid=grader --clear-groups"
-    for place in ("/etc/x", "/usr/x", "/var/lib/x", "/home/x", "/opt/grader/x"):
+    for place in ("/etc/x", "/usr/x", "/var/lib/x", "/home/x", "/opt/appliance/x"):
         assert "x" in guest.run(f"{inside} touch {place}", check=False)
     assert "denied" in guest.run(f"{inside} ls /home", check=False)
 

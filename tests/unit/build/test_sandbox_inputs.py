@@ -1,14 +1,10 @@
 """What the keys grader and jail change in a build, and what they leave alone."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-import provision
 from provision import resources
-from provision.build.closure import digests
 from provision.build.inputs import stage_inputs
 from provision.build.plan import plan
 from provision.build.request import Request
@@ -75,40 +71,6 @@ def test_another_image_runs_the_fast_stages_only() -> None:
         keys("jail.enabled=true")["configure"]
         != keys("jail.enabled=true", "jail.pip=[six]")["configure"]
     )
-
-
-def test_their_code_decides_only_where_they_are_in() -> None:
-    names = [str(one.inputs["read"]) for one in stage_inputs(request()) if one.name == "configure"]
-    assert "sandbox/box.py" not in names[0]
-    names = [
-        str(one.inputs["read"])
-        for one in stage_inputs(request("jail.enabled=true"))
-        if one.name == "configure"
-    ]
-    assert "sandbox/box.py" in names[0]
-
-
-@pytest.mark.parametrize(
-    ("role", "assignments"),
-    [
-        ("notebook", ()),
-        ("grader", ("grader.enabled=true",)),
-        ("jail", ("jail.enabled=true",)),
-        ("assignments", ("courses={algebra: {members: [emmy]}}",)),
-    ],
-)
-def test_every_module_that_a_role_brings_decides(role: str, assignments: tuple[str, ...]) -> None:
-    book = resources.playbooks() / f"roles/{role}/vars/main.yml"
-    patterns = YAML(typ="safe", pure=True).load(book)[f"{role}_modules"]
-    package = Path(provision.__file__).parent
-    brought = {str(path) for pattern in patterns for path in package.glob(pattern)}
-    assert len(brought) > 5
-    (inputs,) = (
-        str(one.inputs) for one in stage_inputs(request(*assignments)) if one.name == "configure"
-    )
-    for path in brought:
-        (digest,) = digests([Path(path)]).values()
-        assert digest in inputs, path
 
 
 def test_packages_of_the_role_and_of_the_build_agree() -> None:
