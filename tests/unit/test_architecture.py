@@ -48,3 +48,12 @@ def test_the_table_names_what_all_share() -> None:
     (told,) = (told for name, told, _ in rows() if name == SHARED)
     modules = {path.stem for path in (ROOT / "provision").glob("*.py")} - {"__init__"}
     assert set(re.findall(r"`(\w+)`", told)) - {"provision"} == modules
+
+
+@pytest.mark.parametrize("sender", ["fleet", "verify"])
+def test_what_is_sent_to_a_guest_imports_what_goes_with_it_or_is_there(sender: str) -> None:
+    ours = re.compile(r"^\s*(?:from|import) (provision[\w.]*)", re.MULTILINE)
+    for path in (ROOT / "provision" / sender / "inside").glob("*.py"):
+        for name in ours.findall(path.read_text()):
+            shared = (ROOT / "provision" / f"{name.partition('.')[2]}.py").exists()
+            assert shared or f"{name}.".startswith("provision.guest."), f"{path}: {name}"

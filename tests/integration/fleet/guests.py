@@ -17,13 +17,13 @@ import paramiko
 from toy import tree
 
 from provision import resources
+from provision.build import guest_wheel
 from provision.build.build import request
 from provision.build.playbook import run_playbook
 from provision.config import Config
 from provision.errors import ApplianceError
 from provision.fleet.inventory import Host, Inventory, with_host, write
 from provision.fleet.remote import offered_key, pin
-from provision.guest import hub, pool, stores
 from provision.machine import SshEndpoint, keys
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -75,7 +75,7 @@ def base(scratch: Path) -> Base:
                 for name in ("users", "keys", "notebook", "seat")
             ),
             *(
-                *(Path(part.__file__).parent for part in (pool, hub, stores)),
+                *guest_wheel.files(),
                 HERE / "toy.py",
                 HERE / "configure.yml",
                 HERE / "guests.py",

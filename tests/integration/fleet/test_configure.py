@@ -79,3 +79,15 @@ def test_settings_change_and_a_broken_one_leaves_the_old_in_force(used: Fleet) -
     assert kernel.run("print(ideal)") == "noether\n"
     code, row, said = configure(used, "--set", "notebook.timeout=1234", "--check")
     assert (code, row["facts"]["changes"], row["facts"]["restarts"]) == (0, [], []), (row, said)
+
+    # As an earlier release has brought our package: files that no list names, by another name.
+    site = guest.run("echo /opt/notebook/lib/python3*/site-packages").strip()
+    guest.run(f"cd {site} && rm -r classroom_appliance_guest-*")
+    guest.run(f"cd {site} && mkdir provision-0.dist-info && echo 1/0 > provision/gone.py")
+    code, row, said = configure(used, "--set", "notebook.timeout=1234", "--check")
+    assert (code, row["facts"]["changes"]) == (0, ["notebook : Bring our package: "]), (row, said)
+    code, row, said = configure(used, "--set", "notebook.timeout=1234")
+    assert (code, row["facts"]["changed"]) == (0, True), (row, said)
+    guest.run(f"test ! -e {site}/provision-0.dist-info -a ! -e {site}/provision/gone.py")
+    assert "classroom-appliance-guest" in guest.run("/opt/notebook/bin/pip list")
+    assert kernel.run("print(ideal)") == "noether\n"
