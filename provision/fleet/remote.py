@@ -228,7 +228,7 @@ def packed(name: str) -> bytes:
         places = (INSIDE / f"{module}.py", resources.PACKAGE / f"{module}.py")
         text = next(path for path in places if path.exists()).read_text()
         sources[module] = re.sub(r"(?m)^from provision\.(\w+) import ", r"from .\1 import ", text)
-        found = re.findall(r"(?m)^from \.(\w+) import ", sources[module])
+        found = re.findall(r"(?m)^from \.(?: import )?(\w+)", sources[module])
         modules += [each for each in found if each not in modules]
     out = io.BytesIO()
     out.write(b"#!/usr/bin/python3 -I\n")

@@ -7,14 +7,17 @@ asked for it; what was proven stays so, for the next try.
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from . import incoming
 from .answers import SHOWN, State
-from .program import RefusedError, later, read, run, write
+from .leases import sessions
+from .program import RefusedError, free_memory, later, read, run, write
 
 LATE = "it went back by itself: the confirmation came too late"
 
@@ -69,11 +72,39 @@ class Renewal:
         journal: of it.
         current: tells what is shown; None: nothing.
         lead_back: shows what was shown before.
+        room: a place of the file system that it is put on.
     """
 
     journal: Journal
     current: Callable[[], str | None]
     lead_back: Callable[[str | None], None]
+    room: Path
+
+    @property
+    def incoming(self) -> Path:
+        """Where what is transferred comes to."""
+        return self.journal.place / "incoming"
+
+    def facts(self) -> dict[str, Any]:
+        """What ``answers.Beside`` has, of the file system that the new one is put on."""
+        room = os.statvfs(self.room)
+        return {
+            "current": self.current(),
+            "free": room.f_bavail * room.f_frsize,
+            "memory": free_memory(),
+            "sessions": sessions(),
+            "state": self.journal.state(),
+            "incoming": incoming.sizes(self.incoming),
+        }
+
+    def receive(self, name: str, digest: str, size: str) -> None:
+        """Check a transferred archive and note it as received.
+
+        Raises:
+            RefusedError: it is not whole.
+        """
+        incoming.check(self.incoming / digest, digest, int(size))
+        self.came(name, "received", digest=digest)
 
     def came(self, name: str, step: str, **more: Any) -> None:
         """Note that this one has come so far; of another one nothing stays noted."""

@@ -5,10 +5,12 @@ Standard library only. Each program goes to the guest in one file with this modu
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -128,6 +130,31 @@ def later(unit: str, seconds: float, *words: str) -> None:
         *("systemd-run", "--quiet", "--collect", f"--unit={unit}", f"--on-active={seconds}"),
         *("--timer-property=AccuracySec=1s", itself(), "--own", *words),
     )
+
+
+def at_boot(unit: str, text: str) -> None:
+    """Have systemd start a unit of ours at each boot, with just this text."""
+    file = Path(f"/etc/systemd/system/{unit}")
+    if not file.exists() or file.read_text() != text:
+        write(file, text)
+        run("systemctl", "daemon-reload")
+        run("systemctl", "enable", "--quiet", unit)
+
+
+def remove(path: Path) -> None:
+    """Remove a tree; what is half removed is not taken for whole."""
+    if path.exists():
+        (path / ".archive").unlink(missing_ok=True)
+        grave = path.with_name(f".{path.name.lstrip('.')}.old")
+        shutil.rmtree(grave, ignore_errors=True)
+        try:
+            path.rename(grave)
+            path = grave
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # else something is mounted there, which stays
+                raise
+            # overlayfs renames no directory of a lower layer
+        shutil.rmtree(path)
 
 
 def read(path: Path) -> dict[str, Any]:

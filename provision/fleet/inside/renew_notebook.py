@@ -25,23 +25,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from . import incoming
 from .answers import SHOWN, NotebookFacts, State
 from .environment import HUB_PROOF, SESSION_PROOF
 from .journal import Journal, Renewal
 from .lease import guarding
+from .leases import free_account
 from .program import (
     RefusedError,
     answer,
+    at_boot,
     check_services,
     finished,
-    free_memory,
     itself,
     later,
     pool_accounts,
+    remove,
     run,
     write,
 )
-from .renew_sage import extract, free_account, received, remove, sessions, sizes
 
 HOME = Path("/opt/notebook")
 STATE = Path("/var/lib/appliance/notebook")
@@ -71,53 +73,39 @@ OWN_NAMES = ("pip", "setuptools", "provision", "classroom-appliance-guest")
 
 def look() -> NotebookFacts:
     """What there is: the packages of now, room, memory, how far a renewal has come."""
-    room = os.statvfs(STATE)
     site = site_of(HOME)
     return NotebookFacts(
-        current=current(),
+        **RENEWAL.facts(),
         python=site.parent.name.removeprefix("python"),
         installed=installed(site),
         lists={path.name: path.read_text() for path in sorted(HOME.glob("installed*.lock"))},
-        free=room.f_bavail * room.f_frsize,
-        memory=free_memory(),
-        sessions=sessions(),
-        state=JOURNAL.state(),
-        incoming=sizes(STATE / "incoming"),
     )
 
 
 def install(admin: str) -> NotebookFacts:
     """Make our directories and the unit that shows the environment at boot."""
     ENVIRONMENTS.mkdir(mode=0o755, parents=True, exist_ok=True)
-    incoming = STATE / "incoming"
-    incoming.mkdir(mode=0o700, exist_ok=True)
-    account = pwd.getpwnam(admin)
-    os.chown(incoming, account.pw_uid, account.pw_gid)
-    unit = Path(f"/etc/systemd/system/{UNIT}.service")
-    text = (
+    incoming.make(RENEWAL.incoming, admin)
+    at_boot(
+        f"{UNIT}.service",
         "[Unit]\nDescription=Environment of the notebook\nDefaultDependencies=no\n"
         f"RequiresMountsFor={STATE} {HOME}\nAfter=local-fs.target\nBefore=basic.target\n"
         "Conflicts=shutdown.target\nBefore=shutdown.target\n\n"
         f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={itself()} --own boot\n\n"
-        "[Install]\nWantedBy=basic.target\n"
+        "[Install]\nWantedBy=basic.target\n",
     )
-    if not unit.exists() or unit.read_text() != text:
-        write(unit, text)
-        run("systemctl", "daemon-reload")
-        run("systemctl", "enable", "--quiet", unit.name)
     return look()
 
 
 def receive(name: str, digest: str, size: str) -> NotebookFacts:
     """Check a transferred archive and note it as received."""
-    received(STATE / "incoming" / digest, digest, int(size))
-    RENEWAL.came(name, "received", digest=digest)
+    RENEWAL.receive(name, digest, size)
     return look()
 
 
 def unpack(name: str, digest: str) -> NotebookFacts:
     """Make the environment beside the old one: what is the same is linked, the rest unpacked."""
-    target, archive = ENVIRONMENTS / name, STATE / "incoming" / digest
+    target, archive = ENVIRONMENTS / name, RENEWAL.incoming / digest
     if name == current():
         raise RefusedError(f"{name} is what is shown now")
     if not target.exists():
@@ -138,7 +126,7 @@ def _make(part: Path, archive: Path) -> None:
     """Raises RefusedError where it would not be what its list says."""
     _link_tree(place_of(current()), part)
     with tempfile.TemporaryDirectory(dir=ENVIRONMENTS, prefix=".new-") as fresh:
-        extract(archive, Path(fresh), 0)
+        incoming.extract(archive, Path(fresh), 0)
         change = json.loads(Path(fresh, ".change.json").read_text())
         Path(fresh, ".change.json").unlink()
         site = site_of(part)
@@ -628,7 +616,7 @@ def _within(place: Path, *words: str) -> None:
 
 
 JOURNAL = Journal(STATE, BACK)
-RENEWAL = Renewal(JOURNAL, current, lead_back)
+RENEWAL = Renewal(JOURNAL, current, lead_back, STATE)
 STEPS = (look, install, receive, unpack, prove, switch, check, confirm, back, recover, boot, undo,
          tidy)  # fmt: skip
 HELD = tuple(step.__name__ for step in STEPS if step not in (look, install))

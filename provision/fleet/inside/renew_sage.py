@@ -6,35 +6,26 @@ come, and what leads back, is in its ``journal``.
 """
 
 import contextlib
-import ctypes
-import errno
-import fcntl
-import gzip
-import hashlib
 import json
-import lzma
 import os
-import pwd
 import shutil
-import stat
-import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
+from . import incoming
 from .answers import SageFacts
 from .journal import Journal, Renewal
 from .lease import guarding
+from .leases import free_account
 from .program import (
     RefusedError,
     answer,
+    at_boot,
     check_services,
     finished,
-    free_memory,
     itself,
-    pool_accounts,
+    remove,
     run,
     write,
 )
@@ -45,13 +36,11 @@ PACKAGES = OPT / "python"  # of Python's notebooks
 COMMAND = Path("/usr/local/bin/sage")
 KERNELS = Path("/usr/local/share/jupyter/kernels")
 STATE = Path("/var/lib/appliance/sage")
-LEASES = Path("/var/lib/notebook/leases")
 PYTHON = "/opt/notebook/bin/python"
 NURSERY = Path("/etc/systemd/system/nursery@.service")  # forks kernels, one for each Sage
 WANTED = Path("/etc/systemd/system/multi-user.target.wants")
 BACK = "appliance-sage-back"
 PROVING_SECONDS = 600
-BLOCK = 1 << 20
 WHEELS = "wheels"
 MARGIN = 256 << 20  # bytes of / that stay free
 
@@ -98,64 +87,27 @@ CELLS = (
 
 def look() -> SageFacts:
     """What there is: versions, room, memory, sessions, how far a renewal has come."""
-    room = os.statvfs(OPT)
-    return SageFacts(
-        current=current(),
-        versions=versions(),
-        free=room.f_bavail * room.f_frsize,
-        memory=free_memory(),
-        sessions=sessions(),
-        state=JOURNAL.state(),
-        incoming=sizes(STATE / "incoming"),
-    )
+    return SageFacts(**RENEWAL.facts(), versions=versions())
 
 
 def install(admin: str) -> SageFacts:
     """Make our directories and the unit that puts the old version back at boot."""
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
-    incoming = STATE / "incoming"
-    incoming.mkdir(mode=0o700, exist_ok=True)
-    account = pwd.getpwnam(admin)
-    os.chown(incoming, account.pw_uid, account.pw_gid)
-    unit = Path("/etc/systemd/system/appliance-sage.service")
-    text = (
+    incoming.make(RENEWAL.incoming, admin)
+    at_boot(
+        "appliance-sage.service",
         "[Unit]\nDescription=Put the old Sage back when a renewal was not confirmed\n"
         f"ConditionPathExists={STATE}/state.json\nBefore=notebook.service\n\n"
         f"[Service]\nType=oneshot\nExecStart={itself()} --own recover\n\n"
-        "[Install]\nWantedBy=multi-user.target\n"
+        "[Install]\nWantedBy=multi-user.target\n",
     )
-    if not unit.exists() or unit.read_text() != text:
-        write(unit, text)
-        run("systemctl", "daemon-reload")
-        run("systemctl", "enable", "--quiet", unit.name)
     return look()
-
-
-def sizes(incoming: Path) -> dict[str, int]:
-    """What has arrived, in bytes."""
-    return {p.name: p.stat().st_size for p in incoming.iterdir()} if incoming.is_dir() else {}
 
 
 def receive(version: str, digest: str, size: str) -> SageFacts:
     """Check a transferred archive and note it as received."""
-    received(STATE / "incoming" / digest, digest, int(size))
-    RENEWAL.came(version, "received", digest=digest)
+    RENEWAL.receive(version, digest, size)
     return look()
-
-
-def received(archive: Path, digest: str, size: int) -> None:
-    """Check a file that was transferred; a damaged one is removed.
-
-    Raises:
-        RefusedError: it is not whole.
-    """
-    if archive.stat().st_size != size:
-        raise RefusedError(f"{archive.stat().st_size} of {size} bytes have arrived")
-    with archive.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != digest:
-        archive.unlink()
-        raise RefusedError(f"the archive that arrived has sha256 {found}, not {digest}")
 
 
 def unpack(version: str, digest: str, how: str) -> SageFacts:
@@ -165,7 +117,7 @@ def unpack(version: str, digest: str, how: str) -> SageFacts:
     but a list of wheels, and the script that installs them comes on stdin.
     """
     prefix = OPT / f"sage-{version}"
-    archive = STATE / "incoming" / digest
+    archive = RENEWAL.incoming / digest
     stamp = prefix / ".archive"
     if not (stamp.exists() and stamp.read_text() == digest):
         if prefix.exists():
@@ -179,7 +131,7 @@ def unpack(version: str, digest: str, how: str) -> SageFacts:
             if how == WHEELS:
                 whole = _install(archive, part, version)
             else:
-                extract(archive, part, int(how))
+                incoming.extract(archive, part, int(how))
                 whole = part
             if sage_of(whole) is None:
                 raise RefusedError("there is neither bin/sage nor sage in it")
@@ -262,7 +214,7 @@ def prune(keep: str) -> SageFacts:
             remove(OPT / f"sage-{name}")
             remove(KERNELS / f"sagemath-{name}")
             (OPT / f"sage-{name}.lock").unlink(missing_ok=True)
-    for left in (STATE / "incoming").glob("*"):
+    for left in RENEWAL.incoming.glob("*"):
         left.unlink()
     return look()
 
@@ -366,63 +318,6 @@ def compute(spec: Path) -> None:
         raise RefusedError("; ".join(problems))
 
 
-@contextlib.contextmanager
-def free_account() -> Iterator[str]:
-    """A pool account, leased for us as the hub leases it; ``nobody`` when all are taken."""
-    owner = LEASES.lstat() if LEASES.is_dir() else None
-    for name in reversed(pool_accounts()):
-        if owner is None:
-            break
-        with _lease(f"{name}@localhost", create=True) as file:
-            if file is None:
-                continue
-            os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            file.truncate(0)
-            file.write(b'{"student": ""}\n')
-            file.flush()
-            yield name
-            return
-    yield pool_accounts()[-1] if pool_accounts() and owner is None else "nobody"
-
-
-@contextlib.contextmanager
-def _lease(name: str, *, create: bool = False) -> Iterator[IO[bytes] | None]:
-    """The file of a lease; None where the hub, whose directory it is, has put something else."""
-    with contextlib.ExitStack() as opened:
-        try:
-            folder = os.open(LEASES, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            opened.callback(os.close, folder)
-            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT if create else os.O_RDONLY
-            safe = os.O_NOFOLLOW | os.O_NONBLOCK
-            descriptor = os.open(name, flags | safe, 0o600, dir_fd=folder)
-        except OSError:
-            yield None
-            return
-        file = opened.enter_context(os.fdopen(descriptor, "a+b" if create else "rb"))
-        status = os.fstat(descriptor)
-        yield file if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else None
-
-
-def sessions() -> list[str]:
-    """The students who have a session now."""
-    found = []
-    for path in sorted(LEASES.glob("*")) if LEASES.is_dir() else ():
-        with _lease(path.name) as file:
-            if file is None:
-                continue
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                with contextlib.suppress(ValueError, IndexError):
-                    student = json.loads(file.read().splitlines()[0])["student"]
-                    found += [student] if student else []
-    return found
-
-
 def in_use(prefix: Path) -> bool:
     """Whether a process runs from a directory."""
     mark = f"{prefix}/".encode()
@@ -433,62 +328,12 @@ def in_use(prefix: Path) -> bool:
     return False
 
 
-def remove(path: Path) -> None:
-    """Remove a tree; what is half removed is not taken for whole."""
-    if path.exists():
-        (path / ".archive").unlink(missing_ok=True)
-        grave = path.with_name(f".{path.name.lstrip('.')}.old")
-        shutil.rmtree(grave, ignore_errors=True)
-        try:
-            path.rename(grave)
-            path = grave
-        except OSError as error:
-            if error.errno != errno.EXDEV:  # else something is mounted there, which stays
-                raise
-            # overlayfs renames no directory of a lower layer
-        shutil.rmtree(path)
-
-
 def _link(path: Path, target: Path) -> None:
     fresh = path.with_name(f".{path.name}.new")
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(target)
     fresh.replace(path)
-
-
-def extract(archive: Path, target: Path, strip: int) -> None:
-    """Unpack a tar file, whatever compressed it.
-
-    Args:
-        archive: the file.
-        target: the directory.
-        strip: how many directories all is below.
-
-    Raises:
-        RefusedError: it is damaged, or there is no room.
-    """
-    argv = [
-        *("tar", "-C", str(target), "-x", "--no-same-owner", "--same-permissions"),
-        f"--strip-components={strip}",
-    ]
-    # What it complains about goes to a file: a pipe that nobody reads meanwhile would fill.
-    with tempfile.TemporaryFile() as told:
-        tar = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=told, stderr=told)
-        assert tar.stdin is not None  # noqa: S101 (a pipe was asked for)
-        try:
-            with archive.open("rb") as file, contextlib.suppress(BrokenPipeError), tar.stdin:
-                for block in plain(file):
-                    tar.stdin.write(block)
-        except (OSError, EOFError, lzma.LZMAError) as error:
-            tar.kill()
-            raise RefusedError(f"the archive cannot be unpacked: {error}") from error
-        finally:
-            status = tar.wait()
-        told.seek(0)
-        words = told.read().decode(errors="replace").strip()
-    if status:
-        raise RefusedError(f"the archive cannot be unpacked: {words[-400:]}")
 
 
 def _install(lock: Path, part: Path, version: str) -> Path:
@@ -507,60 +352,8 @@ def _install(lock: Path, part: Path, version: str) -> Path:
     return part / f"sage-{version}"
 
 
-def plain(file: IO[bytes]) -> Iterator[bytes]:
-    """The plain bytes of a file, whatever compressed it."""
-    magic = file.read(6)
-    file.seek(0)
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        yield from _zstd(file)
-        return
-    with contextlib.ExitStack() as stack:
-        opened: Any = file
-        if magic.startswith(b"\x1f\x8b"):
-            opened = stack.enter_context(gzip.GzipFile(fileobj=file))
-        elif magic.startswith(b"\xfd7zXZ"):
-            opened = stack.enter_context(lzma.open(file))
-        while block := opened.read(BLOCK):
-            yield block
-
-
-class _Buffer(ctypes.Structure):
-    _fields_ = (("at", ctypes.c_void_p), ("size", ctypes.c_size_t), ("pos", ctypes.c_size_t))
-
-
-def _zstd(file: IO[bytes]) -> Iterator[bytes]:
-    """Unpack by the library that dpkg brings: the program is not in every appliance."""
-    library = ctypes.CDLL("libzstd.so.1")
-    library.ZSTD_createDStream.restype = ctypes.c_void_p
-    library.ZSTD_freeDStream.argtypes = [ctypes.c_void_p]
-    library.ZSTD_DCtx_setParameter.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_int]
-    take = library.ZSTD_decompressStream
-    take.restype = ctypes.c_size_t
-    take.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Buffer), ctypes.POINTER(_Buffer)]
-    stream = library.ZSTD_createDStream()
-    library.ZSTD_DCtx_setParameter(stream, 100, 31)  # windows up to 2 GB
-    space = ctypes.create_string_buffer(BLOCK)
-    left = 1
-    try:
-        while block := file.read(BLOCK):
-            held = ctypes.create_string_buffer(block, len(block))
-            source = _Buffer(ctypes.cast(held, ctypes.c_void_p), len(block), 0)
-            while True:
-                target = _Buffer(ctypes.cast(space, ctypes.c_void_p), BLOCK, 0)
-                left = take(stream, ctypes.byref(target), ctypes.byref(source))
-                if library.ZSTD_isError(ctypes.c_size_t(left)):
-                    raise OSError("not zstd, or damaged")
-                yield space.raw[: target.pos]
-                if source.pos == source.size and target.pos < BLOCK:
-                    break
-        if left:
-            raise EOFError("it is cut off")
-    finally:
-        library.ZSTD_freeDStream(stream)
-
-
 JOURNAL = Journal(STATE, BACK)
-RENEWAL = Renewal(JOURNAL, current, point_at)
+RENEWAL = Renewal(JOURNAL, current, point_at, OPT)
 STEPS = (look, install, receive, unpack, prove, switch, check, confirm, back, recover, prune)
 
 # Steps of a run: only whoever has the appliance takes them.

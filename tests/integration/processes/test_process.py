@@ -82,8 +82,8 @@ def test_an_upgrade_on_a_disk_that_fills_says_so(tmp_path: Path) -> None:
         (tree / f"{'n' * 200}{number}").touch()
     subprocess.run(["tar", "-C", tmp_path, "-cf", archive, "tree"], check=True)
     program = (
-        "from pathlib import Path; from provision.fleet.inside import renew_sage as r\n"
-        f"r.extract(Path({str(archive)!r}), Path({str(target)!r}), 0)"
+        "from pathlib import Path; from provision.fleet.inside import incoming\n"
+        f"incoming.extract(Path({str(archive)!r}), Path({str(target)!r}), 0)"
     )
     subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=9", "tmpfs", target], check=True)
     try:

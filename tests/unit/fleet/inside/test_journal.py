@@ -18,7 +18,7 @@ class Shown:
     def __init__(self, place: Path) -> None:
         self.now: str | None = "old"
         self.waiting: list[str] = []
-        self.renewal = Renewal(Journal(place, "back"), lambda: self.now, self.show)
+        self.renewal = Renewal(Journal(place, "back"), lambda: self.now, self.show, place)
 
     def show(self, name: str | None) -> None:
         self.now = name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.fleet.inside import journal, renew_notebook, renew_sage
+from provision.fleet.inside import journal, program, renew_notebook
 from provision.fleet.inside.answers import State
 
 
@@ -48,7 +48,7 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> journal.Journal:
     monkeypatch.setattr(renew_notebook, "DATABASE", database(tmp_path / "hub.sqlite", "b"))
     own = journal.Journal(tmp_path, "unit")
     monkeypatch.setattr(renew_notebook, "JOURNAL", own)
-    renewal = journal.Renewal(own, renew_notebook.current, renew_notebook.lead_back)
+    renewal = journal.Renewal(own, renew_notebook.current, renew_notebook.lead_back, tmp_path)
     monkeypatch.setattr(renew_notebook, "RENEWAL", renewal)
     for module in (journal, renew_notebook):
         monkeypatch.setattr(module, "later", lambda *_: None)
@@ -123,5 +123,5 @@ def test_what_is_in_use_is_not_emptied(tmp_path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Path, "rename", busy)
     with pytest.raises(OSError, match="busy"):
-        renew_sage.remove(tmp_path / "old")
+        program.remove(tmp_path / "old")
     assert (tmp_path / "old/file").exists()
