@@ -262,27 +262,24 @@ def reclaim(manage: VBoxManage, name: str, mark: str, *, folder: Path) -> None:
             extradata.write(manage, machine.uuid, OWNER_KEY, mark)
 
 
-def ensure(
-    manage: VBoxManage,
-    name: str,
-    mark: str,
-    *,
-    folder: Path,
-    ostype: str = "Debian_64",
-    platform: str = "x86",
-) -> Machine:
-    """Return our machine of this name, made if there is none. Arguments as for `create`.
+def ensure(manage: VBoxManage, name: str, mark: str, *, folder: Path, **kind: str) -> Machine:
+    """Return our machine of this name, made if there is none.
 
     A machine without a mark in our own ``folder`` that has no controller yet was left by a
     `create` that was killed; it is taken over.
+
+    Args:
+        manage: the VirtualBox.
+        name: its name.
+        mark: our mark.
+        folder: as for `create`.
+        kind: what else `create` takes.
 
     Raises:
         NotOursError: the name is taken by another's machine.
     """
     reclaim(manage, name, mark, folder=folder)
-    return owned(manage, name, mark) or create(
-        manage, name, mark, folder=folder, ostype=ostype, platform=platform
-    )
+    return owned(manage, name, mark) or create(manage, name, mark, folder=folder, **kind)
 
 
 def modify(manage: VBoxManage, machine: Machine, **options: str | int | bool) -> None:
