@@ -41,7 +41,7 @@ def take(descriptor: int, *, wait: bool) -> None:
 
 
 @contextlib.contextmanager
-def held(path: Path, *, wait: bool) -> Iterator[None]:
+def holding(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold a lock for the length of a ``with`` block.
 
     Args:

@@ -34,7 +34,7 @@ def find() -> VBoxManage:
         # Distributions put a shell script on the PATH that may warn on stdout about the driver.
         script = Path(path).resolve().name != "VBoxManage" and _DEBIAN.exists()
         return VBoxManage(_DEBIAN if script else Path(path))
-    if found := portable.fetched():
+    if found := portable.find_fetched():
         return found
     raise NotInstalledError(
         "VirtualBox is not installed: no VBoxManage on PATH",

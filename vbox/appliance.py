@@ -46,7 +46,7 @@ def bring(
         )
     source = str(ova.resolve())  # a name that begins with - would be taken for an option
     _check(manage.run("import", source, "--dry-run"), ova, accept_licence=accept_licence)
-    before = {uuid for _, uuid in parse.listed(manage.run("list", "vms"))}
+    before = {uuid for _, uuid in parse.machines(manage.run("list", "vms"))}
     home = folder / name
     fresh = not home.exists()
     home.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ def show(manage: VBoxManage, name: str) -> Machine:
 def find(manage: VBoxManage, name: str) -> tuple[Machine, ...]:
     """Find all machines of exactly this name; VirtualBox does not keep names unique."""
     found = []
-    for listed, uuid in parse.listed(manage.run("list", "vms")):
+    for listed, uuid in parse.machines(manage.run("list", "vms")):
         if listed == name:
             with contextlib.suppress(NotFoundError):  # deleted meanwhile
                 found.append(show(manage, uuid))
@@ -160,7 +160,7 @@ def refuse_away(manage: VBoxManage, folder: Path) -> None:
     Raises:
         AwayError: one is.
     """
-    if INACCESSIBLE not in dict(parse.listed(manage.run("list", "vms"))):
+    if INACCESSIBLE not in dict(parse.machines(manage.run("list", "vms"))):
         return
     # `showvminfo` fails for such a machine; the long list has its few lines.
     for block in re.split(r"\n(?=Name: )", manage.run("list", "vms", "--long")):
@@ -181,7 +181,9 @@ def owner(manage: VBoxManage, machine: Machine) -> str | None:
     return extradata.read(manage, machine.uuid).get(OWNER_KEY)
 
 
-def owned(manage: VBoxManage, name: str, mark: str, *, having: str = OWNER_KEY) -> Machine | None:
+def find_owned(
+    manage: VBoxManage, name: str, mark: str, *, having: str = OWNER_KEY
+) -> Machine | None:
     """Find our machine of this name; None when nobody has the name.
 
     Args:
@@ -229,10 +231,10 @@ def create(
         NotOursError: the name or its settings file is taken by another.
     """
     if find(manage, name):
-        owned(manage, name, mark)
+        find_owned(manage, name, mark)
         raise VBoxError(f"the VM {name!r} exists already")
     folder.mkdir(parents=True, exist_ok=True)
-    before = {uuid for _, uuid in parse.listed(manage.run("list", "vms"))}
+    before = {uuid for _, uuid in parse.machines(manage.run("list", "vms"))}
     try:
         manage.run(
             "createvm", "--name", name, "--ostype", ostype,
@@ -279,7 +281,7 @@ def ensure(manage: VBoxManage, name: str, mark: str, *, folder: Path, **kind: st
         NotOursError: the name is taken by another's machine.
     """
     reclaim(manage, name, mark, folder=folder)
-    return owned(manage, name, mark) or create(manage, name, mark, folder=folder, **kind)
+    return find_owned(manage, name, mark) or create(manage, name, mark, folder=folder, **kind)
 
 
 def modify(manage: VBoxManage, machine: Machine, **options: str | int | bool) -> None:

@@ -57,7 +57,7 @@ def inspect(manage: VBoxManage, medium: Path | str) -> Medium:
     )
 
 
-def registered(manage: VBoxManage, path: Path) -> Medium | None:
+def find_registered(manage: VBoxManage, path: Path) -> Medium | None:
     """Find what is registered for this file, there or gone; None: nothing."""
     listing = manage.run("list", "hdds")
     for block in re.split(r"\n\n(?=UUID: )", listing):
@@ -109,7 +109,7 @@ def create(manage: VBoxManage, path: Path, size: int) -> Medium:
 
 def ensure(manage: VBoxManage, path: Path, size: int) -> Medium:
     """Have a disk image of at least ``size`` bytes: made, or grown, never shrunk."""
-    found = registered(manage, path)
+    found = find_registered(manage, path)
     if found and not found.usable:
         forget(manage, path)
     if not path.exists():
@@ -134,7 +134,7 @@ def clone(
     if target.exists():
         raise FileFailedError(f"{target} exists already", code="VBOX_E_FILE_ERROR")
     forget(manage, target)
-    known = registered(manage, source)
+    known = find_registered(manage, source)
     if known and not known.usable:
         forget(manage, source)
         known = None
@@ -211,7 +211,7 @@ def forget(manage: VBoxManage, path: Path) -> None:
 
     This is what mends a medium that was deleted or replaced behind VirtualBox's back.
     """
-    medium = registered(manage, path)
+    medium = find_registered(manage, path)
     if medium is None:
         return
     for user in medium.users:

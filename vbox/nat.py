@@ -45,7 +45,7 @@ class Forward:
         )  # fmt: skip
 
 
-def listed(looked: Machine, adapter: int = 1) -> tuple[Forward, ...]:
+def read_forwards(looked: Machine, adapter: int = 1) -> tuple[Forward, ...]:
     """Read the forwards of a network adapter (from 1) out of a machine's listing."""
     found = []
     for key, value in _of_adapter(looked, adapter):
@@ -79,7 +79,7 @@ def ensure(
     and has forgotten it when its service begins anew.
     """
     wanted = tuple(wanted)
-    present = listed(looked, adapter)
+    present = read_forwards(looked, adapter)
     changes: list[str] = []
     if reaches_host(looked, adapter):
         changes.append(f"--nat-localhostreachable{adapter}=off")
@@ -101,10 +101,10 @@ def check(forwards: Iterable[Forward]) -> None:
     """
     for forward in forwards:
         if not ports.free(forward.host_ip, forward.host_port, forward.protocol):
-            raise _taken(forward)
+            raise _port_taken(forward)
 
 
-def corrected(forwards: Iterable[Forward]) -> tuple[Forward, ...]:
+def correct(forwards: Iterable[Forward]) -> tuple[Forward, ...]:
     """Move each forward whose host port is taken to the next free one.
 
     Raises:
@@ -120,12 +120,12 @@ def corrected(forwards: Iterable[Forward]) -> tuple[Forward, ...]:
         ):
             port = ports.next_free(forward.host_ip, port, forward.protocol)
         if port is None:
-            raise _taken(forward)
+            raise _port_taken(forward)
         result.append(replace(forward, host_port=port))
     return tuple(result)
 
 
-def failed(log: str, forwards: Iterable[Forward]) -> tuple[Forward, ...]:
+def failures(log: str, forwards: Iterable[Forward]) -> tuple[Forward, ...]:
     """After the start: which forwards does this VBox.log say that VirtualBox could not set up?"""
     ended = {
         (int(host), int(guest))
@@ -141,11 +141,11 @@ def verify(running: Machine) -> None:
         PortTakenError: one did; the machine runs, but cannot be reached there.
     """
     log = running.log.read_text(errors="replace")
-    for forward in failed(log, listed(running)):
-        raise _taken(forward)
+    for forward in failures(log, read_forwards(running)):
+        raise _port_taken(forward)
 
 
-def _taken(forward: Forward) -> PortTakenError:
+def _port_taken(forward: Forward) -> PortTakenError:
     holder = ports.holder(forward.host_port, forward.protocol)
     return PortTakenError(
         f"port {forward.host_port} of this host, wanted for {forward.name!r}, is held by {holder}",
@@ -208,7 +208,7 @@ def migrate(manage: VBoxManage, looked: Machine) -> tuple[Forward, ...]:
     moved = []
     for old in legacy(dict(extradata.read(manage, looked.uuid))):
         now = machine.show(manage, looked.uuid)
-        if old.forward.name not in {each.name for each in listed(now, old.adapter)}:
+        if old.forward.name not in {each.name for each in read_forwards(now, old.adapter)}:
             manage.run("modifyvm", looked.uuid, f"--natpf{old.adapter}", old.forward.rule())
         for key in old.keys:
             extradata.write(manage, looked.uuid, key, None)

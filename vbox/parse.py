@@ -23,7 +23,7 @@ def pairs(text: str) -> Iterator[tuple[str, str]]:
         value = line[key.end() :]
         if value.startswith('"'):
             value = value[1:]
-            while not _closed(value):
+            while not _is_closed(value):
                 following = next(lines, None)
                 if following is None:
                     break
@@ -43,7 +43,7 @@ def properties(text: str) -> Mapping[str, str]:
     return dict(pairs(text))
 
 
-def listed(text: str) -> tuple[tuple[str, str], ...]:
+def machines(text: str) -> tuple[tuple[str, str], ...]:
     """Read ``list vms`` or ``list runningvms``: (name, UUID), names unescaped, with newlines."""
     return tuple((found[1], found[2]) for found in _LISTED.finditer(text))
 
@@ -71,7 +71,7 @@ def extradata(text: str) -> Mapping[str, str]:
     return {key: value for key, _, value in split}
 
 
-def _closed(value: str) -> bool:
+def _is_closed(value: str) -> bool:
     if not value.endswith('"'):
         return False
     body = value[:-1]

@@ -72,7 +72,7 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "portable-virtualbox"
 
 
-def fetched(cache: Path | None = None) -> VBoxManage | None:
+def find_fetched(cache: Path | None = None) -> VBoxManage | None:
     """Return the VirtualBox that an earlier `fetch` left, or None."""
     program = (cache or cache_directory()) / "current" / "VBoxManage"
     if not program.exists():
@@ -107,8 +107,8 @@ def fetch(
     """
     cache = cache or cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock"):
-        if found := fetched(cache):
+    with _locking(cache / "lock"):
+        if found := find_fetched(cache):
             return found
         _require_host()
         archives = _download(cache / "apt", mirror or debian_mirror(), on_progress)
@@ -247,17 +247,17 @@ def _apt(
             )
         finally:
             os.close(writer)
-        with _ended(process):
+        with _ending(process):
             for line in status:
                 if on_progress and (found := re.match(r"dlstatus:[^:]*:([\d.]+):", line)):
                     on_progress(share[0] + float(found[1]) * (share[1] - share[0]) / 100)
             complaint = process.communicate()[1].strip()
     if process.returncode:
-        raise _explained(complaint)
+        raise _explain(complaint)
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
+def _ending(process: subprocess.Popen[str]) -> Iterator[None]:
     try:
         yield
     finally:
@@ -266,7 +266,7 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[None]:
             process.wait()
 
 
-def _explained(complaint: str) -> NotInstalledError:
+def _explain(complaint: str) -> NotInstalledError:
     """Say what apt's complaint means for the user."""
     if re.search(r"NO_PUBKEY|is not signed|signature|EXPKEYSIG", complaint, re.IGNORECASE):
         hint = "sudo apt-get install --only-upgrade debian-archive-keyring; is the mirror genuine?"
@@ -308,7 +308,7 @@ def _unpack(archives: list[Path], cache: Path) -> VBoxManage:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locking(path: Path) -> Iterator[None]:
     import fcntl  # noqa: PLC0415 (Linux, as all that is fetched; seats import this on Windows too)
 
     with path.open("w") as file:

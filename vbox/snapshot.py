@@ -46,7 +46,7 @@ def read(text: str) -> tuple[Snapshot, ...]:
     )
 
 
-def listed(manage: VBoxManage, machine: Machine) -> tuple[Snapshot, ...]:
+def snapshots(manage: VBoxManage, machine: Machine) -> tuple[Snapshot, ...]:
     """All snapshots of a machine."""
     if not show(manage, machine.uuid).has_snapshots:
         return ()  # without any, VBoxManage's list fails
@@ -59,11 +59,11 @@ def find(manage: VBoxManage, machine: Machine, name: str) -> Snapshot:
     Raises:
         NotFoundError: there is none, or more than one of that name.
     """
-    snapshots = listed(manage, machine)
-    found = [each for each in snapshots if name in (each.name, each.uuid)]
+    listed = snapshots(manage, machine)
+    found = [each for each in listed if name in (each.name, each.uuid)]
     if len(found) == 1:
         return found[0]
-    known = ", ".join(each.name for each in snapshots) or "none"
+    known = ", ".join(each.name for each in listed) or "none"
     how = "no snapshot is" if not found else f"{len(found)} snapshots are"
     raise NotFoundError(
         f"{how} named {name!r} in the VM {machine.name!r}; there are: {known}",
@@ -73,7 +73,7 @@ def find(manage: VBoxManage, machine: Machine, name: str) -> Snapshot:
 
 def take(manage: VBoxManage, machine: Machine, name: str, description: str = "") -> Snapshot:
     """Take a snapshot; of a running machine without pausing it."""
-    if any(each.name == name for each in listed(manage, machine)):
+    if any(each.name == name for each in snapshots(manage, machine)):
         raise VBoxError(
             f"the VM {machine.name!r} has a snapshot named {name!r} already",
             hint="give it another name",

@@ -143,7 +143,7 @@ def _each(told: _Record) -> Iterator[Advisory]:
             ecosystem,
             canonicalize_name(part.package.name) if ecosystem == PYPI else part.package.name,
             highest(
-                *(_scored(each) for each in (*(told.severity or ()), *(part.severity or ()))),
+                *(_score(each) for each in (*(told.severity or ()), *(part.severity or ()))),
                 *(_word(each.get(key)) for each in words if each for key in _KEYS),
             ),
             summary,
@@ -203,7 +203,7 @@ def counts(severity: str, asked: str) -> bool:
     return severity == UNKNOWN or SEVERITIES.index(severity) >= SEVERITIES.index(asked)
 
 
-def _scored(score: _Score) -> str:
+def _score(score: _Score) -> str:
     kind = _SCORES.get(score.type)
     if kind is None:
         return _word(score.score)

@@ -95,7 +95,7 @@ def from_sbom(text: str, where: str) -> Bill:
         raise UsageError(f"{where} is no CycloneDX bill of materials: {error}") from error
     if not parts:
         raise UsageError(f"{where} lists no component", hint="build the appliance again")
-    return Bill(joined(known), tuple(unjudged))
+    return Bill(join(known), tuple(unjudged))
 
 
 def _component(purl: str, part: Mapping[str, Any]) -> Component | None:
@@ -145,7 +145,7 @@ def from_lock(path: Path) -> Bill:
             components.append(Component(PYPI, package, only.version, (wanted.name,), (str(path),)))
     if not components:
         raise UsageError(f"{path} lists no package")
-    return Bill(joined(components))
+    return Bill(join(components))
 
 
 def _lines(path: Path) -> list[str]:
@@ -163,7 +163,7 @@ def _on_linux(wanted: Requirement) -> bool:
     )
 
 
-def joined(components: Sequence[Component]) -> tuple[Component, ...]:
+def join(components: Sequence[Component]) -> tuple[Component, ...]:
     """Components in order, those of one package and version as one."""
     found: dict[tuple[str, str, str], Component] = {}
     for each in components:

@@ -92,7 +92,7 @@ def read(
     for source in sources:
         if source.startswith(("http://", "https://")):
             with tempfile.TemporaryDirectory(prefix="advisories-") as place:
-                _take(_fetched(source, Path(place), opener), source, keys, found)
+                _take(_bring(source, Path(place), opener), source, keys, found)
         else:
             _take(Path(source), source, keys, found)
     missing = sorted({ecosystem for ecosystem, _ in keys} - found.records.keys())
@@ -106,7 +106,7 @@ def read(
     return found
 
 
-def _fetched(url: str, place: Path, opener: urllib.request.OpenerDirector) -> Path:
+def _bring(url: str, place: Path, opener: urllib.request.OpenerDirector) -> Path:
     try:
         parts = urlsplit(url)
         port, name = parts.port, Path(parts.path).name

@@ -73,8 +73,12 @@ def _reach_at(component: Component, place: str) -> Reach:
         return "hub"
     if place.startswith("/opt/notebook"):
         rest = (_NOTEBOOK, _PAGES, _GIT)
-        others = any(component.package in _listed(_lock(name)) for name in rest)
-        return "hub" if component.package in _listed(_lock(_SIGN_IN)) and not others else "session"
+        others = any(component.package in _lowest_versions(_lock(name)) for name in rest)
+        return (
+            "hub"
+            if component.package in _lowest_versions(_lock(_SIGN_IN)) and not others
+            else "session"
+        )
     return "session"
 
 
@@ -94,7 +98,7 @@ def mend(target: Target, component: Component, fixed: str | None) -> str | None:
         if not any(each.startswith(place) for each in component.places):
             continue
         for lock in map(_lock, names):
-            listed = _listed(lock).get(component.package)
+            listed = _lowest_versions(lock).get(component.package)
             if listed and not versions.at_least(PYPI, listed, fixed):
                 return _renewal(lock, component.package)
         return _upgrade(target, verb)
@@ -131,7 +135,7 @@ def _lock(name: str) -> Path:
 
 
 @functools.cache
-def _listed(lock: Path) -> dict[str, str]:
+def _lowest_versions(lock: Path) -> dict[str, str]:
     """The lowest version of each package in a list: of several, each Python has its own."""
     found: dict[str, str] = {}
     for each in from_lock(lock).components:

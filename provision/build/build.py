@@ -225,7 +225,7 @@ def _stages(
         for each in planned[len(wanted_stages) :]:
             settling.append(beside.submit(_settle, cache, each.key))
         for each_settled in settling:
-            with _explained("the last: writing to the disk", cache.root, shop.log):
+            with _explaining("the last: writing to the disk", cache.root, shop.log):
                 each_settled.result()
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
 
@@ -267,7 +267,7 @@ def _on(layers: list[Path], entry: Path) -> list[Path]:
 def _run_stage(
     cache: Cache, shop: Workshop, planned: Step, layers: list[Path], *, keep: bool
 ) -> None:
-    with cache.claimed(planned.key) as unbuilt:
+    with cache.claiming(planned.key) as unbuilt:
         if planned.cached or (not unbuilt and not planned.forced):
             cache.touch(planned.key)
             return
@@ -278,7 +278,7 @@ def _run_stage(
             step(planned.name),
             _open_umask(),
             cache.building(planned.key, record, keep=keep) as part,
-            _explained(planned.name, cache.root, shop.log),
+            _explaining(planned.name, cache.root, shop.log),
         ):
             work_of(planned.name, shop)(shop, tuple(layers), part)
 
@@ -295,12 +295,12 @@ def _open_umask() -> Iterator[None]:
 
 def _deliver(cache: Cache, planned: Step, make: Callable[[], Product | None]) -> Product:
     """Make what is not kept in the cache but handed to the user, and write down what it was."""
-    with cache.claimed(planned.key):
+    with cache.claiming(planned.key):
         if planned.cached:
             cache.touch(planned.key)
             stored: Product = cache.record(planned.key)["product"]
             return stored
-        with step(planned.name), _explained(planned.name, places.cache(), None):
+        with step(planned.name), _explaining(planned.name, places.cache(), None):
             product = make()
         if product is None:
             return {}
@@ -340,7 +340,7 @@ def _still_there(record: Mapping[str, Any], output: Path | None) -> bool:
 
 
 @contextlib.contextmanager
-def _explained(stage: str, room: Path, log: Path | None) -> Iterator[None]:
+def _explaining(stage: str, room: Path, log: Path | None) -> Iterator[None]:
     """Say of a failure which stage it was, and whether it was only a full disk."""
     try:
         yield
@@ -393,6 +393,6 @@ def _recall(path: Path) -> dict[str, Any]:
 def _remember(path: Path, values: Mapping[str, Any]) -> None:
     """Add to what is kept in a file; another build of the same appliance may be doing so too."""
     part = path.with_suffix(".part")
-    with locks.held(path.with_suffix(".lock"), wait=True):
+    with locks.holding(path.with_suffix(".lock"), wait=True):
         part.write_text(json.dumps({**_recall(path), **values}, indent=1, sort_keys=True))
         part.replace(path)

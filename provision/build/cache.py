@@ -57,7 +57,7 @@ class Cache:
         return record
 
     @contextlib.contextmanager
-    def claimed(self, key: str) -> Iterator[bool]:
+    def claiming(self, key: str) -> Iterator[bool]:
         """Hold the right to build a stage; another process that wants it waits.
 
         Yields:

@@ -23,7 +23,7 @@ import zstandard
 from provision import locks, resources
 from provision.build import places
 from provision.config.architectures import ARCHITECTURES
-from provision.config.wheels import normalized, pinned
+from provision.config.wheels import normalize, pins
 from provision.errors import ApplianceError, UsageError
 from provision.jeos.proxy import of
 from provision.progress import note, step
@@ -86,7 +86,7 @@ class Difference:
     packages: Mapping[str, tuple[str | None, str | None]]
 
 
-def wanted(lock: Path | None = None) -> Wanted:
+def environment_wanted(lock: Path | None = None) -> Wanted:
     """The environment of our own lists, or of another list.
 
     Args:
@@ -108,7 +108,7 @@ def wanted(lock: Path | None = None) -> Wanted:
                 )
         if not names or text.count("--hash=sha256:") < len(names):
             raise UsageError(f"{lock}: not every package has a hash", hint="uv's --generate-hashes")
-        if lacks := {"jupyterhub", "jupyterlab", "ipykernel"} - set(pinned(text)):
+        if lacks := {"jupyterhub", "jupyterlab", "ipykernel"} - set(pins(text)):
             raise UsageError(f"{lock}: it lacks {', '.join(sorted(lacks))}, so it is no notebook")
     extensions = {k: (roles / f"extensions/files/{k}.lock").read_text() for k in KINDS}
     return Wanted(text + (ours / "pages.lock").read_text(), extensions)
@@ -132,7 +132,7 @@ def environment(text: str, python: str) -> Path:
     kept = places.cache() / "notebook"
     kept.mkdir(parents=True, exist_ok=True)
     tree = kept / hashlib.sha256(made_of.encode()).hexdigest()[:12]
-    with locks.held(kept / ".lock", wait=True):
+    with locks.holding(kept / ".lock", wait=True):
         if not tree.exists():
             part = tree.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
@@ -192,7 +192,7 @@ def difference(
     kinds = json.dumps([tree.name, [each.name for each in needed], told])
     kept = places.cache() / "notebook"
     target = kept / f"{wanted.name}-{hashlib.sha256(kinds.encode()).hexdigest()[:12]}.tar.zst"
-    with locks.held(kept / ".lock", wait=True):
+    with locks.holding(kept / ".lock", wait=True):
         if not target.exists():
             with step(f"pack {len(needed)} of {len(there)} packages"):
                 _pack(tree, needed, python, json.dumps(told), target)
@@ -230,7 +230,7 @@ def distributions(tree: Path) -> Iterator[Distribution]:
         with record.open(encoding="utf-8", newline="") as rows:
             files = [tree / row[0] for row in csv.reader(rows) if row]
         found = tuple(sorted(path for path in files if path.is_file()))
-        yield Distribution(normalized(name), version, record, found)
+        yield Distribution(normalize(name), version, record, found)
 
 
 def _pack(

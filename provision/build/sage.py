@@ -33,7 +33,7 @@ class PackedSage:
     version: str
 
 
-def named(config: Config, wanted: str | None = None) -> str:
+def version_of(config: Config, wanted: str | None = None) -> str:
     """The version of Sage that a configuration brings.
 
     Args:
@@ -65,7 +65,7 @@ def wheels(config: Config) -> Path:
     Raises:
         UsageError: it is made of something else.
     """
-    version = named(config)
+    version = version_of(config)
     if config.sage.source != "passagemath":
         raise UsageError(f"sage.source: {config.sage.source} has no wheels")
     files = resources.playbooks() / "roles/sage/files"
@@ -84,12 +84,12 @@ def pack(wanted: Request, output: Path | None = None, *, runtime: Runtime = "nsp
         UsageError: the configuration brings no Sage that could be packed.
         ApplianceError: the build failed, or there is no room.
     """
-    version = named(wanted.config)
+    version = version_of(wanted.config)
     result, layer = build_packages(wanted, runtime=runtime)
     kept = places.cache() / "sage"
     kept.mkdir(parents=True, exist_ok=True)
     target = output or kept / f"sage-{version}-{result[:12]}.tar.zst"
-    with locks.held(kept / ".lock", wait=True):
+    with locks.holding(kept / ".lock", wait=True):
         if output is not None or not target.exists():
             with step(f"pack Sage {version}"):
                 _write(layer / "opt" / f"sage-{version}", target)

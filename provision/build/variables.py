@@ -6,7 +6,7 @@ from typing import Any
 
 from provision.config import Config
 from provision.config.distributions import DISTRIBUTIONS
-from provision.config.languages import kernel_of, offered
+from provision.config.languages import further, kernel_of
 from provision.config.section import Section
 from provision.guest.grader.instances import proxy_configuration
 from provision.guest.grader.settings import Settings
@@ -86,7 +86,7 @@ def playbook_variables(
         "mail_root": config.mail.root or "",
         "mail_smarthost": config.mail.smarthost or "",
         **_notebook(config),
-        **_hosted(config),
+        **_of_hosting(config),
         **_grader(config),
         "jail_enabled": config.jail.enabled,
         "sage_source": config.sage.source,
@@ -127,7 +127,7 @@ def _notebook(config: Config) -> dict[str, Any]:
     }
 
 
-def _hosted(config: Config) -> dict[str, Any]:
+def _of_hosting(config: Config) -> dict[str, Any]:
     """What is off by default around the notebook."""
     kernels, git, stores = config.kernels, config.git, config.stores
     hosts = (*(git.hosts * git.enabled), *(stores.hosts * stores.enabled))
@@ -138,10 +138,10 @@ def _hosted(config: Config) -> dict[str, Any]:
     return {
         "notebook_record": {
             "version": VERSION,
-            "groups": {name: _given(group) for name, group in config.pool.groups.items()},
-            "students": {name: _given(share) for name, share in config.pool.students.items()},
+            "groups": {name: _plain(group) for name, group in config.pool.groups.items()},
+            "students": {name: _plain(share) for name, share in config.pool.students.items()},
             "profiles": {
-                name: _given(profile) | {"kernels": list(map(kernel_of, profile.kernels))}
+                name: _plain(profile) | {"kernels": list(map(kernel_of, profile.kernels))}
                 for name, profile in config.profiles.items()
             },
             "courses": {
@@ -159,7 +159,7 @@ def _hosted(config: Config) -> dict[str, Any]:
         "egress_squid": egress_proxy(reached) if reached else "",
         "notebook_forked": kernels.forked,
         "notebook_retention": config.retention.model_dump(),
-        "kernels_languages": offered(kernels),
+        "kernels_languages": further(kernels),
         "kernels_julia": julia,
         "kernels_wheels": bool(kernels.python.packages),
         **({"kernels_wheels_lock": str(kernels.python.lock)} if kernels.python.lock else {}),
@@ -178,7 +178,7 @@ def egress_proxy(hosts: Sequence[str]) -> str:
     return proxy_configuration({"sessions": sessions})
 
 
-def _given(section: Section) -> dict[str, Any]:
+def _plain(section: Section) -> dict[str, Any]:
     """A section as JSON has it, in plain numbers and without what is not given."""
     found: dict[str, Any] = json.loads(json.dumps(section.model_dump(exclude_none=True)))
     return found

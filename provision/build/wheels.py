@@ -8,14 +8,14 @@ from pathlib import Path
 
 from provision import process, resources
 from provision.config.architectures import ARCHITECTURES
-from provision.config.wheels import normalized, pinned
+from provision.config.wheels import normalize, pins
 from provision.errors import ApplianceError
 
 # What the kernel itself is.
 KERNEL = ("ipykernel", "ipywidgets")
 
 
-def tested(*, sage: bool) -> str:
+def tested_list(*, sage: bool) -> str:
     """The list that we have tried.
 
     Args:
@@ -37,18 +37,18 @@ def resolve(packages: Sequence[str], *, python: str, sage: bool = False) -> str:
     Raises:
         ApplianceError: there are no wheels that go together.
     """
-    base = tested(sage=sage)
-    asked = {normalized(each.partition("==")[0]) for each in packages if "==" in each}
-    versions = {name: v for name, v in pinned(base).items() if sage or name not in asked}
+    base = tested_list(sage=sage)
+    asked = {normalize(each.partition("==")[0]) for each in packages if "==" in each}
+    versions = {name: v for name, v in pins(base).items() if sage or name not in asked}
     constraints = "".join(f"{name}=={version}\n" for name, version in versions.items())
-    found = _compiled([*(() if sage else KERNEL), *packages], constraints, python)
+    found = _compile([*(() if sage else KERNEL), *packages], constraints, python)
     if not sage:
         return found
     entries = re.split(r"^(?=[a-z0-9])", found, flags=re.MULTILINE)
-    return base + "".join(each for each in entries if not set(pinned(each)) & set(versions))
+    return base + "".join(each for each in entries if not set(pins(each)) & set(versions))
 
 
-def _compiled(wanted: Sequence[str], constraints: str, python: str) -> str:
+def _compile(wanted: Sequence[str], constraints: str, python: str) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         limits = Path(scratch, "constraints.txt")
         limits.write_text(constraints)

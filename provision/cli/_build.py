@@ -30,7 +30,7 @@ def default_output(config: Config) -> Path:
     return Path(f"{config.name}-{config.version}.ova")
 
 
-def contained(config: Config) -> "Runtime":
+def contain_here(config: Config) -> "Runtime":
     """Go on in a process tree that ends as one, as ``contain`` says; the runtime that suits it."""
     from provision.machine.containment import contain, rules_the_host
 

@@ -168,14 +168,14 @@ def carry_out(
 
 
 def _print(row: "Row", columns: Sequence[str]) -> None:
-    told = [(name, _shown(row.facts.get(name))) for name in columns] if row.facts else []
+    told = [(name, _text_of(row.facts.get(name))) for name in columns] if row.facts else []
     only = len(columns) == 1
     facts = "  ".join(value if only else f"{name}: {value}" for name, value in told)
     why = f"{row.step}: {row.detail}" if row.result == "failed" else row.detail
     click.echo(f"{row.host:<20} {row.result:<8} {facts or why}".rstrip())
 
 
-def _shown(value: Any) -> str:
+def _text_of(value: Any) -> str:
     if value is None or value == []:
         return "-"
     if isinstance(value, bool):

@@ -10,7 +10,7 @@ import click
 
 from provision.cli._fleet import NONE, PARTIAL, table_of, with_inventory
 from provision.cli._json import as_json
-from provision.cli.inspect import shown
+from provision.cli.inspect import printable
 from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import UsageError
 
@@ -206,8 +206,10 @@ def _document(
 
 
 def _print(judged: Judged, rows: "Sequence[Row]", known: "Database") -> None:
-    newest = f", the newest of {shown(known.newest)}" if known.newest else ""
-    counted = ", ".join(f"{known.records[name]} of {shown(name)}" for name in sorted(known.records))
+    newest = f", the newest of {printable(known.newest)}" if known.newest else ""
+    counted = ", ".join(
+        f"{known.records[name]} of {printable(name)}" for name in sorted(known.records)
+    )
     click.echo(f"advisories: {counted}{newest}")
     for target, bill, found in judged:
         left = f", {len(bill.unjudged)} not judged" if bill.unjudged else ""
@@ -216,11 +218,11 @@ def _print(judged: Judged, rows: "Sequence[Row]", known: "Database") -> None:
             part = each.component
             fixed = f"fixed in {each.fixed}" if each.fixed else "not fixed yet"
             where = f"{part.package} {part.version}  {fixed}  {each.severity}, {each.reach}"
-            click.echo("  " + shown(f"{where}  {each.name} {each.summary}".rstrip()))
+            click.echo("  " + printable(f"{where}  {each.name} {each.summary}".rstrip()))
             if each.unclear:
-                click.echo("    " + shown(each.unclear))
+                click.echo("    " + printable(each.unclear))
             if each.mend:
-                click.echo("    " + shown(each.mend))
+                click.echo("    " + printable(each.mend))
     for row in rows:
         if row.result != "ok":
             click.echo(f"{row.host}: not judged: {row.detail}")

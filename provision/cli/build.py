@@ -58,7 +58,7 @@ def command(
 
     config = loaded.config
     place = ordinary(output or _build.default_output(config))
-    best = _build.contained(config)
+    best = _build.contain_here(config)
     wanted = builder.request(config, offline=offline)
     built = builder.build(
         wanted,

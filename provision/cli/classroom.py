@@ -94,9 +94,9 @@ def status(source: str, seats: Path | None, as_json: bool) -> None:
     """
     from provision.distribution.room import status as ask
     from provision.distribution.seats import read
-    from provision.distribution.source import opened
+    from provision.distribution.source import open_source
 
-    rows = ask(opened(source))
+    rows = ask(open_source(source))
     for number, seat in sorted(read(seats).items()) if seats else ():
         name = seat.name or f"seat-{number}"
         if name not in {row["name"] for row in rows}:

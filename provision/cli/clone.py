@@ -30,12 +30,12 @@ def command(
     """
     from provision.distribution import places
     from provision.distribution.clone import clone
-    from provision.distribution.pull import opened
+    from provision.distribution.pull import open_installed
     from provision.distribution.seats import read
     from provision.machine.hypervisor import of_this_host
 
     made = clone(
-        opened(places.data(), of_this_host(), name),
+        open_installed(places.data(), of_this_host(), name),
         count,
         linked=linked,
         pattern=pattern,

@@ -31,7 +31,7 @@ def command(path: Path, public: bool | None, force: bool) -> None:
         public = sys.stdin.isatty() and click.confirm(
             "Shall other computers in the room reach the notebook?", default=False, err=True
         )
-    text, new = render.commented(public=public), place.with_name(f"{place.name}.new")
+    text, new = render.commented_file(public=public), place.with_name(f"{place.name}.new")
     try:
         new.write_text(text, encoding="utf-8")
         new.replace(place)

@@ -45,10 +45,10 @@ def command(file: Path, public_key: Path | None, as_json: bool) -> None:
     if signed is not None:
         rows.append(("signature", signed))
     for title, text in rows:
-        click.echo(f"{title:12} {shown(text)}")
+        click.echo(f"{title:12} {printable(text)}")
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Make text from an OVA safe to print: it comes from anywhere, and must steer no terminal."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 

@@ -35,7 +35,7 @@ def command(packages: tuple[str, ...], sage: bool, suite: str, output: Path | No
     """
     from provision import files, progress
     from provision.build import wheels
-    from provision.config.wheels import normalized, pinned
+    from provision.config.wheels import normalize, pins
     from provision.errors import ApplianceError
 
     output = output or Path("sage.lock" if sage else "python.lock")
@@ -46,9 +46,7 @@ def command(packages: tuple[str, ...], sage: bool, suite: str, output: Path | No
     except OSError as error:
         raise ApplianceError(f"cannot write {output}: {error.strerror}") from error
     click.echo(output)
-    have = pinned(text)
-    names = ", ".join(
-        f"{n} {have[n]}" for n in (normalized(p.partition("==")[0]) for p in packages)
-    )
+    have = pins(text)
+    names = ", ".join(f"{n} {have[n]}" for n in (normalize(p.partition("==")[0]) for p in packages))
     section = "sage" if sage else "kernels.python"
     progress.note(f"{names}. Next, in appliance.yml: {section}.packages and {section}.lock")

@@ -20,11 +20,11 @@ def command(vm: str, yes: bool, as_json: bool) -> None:
     the name or UUID of any VM that is off. Without --yes and without a terminal they are only
     listed.
     """
-    from provision.machine.virtualbox import manage, translated
+    from provision.machine.virtualbox import manage, translating
     from vbox import extradata, machine, nat
 
     virtualbox = manage()
-    with translated():
+    with translating():
         found = machine.show(virtualbox, vm)
         old = [each.forward for each in nat.legacy(dict(extradata.read(virtualbox, found.uuid)))]
     agreed = bool(old) and (
@@ -35,7 +35,7 @@ def command(vm: str, yes: bool, as_json: bool) -> None:
         )
     )
     if agreed:
-        with translated():
+        with translating():
             nat.migrate(virtualbox, found)
     if as_json:
         click.echo(json.dumps({"migrated": agreed, "forwards": [asdict(each) for each in old]}))

@@ -11,7 +11,7 @@ from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
-from provision.cli._renamed import renamed
+from provision.cli._renamed import option_renamed
 from provision.config import Loaded
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @needs_linux
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@renamed(
+@option_renamed(
     *("--secret-key", "--key", "key"),
     type=click.Path(dir_okay=False, path_type=Path),
     help="The minisign secret key. Default: one made on first use and kept with your data.",

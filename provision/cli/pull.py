@@ -11,12 +11,12 @@ import click
 
 from provision.cli import _seat
 from provision.cli._json import as_json
-from provision.cli._renamed import renamed
+from provision.cli._renamed import option_renamed
 
 
 @click.command()
 @click.argument("source", required=False)
-@renamed(
+@option_renamed(
     *("--public-key", "--key", "key"),
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The publisher's minisign.pub; needed the first time, pinned from then on.",
@@ -78,7 +78,7 @@ def command(
     from provision.distribution.reports import seat_name
     from provision.distribution.room import report
     from provision.distribution.seats import find
-    from provision.distribution.source import Web, opened
+    from provision.distribution.source import Web, open_source
     from provision.errors import ApplianceError
     from provision.machine.hypervisor import of_this_host
 
@@ -89,7 +89,7 @@ def command(
         return
     if source is None:
         raise click.UsageError("give the URL or directory to pull from")
-    origin = opened(source)
+    origin = open_source(source)
     me = seat_name(ours.name or (f"seat-{ours.number}" if ours.number else platform.node()))
     with contextlib.ExitStack() as stack:
         sharing = None

@@ -47,12 +47,12 @@ def command(
     elif rollback:
         told = roll_back(root, host, tell, take_over=takes_over())
     else:
-        new = root.prepare(disk or _built(vm))
+        new = root.prepare(disk or _build_root(vm))
         told = replace(root, new, host, tell, take_over=takes_over())
     click.echo(json.dumps(told) if as_json else "\n".join(f"{k}  {v}" for k, v in told.items()))
 
 
-def _built(vm: VirtualMachine) -> Path:
+def _build_root(vm: VirtualMachine) -> Path:
     """The root disk that the configuration leads to, from the cache or built now."""
     from provision.build import build as builder
 

@@ -30,10 +30,10 @@ def command(name: str, home: str, wait: int, at_each_start: str | None, as_json:
     The next start is a first boot: host keys and passwords are made anew.
     """
     from provision.distribution import places
-    from provision.distribution.pull import opened
+    from provision.distribution.pull import open_installed
     from provision.machine.hypervisor import of_this_host
 
-    here = opened(places.data(), of_this_host(), name)
+    here = open_installed(places.data(), of_this_host(), name)
     here.require_off(patience=wait)
     if at_each_start:
         here.reset_at_start(wanted=at_each_start == "on")

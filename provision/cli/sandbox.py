@@ -62,7 +62,7 @@ def list_(directory: Path, as_json: bool) -> None:
     """List the images of a directory."""
     from provision.guest.sandbox import image as images
 
-    found = images.installed(directory)
+    found = images.manifests(directory)
     if as_json:
         click.echo(json.dumps(list(found.values())))
         return

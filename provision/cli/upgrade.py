@@ -14,7 +14,7 @@ from provision.cli._fleet import carry_out, take_over, takes_over, with_inventor
 from provision.cli._group import Group
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
-from provision.cli._renamed import renamed
+from provision.cli._renamed import option_renamed
 from provision.config import Loaded
 from provision.files import ordinary
 
@@ -53,7 +53,7 @@ def command() -> None:
     help="Send the list of the wheels only: each HOST takes them from its own index.",
 )
 @click.option("--sha256", help="What the package must have. Default: PACKAGE.sha256, if there.")
-@renamed(
+@option_renamed(
     *("--public-key", "--key", "key"),
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A minisign public key: PACKAGE.minisig must be by it.",
@@ -67,7 +67,7 @@ def command() -> None:
     metavar="SECONDS",
     help="Wait so long until no student has a session.",
 )
-@renamed(
+@option_renamed(
     *("--timeout", "--patience", "patience"),
     type=click.IntRange(10),
     default=300,
@@ -108,7 +108,7 @@ def sage(
     from outside; if anything fails the old version serves on. Running kernels keep the Sage
     that they began with.
     """
-    from provision.build.sage import named
+    from provision.build.sage import version_of
     from provision.build.sage import wheels as listed
     from provision.errors import GuestError
     from provision.fleet.many import Record
@@ -126,10 +126,10 @@ def sage(
                 "--package, --sha256 and --public-key mean nothing with --wheels"
             )
         config = loaded.config
-        package = read_wheels(listed(config), named(config, version), lean=config.sage.lean)
+        package = read_wheels(listed(config), version_of(config, version), lean=config.sage.lean)
     else:
         if file is None:
-            made = _packed(loaded, version)
+            made = _read_package(loaded, version)
             file, version = made.path, made.version
         if version is None:
             raise click.UsageError(f"of which version is {file}? Say it with --to.")
@@ -170,16 +170,16 @@ def pack(loaded: Loaded, output: Path | None) -> None:
     It is installed in a guest on this host, as a build does; a build of the same configuration
     takes it from there.
     """
-    click.echo(_packed(loaded, None, output).path)
+    click.echo(_read_package(loaded, None, output).path)
 
 
-def _packed(loaded: Loaded, version: str | None, output: Path | None = None) -> "PackedSage":
+def _read_package(loaded: Loaded, version: str | None, output: Path | None = None) -> "PackedSage":
     from provision.build import build as builder
-    from provision.build.sage import named, pack
+    from provision.build.sage import pack, version_of
 
-    named(loaded.config, version)
+    version_of(loaded.config, version)
     output = ordinary(output) if output else None
-    runtime = _build.contained(loaded.config)
+    runtime = _build.contain_here(loaded.config)
     return pack(builder.request(loaded.config), output, runtime=runtime)
 
 
@@ -229,7 +229,7 @@ def notebook(
     The new environment is put beside the old one, proven there, and shown in its place; if
     anything fails the old one serves on. Sessions that run keep the old one until they end.
     """
-    from provision.build.notebook import wanted
+    from provision.build.notebook import environment_wanted
     from provision.fleet.many import Record
     from provision.fleet.notebook import NotebookOptions, undo_notebook, upgrade_notebook
 
@@ -244,7 +244,7 @@ def notebook(
             columns=("before", "after"),
         )
         return
-    environment = wanted(lock)
+    environment = environment_wanted(lock)
     options = NotebookOptions(patience=patience, keep=bool(keep), take_over=force)
     task = {"upgrade": "notebook", "environment": environment.name}
     record = Record.last(task) if resume else Record.new(task, chosen)
@@ -277,7 +277,7 @@ def notebook(
     metavar="SECONDS",
     help="Before a reboot, tell students and wait so long until none has a session.",
 )
-@renamed(
+@option_renamed(
     *("--timeout", "--patience", "patience"),
     type=click.IntRange(10),
     default=1800,

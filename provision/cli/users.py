@@ -268,7 +268,7 @@ def import_(
     text, words = with_passwords(found.as_csv())
     options = ["reset"] * reset_passwords + ["same"] * same_students
 
-    def made(rows: "Sequence[Row]") -> dict[str, dict[str, str]]:
+    def make_passwords(rows: "Sequence[Row]") -> dict[str, dict[str, str]]:
         told = [row.facts for row in rows if row.result == "ok"]
         names = {name for facts in told for name in [*facts["added"], *facts["reset"]]}
         return {"passwords": {name: word for name, word in words.items() if name in names}}
@@ -281,7 +281,7 @@ def import_(
         as_json=as_json,
         columns=("added", "reset"),
         lists=("said",),
-        further=made,
+        further=make_passwords,
     )
 
 

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from provision.config.model import Config
-from provision.config.problems import Key, listed
+from provision.config.problems import Key, enumeration
 from provision.config.section import Section
 
 
@@ -95,7 +95,7 @@ def place_of(name: str) -> str | None:
 def describe(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one line a kind
     """The kind of a value in words, from its JSON Schema."""
     if "anyOf" in schema:
-        return listed([describe(one) for one in schema["anyOf"]])
+        return enumeration([describe(one) for one in schema["anyOf"]])
     if "enum" in schema:
         return "one of " + ", ".join(str(word) for word in schema["enum"])
     if "const" in schema:

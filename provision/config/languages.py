@@ -138,13 +138,13 @@ def kernel_of(language: str) -> str:
     return _KERNELS.get(language) or LANGUAGES[language].kernel or language
 
 
-def offered(kernels: Kernels) -> list[dict[str, Any]]:
+def further(kernels: Kernels) -> list[dict[str, Any]]:
     """The further languages of a configuration, in the terms of the role kernels."""
     wanted = {name: getattr(kernels, name) for name in LANGUAGES}
-    return [_described(name, getattr(is_, "version", "")) for name, is_ in wanted.items() if is_]
+    return [_describe(name, getattr(is_, "version", "")) for name, is_ in wanted.items() if is_]
 
 
-def _described(name: str, version: str) -> dict[str, Any]:
+def _describe(name: str, version: str) -> dict[str, Any]:
     def own(text: str) -> str:
         return text.replace("{version}", version)
 

@@ -62,13 +62,13 @@ class Problem:
 
     def draw(self) -> str:
         """The place, what is wrong, the user's line and the mend below the value."""
-        name = dotted(self.key)
+        name = dotted_key(self.key)
         header = ": ".join(part for part in (str(self.spot or ""), name, self.message) if part)
         if self.spot is None:
             return f"{header}\n  {self.mend}" if self.mend else header
         gutter = f"{self.spot.line} | " if self.spot.line else "| "
         start = max(0, self.spot.column - 1 - _CLIP // 2)
-        shown = _visible(_hidden(self.spot.text))[start : start + _CLIP]
+        shown = _visible(_mask(self.spot.text))[start : start + _CLIP]
         before = shown[: self.spot.column - 1 - start]
         under = shown[len(before) : len(before) + self.spot.width]
         carets = "^" * max(1, cell_len(under))
@@ -91,7 +91,7 @@ class InvalidConfigError(ConfigError):
         self.problems = tuple(ordered)
 
 
-def dotted(key: Key) -> str:
+def dotted_key(key: Key) -> str:
     """``disks.root.size``, ``packages[2]``."""
     text = ""
     for part in key:
@@ -105,7 +105,7 @@ def split(text: str) -> tuple[str, str]:
     return message, mend
 
 
-def listed(words: Iterable[object]) -> str:
+def enumeration(words: Iterable[object]) -> str:
     """``a, b or c``."""
     *head, last = [str(word) for word in words]
     return f"{', '.join(head)} or {last}" if head else last
@@ -118,7 +118,7 @@ def _reading_order(problem: Problem) -> tuple[bool, str, int, int]:
     return (not spot.line, spot.source, spot.line, spot.column)
 
 
-def _hidden(text: str) -> str:
+def _mask(text: str) -> str:
     """As long as before, without what may be the user and password of a URL."""
     return re.sub(r"(?<=://)\S+(?=@)", lambda found: "*" * len(found[0]), text)
 

@@ -11,7 +11,15 @@ from pydantic_core import ErrorDetails
 
 from provision.config.keys import place_of, section_at
 from provision.config.model import Config
-from provision.config.problems import InvalidConfigError, Key, Problem, Spot, dotted, listed, split
+from provision.config.problems import (
+    InvalidConfigError,
+    Key,
+    Problem,
+    Spot,
+    dotted_key,
+    enumeration,
+    split,
+)
 from provision.config.rules import check
 from provision.config.source import Document, read_assignment, read_file
 from provision.config.values import nearest
@@ -95,10 +103,10 @@ def read(
         read_assignment(source, tuple(name.split(".")), f"--set {name}", text)
     base = path.parent if path else Path()
     config, found = validate(source.data, base)
-    problems = source.problems + [_placed(p, source) for p in found if p.key not in source.unread]
+    problems = source.problems + [_place(p, source) for p in found if p.key not in source.unread]
     if problems or config is None:
         raise InvalidConfigError(problems)
-    origins = {dotted(key): spot for key, spot in source.spots.items() if key}
+    origins = {dotted_key(key): spot for key, spot in source.spots.items() if key}
     return Loaded(config, path, origins)
 
 
@@ -150,7 +158,7 @@ def _read_variable(source: Document, name: str, text: str) -> None:
         source.problems.append(Problem((), message, "rename or unset the variable", spot=spot))
 
 
-def _placed(problem: Problem, source: Document) -> Problem:
+def _place(problem: Problem, source: Document) -> Problem:
     """Draw a problem at the first of its keys that the user wrote."""
     for key in (problem.key, *problem.others):
         if key in source.names or key in source.spots:
@@ -201,7 +209,7 @@ def _words(detail: ErrorDetails, key: Key) -> tuple[str, str]:  # noqa: PLR0911 
         case "value_error":
             return split(str(context["error"]))
         case "extra_forbidden":
-            return _unknown(key)
+            return _unknown_key(key)
         case "missing":
             return f"{key[-1]} is missing", f"add {key[-1]}:"
         case "literal_error":
@@ -234,10 +242,10 @@ def _words(detail: ErrorDetails, key: Key) -> tuple[str, str]:  # noqa: PLR0911 
 
 def _keys_of(key: Key) -> str:
     section = section_at(key)
-    return f"write indented lines with {listed(section.model_fields)}" if section else ""
+    return f"write indented lines with {enumeration(section.model_fields)}" if section else ""
 
 
-def _unknown(key: Key) -> tuple[str, str]:
+def _unknown_key(key: Key) -> tuple[str, str]:
     name, section = str(key[-1]), section_at(key[:-1])
     known = list(section.model_fields) if section else []
     if meant := nearest(name, known):

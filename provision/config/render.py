@@ -11,7 +11,7 @@ import jinja2
 from provision import resources
 from provision.config.keys import Entry, entries, explanation, sections
 from provision.config.model import Config
-from provision.config.problems import Key, dotted
+from provision.config.problems import Key, dotted_key
 
 _COLUMN = 36
 _WIDTH = 100
@@ -27,7 +27,7 @@ class Chapter:
     entries: tuple[Entry, ...]
 
 
-def commented(*, public: bool = False) -> str:
+def commented_file(*, public: bool = False) -> str:
     """The appliance.yml that ``appliance init`` writes: each key with default and explanation.
 
     Args:
@@ -54,7 +54,7 @@ def effective(config: Config, origin: Callable[[str], str]) -> str:
     """
     lines: list[str] = []
     for key, value in _walk(config.model_dump(mode="json")):
-        comment = "" if _branches(value) else origin(dotted(key))
+        comment = "" if _branches(value) else origin(dotted_key(key))
         lines += _with_comment(_line(key, value), comment)
     return "\n".join(lines) + "\n"
 
@@ -93,7 +93,7 @@ def schema() -> dict[str, Any]:
 def leaves(config: Config) -> dict[str, Any]:
     """Every value that is not itself a mapping, by its dotted key."""
     values = config.model_dump(mode="json")
-    return {dotted(key): value for key, value in _walk(values) if not _branches(value)}
+    return {dotted_key(key): value for key, value in _walk(values) if not _branches(value)}
 
 
 def scalar(value: Any) -> str:
@@ -137,7 +137,7 @@ def _with_comment(line: str, comment: str) -> list[str]:
 
 def _example(key: Key, value: Any) -> list[str]:
     """What a record looks like where none is given, as comments."""
-    place = dotted(key)
+    place = dotted_key(key)
     if value not in ([], None):
         return []
     indent, lines = "  " * (len(key) - 1), []

@@ -12,9 +12,9 @@ from provision.config.capacity import memory_needed, sessions_promised, system_m
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import LANGUAGES, PYTHON_PACKAGES, SAGE_PACKAGES
 from provision.config.model import Config, Share
-from provision.config.problems import Key, Problem, listed
+from provision.config.problems import Key, Problem, enumeration
 from provision.config.quantities import format_size
-from provision.config.wheels import normalized, pinned
+from provision.config.wheels import normalize, pins
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -167,7 +167,7 @@ def _courses(config: Config) -> Iterator[Problem]:
             yield Problem(
                 ("courses", name, "group"),
                 f"there is no group {course.group}",
-                f"choose from {listed(sorted(config.pool.groups))}"
+                f"choose from {enumeration(sorted(config.pool.groups))}"
                 if config.pool.groups
                 else "write it under pool.groups, or name the members",
                 others=(("pool", "groups"),),
@@ -176,7 +176,7 @@ def _courses(config: Config) -> Iterator[Problem]:
         if both:
             yield Problem(
                 ("courses", name, "teachers"),
-                f"{listed(sorted(both))} cannot both teach and hand in",
+                f"{enumeration(sorted(both))} cannot both teach and hand in",
                 "leave the name out of one of the two",
                 others=(("courses", name, "members"),),
             )
@@ -252,7 +252,7 @@ def _students(config: Config) -> Iterator[Problem]:
         yield Problem(
             ("notebook", "directory"),
             f"{directory} is on the root disk, where a full disk stops the machine",
-            f"choose a directory below {listed(elsewhere or ['/home'])}",
+            f"choose a directory below {enumeration(elsewhere or ['/home'])}",
             others=(("disks",),),
         )
         return
@@ -466,9 +466,9 @@ def _downloads(config: Config) -> Iterator[Problem]:
 def _packages(config: Config) -> Iterator[Problem]:
     python, sage = config.kernels.python, config.sage
     of_python: Key = ("kernels", "python")
-    yield from _locked(of_python, python.packages, PYTHON_PACKAGES, python.lock)
+    yield from _packages_unlocked(of_python, python.packages, PYTHON_PACKAGES, python.lock)
     if sage.source == "passagemath":
-        yield from _locked(("sage",), sage.packages, SAGE_PACKAGES, sage.lock)
+        yield from _packages_unlocked(("sage",), sage.packages, SAGE_PACKAGES, sage.lock)
     elif sage.packages != SAGE_PACKAGES:
         yield Problem(
             ("sage", "packages"),
@@ -478,19 +478,19 @@ def _packages(config: Config) -> Iterator[Problem]:
         )
 
 
-def _locked(
+def _packages_unlocked(
     section: Key, packages: Sequence[str], tested: Sequence[str], lock: Path | None
 ) -> Iterator[Problem]:
     """Every package that no list of wheels with hashes has."""
     mend = "appliance lock writes a list that has it; name that in lock:"
-    have = pinned(lock.read_text()) if lock else dict.fromkeys(tested, "")
+    have = pins(lock.read_text()) if lock else dict.fromkeys(tested, "")
     for package in packages:
         name, _, version = package.partition("==")
-        there = have.get(normalized(name))
+        there = have.get(normalize(name))
         if there is None or (version and version != there):
             found = f"{lock} has {there}" if there else f"{lock or 'the tested list'} has it not"
             yield Problem((*section, "packages"), f"{package}: {found}", mend, others=())
-    missing = ", ".join(sorted(set(tested) - set(map(normalized, packages))))
+    missing = ", ".join(sorted(set(tested) - set(map(normalize, packages))))
     if lock is None and missing and (packages or section == ("sage",)):
         yield Problem(
             (*section, "packages"),

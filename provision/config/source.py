@@ -67,16 +67,16 @@ def read_file(path: Path) -> Document:
     except OSError as error:
         reason = error.strerror or str(error)
         mend = "make one with: appliance init" if isinstance(error, FileNotFoundError) else ""
-        return _refused(Problem((), f"{name}: {reason}", mend))
+        return _refuse(Problem((), f"{name}: {reason}", mend))
     if len(raw) > LARGEST_FILE:
-        return _refused(Problem((), f"{name}: larger than 1 MiB", "give an appliance.yml"))
+        return _refuse(Problem((), f"{name}: larger than 1 MiB", "give an appliance.yml"))
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         before = raw[: error.start].decode("utf-8")
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         shown = raw.splitlines()[line - 1].decode("utf-8", errors="replace")
-        return _refused(
+        return _refuse(
             Problem(
                 (), "not UTF-8", "save the file as UTF-8", spot=Spot(name, shown, line, column, 1)
             )
@@ -89,7 +89,7 @@ def read_text(text: str, name: str) -> Document:
     if text.startswith(_BOM):
         first = text.split("\n", 1)[0]
         message, mend = "begins with a byte order mark", "save the file as UTF-8 without BOM"
-        return _refused(Problem((), message, mend, spot=Spot(name, first, 1, 1, 1)))
+        return _refuse(Problem((), message, mend, spot=Spot(name, first, 1, 1, 1)))
     source = Document()
     node = _compose(text, name, source)
     if node is None:
@@ -125,7 +125,7 @@ def read_assignment(source: Document, key: tuple[str, ...], label: str, text: st
         source.assign(key, value, spot)
 
 
-def _refused(problem: Problem) -> Document:
+def _refuse(problem: Problem) -> Document:
     return Document(problems=[problem])
 
 

@@ -5,15 +5,15 @@ import re
 _PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)\s*==\s*([^\s;\\]+)", re.MULTILINE)
 
 
-def normalized(name: str) -> str:
+def normalize(name: str) -> str:
     """A package's name as PyPI compares it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def pinned(text: str) -> dict[str, str]:
+def pins(text: str) -> dict[str, str]:
     """The version of each package of a list, by its normalized name.
 
     Args:
         text: of a requirements file.
     """
-    return {normalized(name): version for name, version in _PIN.findall(text)}
+    return {normalize(name): version for name, version in _PIN.findall(text)}

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from provision.config.model import Config
-from provision.config.problems import Problem, listed
+from provision.config.problems import Problem, enumeration
 
 LISTS = Path(__file__).with_name("lists")
 OTHERS_AT_MOST = 3
@@ -111,7 +111,7 @@ def _keyboard(value: str) -> Iterator[Problem]:
 def _near(first: Iterable[str], value: str, known: Iterable[str], otherwise: str) -> str:
     """A question for what was meant: what is known to be near, then what is spelled like it."""
     found = list(dict.fromkeys(first)) or difflib.get_close_matches(value, [*known], n=2)
-    return f"did you mean {listed(found[:OTHERS_AT_MOST])}?" if found else otherwise
+    return f"did you mean {enumeration(found[:OTHERS_AT_MOST])}?" if found else otherwise
 
 
 def _last(zone: str) -> str:

@@ -48,7 +48,7 @@ class Address:
         try:
             there = parse(urljoin(asked, location))
         except ValueError:
-            raise UsageError(f"{shown(location)} is no http or https URL") from None
+            raise UsageError(f"{printable(location)} is no http or https URL") from None
         return Address(there.url, self.login if there.origin == self.origin else {})
 
 
@@ -62,9 +62,9 @@ def parse(text: str) -> Address:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise UsageError(f"{shown(text)} is no http or https URL") from None
+        raise UsageError(f"{printable(text)} is no http or https URL") from None
     if parts.scheme not in PORTS or not parts.hostname or not text.isprintable() or " " in text:
-        raise UsageError(f"{shown(text)} is no http or https URL")
+        raise UsageError(f"{printable(text)} is no http or https URL")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     place = host if port is None else f"{host}:{port}"
     query = f"?{parts.query}" if parts.query else ""
@@ -72,7 +72,7 @@ def parse(text: str) -> Address:
     return Address(url, login("Authorization", parts.username, parts.password))
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """A URL for people: without what may be user and password, however it is written."""
     known = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text)
     scheme = known[0] if known else ""

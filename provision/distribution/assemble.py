@@ -68,11 +68,11 @@ def assemble(
         not 0 <= piece.offset < piece.offset + piece.length <= disk.size for piece in pieces
     ):
         raise VerificationError(f"the list of chunks of {disk.name} is not the manifest's")
-    layout = vdi.planned(disk.size, ((piece.offset, piece.length) for piece in pieces))
+    layout = vdi.plan(disk.size, ((piece.offset, piece.length) for piece in pieces))
     part = target.with_name(target.name + ".part")
     report = Report()
     try:
-        with _opened(part) as file:
+        with _opening(part) as file:
             image = OpenDisk(file, layout)
             missing = _begin(image, pieces, part, layout.header(identity), report)
             _fetch(image, missing, fetch, workers, report)
@@ -162,7 +162,7 @@ def _write_at(file: int, content: bytes, offset: int) -> None:
 
 
 @contextlib.contextmanager
-def _opened(part: Path) -> Iterator[int]:
+def _opening(part: Path) -> Iterator[int]:
     part.parent.mkdir(parents=True, exist_ok=True)
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
     file = os.open(part, flags, 0o600)

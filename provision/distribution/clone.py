@@ -55,7 +55,7 @@ def clone(
     config = source.machine.config
     bases, version = source.bases(), source.version() or ""
     planned = [
-        _planned(source, number, pattern, (known or {}).get(number, Seat(number)))
+        _plan(source, number, pattern, (known or {}).get(number, Seat(number)))
         for number in range(1, count + 1)
     ]
     _check(planned)
@@ -80,15 +80,13 @@ def clone(
     return made
 
 
-def _planned(
-    source: Installed, number: int, pattern: str, seat: Seat
-) -> tuple[Seat, VirtualMachine]:
+def _plan(source: Installed, number: int, pattern: str, seat: Seat) -> tuple[Seat, VirtualMachine]:
     config = source.machine.config
     forwards = config.network.forwards
     ports = {name: forward.host + number for name, forward in forwards.items()}
-    name = manifest.checked_name(seat.name or seats.named(pattern, config.name, number))
+    name = manifest.checked_name(seat.name or seats.seat_name(pattern, config.name, number))
     seat = Seat(number, name, seat.address, seat.mac, seat.settings, {**ports, **seat.ports})
-    own = seats.configured(manifest.definition(config), seat, name)
+    own = seats.seat_config(manifest.definition(config), seat, name)
     folder = source.machine.folder.with_name(name)
     return seat, source.machine.hypervisor.machine(own, folder, source.machine.key)
 

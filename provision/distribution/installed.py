@@ -61,7 +61,7 @@ class Installed:
 
     def version(self) -> str | None:
         """The version that is installed; None: no VM, or not one that was pulled."""
-        if version := recorded(self.machine.hypervisor, self.machine.config.name):
+        if version := version_recorded(self.machine.hypervisor, self.machine.config.name):
             return version
         found = self.machine.find()
         live = self.machine.notes(found).get(PUBLISHED) if found else None
@@ -192,7 +192,7 @@ class Installed:
         """
         vm, found = self.machine, self.machine.get()
         with step(f"reset {found.name}"):
-            data = self._published(found)
+            data = self._publication(found)
             version = Path(data[PUBLISHED]).parent.name
             for port, image in found.disks.items():
                 if port != ROOT_PORT and not clear_home:
@@ -207,7 +207,7 @@ class Installed:
     def reset_at_start(self, *, wanted: bool) -> None:
         """Have the root disk go back to what was published at each start of the VM, or not."""
         found = self.machine.get()
-        self.machine.reset_at_start(Path(self._published(found)[PUBLISHED]), wanted=wanted)
+        self.machine.reset_at_start(Path(self._publication(found)[PUBLISHED]), wanted=wanted)
         self.machine.note(found, RESETS, "on" if wanted else None)
 
     def bases(self) -> dict[int, Path]:
@@ -217,7 +217,7 @@ class Installed:
             HypervisorError: the VM was not pulled.
         """
         found = self.machine.get()
-        self._published(found)
+        self._publication(found)
         return {port: self.machine.base_of(image) for port, image in found.disks.items()}
 
     def tidy(self) -> None:
@@ -250,7 +250,7 @@ class Installed:
             self.machine.reset_at_start(live, wanted=True)
         return live
 
-    def _published(self, found: Found) -> Mapping[str, str]:
+    def _publication(self, found: Found) -> Mapping[str, str]:
         data = self.machine.notes(found)
         if PUBLISHED not in data:
             raise HypervisorError(
@@ -265,7 +265,7 @@ def told(config: "Config") -> str:
     return f"name={config.name} pool={config.pool.count}"
 
 
-def recorded(hypervisor: Hypervisor, name: str) -> str | None:
+def version_recorded(hypervisor: Hypervisor, name: str) -> str | None:
     """The version of a whole VM of ours, by one question where `find` has five."""
     live = hypervisor.notes(name).get(PUBLISHED)
     return Path(live).parent.name if live else None

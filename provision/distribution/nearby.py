@@ -28,16 +28,16 @@ class Nearby:
         self._address = _own_address(url)
         self._zeroconf = Zeroconf(interfaces=[self._address], ip_version=IPVersion.V4Only)
         self._found: dict[str, None] = {}
-        self._info = self._described(name, port, "pulling")
+        self._info = self._describe(name, port, "pulling")
         self._zeroconf.register_service(self._info, allow_name_change=True)
         self.name = self._info.name.removesuffix(f".{SERVICE}")
-        self._browser = ServiceBrowser(self._zeroconf, SERVICE, handlers=[self._heard])
+        self._browser = ServiceBrowser(self._zeroconf, SERVICE, handlers=[self._hear])
 
     def report(self, state: str) -> None:
         """Tell the others how far this seat is."""
         if self._info.properties.get(b"state") != state.encode():
             port = self._info.port or 0
-            self._info = self._described(self.name, port, state)
+            self._info = self._describe(self.name, port, state)
             self._zeroconf.update_service(self._info)
 
     def seats(self) -> list[dict[str, Any]]:
@@ -60,7 +60,7 @@ class Nearby:
         """Say good-bye."""
         self._zeroconf.close()
 
-    def _described(self, name: str, port: int, state: str) -> ServiceInfo:
+    def _describe(self, name: str, port: int, state: str) -> ServiceInfo:
         properties: Mapping[str, str] = {"state": state}
         return ServiceInfo(
             SERVICE,
@@ -71,7 +71,7 @@ class Nearby:
             server=f"{name}.local.",
         )
 
-    def _heard(self, *, name: str, state_change: Any, **_: object) -> None:
+    def _hear(self, *, name: str, state_change: Any, **_: object) -> None:
         if state_change.name == "Removed":
             self._found.pop(name, None)
         else:

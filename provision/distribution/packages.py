@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 
-def listed(sbom: str) -> dict[str, str]:
+def versions(sbom: str) -> dict[str, str]:
     """Name and version of each component; the name says which system it is from: ``deb bash``."""
     found = {}
     for part in json.loads(sbom)["components"]:

@@ -115,7 +115,7 @@ class Sharing:
 
     def keep(self, piece: Piece) -> bytes:
         """Have a chunk as its keeper: fetch it from the server unless somebody has it."""
-        return self._held(piece) or self._from_server(piece)
+        return self._lookup(piece) or self._from_server(piece)
 
     def _from_seats(self, piece: Piece) -> bytes | None:
         """From its keeper, else from the next; None: it is this seat that asks the server."""
@@ -123,9 +123,9 @@ class Sharing:
         for name in order[: order.index(self.name)]:
             if content := self._ask(name, piece, keeper=True):
                 return content
-        return self._held(piece)
+        return self._lookup(piece)
 
-    def _held(self, piece: Piece) -> bytes | None:
+    def _lookup(self, piece: Piece) -> bytes | None:
         """From whoever may have it already, this seat first; nobody fetches it for us."""
         with self._locks[int(piece.name[:4], 16) % _STRIPES]:
             if content := self._own(piece):
@@ -192,13 +192,13 @@ class Sharing:
     def _refresh(self) -> bool:
         """Read the list of seats; whether another one is still pulling."""
         try:
-            rows = self._nearby.seats() if self._nearby else self._listed()
+            rows = self._nearby.seats() if self._nearby else self._read_list()
         except (OSError, ValueError, http.client.HTTPException, SourceError):
             return False
         others: dict[str, SeatReport] = {}
         for row in rows:
             with contextlib.suppress(ValueError):  # what anybody said: only what is sound counts
-                seat = reports.checked(row)
+                seat = reports.check(row)
                 if seat.port and seat.address and seat.name != self.name:
                     others[seat.name] = seat
         peers = dict[str, Web]()
@@ -212,9 +212,9 @@ class Sharing:
         self._peers = peers  # at once: others are going through it
         return any(seat.state == "pulling" for seat in others.values())
 
-    def _listed(self) -> list[dict[str, Any]]:
+    def _read_list(self) -> list[dict[str, Any]]:
         status, data = self._source.once("GET", f"{reports.FOLDER}/", timeout=PEER_TIMEOUT)
-        return room.listed(data) if status == http.client.OK else []
+        return room.read_rows(data) if status == http.client.OK else []
 
     def _find_nearby(self) -> None:
         """Look for the others ourselves; the network may not let us, then we are alone."""

@@ -132,7 +132,7 @@ class Publication:
         Raises:
             ApplianceError: the key cannot be used, or another publish is at work.
         """
-        with self._locked():
+        with self._locking():
             channel.sign(Channel("test", 1, "test"), b"", secret)  # a bad key fails before the work
             before = self.versions()
             disks, lists, known = [], {}, dict[str, tuple[int, bool]]()
@@ -154,7 +154,7 @@ class Publication:
                 definition=definition,
                 disks=tuple(disks),
             )
-            listed = packages.listed(sbom)
+            listed = packages.versions(sbom)
             files = {
                 **lists,
                 SBOM: sbom.encode(),
@@ -184,7 +184,7 @@ class Publication:
         Raises:
             UsageError: there is no such version.
         """
-        with self._locked():
+        with self._locking():
             if version not in (name for name, _ in self.versions()):
                 raise UsageError(f"no version {version!r} is published in {self.root}")
             return self._point(channel_name, version, secret, days)
@@ -195,7 +195,7 @@ class Publication:
         Raises:
             UsageError: there is no such channel.
         """
-        with self._locked():
+        with self._locking():
             now = next((each for each in self.channels() if each.name == channel_name), None)
             if now is None:
                 raise UsageError(f"no channel {channel_name!r} is published in {self.root}")
@@ -210,7 +210,7 @@ class Publication:
         Returns:
             How many versions and how many bytes of chunks went.
         """
-        with self._locked():
+        with self._locking():
             named = [name for name, _ in self.versions()]
             stay = {each.version for each in self.channels()} | set(named[-keep:])
             gone = [name for name in named if name not in stay]
@@ -282,7 +282,7 @@ class Publication:
             return "The first version.\n"
         name, last = before[-1]
         path = self.root / "versions" / name / SBOM
-        changed = packages.changes(packages.listed(path.read_text()), listed)
+        changed = packages.changes(packages.versions(path.read_text()), listed)
         return f"Since {last.version} ({name}):\n{changed or '  no package changed'}\n"
 
     def _place(self, described: Manifest, files: Mapping[str, bytes]) -> str:
@@ -343,11 +343,11 @@ class Publication:
         return pointed
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locking(self) -> Iterator[None]:
         self.root.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(locks.held(self.root / ".lock", wait=False))
+                stack.enter_context(locks.holding(self.root / ".lock", wait=False))
             except BlockingIOError as error:
                 raise ApplianceError(f"another publish is at work in {self.root}") from error
             yield

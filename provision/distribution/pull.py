@@ -20,7 +20,7 @@ from provision.distribution import channel, chunks, manifest, pins, seats
 from provision.distribution.assemble import assemble, present
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, Store
-from provision.distribution.installed import Installed, recorded, slots
+from provision.distribution.installed import Installed, slots, version_recorded
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
 from provision.distribution.source import MissingError, Origin
@@ -103,7 +103,7 @@ class Offer:
         return data
 
 
-def verified(source: Origin, name: str, keys: Sequence[minisign.PublicKey]) -> Offer:
+def fetch_offer(source: Origin, name: str, keys: Sequence[minisign.PublicKey]) -> Offer:
     """Fetch what a channel offers and check its signature.
 
     Args:
@@ -174,20 +174,20 @@ def pull(
     seat = seat or Seat(0)
     given = [minisign.public_key(key)] if key else []
     known = pins.known_keys(sorted(folders.glob(f"*/{pins.KEY}")))
-    offer = verified(source, channel_name, [*given, *known])
+    offer = fetch_offer(source, channel_name, [*given, *known])
     described = manifest.read(offer.get(source, MANIFEST))
     require_host(described.arch, f"{described.name} {described.version}")
-    own = manifest.checked_name(seat.name or seats.named(name, described.name, seat.number))
+    own = manifest.checked_name(seat.name or seats.seat_name(name, described.name, seat.number))
     folder, settings, version = folders / own, folders / own / SETTINGS, offer.channel.version
     asked = json.dumps([asdict(seat), own], sort_keys=True).encode()
     same = (folder / SEAT).exists() and (folder / SEAT).read_bytes() == asked
     pins.check(folder, offer.channel, offer.key)
     if not accept_expired:
         _check_time(folder, offer.channel)
-    if same and (folder / pins.KEY).exists() and recorded(hypervisor, own) == version:
+    if same and (folder / pins.KEY).exists() and version_recorded(hypervisor, own) == version:
         pins.remember(folder, offer.channel)
         return Pulled(own, version, None, False, settings)
-    config = seats.configured(described.definition, seat, own)
+    config = seats.seat_config(described.definition, seat, own)
     here = Installed(hypervisor.machine(config, folder, folder / ADMIN_KEY))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(folder):
@@ -229,13 +229,15 @@ def roll_back(folders: Path, hypervisor: Hypervisor, name: str, *, patience: flo
     Raises:
         HypervisorError: there is none, or the VM runs.
     """
-    here = opened(folders, hypervisor, name, asked="--name NAME")
+    here = open_installed(folders, hypervisor, name, asked="--name NAME")
     with _alone(here.machine.folder):
         here.require_off(patience=patience)
         return here.rollback()
 
 
-def opened(folders: Path, hypervisor: Hypervisor, name: str, *, asked: str = "NAME") -> Installed:
+def open_installed(
+    folders: Path, hypervisor: Hypervisor, name: str, *, asked: str = "NAME"
+) -> Installed:
     """The appliance of this name that was pulled to this host.
 
     Args:
@@ -333,7 +335,7 @@ def _check_free(here: Installed, before: str | None) -> None:
 def _alone(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(locks.held(folder / "pull.lock", wait=False))
+            stack.enter_context(locks.holding(folder / "pull.lock", wait=False))
         except BlockingIOError as error:
             raise ApplianceError(
                 f"another pull of {folder.name} is at work on this host",

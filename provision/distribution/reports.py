@@ -78,7 +78,7 @@ def parse(text: bytes, name: str, address: str | None = None) -> SeatReport:
     if not isinstance(values, dict):
         raise ValueError("it is no JSON object")
     told = {**values, "name": name}
-    return checked(told if address is None else {**told, "address": address})
+    return check(told if address is None else {**told, "address": address})
 
 
 def load(text: bytes) -> Any:
@@ -93,7 +93,7 @@ def load(text: bytes) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-def checked(values: Any) -> SeatReport:
+def check(values: Any) -> SeatReport:
     """Check a report's values, whoever read them.
 
     Raises:

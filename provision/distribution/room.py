@@ -31,10 +31,10 @@ def status(source: Origin) -> list[dict[str, Any]]:
     """
     if isinstance(source, Directory):
         return reports.list_all(source.root)
-    return listed(source.get(f"{FOLDER}/"))
+    return read_rows(source.get(f"{FOLDER}/"))
 
 
-def listed(answer: bytes) -> list[dict[str, Any]]:
+def read_rows(answer: bytes) -> list[dict[str, Any]]:
     """The rows of a server's list of seats; what is no report is left out.
 
     Raises:
@@ -51,7 +51,7 @@ def listed(answer: bytes) -> list[dict[str, Any]]:
         with contextlib.suppress(ValueError):
             age = row.get("age") if isinstance(row, dict) else None
             known = {"age": age} if type(age) in (int, float) else {}
-            found.append({**reports.checked(row).values(), **known})
+            found.append({**reports.check(row).values(), **known})
     return found
 
 
@@ -65,7 +65,7 @@ def report(source: Origin, name: str, **values: Any) -> None:
             return
     elif isinstance(source, Directory):
         try:
-            reports.keep(source.root, reports.checked({**values, "name": name}))
+            reports.keep(source.root, reports.check({**values, "name": name}))
         except (OSError, FullError):  # a share that only the teacher may write to
             return
 
@@ -108,7 +108,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Serve a file of the folder, or the list of seats."""
-        if wanted(self.path) == _LIST:
+        if wanted_names(self.path) == _LIST:
             text = json.dumps(reports.list_all(self.server.root))
             self._answer(http.client.OK, text.encode())
         else:
@@ -116,7 +116,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def send_head(self) -> Any:
         """Open a published file, for GET and HEAD; never what is hidden, or a directory."""
-        parts = wanted(self.path)
+        parts = wanted_names(self.path)
         if parts is None or not self.server.root.joinpath(*parts).is_file():
             self._answer(http.client.NOT_FOUND)
             return None
@@ -124,11 +124,11 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
 
     def translate_path(self, path: str) -> str:
         """Where a path of a request is; decoded once, by `wanted` alone."""
-        return str(self.server.root.joinpath(*(wanted(path) or (".nothing",))))
+        return str(self.server.root.joinpath(*(wanted_names(path) or (".nothing",))))
 
     def do_PUT(self) -> None:
         """Take the report of a seat; its address is the one that it came from."""
-        parts = wanted(self.path) or ()
+        parts = wanted_names(self.path) or ()
         lengths = self.headers.get_all("Content-Length") or []
         length = lengths[0] if len(lengths) == 1 and "Transfer-Encoding" not in self.headers else ""
         if (
@@ -177,7 +177,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self.wfile.write(body)
 
 
-def wanted(path: str) -> tuple[str, ...] | None:
+def wanted_names(path: str) -> tuple[str, ...] | None:
     """The names on the way to what a request asks for; None: nothing that is published.
 
     Each name is decoded once, and must be one that a published file may have: so nothing hidden,

@@ -101,7 +101,7 @@ def find(path: Path | None, number: int | None) -> Seat:
     return known[number]
 
 
-def named(pattern: str, name: str, number: int) -> str:
+def seat_name(pattern: str, name: str, number: int) -> str:
     """A seat's name by a pattern such as ``sage-{seat:02d}``.
 
     Raises:
@@ -118,7 +118,7 @@ def mac(name: str) -> str:
     return "080027" + hashlib.sha256(name.encode()).hexdigest()[:6].upper()
 
 
-def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> "Config":
+def seat_config(definition: Mapping[str, Any], seat: Seat, name: str) -> "Config":
     """The configuration of the VM of one seat.
 
     Raises:
@@ -149,7 +149,7 @@ def configured(definition: Mapping[str, Any], seat: Seat, name: str) -> "Config"
         "pool": {**definition["pool"], **seat.settings.get("pool", {})},
     }
     try:
-        config = Config.model_validate(_frozen(values))
+        config = Config.model_validate(_freeze(values))
     except ValidationError as error:
         wrong = error.errors()[0]
         key = ".".join(map(str, wrong["loc"]))
@@ -180,8 +180,8 @@ def _seat(row: Mapping[str, str]) -> Seat:
     return Seat(number, row.get("name", ""), address, hardware, settings, ports)
 
 
-def _frozen(value: Any) -> Any:
+def _freeze(value: Any) -> Any:
     """JSON's lists as the tuples that the model has."""
     if isinstance(value, dict):
-        return {key: _frozen(each) for key, each in value.items()}
-    return tuple(_frozen(each) for each in value) if isinstance(value, list) else value
+        return {key: _freeze(each) for key, each in value.items()}
+    return tuple(_freeze(each) for each in value) if isinstance(value, list) else value

@@ -99,7 +99,7 @@ def read_file(path: Path, limit: int) -> bytes:
             data = file.read(limit + 1)
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
-    return _bounded(data, limit, str(path))
+    return _read_bounded(data, limit, str(path))
 
 
 class Web:
@@ -148,7 +148,7 @@ class Web:
                     raise MissingError(f"{self.url}/{path} is missing", hint=_FOLDER)
                 pause = pause if later is None else later
                 if status not in BUSY or attempt == self._tries or pause > WAIT_SECONDS:
-                    raise _refused(f"{self.url}/{path}", status, later)
+                    raise _refusal(f"{self.url}/{path}", status, later)
             time.sleep(pause)
         raise AssertionError("unreachable")
 
@@ -223,7 +223,7 @@ class Web:
                         f"{url} comes too slowly: {size} bytes in {self._patience:.0f} s",
                         hint=f"try again later: {_KEPT}",
                     )
-            data = _bounded(b"".join(parts), limit, url)
+            data = _read_bounded(b"".join(parts), limit, url)
         except BaseException:
             answer.close()
             raise
@@ -260,7 +260,7 @@ def _later(answer: "BaseHTTPResponse") -> float | None:
         return None
 
 
-def _refused(url: str, status: int, later: float | None) -> SourceError:
+def _refusal(url: str, status: int, later: float | None) -> SourceError:
     hint = HINTS.get(HTTPStatus(status)) if status in list(HTTPStatus) else None
     if later and status in BUSY:
         hint = f"the server asks to come back in {later:.0f} s; {_KEPT}"
@@ -268,12 +268,12 @@ def _refused(url: str, status: int, later: float | None) -> SourceError:
     return SourceError(f"{url}: status {status}", hint=hint or general)
 
 
-def _bounded(data: bytes, limit: int, place: str) -> bytes:
+def _read_bounded(data: bytes, limit: int, place: str) -> bytes:
     if len(data) > limit:
         raise SourceError(f"{place} is larger than such a published file: more than {limit} bytes")
     return data
 
 
-def opened(place: str) -> Origin:
+def open_source(place: str) -> Origin:
     """The source that a user named: a URL or a directory."""
     return Web(place) if "://" in place else Directory(Path(place))

@@ -69,7 +69,7 @@ class Layout:
         )
 
 
-def planned(size: int, parts: Iterable[tuple[int, int]]) -> Layout:
+def plan(size: int, parts: Iterable[tuple[int, int]]) -> Layout:
     """The layout of an image that has data at these parts of the disk, as (offset, length)."""
     touched = (range(offset // BLOCK, -(-(offset + length) // BLOCK)) for offset, length in parts)
     blocks = sorted({block for several in touched for block in several})

@@ -177,7 +177,7 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
         virtualbox=_virtualbox(),
         missing=tuple(
             tool
-            for tool in tools.needed(config.distribution, root=root, arch=config.architecture)
+            for tool in tools.needed_tools(config.distribution, root=root, arch=config.architecture)
             if not tools.present(tool, search)
         ),
         memory=memory.get("MemTotal", 0),
@@ -189,8 +189,8 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
             "data": _room(Path(platformdirs.user_data_dir(places.APPLICATION))),
             "state": _room(Path(platformdirs.user_state_dir(places.APPLICATION))),
         },
-        cached=_cached(config),
-        taken=_taken(config),
+        cached=_finished_stages(config),
+        taken=_taken_ports(config),
         namespaces=_namespaces(),
         sysctls={name: value for name in _SYSCTLS if (value := _sysctl(name)) is not None},
         subordinate=root or all(_subordinate(Path(p)) for p in ("/etc/subuid", "/etc/subgid")),
@@ -211,12 +211,12 @@ def _of_a_seat(config: Config) -> Facts:
         memory=total,
         available=free,
         rooms={"data": _room(Path(platformdirs.user_data_dir(places.APPLICATION)))},
-        taken=_taken(config),
+        taken=_taken_ports(config),
         time=time.time(),
     )
 
 
-def _taken(config: Config) -> dict[int, str]:
+def _taken_ports(config: Config) -> dict[int, str]:
     return {
         forward.host: ports.holder(forward.host)
         for forward in config.network.forwards.values()
@@ -266,7 +266,7 @@ def _virtualbox() -> VirtualBox | None:
         manage = vbox.find()
     except vbox.VBoxError:
         return None
-    portable = vbox.portable.fetched()
+    portable = vbox.portable.find_fetched()
     fetched = portable is not None and portable.path == manage.path
     try:
         return VirtualBox(manage.path, manage.version(), fetched)
@@ -293,7 +293,7 @@ def _room(path: Path) -> Room:
         return Room(path, 0, 0, writable=False)
 
 
-def _cached(config: Config) -> frozenset[str]:
+def _finished_stages(config: Config) -> frozenset[str]:
     """The stages that are finished, by what is known of the mirror."""
     try:
         planned = steps(request(config, offline=True), None)

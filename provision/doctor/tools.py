@@ -65,7 +65,7 @@ def packages(distribution: Name = "debian", arch: ArchName = "amd64") -> tuple[s
     return tuple(sorted({tool.package for tool in wanted}))
 
 
-def needed(distribution: Name, *, root: bool, arch: ArchName = "amd64") -> tuple[Tool, ...]:
+def needed_tools(distribution: Name, *, root: bool, arch: ArchName = "amd64") -> tuple[Tool, ...]:
     """The tools that this user's builds need.
 
     Args:

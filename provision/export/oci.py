@@ -119,7 +119,7 @@ def lookup(layers: Sequence[Path], path: str) -> Path | None:
     for layer in reversed(layers):
         place = layer / path
         if os.path.lexists(place):
-            return None if _removed(place.lstat()) else place
+            return None if _is_removal(place.lstat()) else place
     return None
 
 
@@ -132,7 +132,7 @@ def names_in(layers: Sequence[Path], path: str) -> list[str]:
             if _opaque(directory):
                 found.clear()
             for each in directory.iterdir():
-                (found.discard if _removed(each.lstat()) else found.add)(each.name)
+                (found.discard if _is_removal(each.lstat()) else found.add)(each.name)
     return sorted(found)
 
 
@@ -191,7 +191,7 @@ def _members(
             path = here / name
             status = path.lstat()
             inside = str(path.relative_to(layer))
-            if _removed(status):
+            if _is_removal(status):
                 marker = str((here / f"{REMOVED}{name}").relative_to(layer))
                 yield _info(marker, here.lstat()), None
                 continue
@@ -200,10 +200,10 @@ def _members(
             info = _info(inside, status)
             info.mode = stat.S_IMODE(status.st_mode)
             info.pax_headers = _attributes(path)
-            yield _typed(info, path, status, links)
+            yield _entry(info, path, status, links)
 
 
-def _typed(
+def _entry(
     info: tarfile.TarInfo, path: Path, status: os.stat_result, links: dict[tuple[int, int], str]
 ) -> tuple[tarfile.TarInfo, Path | None]:
     if stat.S_ISDIR(status.st_mode):
@@ -243,7 +243,7 @@ def _attributes(path: Path) -> dict[str, str]:
     return kept
 
 
-def _removed(status: os.stat_result) -> bool:
+def _is_removal(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.build import places
-from provision.build.notebook import wanted
+from provision.build.notebook import environment_wanted
 from provision.build.playbook import run_playbook
 from provision.build.variables import playbook_variables
 from provision.config import Config
@@ -109,7 +109,7 @@ def upgrade_system(
         if options.config is not None and options.playbook == "site":
             # First, and for good: it has a proof and a way back of its own, and sessions go on.
             renewal = NotebookOptions(take_over=options.take_over)
-            renew_notebook(ours, inventory, wanted(), renewal, tell)
+            renew_notebook(ours, inventory, environment_wanted(), renewal, tell)
         with _fallen_back(host, tell):
             return _renew(ours, inventory, options, tell)
 

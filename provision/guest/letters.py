@@ -18,7 +18,7 @@ HEADER = re.compile(rb"[!-9;-~]+:|[ \t]|From ")
 NO_LETTER = re.compile(r"-(b[pihdD]|q)")
 
 
-def folded(letter: bytes) -> bytes:
+def fold(letter: bytes) -> bytes:
     """A letter without a line that is too long; one that has none is as it was.
 
     Args:
@@ -59,7 +59,7 @@ def main() -> None:
         sys.exit(subprocess.run([MAIL_SYSTEM, *words], check=False).returncode)
     letter = sys.stdin.buffer.read()
     done = subprocess.run(
-        [MAIL_SYSTEM, *words], input=folded(letter), stderr=subprocess.PIPE, check=False
+        [MAIL_SYSTEM, *words], input=fold(letter), stderr=subprocess.PIPE, check=False
     )
     sys.stderr.buffer.write(done.stderr)
     if done.returncode:

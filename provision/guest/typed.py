@@ -87,7 +87,7 @@ def _record(kind: Any, value: dict[str, Any], where: str, *, strict: bool) -> An
     if strict and (unknown := [key for key in value if key not in hints]):
         place = f"{where}: " if where else ""
         raise ValueError(f"{place}unknown key {unknown[0]}; known: {', '.join(hints)}")
-    if missing := [key for key in _required(kind) if key not in value]:
+    if missing := [key for key in _required_keys(kind) if key not in value]:
         raise ValueError(f"{_below(where, missing[0])} is missing")
     found = {
         key: of(hints[key], each, _below(where, key), strict=strict)
@@ -107,7 +107,7 @@ def _is_record(kind: Any) -> bool:
     return named or dataclasses.is_dataclass(kind) or typing.is_typeddict(kind)
 
 
-def _required(kind: Any) -> list[str]:
+def _required_keys(kind: Any) -> list[str]:
     if typing.is_typeddict(kind):
         return sorted(kind.__required_keys__)
     if hasattr(kind, "_field_defaults"):

@@ -74,7 +74,7 @@ def secret(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(2
     Raises:
         OSError: the file cannot be read or written.
     """
-    with locked(path.parent):
+    with locking(path.parent):
         found = read(path)
         if found is None:
             keep(path, found := make())
@@ -82,7 +82,7 @@ def secret(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(2
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
+def locking(directory: Path) -> Iterator[None]:
     """Have a directory's secrets to oneself; the hub and its proxy start at once."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:

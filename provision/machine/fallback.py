@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 
 from provision.machine.hypervisor import ROOT_PORT
-from provision.machine.virtualbox import CONTROLLER, translated
+from provision.machine.virtualbox import CONTROLLER, translating
 from provision.progress import step
 from vbox import VBoxManage, machine, medium, snapshot
 
@@ -32,7 +32,7 @@ class VirtualBoxFallback:
         Raises:
             HypervisorError: VirtualBox refuses.
         """
-        with translated(), step("take a snapshot"):
+        with translating(), step("take a snapshot"):
             self.drop()
             snapshot.take(self.manage, machine.show(self.manage, self.vm), NAME)
 
@@ -42,7 +42,7 @@ class VirtualBoxFallback:
         Raises:
             HypervisorError: VirtualBox refuses.
         """
-        with translated(), step("go back to the snapshot"):
+        with translating(), step("go back to the snapshot"):
             now = machine.show(self.manage, self.vm)
             if now.running:
                 machine.power_off(self.manage, now)
@@ -58,12 +58,12 @@ class VirtualBoxFallback:
 
     def start(self) -> None:
         """Power on."""
-        with translated():
+        with translating():
             machine.start(self.manage, machine.show(self.manage, self.vm))
 
     def drop(self) -> None:
         """Delete it, if it is there; the disks stay as they are now."""
-        with translated():
+        with translating():
             now = machine.show(self.manage, self.vm)
-            if any(each.name == NAME for each in snapshot.listed(self.manage, now)):
+            if any(each.name == NAME for each in snapshot.snapshots(self.manage, now)):
                 snapshot.delete(self.manage, now, NAME)

@@ -82,7 +82,7 @@ class RootDisk:
         Raises:
             UsageError: none is kept.
         """
-        kept = self._required()
+        kept = self._require()
         with step("put the old root disk back"):
             found = self.vm.get()
             self.vm.attach(found, ROOT_PORT, kept)
@@ -95,7 +95,7 @@ class RootDisk:
         Raises:
             UsageError: none is kept.
         """
-        kept = self._required()
+        kept = self._require()
         with step("delete the old root disk"):
             self.vm.remove(kept)
             self.vm.note(self.vm.get(), KEPT, None)
@@ -109,7 +109,7 @@ class RootDisk:
         """Shut down in order."""
         self.vm.stop()
 
-    def _required(self) -> Path:
+    def _require(self) -> Path:
         kept = self.kept()
         if kept is None:
             raise UsageError(f"no old root disk of {self.vm.config.name!r} is kept")

@@ -65,7 +65,7 @@ def mark(name: str) -> str:
 
 
 @contextlib.contextmanager
-def translated() -> Iterator[None]:
+def translating() -> Iterator[None]:
     """Turn VirtualBox's failures into the appliance's, with their exit codes."""
     try:
         yield
@@ -89,7 +89,7 @@ def found() -> VBoxManage:
     Raises:
         HostNotReadyError: there is none.
     """
-    with translated():
+    with translating():
         return vbox.find()
 
 
@@ -99,7 +99,7 @@ def manage() -> VBoxManage:
     Raises:
         HostNotReadyError: there is none and this host cannot fetch one.
     """
-    with translated():
+    with translating():
         try:
             return vbox.find()
         except NotInstalledError:
@@ -136,17 +136,19 @@ class VirtualBox:
         return data if whole else {}
 
     def running(self) -> Iterator[Running]:
-        with translated():
-            for _, uuid_ in parse.listed(self.manage.run("list", "runningvms")):
+        with translating():
+            for _, uuid_ in parse.machines(self.manage.run("list", "runningvms")):
                 looked = machine.show(self.manage, uuid_)
                 if (machine.owner(self.manage, looked) or "").startswith(mark("")):
-                    forwards = {each.guest_port: each.host_port for each in nat.listed(looked)}
+                    forwards = {
+                        each.guest_port: each.host_port for each in nat.read_forwards(looked)
+                    }
                     yield Running(uuid_, looked.name, forwards)
 
     def fallback(self, uuid: str) -> Fallback | None:
         from provision.machine import fallback  # noqa: PLC0415 (few need it)
 
-        with translated():
+        with translating():
             pulled = PUBLISHED in extradata.read(self.manage, uuid)
         return None if pulled else fallback.VirtualBoxFallback(self.manage, uuid)
 
@@ -186,13 +188,13 @@ class VirtualBoxMachine:
 
     def find(self) -> Machine | None:
         wanted = self.manage, self.config.name, self.mark
-        with translated():
+        with translating():
             machine.refuse_away(self.manage, self._machines)
             try:
-                return machine.owned(*wanted, having=COMPLETE_KEY)
+                return machine.find_owned(*wanted, having=COMPLETE_KEY)
             except NotOursError:  # or ours, killed before it could be marked
                 machine.reclaim(*wanted, folder=self._machines)
-                return machine.owned(*wanted, having=COMPLETE_KEY)
+                return machine.find_owned(*wanted, having=COMPLETE_KEY)
 
     def get(self) -> Machine:
         if found := self.find():
@@ -253,9 +255,9 @@ class VirtualBoxMachine:
         found = self.get()
         if found.running:
             return found
-        with translated(), self._ports_locked(), step(f"start {self.config.name}"):
+        with translating(), self._ports_locked(), step(f"start {self.config.name}"):
             if found.saved:  # frozen with the ports it had
-                nat.check(nat.listed(found))
+                nat.check(nat.read_forwards(found))
                 return self._started(found)
             for attempt in (1, 2):
                 nat.ensure(self.manage, found, self._free_forwards())
@@ -276,17 +278,17 @@ class VirtualBoxMachine:
 
     def stop(self, *, grace: float = SHUTDOWN_SECONDS) -> None:
         if found := self.find():
-            with translated(), step(f"stop {self.config.name}"):
+            with translating(), step(f"stop {self.config.name}"):
                 machine.stop(self.manage, found, grace=grace)
 
     def save(self) -> None:
-        with translated(), step(f"save {self.config.name}"):
+        with translating(), step(f"save {self.config.name}"):
             machine.save_state(self.manage, self.get())
 
     def destroy(self) -> bool:
-        with translated():
+        with translating():
             machine.refuse_away(self.manage, self._machines)
-            found = machine.owned(self.manage, self.config.name, self.mark)
+            found = machine.find_owned(self.manage, self.config.name, self.mark)
             if found:
                 with step(f"destroy {self.config.name}"):
                     machine.delete(self.manage, found)
@@ -295,7 +297,7 @@ class VirtualBoxMachine:
         return found is not None
 
     def forwards(self) -> tuple[Forward, ...]:
-        return nat.listed(self.get())
+        return nat.read_forwards(self.get())
 
     def forwarded(self, guest_port: int) -> int:
         for forward in self.forwards():
@@ -330,7 +332,7 @@ class VirtualBoxMachine:
             )
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.destroy()
-        with translated():
+        with translating():
             try:
                 yield
             except BaseException:
@@ -338,7 +340,7 @@ class VirtualBoxMachine:
                     self.destroy()
                 raise
 
-    @translated()
+    @translating()
     def copy(self, source: Path, target: Path) -> None:
         with source.open("rb") as file:
             head = file.read(68)
@@ -350,7 +352,7 @@ class VirtualBoxMachine:
         else:  # VirtualBox reads all of a sparse raw image: a minute for 12 GiB, qemu-img 1.5 s
             convert(source, target, "vdi", identity=uuid.uuid4())
 
-    @translated()
+    @translating()
     def settle(self, made: Found) -> None:
         # The network card is virtio: every Linux kernel has its driver, and the cloud kernels
         # have no other that VirtualBox offers. The last key says that the VM is complete.
@@ -391,7 +393,7 @@ class VirtualBoxMachine:
         nat.ensure(self.manage, now, self._wanted())
         extradata.write(self.manage, now.uuid, COMPLETE_KEY, config.version)
 
-    @translated()
+    @translating()
     def identify(self, made: Found, mac: str, credential: tuple[str, str]) -> None:
         self.manage.run("modifyvm", made.uuid, "--macaddress1", mac)
         if self._architecture.boot == "efi":  # that firmware of VirtualBox takes no such text
@@ -399,51 +401,51 @@ class VirtualBoxMachine:
         text = "io.systemd.credential:{}={}".format(*credential)
         extradata.write(self.manage, made.uuid, CREDENTIAL_KEY, text)
 
-    @translated()
+    @translating()
     def notes(self, of: Found) -> Mapping[str, str]:
         return extradata.read(self.manage, of.uuid)
 
-    @translated()
+    @translating()
     def note(self, of: Found, key: str, text: str | None) -> None:
         extradata.write(self.manage, of.uuid, key, text)
 
-    @translated()
+    @translating()
     def attach(self, to: Found, port: int, image: Path) -> None:
         if to.disks.get(port) != image:
             medium.attach(self.manage, machine.show(self.manage, to.uuid), CONTROLLER, port, image)
 
-    @translated()
+    @translating()
     def derive(self, base: Path, target: Path) -> None:
         medium.derive(self.manage, base, target)
 
-    @translated()
+    @translating()
     def base_of(self, image: Path) -> Path:
         parent = medium.inspect(self.manage, image).parent
         return medium.inspect(self.manage, parent).location
 
-    @translated()
+    @translating()
     def reset_at_start(self, image: Path, *, wanted: bool) -> None:
         medium.reset_at_start(self.manage, image, wanted=wanted)
 
-    @translated()
+    @translating()
     def remove(self, image: Path) -> None:
         medium.delete(self.manage, image)
 
-    @translated()
+    @translating()
     def take(self, name: str, description: str) -> str:
         with step(f"take snapshot {name}"):
             return snapshot.take(self.manage, self.get(), name, description).uuid
 
-    @translated()
+    @translating()
     def snapshots(self) -> Sequence[Snapshot]:
-        return snapshot.listed(self.manage, self.get())
+        return snapshot.snapshots(self.manage, self.get())
 
-    @translated()
+    @translating()
     def restore(self, name: str) -> None:
         with step(f"restore snapshot {name}"):
             snapshot.restore(self.manage, self.get(), name)
 
-    @translated()
+    @translating()
     def drop(self, name: str) -> None:
         with step(f"delete snapshot {name}"):
             snapshot.delete(
@@ -480,7 +482,7 @@ class VirtualBoxMachine:
         try:
             return machine.start(self.manage, found)
         except VBoxError as error:
-            if vbox.portable.fetched() == self.manage:
+            if vbox.portable.find_fetched() == self.manage:
                 error.hint = f"Debian's VirtualBox in the cache has no driver; {INSTALL_HINT}"
             raise
 
@@ -493,7 +495,7 @@ class VirtualBoxMachine:
             if time.monotonic() - last < ALIVE_SECONDS:
                 return
             last = time.monotonic()
-            with translated():
+            with translating():
                 state = machine.show(self.manage, uuid_).state
             if state not in machine.RUNNING:
                 raise HypervisorError(
@@ -506,14 +508,14 @@ class VirtualBoxMachine:
     @contextlib.contextmanager
     def _ports_locked(self) -> Iterator[None]:
         """Have no other start of ours take a port between our check and VirtualBox's bind."""
-        with locks.held(self.folder.parent / "ports.lock", wait=True):
+        with locks.holding(self.folder.parent / "ports.lock", wait=True):
             yield
 
 
 def _corrected(wanted: tuple[Forward, ...]) -> tuple[Forward, ...]:
     """Free ports; a browser finds the sessions' by the notebook's, so that these move together."""
     while True:
-        found = nat.corrected(wanted)
+        found = nat.correct(wanted)
         moved = {
             before.name: after.host_port - before.host_port
             for before, after in zip(wanted, found, strict=True)

@@ -72,7 +72,7 @@ class Earlier:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[Earlier]:
+def opening(path: Path) -> Iterator[Earlier]:
     """Open an OVA while the context lasts; one that is missing or damaged has no members."""
     with contextlib.ExitStack() as stack:
         try:

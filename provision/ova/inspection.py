@@ -134,7 +134,7 @@ class _Reading:
                 self._disk(disk, disk.file) for disk in envelope.disks if disk.file is not None
             ),
             manifest=self._check_manifest(),
-            uncovered=self._uncovered(),
+            uncovered=self._uncovered_members(),
             signer=self._check_signature(),
             leaks=envelope.leaks + tuple(self._image_leaks()),
         )
@@ -200,7 +200,7 @@ class _Reading:
                 )
         return "+".join(sorted({algorithm for algorithm, _ in self._listed.values()}))
 
-    def _uncovered(self) -> tuple[str, ...]:
+    def _uncovered_members(self) -> tuple[str, ...]:
         if self._listed is None:
             return ()
         vouchers = (".mf", ".cert")

@@ -105,7 +105,7 @@ def public_key(path: Path) -> PublicKey:
     Raises:
         VerificationError: it is none.
     """
-    blob = _decoded(path, _PUBLIC_SIZE, VerificationError, "public key")
+    blob = _decode(path, _PUBLIC_SIZE, VerificationError, "public key")
     if blob[:2] != _KEY:
         raise VerificationError(f"{path} is no minisign public key")
     return PublicKey(blob[2:10], Ed25519PublicKey.from_public_bytes(blob[10:]))
@@ -122,7 +122,7 @@ def verify(path: Path, signature: Path, key: PublicKey) -> str:
     Raises:
         VerificationError: signed by another key, changed, or no such signature.
     """
-    blob = _decoded(signature, _SIGNATURE_SIZE, VerificationError, "signature")
+    blob = _decode(signature, _SIGNATURE_SIZE, VerificationError, "signature")
     lines = _lines(signature)
     prefix = "trusted comment: "
     if blob[:2] != _PREHASHED or len(lines) != 4 or not lines[2].startswith(prefix):
@@ -144,7 +144,7 @@ def verify(path: Path, signature: Path, key: PublicKey) -> str:
 
 
 def _secret(secret: Path) -> tuple[bytes, Ed25519PrivateKey]:
-    blob = _decoded(secret, _SECRET_SIZE, ApplianceError, "secret key")
+    blob = _decode(secret, _SECRET_SIZE, ApplianceError, "secret key")
     if blob[:2] != _KEY or blob[4:6] != _BLAKE2B:
         raise ApplianceError(f"{secret} is no minisign secret key")
     if blob[2:4] != _NO_PASSWORD:
@@ -159,7 +159,7 @@ def _secret(secret: Path) -> tuple[bytes, Ed25519PrivateKey]:
     return number, key
 
 
-def _decoded(path: Path, size: int, failure: type[ApplianceError], what: str) -> bytes:
+def _decode(path: Path, size: int, failure: type[ApplianceError], what: str) -> bytes:
     try:
         blob = _bytes(_lines(path)[1])
     except (OSError, IndexError, ValueError) as error:

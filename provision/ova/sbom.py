@@ -76,10 +76,10 @@ def _debian(root: Path) -> Iterator[Component]:
             continue
         # Advisories count in source versions, which may be others: zlib (1:1.3) is zlib@1:1.3.
         source = fields.get("Source", fields["Package"]).replace(" (", "@").rstrip(")")
-        qualifiers = f"arch={fields['Architecture']}&distro={release}&upstream={_quoted(source)}"
+        qualifiers = f"arch={fields['Architecture']}&distro={release}&upstream={_quote(source)}"
         purl = (
-            f"pkg:deb/{distribution}/{_quoted(fields['Package'])}"
-            f"@{_quoted(fields['Version'])}?{qualifiers}"
+            f"pkg:deb/{distribution}/{_quote(fields['Package'])}"
+            f"@{_quote(fields['Version'])}?{qualifiers}"
         )
         component: Component = {
             "type": "library",
@@ -145,7 +145,7 @@ def _python_package(metadata: Path) -> Component:
     with metadata.open("rb") as file:
         fields = BytesHeaderParser().parse(file)
     name = str(fields["Name"]).lower().replace("_", "-").replace(".", "-")
-    purl = f"pkg:pypi/{_quoted(name)}@{_quoted(str(fields['Version']))}"
+    purl = f"pkg:pypi/{_quote(name)}@{_quote(str(fields['Version']))}"
     component: Component = {
         "type": "library",
         "bom-ref": purl,
@@ -181,5 +181,5 @@ def _release(root: Path) -> tuple[str, str]:
     return name, f"{name}-{found.get('VERSION_ID', 'unstable')}"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return quote(text, safe="~.-_:")

@@ -76,7 +76,7 @@ def write(
     stream = _Stream(emit)
     stream.put(front(capacity, member=member, identity=identity))
     directory = [0] * -(-capacity // TABLE_SPAN)
-    for table in _compressed(raw, capacity, threads, known):
+    for table in _grain_tables(raw, capacity, threads, known):
         if table.sectors:
             entries = [0] * TABLE_ENTRIES
             for entry, sector in table.sectors.items():
@@ -122,7 +122,7 @@ class _Table:
     grains: bytearray
 
 
-def _compressed(raw: Path, capacity: int, threads: int, known: Known) -> Iterator[_Table]:
+def _grain_tables(raw: Path, capacity: int, threads: int, known: Known) -> Iterator[_Table]:
     """Yield every grain table that the file holds data for, in order."""
     with raw.open("rb", buffering=0) as file, ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[_Table]] = deque()

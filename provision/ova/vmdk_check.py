@@ -109,26 +109,26 @@ class _Check:
         elif kind == vmdk.FOOTER:
             self._check_footer()
         elif kind != vmdk.END_OF_STREAM or value:
-            raise self._broken(f"unknown marker {kind}")
+            raise self._complaint(f"unknown marker {kind}")
         return bool(size) or kind != vmdk.END_OF_STREAM
 
     def finish(self) -> None:
         """Check that nothing is missing, and that only zeros follow the end marker."""
         if self._promised is None and not self._footer:
-            raise self._broken("it ends without a footer")
+            raise self._complaint("it ends without a footer")
         promised = (self._promised or {}).values()
         if self._pending or any(sector > 1 for table in promised for sector in table):
-            raise self._broken("grain tables and grains do not agree")
+            raise self._complaint("grain tables and grains do not agree")
         while self._member.left:
             rest = self._member.read(min(self._member.left, CHUNK))
             if rest.count(0) != len(rest):
-                raise self._broken("data behind its end marker")
+                raise self._complaint("data behind its end marker")
 
     def _grain(self, sector: int, start: int, size: int, block: bytes) -> None:
         length = self._header.grain * vmdk.SECTOR
         grain, odd = divmod(start, self._header.grain)
         if odd or start >= self._header.capacity or grain <= self._last or size > 2 * length:
-            raise self._broken(f"a grain of {size} bytes for sector {start} has no place here")
+            raise self._complaint(f"a grain of {size} bytes for sector {start} has no place here")
         self._last = grain
         data = block[vmdk.MARKER.size : vmdk.MARKER.size + size]
         rest = size - len(data)
@@ -136,19 +136,19 @@ class _Check:
         try:
             content = deflate.zlib_decompress(data, length)
         except deflate.DeflateError as error:
-            raise self._broken(f"the grain of disk sector {start} does not inflate") from error
+            raise self._complaint(f"the grain of disk sector {start} does not inflate") from error
         if len(content) != length:
-            raise self._broken(f"the grain of disk sector {start} has {len(content)} bytes")
+            raise self._complaint(f"the grain of disk sector {start} has {len(content)} bytes")
         self.stored += length
         if self._promised is None:
             self._pending[grain] = sector
             if len(self._pending) > self._header.table_entries:
-                raise self._broken("grains without a grain table")
+                raise self._complaint("grains without a grain table")
             return
         number, entry = divmod(grain, self._header.table_entries)
         table = self._promised.get(number)
         if table is None or table[entry] != sector:
-            raise self._broken(f"the grain of disk sector {start} is not where its table says")
+            raise self._complaint(f"the grain of disk sector {start} is not where its table says")
         table[entry] = 0
 
     def _table(self) -> None:
@@ -159,7 +159,7 @@ class _Check:
         expected = {g % self._header.table_entries: s for g, s in self._pending.items()}
         found = {entry: sector for entry, sector in enumerate(table) if sector > 1}
         if len(numbers) > 1 or found != expected:
-            raise self._broken("a grain table does not agree with its grains")
+            raise self._complaint("a grain table does not agree with its grains")
         self._pending.clear()
         self._tables[place] = number
 
@@ -170,15 +170,15 @@ class _Check:
         found.pop(None, None)
         numbers = {number for number in self._tables.values() if number is not None}
         if any(a != b for a, b in found.items()) or found.keys() != numbers or self._pending:
-            raise self._broken("the grain directory does not agree with the grain tables")
+            raise self._complaint("the grain directory does not agree with the grain tables")
         self._directory = place
 
     def _check_footer(self) -> None:
         footer = _header(self._member, self._member.read(vmdk.SECTOR))
         if footer.directory != self._directory:
-            raise self._broken("the footer does not point at the grain directory")
+            raise self._complaint("the footer does not point at the grain directory")
         if (footer.capacity, footer.grain) != (self._header.capacity, self._header.grain):
-            raise self._broken("header and footer differ")
+            raise self._complaint("header and footer differ")
         self._footer = True
 
     def _entries(self, count: int) -> "array[int]":
@@ -189,7 +189,7 @@ class _Check:
         def at(sector: int, count: int) -> "array[int]":
             data = front[sector * vmdk.SECTOR :][: count * 4]
             if len(data) != count * 4:
-                raise self._broken("a grain table lies outside the image's front")
+                raise self._complaint("a grain table lies outside the image's front")
             return _integers(data)
 
         directory = at(self._header.directory, self._header.tables)
@@ -199,7 +199,7 @@ class _Check:
             if sector
         }
 
-    def _broken(self, problem: str) -> VerificationError:
+    def _complaint(self, problem: str) -> VerificationError:
         return VerificationError(
             f"{self._member.name} is damaged before its byte {self._member.position}: {problem}",
             hint="copy or download the OVA again",

@@ -57,7 +57,7 @@ def write_ova(path: Path, appliance: OvaAppliance, disks: Sequence[OvaDisk]) -> 
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", appliance.name).strip("-.")[:60] or "appliance"
     members = [_member(stem, appliance, disk) for disk in disks]
     room = len(_envelope(appliance, members))
-    with _whole_or_nothing(path) as file, earlier.opened(path) as before:
+    with _whole_or_nothing(path) as file, earlier.opening(path) as before:
         file.write(bytes(len(_front(stem, appliance, members, room))))
         done = [_write_disk(file, member, appliance.epoch, before) for member in members]
         file.write(bytes(2 * tarfile.BLOCKSIZE))
@@ -81,12 +81,12 @@ def _member(stem: str, appliance: OvaAppliance, disk: OvaDisk) -> _Member:
         name=disk.name,
         file=f"{stem}-{disk.name}.vmdk",
         capacity=capacity,
-        uuid=disk.uuid or _derived(appliance.name, appliance.version, disk.name),
+        uuid=disk.uuid or _derive_uuid(appliance.name, appliance.version, disk.name),
         raw=disk.raw_path,
     )
 
 
-def _derived(*parts: str) -> uuid.UUID:
+def _derive_uuid(*parts: str) -> uuid.UUID:
     return uuid.uuid5(_NAMESPACE, "\0".join(parts))
 
 
@@ -145,7 +145,7 @@ def _envelope(appliance: OvaAppliance, members: Sequence[_Member]) -> bytes:
         .render(
             appliance=appliance,
             disks=members,
-            machine_uuid=_derived(appliance.name, appliance.version),
+            machine_uuid=_derive_uuid(appliance.name, appliance.version),
             mebibytes=appliance.memory // MIB,
             time=datetime.fromtimestamp(appliance.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         )

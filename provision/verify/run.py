@@ -112,7 +112,7 @@ def _in_nspawn(config: Config, disks: Sequence[Path], directory: Path) -> dict[s
         images.to_tree(disks, tree)
 
     @contextlib.contextmanager
-    def booted(name: str) -> Iterator[tuple[Machine, SshEndpoint]]:
+    def booting(name: str) -> Iterator[tuple[Machine, SshEndpoint]]:
         forwards = {port: free_port() for port in promised_ports(config)}
         with NspawnMachine(
             [tree], directory / name, user=config.admin.user, forwards=forwards
@@ -121,9 +121,9 @@ def _in_nspawn(config: Config, disks: Sequence[Path], directory: Path) -> dict[s
                 endpoint = machine.start()
             yield machine, endpoint
 
-    with booted("copy") as (machine, endpoint):
+    with booting("copy") as (machine, endpoint):
         sections = _gather(config, machine, endpoint, fast=True)
-    with booted("other copy") as (machine, endpoint), _guest(config, machine, endpoint) as guest:
+    with booting("other copy") as (machine, endpoint), _guest(config, machine, endpoint) as guest:
         second = _identity(guest)
     return {**sections, "copies": {"first": sections["inside"], "second": second}}
 

@@ -23,7 +23,7 @@ from provision.config import read
 from provision.jeos import archive
 from provision.jeos.boot import grub_config
 from provision.jeos.disk import FileSystem, make_disk
-from provision.locks import held
+from provision.locks import holding
 from provision.machine.ports import free_port
 from provision.process import require
 
@@ -164,7 +164,7 @@ def s3(tmp_path: Path, s3_port: int) -> Iterator[int]:
     """A server that speaks S3, on loopback; its port. It has an environment of its own, cached."""
     home = places.cache() / "tests" / f"moto-{MOTO}"
     home.parent.mkdir(parents=True, exist_ok=True)
-    with held(home.with_suffix(".lock"), wait=True):
+    with holding(home.with_suffix(".lock"), wait=True):
         if not (home / "bin/moto_server").exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
             subprocess.run([home / "bin/pip", "install", "-q", f"moto[server]=={MOTO}"], check=True)

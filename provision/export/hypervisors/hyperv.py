@@ -30,21 +30,21 @@ def _files(machine: Machine) -> dict[str, str]:
     boot, *others = machine.disks
     further = "\n".join(
         f"Add-VMHardDiskDrive -VMName $Name -ControllerType IDE -ControllerNumber 0"
-        f" -ControllerLocation {number} -Path (Join-Path $PSScriptRoot {_quoted(file)})"
+        f" -ControllerLocation {number} -Path (Join-Path $PSScriptRoot {_quote(file)})"
         for number, file in enumerate(others, 1)
     )
     return {
         "hyper-v.ps1": SCRIPT.format(
-            name=_quoted(machine.name),
+            name=_quote(machine.name),
             memory=machine.memory,
-            boot=_quoted(boot),
+            boot=_quote(boot),
             cpus=machine.cpus,
             further=further,
         )
     }
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A literal of PowerShell's."""
     return "'" + text.replace("'", "''") + "'"
 

@@ -43,7 +43,7 @@ def declare_in(names: dict[str, Any]) -> None:
     set_globals(names)
 
 
-def prepared(text: str) -> str:
+def prepare(text: str) -> str:
     """A cell as the Python that Sage makes of it."""
     from sage.repl.preparse import preparse  # type: ignore[import-not-found]  # noqa: PLC0415
 

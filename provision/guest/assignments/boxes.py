@@ -92,25 +92,25 @@ def run(
         found = []
         for cell in cells:
             if cell.test:
-                found.append(_examined(cell.source, pupil, examiner))
+                found.append(_examine(cell.source, pupil, examiner))
             else:
-                found.append(_done(pupil, {"run": cell.source}))
+                found.append(_work(pupil, {"run": cell.source}))
         return found
 
 
-def _done(pupil: "Boxed", message: dict[str, Any]) -> list[dict[str, Any]]:
+def _work(pupil: "Boxed", message: dict[str, Any]) -> list[dict[str, Any]]:
     pupil.send(message)
     line = pupil.receive(SECONDS + GRACE)
     if line is None:
         return [_error("NotebookEnded", f"the notebook's program has ended: {pupil.gone}")]
     try:
-        return [_checked(each) for each in json.loads(line)["done"]]
+        return [_check(each) for each in json.loads(line)["done"]]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pupil.end("it said what it should not")
         return [_error("NotebookEnded", "the cell's output cannot be read")]
 
 
-def _examined(source: str, pupil: "Boxed", examiner: "Boxed") -> list[dict[str, Any]]:
+def _examine(source: str, pupil: "Boxed", examiner: "Boxed") -> list[dict[str, Any]]:
     """Run a test: each line of the examiner's is the pupil's to answer, until the last."""
     examiner.send({"run": source})
     until = time.monotonic() + 2 * SECONDS + GRACE
@@ -129,7 +129,7 @@ def _examined(source: str, pupil: "Boxed", examiner: "Boxed") -> list[dict[str, 
         examiner.write(answer or json.dumps({"gone": pupil.gone}).encode() + b"\n")
     if pupil.gone and not before:  # an end is no answer, whatever a test takes it for
         return [_error("NotebookEnded", f"the notebook's program has ended: {pupil.gone}")]
-    said = [] if pupil.gone else _done(pupil, {"printed": True})
+    said = [] if pupil.gone else _work(pupil, {"printed": True})
     # What the student's code prints while it is tested is shown, and decides nothing.
     return [*(each for each in said if each.get("name") == "stdout"), *outputs]
 
@@ -138,7 +138,7 @@ def _error(name: str, why: str) -> dict[str, Any]:
     return {"output_type": "error", "ename": name, "evalue": why, "traceback": [f"{name}: {why}"]}
 
 
-def _checked(output: dict[str, Any]) -> dict[str, Any]:
+def _check(output: dict[str, Any]) -> dict[str, Any]:
     """An output of the pupil's, of nothing but what an output has."""
     kind = output["output_type"]
     if kind == "stream":

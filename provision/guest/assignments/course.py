@@ -26,7 +26,7 @@ from typing import Any
 
 from provision.guest.assignments.places import Taken, folder, put, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
-from provision.guest.whole import flush, keep, locked
+from provision.guest.whole import flush, keep, locking
 
 GRADES = "grades"
 FEEDBACK = "feedback"
@@ -408,7 +408,7 @@ class Course:
         self._versions(assignment, student)
         place = self._grades / assignment / f"{student}.{owner}"
         # Who hands in does not wait for others' notebooks that are graded.
-        with locked(place):
+        with locking(place):
             return self._collect_into(place, assignment, student, told)
 
     def _collect_into(
@@ -518,7 +518,7 @@ class Course:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """Two teachers at once are one after another."""
-        with locked(self._grades):
+        with locking(self._grades):
             yield
 
     def _worker(self, assignment: str) -> "_Worker":

@@ -63,7 +63,7 @@ class Examiner:
     def __init__(self, seconds: int, *, sage: bool = False) -> None:
         self.source = Source()
         self.language: Mapping[str, Any] = {**vars(builtins), **(algebra.names() if sage else {})}
-        self._prepared: Callable[[str], str] = algebra.prepared if sage else str
+        self._prepared: Callable[[str], str] = algebra.prepare if sage else str
         self._seconds, self._names = seconds, _Names(self)
         if sage:
             algebra.declare_in(self._names)

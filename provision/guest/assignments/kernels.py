@@ -43,7 +43,7 @@ def find(name: str, place: Path = KERNELS) -> Kernel:
     if name in PYTHON:
         found = [each for each in _OWN if each.is_dir()]
         return Kernel((f"{found[0]}/bin/python",), tuple(found))
-    described = _described(place)
+    described = _describe(place)
     if name not in described:
         raise LookupError(f"has the kernel {name!r}, which is not here: {_said(described)}")
     told = described[name]
@@ -57,7 +57,7 @@ def find(name: str, place: Path = KERNELS) -> Kernel:
     return Kernel(python, _beside(python[0]), sage=True, environment=told.get("env", {}))
 
 
-def _described(place: Path) -> dict[str, dict[str, Any]]:
+def _describe(place: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(place.glob("*/kernel.json")):
         if path.exists():  # else a link of a Sage that is gone

@@ -114,15 +114,15 @@ def exception_class(names: list[str]) -> type[BaseException]:
     """The class of that name where this side has it, else one that stands for it."""
     key = tuple(map(str, names))
     if key not in _made:
-        found = [each for name in key if (each := _known(name))]
+        found = [each for name in key if (each := _exception(name))]
         base = found[0] if found else Exception
-        same = bool(found) and _known(key[0]) is base
+        same = bool(found) and _exception(key[0]) is base
         name = key[0].rpartition(".")[2] if key else "Exception"
         _made[key] = base if same else type(name, (base,), {})
     return _made[key]
 
 
-def _known(name: str) -> type[BaseException] | None:
+def _exception(name: str) -> type[BaseException] | None:
     module, _, last = name.rpartition(".")
     found = getattr(builtins if module == "builtins" else sys.modules.get(module), last, None)
     ours = isinstance(found, type) and issubclass(found, BaseException)

@@ -89,7 +89,7 @@ class Assignment:
         with self._gradebook() as book:
             book.update_or_create_assignment(name)
         for notebook, text in notebooks.items():
-            with _named(notebook):
+            with _naming(notebook):
                 source = read(text)
                 _check_source(source)
                 self._sources[notebook] = _source(source)
@@ -279,7 +279,7 @@ def _source(notebook: Any) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def _named(notebook: str) -> Iterator[None]:
+def _naming(notebook: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:

@@ -81,7 +81,7 @@ class Camera:
         self.up = _cross(self.back, self.right)
         self.far = self.radius / math.sin(math.pi / 8)
 
-    def seen(self, point: Sequence[float]) -> Point:
+    def project(self, point: Sequence[float]) -> Point:
         """Where a point of the scene is in the picture, and how far away."""
         at = [k * p - m for k, p, m in zip(self.scale, point, self.middle, strict=True)]
         depth = max(self.far - _dot(at, self.back), self.far / 100)
@@ -130,14 +130,14 @@ def _surfaces(surfaces: list[dict[str, Any]], camera: Camera) -> Iterator[Drawn]
     step = 1 + sum(len(each["faces"]) for each in surfaces) // FACES
     for surface in _first(surfaces):
         points = [(p["x"], p["y"], p["z"]) for p in surface["vertices"]]
-        seen = [camera.seen(p) for p in points]
+        seen = [camera.project(p) for p in points]
         colors = surface.get("faceColors")
         opacity = _opacity(surface)
         for number, face in enumerate(surface["faces"]):
             if number % step:
                 continue
             color = colors[number] if colors else surface.get("color", "#6666ff")
-            shade = _shaded(color, camera.light([points[n] for n in face]))
+            shade = _shade(color, camera.light([points[n] for n in face]))
             path = " ".join(f"{seen[n][0]:.1f},{seen[n][1]:.1f}" for n in face)
             depth = sum(seen[n][2] for n in face) / len(face)
             yield (
@@ -151,7 +151,7 @@ def _surfaces(surfaces: list[dict[str, Any]], camera: Camera) -> Iterator[Drawn]
 
 def _lines(lines: list[dict[str, Any]], camera: Camera) -> Iterator[Drawn]:
     for line in _first(lines):
-        seen = [camera.seen(p) for p in line["points"]]
+        seen = [camera.project(p) for p in line["points"]]
         style = f'stroke="{_color(line)}" stroke-width="{float(line.get("linewidth", 1)):g}"'
         for a, b in pairwise(seen):
             yield _segment(a, b, f'{style} stroke-linecap="round"{_opacity(line)}')
@@ -164,7 +164,7 @@ def _segment(a: Point, b: Point, style: str) -> Drawn:
 
 def _points(points: list[dict[str, Any]], camera: Camera) -> Iterator[Drawn]:
     for point in _first(points):
-        x, y, depth = camera.seen(point["point"])
+        x, y, depth = camera.project(point["point"])
         radius = float(point.get("size", 5)) / 2
         place = f'cx="{x:.1f}" cy="{y:.1f}" r="{radius:g}"'
         yield depth, f'<circle {place} fill="{_color(point)}"{_opacity(point)}/>'
@@ -172,7 +172,7 @@ def _points(points: list[dict[str, Any]], camera: Camera) -> Iterator[Drawn]:
 
 def _texts(texts: list[dict[str, Any]], camera: Camera) -> Iterator[Drawn]:
     for text in _first(texts):
-        yield _label(str(text["text"]), camera.seen([text[a] for a in "xyz"]), text)
+        yield _label(str(text["text"]), camera.project([text[a] for a in "xyz"]), text)
 
 
 def _label(text: str, seen: Point, style: dict[str, Any]) -> Drawn:
@@ -188,7 +188,7 @@ def _frame(camera: Camera, options: dict[str, Any]) -> Iterator[Drawn]:
     """The box's edges, and its ends' numbers as the page has them."""
     low, high = camera.low, camera.high
     corners = [[(low, high)[n >> k & 1][k] for k in range(3)] for n in range(8)]
-    seen = [camera.seen(each) for each in corners]
+    seen = [camera.project(each) for each in corners]
     for n in range(8):
         for k in range(3):
             if not n >> k & 1:
@@ -204,7 +204,7 @@ def _frame(camera: Camera, options: dict[str, Any]) -> Iterator[Drawn]:
                     (high[0], low[1] - out[1], at),
                 )[k]
                 name = f"{labels[k]}=" if low[k] < at < high[k] else ""
-                yield _label(f"{name}{at:.{digits}f}", camera.seen(place), {})
+                yield _label(f"{name}{at:.{digits}f}", camera.project(place), {})
 
 
 def _first(things: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -222,7 +222,7 @@ def _opacity(thing: dict[str, Any]) -> str:
     return f' opacity="{opacity:g}"' if opacity < 1 else ""
 
 
-def _shaded(color: str, light: float) -> str:
+def _shade(color: str, light: float) -> str:
     if not re.fullmatch("#[0-9a-fA-F]{6}", color):
         return _color({"color": color})
     parts = (round(int(color[n : n + 2], 16) * light) for n in (1, 3, 5))

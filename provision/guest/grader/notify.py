@@ -46,13 +46,13 @@ class Target:
 
     def at(self, address: Address) -> str:
         """The URL with an address in the host's place, so that nobody looks anything up again."""
-        return self.parts._replace(netloc=f"{_bracketed(str(address))}:{self.port}").geturl()
+        return self.parts._replace(netloc=f"{_bracket(str(address))}:{self.port}").geturl()
 
     @property
     def header(self) -> str:
         """What the target's server is to be told of its own name."""
         port = "" if self.port == _PORTS[self.parts.scheme] else f":{self.port}"
-        return _bracketed(self.host) + port
+        return _bracket(self.host) + port
 
     @property
     def certified(self) -> str | None:
@@ -108,7 +108,7 @@ class Guard:
         return Target(parts, host, port, tuple(dict.fromkeys(addresses)))
 
     def _permits(self, host: str, address: Address, own: Sequence[networks.Network]) -> bool:
-        meant = networks.meant(address)
+        meant = networks.address_meant(address)
         if host.rstrip(".") in self._names or _within((address, meant), self._networks):
             return True
         if _within((address, meant), [*self._refused, *own]):
@@ -138,7 +138,7 @@ def _read(url: str) -> tuple[SplitResult, str, int]:
     return parts, host, port or _PORTS[parts.scheme]
 
 
-def _bracketed(host: str) -> str:
+def _bracket(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from provision.guest.whole import keep, locked
+from provision.guest.whole import keep, locking
 
 NAME = "audit.jsonl"
 
@@ -23,7 +23,7 @@ def note(handler: Any, state: Path, action: str, name: str) -> None:
     """
     who = handler.current_user.name
     line = {"time": time.strftime("%FT%TZ", time.gmtime()), "who": who, "action": action}
-    with locked(state):
+    with locking(state):
         audit = os.open(state / NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(audit, "a") as file:
             file.write(json.dumps({**line, "student": name}) + "\n")
@@ -57,7 +57,7 @@ def rewrite(state: Path, change: Callable[[Sequence[str]], Sequence[str]]) -> No
         state: directory of the hub's own files.
         change: gives the lines that are to be there instead.
     """
-    with locked(state):
+    with locking(state):
         before = lines(state)
         if (after := change(before)) != before:
             keep(state / NAME, "".join(f"{line}\n" for line in after))

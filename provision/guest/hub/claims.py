@@ -33,7 +33,7 @@ def endpoints(published: Any, scheme: str) -> dict[str, str]:
     return found
 
 
-def verified(claim: object) -> bool:
+def is_verified(claim: object) -> bool:
     """Whether a provider says that a mail address is somebody's own: true, or the word.
 
     OpenID Connect has a boolean there, some providers a text; what is missing says nothing.
@@ -61,13 +61,13 @@ def refused(
     if allowed["domains"] and domain not in {each.lower() for each in allowed["domains"]}:
         return "your mail address is of another domain"
     told = claims.get(groups_claim)
-    groups = {told} if isinstance(told, str) else set(map(str, _listed(told)))
+    groups = {told} if isinstance(told, str) else set(map(str, _as_list(told)))
     if allowed["groups"] and not groups & set(allowed["groups"]):
         return "you are in none of its groups"
-    if (allowed["domains"] or by_mail) and not verified(claims.get("email_verified")):
+    if (allowed["domains"] or by_mail) and not is_verified(claims.get("email_verified")):
         return "your mail address is not verified"
     return ""
 
 
-def _listed(told: object) -> list[object]:
+def _as_list(told: object) -> list[object]:
     return told if isinstance(told, list) else []

@@ -90,7 +90,7 @@ def wrong(samples: Mapping[str, float]) -> Iterator[str]:
     for each in CONDITIONS:
         for name, value in samples.items():
             if (name == each.metric or name.startswith(f"{each.metric}{{")) and each.holds(value):
-                told = each.told.format(mount=_mount(name), value=_shown(each, value))
+                told = each.told.format(mount=_mount(name), value=_text(each, value))
                 yield f"{each.name}: {told}"
 
 
@@ -118,7 +118,7 @@ def _mount(name: str) -> str:
     return name.partition('mount="')[2].partition('"')[0]
 
 
-def _shown(condition: Condition, value: float) -> str:
+def _text(condition: Condition, value: float) -> str:
     if condition.form == "humanizePercentage":
         return f"{100 * value:.3g}%"
     return f"{value / DAY:.1f} days" if condition.form else f"{value:g}"

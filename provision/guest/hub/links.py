@@ -24,7 +24,7 @@ def mend() -> None:
     GitPuller.rename_local_untracked = rename_local_untracked
 
 
-def changed(listed: str, kind: str) -> list[str]:
+def changed_names(listed: str, kind: str) -> list[str]:
     """The names of one kind in git's list of changes.
 
     Args:
@@ -44,7 +44,7 @@ def find_upstream_changed(puller: Any, kind: str) -> list[str]:
         kind: ``A``, added, or ``D``, deleted.
     """
     there = f"..origin/{puller.branch_name}"
-    return changed(_git(puller, "diff", there, "--name-status", "--no-renames", "-z"), kind)
+    return changed_names(_git(puller, "diff", there, "--name-status", "--no-renames", "-z"), kind)
 
 
 def rename_local_untracked(puller: Any) -> Iterator[str]:

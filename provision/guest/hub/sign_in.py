@@ -24,7 +24,7 @@ from tornado import httpclient, web
 from traitlets import Dict, Unicode, default
 from traitlets.config import Config
 
-from provision.guest.hub.claims import ENDPOINTS, endpoints, refused, verified
+from provision.guest.hub.claims import ENDPOINTS, endpoints, is_verified, refused
 from provision.guest.pool.certificate import NAME, WHOLE
 from provision.guest.pool.lockout import Guard
 from provision.guest.pool.visits import trying
@@ -258,7 +258,7 @@ class Google(_WithSecret, GoogleOAuthenticator):  # type: ignore[misc]  # it has
         """
         if auth_model is not None:
             claims = auth_model["auth_state"][self.user_auth_state_key]
-            if not verified(claims.get("verified_email")):
+            if not is_verified(claims.get("verified_email")):
                 raise web.HTTPError(403, "Your mail address is not verified.")
         await super().check_allowed(username, auth_model)
         return True

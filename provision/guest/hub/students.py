@@ -22,7 +22,7 @@ from provision.guest.pool.classlist import (
     SHORTEST_PASSWORD,
     ClassList,
     ListError,
-    decoded,
+    decode,
     read_list,
 )
 from provision.guest.pool.earlier import earlier
@@ -87,7 +87,7 @@ class AddHandler(_Page):
         except ListError as error:
             text = ""
             with contextlib.suppress(ValueError):
-                text = decoded(data, encoding)
+                text = decode(data, encoding)
             wrong = str(error).replace("--make-names", "make the names").splitlines()
             await self._form(400, wrong=wrong, text=text)
             return

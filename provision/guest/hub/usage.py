@@ -95,7 +95,7 @@ class Sampler:
         share = share_of(lease.student, lease.profile, record.shares())
         limit = _memory_limit(uid) or share.memory
         return told | {
-            "memory": {"used": _memory(uid), "limit": limit, "killed": _killed(uid)},
+            "memory": {"used": _memory(uid), "limit": limit, "killed": _kills(uid)},
             "cpu": {"used": self._processor(uid, account.user), "limit": share.cpu},
             "tasks": sum(1 for _ in _processes(uid)),
             "disk": {"used": self._disk(lease.student), "limit": share.disk or None},
@@ -247,7 +247,7 @@ def _memory_limit(uid: int) -> int | None:
     return None
 
 
-def _killed(uid: int) -> int:
+def _kills(uid: int) -> int:
     """How many of an account's processes the kernel has ended for want of memory, so far."""
     return table(SLICES / f"user-{uid}.slice" / "memory.events").get("oom_kill", 0)
 

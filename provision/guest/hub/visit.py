@@ -132,7 +132,7 @@ class VisitHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no type
     def _browser(self) -> str:
         """The cookie by which this browser is known; the same for all of its windows."""
         cookie, told = self.settings["sessions"].cookie
-        if known := _known(self):
+        if known := _known_name(self):
             return known
         fresh = secrets.token_hex(16)
         self.set_cookie(cookie, fresh, **told)
@@ -149,7 +149,7 @@ class Leaving:
 
     async def render_logout_page(self: Any) -> None:
         """Send a browser that was in a session there, from where it comes back to this page."""
-        browser = _known(self)
+        browser = _known_name(self)
         if not browser or self.get_arguments("left"):  # once, whatever cookies it keeps
             await super().render_logout_page()  # type: ignore[misc]  # the handler's
             return
@@ -158,7 +158,7 @@ class Leaving:
         _send(self, "leave", self.goes, f"{self.request.path}?left=yes", browser)
 
 
-def _known(handler: Any) -> str:
+def _known_name(handler: Any) -> str:
     found = str(handler.get_cookie(handler.settings["sessions"].cookie[0], ""))
     return found if _BROWSER.fullmatch(found) else ""
 

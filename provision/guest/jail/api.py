@@ -93,8 +93,8 @@ def run_python(
             which is no text. Nothing was run.
         ValueError: a limit is unknown or out of range.
     """
-    source = _encoded("the program", code, PROGRAM_BYTES)
-    if sum(len(_encoded("an argument", word, ARGUMENT_BYTES)) for word in arguments) > (
+    source = _encode("the program", code, PROGRAM_BYTES)
+    if sum(len(_encode("an argument", word, ARGUMENT_BYTES)) for word in arguments) > (
         ARGUMENT_BYTES
     ):
         raise ProgramError(f"the arguments have more than {ARGUMENT_BYTES} bytes together")
@@ -133,7 +133,7 @@ def run(
         ProgramError: a word of the command is too large, or no text that a program can be given.
         ValueError: an option is not as safeexec has it.
     """
-    words = [_encoded("an argument", word, ARGUMENT_BYTES) for word in command]
+    words = [_encode("an argument", word, ARGUMENT_BYTES) for word in command]
     if sum(map(len, words)) > 2 * ARGUMENT_BYTES:
         raise ProgramError(f"the command has more than {2 * ARGUMENT_BYTES} bytes")
     with tempfile.NamedTemporaryFile("r", prefix="jail-report-") as report:
@@ -176,7 +176,7 @@ def run(
     )
 
 
-def _encoded(what: str, text: str, most: int) -> bytes:
+def _encode(what: str, text: str, most: int) -> bytes:
     """Text as a program is given it, whatever this process's locale is."""
     try:
         data = text.encode()

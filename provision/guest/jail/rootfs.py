@@ -55,7 +55,7 @@ def build(
     )
     with tempfile.TemporaryDirectory(prefix=".jail-", dir=directory.parent) as place:
         scratch = Path(place)
-        draft = _unpacked(recipe, scratch / "root")
+        draft = _unpack(recipe, scratch / "root")
         if pip:
             _install(draft, pip, proxy)
             draft = _with_libraries(draft, recipe, scratch)
@@ -64,7 +64,7 @@ def build(
         draft.rename(directory)
 
 
-def _unpacked(recipe: image.Recipe, draft: Path) -> Path:
+def _unpack(recipe: image.Recipe, draft: Path) -> Path:
     """Make the root of a jail without what comes from PyPI."""
     tar, cleaned = draft.with_suffix(".tar"), draft.with_suffix(".clean.tar")
     image.bootstrap(recipe, tar)
@@ -88,7 +88,7 @@ def _with_libraries(draft: Path, recipe: image.Recipe, scratch: Path) -> Path:
         more = libraries.packages(wanted, recipe, scratch)
         if more:
             packages = (*recipe.packages, *more)
-            richer = _unpacked(dataclasses.replace(recipe, packages=packages), scratch / "richer")
+            richer = _unpack(dataclasses.replace(recipe, packages=packages), scratch / "richer")
             (richer / "static").rmdir()
             (draft / "static").rename(richer / "static")
             draft = richer

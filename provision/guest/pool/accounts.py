@@ -143,7 +143,7 @@ class Accounts:
         Raises:
             ValueError: there is no account of that name, or the password is too short.
         """
-        entry = hashed(password)
+        entry = hash_of(password)
         with self._changing(name) as accounts:
             accounts[name] = LOCKED * (accounts[name] or "").startswith(LOCKED) + entry
             self._evictions.order(name)
@@ -273,7 +273,7 @@ class Accounts:
         Args:
             there: a name that must be there.
         """
-        with self._evictions.settled():
+        with self._evictions.settling():
             accounts = self._read()
             if there is not None and there not in accounts:
                 raise ValueError(f"there is no account {there!r}")
@@ -289,7 +289,7 @@ class Accounts:
             fresh.replace(self._path)
 
 
-def hashed(password: str) -> str:
+def hash_of(password: str) -> str:
     """Hash a password for keeping.
 
     Raises:
@@ -310,7 +310,7 @@ def matches(password: str, stored: str) -> bool:
 
 
 def _entry(password: str | None, *, waiting: bool = False) -> str | None:
-    return _marked(None if password is None else hashed(password), waiting=waiting)
+    return _marked(None if password is None else hash_of(password), waiting=waiting)
 
 
 def _marked(entry: str | None, *, waiting: bool) -> str | None:

@@ -41,9 +41,9 @@ class Watch:
         if mark != self._mark or self._computes(now, processor):
             self._mark, self._seen = mark, now
         if self.timeout and now - self._seen > self.timeout:
-            return f"after {_spoken(self.timeout)} without use"
+            return f"after {_words(self.timeout)} without use"
         if self.expiry and age > self.expiry:
-            return f"after {_spoken(self.expiry)}, as every session does"
+            return f"after {_words(self.expiry)}, as every session does"
         return None
 
     def _computes(self, now: float, processor: float | None) -> bool:
@@ -118,7 +118,7 @@ class Notices:
         (self._directory / student).unlink(missing_ok=True)
 
 
-def _spoken(seconds: float) -> str:
+def _words(seconds: float) -> str:
     for unit, size in (("hour", 3600), ("minute", 60), ("second", 1)):
         if seconds >= size and seconds % size == 0:
             count = int(seconds // size)

@@ -81,7 +81,7 @@ def archive(student: str, files: Path, directory: Path, idle: Callable[[], None]
     if _has_long_paths(files):
         gone, whole = place / f"{stem}{TREE}", None
     else:
-        whole = _packed(files, place / f"{stem}{END}")
+        whole = _pack(files, place / f"{stem}{END}")
     files.rename(gone)  # whoever signs in now begins with nothing
     try:
         idle()
@@ -99,7 +99,7 @@ def archive(student: str, files: Path, directory: Path, idle: Callable[[], None]
     return whole
 
 
-def _packed(files: Path, whole: Path) -> Path:
+def _pack(files: Path, whole: Path) -> Path:
     part = whole.with_suffix(".part")
     try:
         with part.open("wb") as file:

@@ -143,7 +143,7 @@ def read_list(data: bytes, *, encoding: str = "", make_names: bool = False) -> C
         EncodingError: another encoding must be named.
         ListError: lines that cannot be used, each with the reason.
     """
-    text = decoded(data, encoding)
+    text = decode(data, encoding)
     if "\0" in text:
         line = len(re.split(r"\r\n|\r|\n", text[: text.index("\0")]))
         raise ListError([(line, "there is a NUL byte: this is no text, or in another encoding")])
@@ -163,7 +163,7 @@ def read_list(data: bytes, *, encoding: str = "", make_names: bool = False) -> C
     return _students(rows, columns, make_names=make_names)
 
 
-def decoded(data: bytes, encoding: str = "") -> str:
+def decode(data: bytes, encoding: str = "") -> str:
     """The text of a file.
 
     Raises:
@@ -191,7 +191,7 @@ def plain(written: str) -> str:
     return written.strip(BLANK).lower()
 
 
-def proposed(written: str) -> str:
+def propose(written: str) -> str:
     """The name that is made of what cannot be one; empty: none can.
 
     Small letters; ä, ö, ü, ß become ae, oe, ue, ss, and the like; other accents go; blanks between
@@ -217,7 +217,7 @@ def why_not(written: str, *, known: bool = True) -> str:
     begun = WORDS.match(written)
     whole = begun is not None and begun[0] == written
     if whole or (known and not re.search(r"[,;:|\t\r\n]", written)):
-        other = proposed(written)
+        other = propose(written)
         hint = f"; write {other}, or --make-names" if other else ""
         return f"{written.strip(BLANK)!r} cannot be a name: {ALLOWED}{hint}"
     told = f"what begins with {begun[0]!r}" if begun else "what is there"
@@ -370,8 +370,8 @@ def _student(
         raise ValueError("this is a header, and not the first line")
     password = cells[columns.password] if columns.password is not None else ""
     if not NAME.fullmatch(name):
-        if make_names and proposed(written) and (columns.header or _is_person(written)):
-            name = proposed(written)
+        if make_names and propose(written) and (columns.header or _is_person(written)):
+            name = propose(written)
         elif single or columns.header or _shows(written, password):
             raise ValueError(why_not(written, known=bool(columns.header)))
         else:

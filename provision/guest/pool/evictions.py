@@ -31,7 +31,7 @@ class Evictions:
         self._place = state / PLACE
 
     @contextlib.contextmanager
-    def settled(self) -> Iterator[None]:
+    def settling(self) -> Iterator[None]:
         """Held while accounts and orders change together: an order counts when both are there."""
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self._state, os.O_RDONLY)
@@ -56,7 +56,7 @@ class Evictions:
         """The orders that wait: file and student."""
         if not self._place.is_dir() or not os.listdir(self._place):  # noqa: PTH208 - asked often
             return {}
-        with self.settled():
+        with self.settling():
             return {path: path.name.partition(":")[0] for path in sorted(self._place.iterdir())}
 
     def carried_out(self, names: Collection[str], seconds: float) -> bool:

@@ -88,16 +88,16 @@ class Allowance:
 
     def empty(self, address: str, now: float) -> bool:
         """Whether no try is left."""
-        return self._spent(address, now) > ADDRESS_TRIES - 1
+        return self._time_spent(address, now) > ADDRESS_TRIES - 1
 
     def spend(self, address: str, now: float, tries: float = 1.0) -> None:
         """Take tries away, or give them back."""
-        self.spent[address] = (max(0.0, self._spent(address, now) + tries), now)
+        self.spent[address] = (max(0.0, self._time_spent(address, now) + tries), now)
         self.spent.move_to_end(address)
         if len(self.spent) > REMEMBERED:
             self.spent.popitem(last=False)
 
-    def _spent(self, address: str, now: float) -> float:
+    def _time_spent(self, address: str, now: float) -> float:
         spent, then = self.spent.get(address, (0.0, now))
         return max(0.0, spent - (now - then) / ADDRESS_SECONDS)
 

@@ -88,8 +88,8 @@ def resize(count: int) -> bool:
         make_account(name, first + number, before["pool_group"])
     made = max(count, before["notebook_made"])
     after = {**before, "pool_accounts": names, "notebook_made": made}
-    old, new = rendered(before), rendered(after)
-    changed = [replace(path, partial(carried, old.get(path, ""), new[path])) for path in new]
+    old, new = render(before), render(after)
+    changed = [replace(path, partial(carry, old.get(path, ""), new[path])) for path in new]
     changed.append(replace(START, lambda text: offering(text, names)))
     changed.append(replace(GUEST, lambda text: leasing(text, names)))
     os.sync()  # the record comes last: after a power cut all is done again
@@ -102,7 +102,7 @@ def prefix(record: Record) -> str:
     return str(record["pool_accounts"][0]).rstrip("0123456789")
 
 
-def rendered(record: Record) -> dict[str, str]:
+def render(record: Record) -> dict[str, str]:
     """What follows from the record: texts by their paths, as Ansible renders them."""
     jinja = Environment(  # noqa: S701 (no HTML)
         loader=FileSystemLoader(TEMPLATES),
@@ -120,7 +120,7 @@ def rendered(record: Record) -> dict[str, str]:
     return texts
 
 
-def carried(old: str, new: str, text: str) -> str:
+def carry(old: str, new: str, text: str) -> str:
     """Change what differs between two texts in a third, which was the first of them once.
 
     Returns:

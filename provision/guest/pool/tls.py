@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from provision.guest.whole import flush, keep, locked
+from provision.guest.whole import flush, keep, locking
 
 
 def files(directory: Path, subdomain_host: str = "") -> dict[str, str]:
@@ -26,7 +26,7 @@ def files(directory: Path, subdomain_host: str = "") -> dict[str, str]:
     """
     key, certificate = directory / "key.pem", directory / "cert.pem"
     directory.mkdir(mode=0o700, exist_ok=True)
-    with locked(directory):
+    with locking(directory):
         try:
             _complete(key, certificate, subdomain_host)
             ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)

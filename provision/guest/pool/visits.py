@@ -126,11 +126,11 @@ def _sockets(lines: Iterable[str]) -> Iterable[_Socket]:
     for line in lines:
         words = line.split()
         if len(words) > 9 and words[0].endswith(":"):
-            ends = _written(words[1]), _written(words[2])
+            ends = _in_hex(words[1]), _in_hex(words[2])
             yield _Socket(*ends, words[3], int(words[7]), words[9] != "0")
 
 
-def _written(end: str) -> End:
+def _in_hex(end: str) -> End:
     """An end as the kernel writes it: the address in 32-bit words of this machine's order."""
     digits, _, port = end.partition(":")
     words = (int(digits[at : at + 8], 16) for at in range(0, len(digits), 8))

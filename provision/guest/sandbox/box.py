@@ -329,7 +329,7 @@ class _Run:
                     next_look = now + _TICK
         finally:
             self._kill()
-        return self._ended(streams)
+        return self._end_of(streams)
 
     def _close_stdin(self) -> None:
         if self.stdin >= 0:
@@ -427,7 +427,7 @@ class _Run:
             else:
                 os.kill(self.outer, signal.SIGKILL)
 
-    def _ended(self, streams: list[int]) -> Ended:
+    def _end_of(self, streams: list[int]) -> Ended:
         code = os.waitstatus_to_exitcode(os.waitpid(self.outer, 0)[1])
         user = system = 0.0
         memory = 0

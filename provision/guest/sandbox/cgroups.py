@@ -64,12 +64,12 @@ class Group(NamedTuple):
         with contextlib.suppress(OSError):
             (self.path / "cgroup.kill").write_text("1")
 
-        def gone() -> bool:
+        def is_gone() -> bool:
             with contextlib.suppress(FileNotFoundError):
                 self.path.rmdir()
             return True
 
-        until(gone, 5, pause=0.005, despite=OSError)
+        until(is_gone, 5, pause=0.005, despite=OSError)
 
 
 def settings(limits: Limits) -> dict[str, str]:

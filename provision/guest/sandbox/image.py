@@ -197,7 +197,7 @@ def verify(image: Path) -> None:
         raise ApplianceError(f"{image} is not what its manifest says", hint="build it again")
 
 
-def installed(directory: Path) -> dict[str, dict[str, object]]:
+def manifests(directory: Path) -> dict[str, dict[str, object]]:
     """The manifests of the images in a directory, by name."""
     found = {}
     for manifest in sorted(directory.glob("*.json")):

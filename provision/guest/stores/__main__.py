@@ -54,7 +54,7 @@ def _connect(stores: Stores, options: argparse.Namespace) -> None:
     else:
         vendor = "nextcloud" if options.nextcloud else "other"
         settings |= {"url": options.url, "vendor": vendor, "user": options.user}
-        settings["pass"] = rclone.obscured(_secret(f"password of {options.user}"))
+        settings["pass"] = rclone.obscure(_secret(f"password of {options.user}"))
     store = stores.add(options.name, folder, settings)
     try:
         # S3 knows no folders: what is not there is the bucket.

@@ -68,7 +68,7 @@ class Rclone:
         """Move some files; an empty word, or why not all of them could be."""
         return self._with_list(["move", source, target], paths)
 
-    def obscured(self, password: str) -> str:
+    def obscure(self, password: str) -> str:
         """A password as rclone keeps it."""
         words = ["rclone", "obscure", "-"]
         done = subprocess.run(words, input=password, capture_output=True, text=True, check=True)

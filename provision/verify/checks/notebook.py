@@ -214,18 +214,18 @@ def _promise(
 ) -> None:
     """Register a promise about the hostile student; without sessions it fails by lack of facts."""
 
-    def judged(config: Config, facts: Facts) -> Problems:
+    def judge_sessions(config: Config, facts: Facts) -> Problems:
         yield from judge(facts["sessions"])
 
-    judged.__name__, judged.__doc__ = name, promise
-    check(section, how=HOSTILE)(judged)
+    judge_sessions.__name__, judge_sessions.__doc__ = name, promise
+    check(section, how=HOSTILE)(judge_sessions)
 
 
-def _listed(key: str, says: str) -> Callable[[Facts], Problems]:
+def _list_of(key: str, says: str) -> Callable[[Facts], Problems]:
     return lambda facts: (f"{says} {each}" for each in facts[key])
 
 
-def _told(key: str, says: str, *, wanted: bool = False) -> Callable[[Facts], Problems]:
+def _answer_of(key: str, says: str, *, wanted: bool = False) -> Callable[[Facts], Problems]:
     return lambda facts: iter([says] if facts[key] is not wanted else [])
 
 
@@ -237,7 +237,7 @@ def _own_files(facts: Facts) -> Problems:
     yield from (f"can read {path}" for path in facts["files"])
 
 
-def _left(facts: Facts) -> Problems:
+def _leftovers(facts: Facts) -> Problems:
     if facts["left_processes"]:
         yield f"{facts['left_processes']} processes live on"
     yield from (f"{path} is left" for path in facts["left_files"])
@@ -264,47 +264,47 @@ def _outside(facts: Facts) -> Problems:
 
 
 _promise("students_files_private", "A student's files are that student's alone", _own_files)
-_promise("sessions_leave_nothing", "A session leaves no process and no file behind", _left)
+_promise("sessions_leave_nothing", "A session leaves no process and no file behind", _leftovers)
 _promise("sessions_see_themselves", "A session sees and touches only its own processes", _processes)
 _promise(
     "connection_files_private",
     "No session finds the connection files of another's kernels",
-    _listed("connection_files", "finds"),
+    _list_of("connection_files", "finds"),
 )
 _promise(
     "ports_private",
     "No session reaches a port of another's",
-    _told("victims_port", "reaches a listener of the other session"),
+    _answer_of("victims_port", "reaches a listener of the other session"),
 )
 _promise(
     "only_the_hubs_api",
     "Of the machine's services a session reaches the hub's API only",
-    _listed("services", "reaches port"),
+    _list_of("services", "reaches port"),
 )
 _promise(
     "secrets_closed",
     "No session reads the hub's database, secrets, keys or passwords",
-    _listed("secrets", "reads"),
+    _list_of("secrets", "reads"),
 )
 _promise(
     "usage_private",
     "No session reads what another uses",
-    _listed("usage", "reads"),
+    _list_of("usage", "reads"),
 )
 _promise(
     "no_further_rights",
     "No session gets further rights: no su, sudo, cron, at, mounts, namespaces, devices, mail",
-    _listed("powers", "can use"),
+    _list_of("powers", "can use"),
 )
 _promise(
     "nothing_in_the_kernel",
     "No session leaves shared memory, queues or semaphores in the kernel",
-    _listed("kernel_objects", "makes"),
+    _list_of("kernel_objects", "makes"),
 )
 _promise(
     "sessions_logged",
     "The journal tells whose session was on which account",
-    _told("journal", "it does not", wanted=True),
+    _answer_of("journal", "it does not", wanted=True),
 )
 
 

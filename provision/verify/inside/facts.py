@@ -75,7 +75,7 @@ def text(path: str | Path) -> str | None:
         return None
 
 
-def found(path: str | Path) -> Facts | None:
+def look_up(path: str | Path) -> Facts | None:
     """Owner, group, mode and kind of a path; None when it is not there."""
     try:
         entry = os.lstat(path)
@@ -110,7 +110,7 @@ def accounts() -> Facts:
         entry.pw_name: {
             "uid": entry.pw_uid, "group": grp.getgrgid(entry.pw_gid).gr_name,
             "home": entry.pw_dir, "shell": entry.pw_shell,
-            "password": kinds.get(entry.pw_name, "none"), "home_entry": found(entry.pw_dir),
+            "password": kinds.get(entry.pw_name, "none"), "home_entry": look_up(entry.pw_dir),
         }
         for entry in pwd.getpwall()
     }  # fmt: skip
@@ -197,7 +197,7 @@ def host_keys() -> Facts:
         fields = told("ssh-keygen", "-lf", str(public)).split()
         result[public.name] = {
             "fingerprint": fields[1] if len(fields) > 1 else "",
-            "private": found(public.with_suffix("")),
+            "private": look_up(public.with_suffix("")),
         }
     return result
 
@@ -276,7 +276,7 @@ def everything(admin: str, pool: list[str]) -> Facts:
         if admin in known else {},
         "mail": mail(admin),
         "paths": {
-            path: found(path)
+            path: look_up(path)
             for path in PATHS
         },
     }  # fmt: skip

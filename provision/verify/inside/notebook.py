@@ -258,7 +258,7 @@ def hostile(directory: Path) -> dict[str, Any]:
     mallory = None
     try:
         if not until(lambda: ready.exists() and ready.read_text()):
-            return {"error": f"no session for {first}: {_said(victim)}"}
+            return {"error": f"no session for {first}: {_words_of(victim)}"}
         routes = [line.split() for line in Path("/proc/net/route").read_text().splitlines()]
         gateways = [
             ".".join(str(byte) for byte in reversed(bytes.fromhex(route[2])))
@@ -274,7 +274,7 @@ def hostile(directory: Path) -> dict[str, Any]:
         }  # fmt: skip
         mallory = session(second, STUDENTS[1], MALLORY, asked)
         if not until(done.exists):
-            return {"error": f"no answer from {second}: {_said(mallory)}"}
+            return {"error": f"no answer from {second}: {_words_of(mallory)}"}
         facts: dict[str, Any] = json.loads(done.read_text())
         number = (directory / STUDENTS[0]).stat()
         facts["owner"] = number.st_uid
@@ -318,7 +318,7 @@ def most_files(files: Path, owner: int) -> dict[str, int]:
     }
 
 
-def _said(process: subprocess.Popen[str]) -> str:
+def _words_of(process: subprocess.Popen[str]) -> str:
     process.terminate()
     return (process.communicate()[0] or "")[-300:] + told(
         "journalctl", "-q", "-t", "notebook-account", "-o", "cat", "-n", "3"
@@ -417,7 +417,7 @@ def link() -> str:
         Path(place).unlink(missing_ok=True)
 
 
-def exposed() -> dict[str, dict[str, Any]]:
+def exposures() -> dict[str, dict[str, Any]]:
     """How far each of our services is open to the machine, and whether its unit says why."""
     found = {}
     for path in sorted(Path("/etc/systemd/system").glob("*.service")):
@@ -495,7 +495,7 @@ def main() -> None:
         "link": link(),
         "motd": Path("/etc/motd").read_text(),
         "report": report(),
-        "exposed": exposed(),
+        "exposed": exposures(),
         "visitors": visitors(),
         "descriptors": descriptors(),
     }  # fmt: skip

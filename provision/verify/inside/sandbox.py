@@ -100,7 +100,7 @@ class _Everywhere(http.server.ThreadingHTTPServer):
         super().server_bind()
 
 
-def notified() -> dict[str, Any]:
+def notifications() -> dict[str, Any]:
     """What becomes of results that are to be sent to this machine's own addresses."""
     account = Path("/etc/grader/client").read_text().splitlines()
     told = dict(line.split("=", 1) for line in account if "=" in line)
@@ -137,7 +137,7 @@ def main() -> None:
         facts["bomb"] = grade("#!/usr/bin/perl\n$x .= 'x' x 1e6 while 1")
         facts["next"] = grade("#!/bin/sh\necho fine")
         facts["status"] = status()
-        facts["notified"] = notified()
+        facts["notified"] = notifications()
     if asked["jail"]:
         done = subprocess.run(
             ["runuser", "-u", "nobody", "--", *SAFEEXEC],

@@ -169,7 +169,7 @@ def test_two_builds_at_once_make_each_stage_once(shell, built: Built) -> None:
     logs = [shell.home / "one.log", shell.home / "other.log"]
     lock = shell.stages / f"{shell.plan()['seal']['key'][:32]}.lock"
     with contextlib.ExitStack() as both:
-        with locks.held(lock, wait=False):  # a third one, so that these two do meet
+        with locks.holding(lock, wait=False):  # a third one, so that these two do meet
             processes = [
                 subprocess.Popen(
                     [*shell.argv("build", "--no-vm"), "-o", str(output)],

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from provision.build import wheels
 from provision.cli import appliance
 from provision.config import InvalidConfigError, read
-from provision.config.wheels import pinned
+from provision.config.wheels import pins
 from provision.errors import ApplianceError
 
 
@@ -29,10 +29,10 @@ def test_what_is_added_goes_with_what_was_tested(tmp_path: Path, sage: bool) -> 
         read(assignments=asked, environ={})
     lock("pandas", "seaborn", *["--sage"] * sage, "-o", str(place))
     text = place.read_text()
-    have, before = pinned(text), pinned(wheels.tested(sage=sage))
+    have, before = pins(text), pins(wheels.tested_list(sage=sage))
     assert "seaborn" in have
     assert {name: v for name, v in have.items() if before.get(name, v) != v} == {}
-    assert text.startswith(wheels.tested(sage=sage)) is sage
+    assert text.startswith(wheels.tested_list(sage=sage)) is sage
     assert text.count("--hash=sha256:") >= len(have)
     config = read(assignments=[*asked, f"{section}.lock={place}"], environ={}).config
     assert (config.sage if sage else config.kernels.python).lock == place

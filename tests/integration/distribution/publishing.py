@@ -20,8 +20,8 @@ from provision.distribution.installed import Installed
 from provision.distribution.manifest import definition
 from provision.distribution.publication import Image, Publication, Published
 from provision.distribution.pull import Pulled, pull
-from provision.distribution.pull import opened as find_installed
-from provision.distribution.source import opened
+from provision.distribution.pull import open_installed as find_installed
+from provision.distribution.source import open_source
 from provision.machine.virtualbox import VirtualBox
 from provision.process import require
 from vbox import VBoxManage
@@ -99,7 +99,7 @@ class Room:
         self.folders.mkdir(exist_ok=True)
         options.setdefault("key", self.publisher.public)
         return pull(
-            opened(place or str(self.publisher.root)), self.folders, self.hypervisor, **options
+            open_source(place or str(self.publisher.root)), self.folders, self.hypervisor, **options
         )
 
     @property

@@ -16,7 +16,7 @@ from provision.distribution.assemble import assemble
 from provision.distribution.chunks import Store
 from provision.distribution.manifest import MANIFEST
 from provision.distribution.peers import Sharing
-from provision.distribution.pull import verified
+from provision.distribution.pull import fetch_offer
 from provision.distribution.source import Web
 from provision.distribution.supply import Chain, Seed, of_images, of_server
 from provision.ova import minisign
@@ -35,7 +35,7 @@ def main(url: str, key: str, place: Path, how: str, *more: str) -> None:
         sharing = None
         if how == "share":
             sharing = stack.enter_context(Sharing(source, place.name, Store(place / "spool")))
-        offer = verified(source, "stable", [minisign.public_key(Path(key))])
+        offer = fetch_offer(source, "stable", [minisign.public_key(Path(key))])
         described = manifest.read(offer.get(source, MANIFEST))
         seeds = [
             Seed(path, manifest.read_pieces(path.with_suffix(".chunks.zst").read_bytes()))

@@ -20,7 +20,7 @@ from provision.distribution import channel, chunks, manifest, pins, pull, room
 from provision.distribution.assemble import assemble
 from provision.distribution.manifest import MANIFEST
 from provision.distribution.pull import Offer
-from provision.distribution.source import Directory, Origin, SourceError, opened
+from provision.distribution.source import Directory, Origin, SourceError, open_source
 from provision.errors import ApplianceError, UsageError, VerificationError
 from provision.ova import minisign
 
@@ -35,15 +35,15 @@ class Seat:
     folder: Path
 
     def offered(self, place: str | Path, name: str = "stable") -> Offer:
-        source = opened(str(place))
-        offer = pull.verified(source, name, [minisign.public_key(self.publisher.public)])
+        source = open_source(str(place))
+        offer = pull.fetch_offer(source, name, [minisign.public_key(self.publisher.public)])
         pins.check(self.folder, offer.channel, offer.key)
         pull._check_time(self.folder, offer.channel)
         pins.remember(self.folder, offer.channel)
         return offer
 
     def install(self, place: str | Path) -> None:
-        source, offer = opened(str(place)), self.offered(place)
+        source, offer = open_source(str(place)), self.offered(place)
         described = manifest.read(offer.get(source, MANIFEST))
         disk = described.disks[0]
         assemble(
@@ -213,7 +213,7 @@ def test_slow_retrieval(
 ) -> None:
     monkeypatch.setattr("provision.distribution.source.SLOW_SECONDS", 0)
     monkeypatch.setattr("provision.distribution.source.PAUSE_SECONDS", 0)
-    source = opened(serve(seat.publisher.root).url)
+    source = open_source(serve(seat.publisher.root).url)
     source._patience = 0  # type: ignore[attr-defined]
     with pytest.raises(SourceError, match="too slowly"):
         source.get(STABLE)
@@ -222,7 +222,7 @@ def test_slow_retrieval(
 def test_vulnerability_to_a_lost_key_is_a_new_key(seat: Seat, tmp_path: Path) -> None:
     """There is no trust on first use: a new publisher is told to the seat by hand."""
     with pytest.raises(UsageError, match="nothing can be trusted"):
-        pull.verified(Directory(seat.publisher.root), "stable", [])
+        pull.fetch_offer(Directory(seat.publisher.root), "stable", [])
 
 
 def test_what_is_signed_anew_in_time(seat: Seat, monkeypatch: pytest.MonkeyPatch) -> None:

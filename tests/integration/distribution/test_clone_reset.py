@@ -10,7 +10,7 @@ from publishing import Publisher, Room
 
 from provision.config import Config
 from provision.distribution.clone import clone
-from provision.distribution.pull import opened
+from provision.distribution.pull import open_installed
 from vbox import VBoxManage, machine, medium, nat
 
 # Of a VDI's header, see provision/distribution/vdi.py.
@@ -25,7 +25,7 @@ def test_linked_clones_share_the_image_and_nothing_else(room: Room) -> None:
     assert [copy.name for copy in copies] == ["sage-01", "sage-02"]
     found = [machine.find(room.manage, copy.name)[0] for copy in copies]
     assert len({each.properties["macaddress1"] for each in found}) == 2
-    ports = [forward.host_port for each in found for forward in nat.listed(each)]
+    ports = [forward.host_port for each in found for forward in nat.read_forwards(each)]
     assert len(set(ports)) == len(ports) == 2 * len(Config().network.forwards)
     roots = [each.attachments[0].medium for each in found]
     parents = {medium.inspect(room.manage, root).parent for root in roots}
@@ -38,7 +38,7 @@ def test_linked_clones_share_the_image_and_nothing_else(room: Room) -> None:
     room.pull()
     room.publisher.publish(3)
     room.pull()
-    second = opened(room.folders, room.hypervisor, "sage-02")
+    second = open_installed(room.folders, room.hypervisor, "sage-02")
     second.reset()
     assert medium.inspect(room.manage, second.bases()[0]).usable
     # And a copy can be updated by itself.
@@ -63,7 +63,7 @@ def test_full_clone_stands_on_its_own(room: Room) -> None:
     room.publisher.publish(1)
     room.pull()
     clone(room.here, 1, linked=False)
-    copy = opened(room.folders, room.hypervisor, "sage-01")
+    copy = open_installed(room.folders, room.hypervisor, "sage-01")
     assert copy.bases()[0].is_relative_to(room.folders / "sage-01")
 
 

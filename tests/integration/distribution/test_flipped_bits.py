@@ -14,7 +14,7 @@ from provision.distribution import chunks, manifest
 from provision.distribution.assemble import assemble
 from provision.distribution.manifest import MANIFEST, definition
 from provision.distribution.publication import Image, Publication
-from provision.distribution.pull import verified
+from provision.distribution.pull import fetch_offer
 from provision.distribution.source import Directory
 from provision.errors import ApplianceError
 from provision.ova import minisign
@@ -26,7 +26,7 @@ UNREAD = {"minisign.pub", ".lock", "sbom.cdx.json", "packages.txt", "changelog.t
 def _install(root: Path, key: minisign.PublicKey, target: Path) -> bytes:
     """What a seat does up to the moment when it would attach the disk."""
     source = Directory(root)
-    offer = verified(source, "stable", [key])
+    offer = fetch_offer(source, "stable", [key])
     described = manifest.read(offer.get(source, MANIFEST))
     (only,) = described.disks
     assemble(

@@ -9,7 +9,7 @@ from publishing import Publisher, Room, Server
 
 from provision.config import Config, architectures
 from provision.distribution import channel
-from provision.distribution.pull import opened
+from provision.distribution.pull import open_installed
 from provision.distribution.seats import Seat, mac
 from provision.errors import HostNotReadyError, HypervisorError, UsageError
 from provision.machine.virtualbox import CREDENTIAL_KEY
@@ -23,7 +23,7 @@ def test_first_install_makes_the_vm(room: Room) -> None:
     found = room.here.machine.get()
     assert [each.port for each in found.attachments] == [0, 1]
     assert found.properties["macaddress1"] == mac("sage")
-    assert {each.name for each in nat.listed(found)} == set(Config().network.forwards)
+    assert {each.name for each in nat.read_forwards(found)} == set(Config().network.forwards)
     room.assert_version(1)
 
 
@@ -41,7 +41,7 @@ def test_one_folder_has_both_architectures_and_a_seat_takes_its_own(
     with monkeypatch.context() as patch:  # as on a Mac, with VirtualBox's ARM machines
         patch.setattr(architectures, "of_this_host", lambda: "arm64")
         room.pull(channel_name=channels["arm64"], name="mac")
-    mac_seat = opened(room.folders, room.hypervisor, "mac").machine
+    mac_seat = open_installed(room.folders, room.hypervisor, "mac").machine
     assert (
         machine.show(room.manage, mac_seat.get().uuid).properties["platformArchitecture"] == "ARM"
     )
@@ -121,8 +121,8 @@ def test_seat_has_its_own_name_address_and_ports(room: Room) -> None:
     assert found.properties["memory"] == "8192"
     told = extradata.read(room.manage, "sage-07")[CREDENTIAL_KEY]
     assert told == "io.systemd.credential:appliance.seat=name=sage-07 pool=7"
-    assert opened(room.folders, room.hypervisor, "sage-07").machine.config.pool.count == 7
-    assert {each.host_port for each in nat.listed(found)} == {2207, 8000, 8443}
+    assert open_installed(room.folders, room.hypervisor, "sage-07").machine.config.pool.count == 7
+    assert {each.host_port for each in nat.read_forwards(found)} == {2207, 8000, 8443}
 
 
 def test_a_changed_seat_file_is_taken_without_a_new_version(room: Room) -> None:
@@ -133,7 +133,7 @@ def test_a_changed_seat_file_is_taken_without_a_new_version(room: Room) -> None:
     changed = room.pull(seat=seat, name="lab-{seat}")
     assert (changed.changed, changed.fetched) == (True, 0)
     found = machine.find(room.manage, "lab-7")[0]
-    assert {each.host_port for each in nat.listed(found)} == {2208, 8000, 8443}
+    assert {each.host_port for each in nat.read_forwards(found)} == {2208, 8000, 8443}
     assert extradata.read(room.manage, "lab-7")[CREDENTIAL_KEY].endswith("name=lab-7 pool=3")
     assert found.attachments[0].medium == root
     assert not room.pull(seat=seat, name="lab-{seat}").changed

@@ -86,13 +86,13 @@ def test_a_snapshot_is_taken_and_dropped(one: Fleet, vm: VirtualBoxMachine) -> N
     def look(step: str, _: str) -> None:
         told.append(step)
         if step == "record":
-            seen.extend(each.name for each in snapshot.listed(vm.manage, vm.get()))
+            seen.extend(each.name for each in snapshot.snapshots(vm.manage, vm.get()))
 
     known = inventory.read(one.inventory)
     upgrade_system(one.guests[0].host, known, SystemOptions(packages=False), look)
     assert told == ["connect", "check", "snapshot", "record", "health"]
     assert seen == [fallback.NAME]
-    assert snapshot.listed(vm.manage, vm.get()) == ()
+    assert snapshot.snapshots(vm.manage, vm.get()) == ()
     assert vm.get().state == "running"
     assert before.parent == vm.get().attachments[0].medium.parent
 
@@ -125,4 +125,4 @@ def test_who_is_lost_in_its_reboot_gets_its_root_disk_back(
     assert isinstance(error, WentBackError), (error, told)
     assert "its root disk is as it was" in str(error)
     assert (vm.get().state, vm.get().attachments[0].medium != taken) == ("running", True)
-    assert snapshot.listed(vm.manage, vm.get()) == ()
+    assert snapshot.snapshots(vm.manage, vm.get()) == ()

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from provision.build import places
-from provision.locks import held
+from provision.locks import holding
 from tests.integration.grader.conftest import ROOT, Inbox
 
 # Debian 13's.
@@ -78,7 +78,7 @@ def interpreter(request: pytest.FixtureRequest) -> str:
         return sys.executable
     home = places.cache() / "tests" / "-".join(OLDER).replace("==", "-")
     home.parent.mkdir(parents=True, exist_ok=True)
-    with held(home.with_suffix(".lock"), wait=True):
+    with holding(home.with_suffix(".lock"), wait=True):
         if not (home / "done").exists():
             subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
             subprocess.run([home / "bin/pip", "install", "-q", *OLDER], check=True)

@@ -25,7 +25,7 @@ from provision.build.workshop import Workshop
 from provision.config import Config
 from provision.errors import ApplianceError
 from provision.jeos.archive import identity
-from provision.locks import held
+from provision.locks import holding
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -133,7 +133,7 @@ def installed_layers(scratch: Path) -> list[Path]:
     """The base and a layer with the notebook's packages, from the cache or made now."""
     cache = places.cache() / "tests"
     cache.mkdir(parents=True, exist_ok=True)
-    with held(cache / "layers.lock", wait=True):
+    with holding(cache / "layers.lock", wait=True):
         return _installed_layers(cache, scratch)
 
 
@@ -200,7 +200,7 @@ def further_layer(
     """
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
     layer = layers[-1].with_name(f"{name}-{layers[-1].name.split('-', 1)[1]}-{key}")
-    with held(layer.with_name("layers.lock"), wait=True):
+    with holding(layer.with_name("layers.lock"), wait=True):
         if not layer.exists():
             part = layer.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)

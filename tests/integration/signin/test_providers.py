@@ -30,7 +30,7 @@ from provision import resources
 from provision.build import places
 from provision.config import read
 from provision.export import zero_to_jupyterhub
-from provision.locks import held
+from provision.locks import holding
 from provision.machine.ports import free_port
 from provision.process import require
 from tests.integration.ldap import MATH, REFUSED, TEMPLATE, directory, unpack
@@ -386,7 +386,7 @@ def slapd() -> Path:
     """Debian's slapd in a directory of its own, kept for the next run."""
     target = places.cache() / "tests" / "slapd"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with held(target.with_suffix(".lock"), wait=True):
+    with holding(target.with_suffix(".lock"), wait=True):
         if not target.exists():
             part = target.with_suffix(".part")
             subprocess.run(["rm", "-rf", part], check=True)

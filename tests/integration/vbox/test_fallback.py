@@ -33,7 +33,7 @@ def test_the_root_goes_back_and_home_stays(manage: VBoxManage, tmp_path: Path) -
     fallback.take()
     fallback.take()  # what a killed run left makes room
     before = disks()
-    assert [each.name for each in snapshot.listed(manage, vm.get())] == [NAME]
+    assert [each.name for each in snapshot.snapshots(manage, vm.get())] == [NAME]
     frozen = [medium.inspect(manage, path).parent for path in before]
     fallback.back()
     root, home = disks()
@@ -42,7 +42,7 @@ def test_the_root_goes_back_and_home_stays(manage: VBoxManage, tmp_path: Path) -
     assert [medium.inspect(manage, path).parent for path in (root, home)] == frozen
     fallback.drop()
     fallback.drop()
-    assert snapshot.listed(manage, vm.get()) == ()
+    assert snapshot.snapshots(manage, vm.get()) == ()
     content = tmp_path / "look.raw"
     for path, name in zip(disks(), ("root", "home"), strict=True):
         assert medium.inspect(manage, path).parent == "base"
@@ -100,7 +100,7 @@ def test_a_vm_that_runs_is_found_by_its_port_and_goes_back(
         found.start()
         eventually(greets, 120)
         found.drop()
-        assert snapshot.listed(manage, vm.get()) == ()
+        assert snapshot.snapshots(manage, vm.get()) == ()
         assert greets(), "the snapshot of a VM that runs is dropped"
     finally:
         vm.destroy()

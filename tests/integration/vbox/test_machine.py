@@ -130,12 +130,12 @@ def test_a_port_taken_between_check_and_start(
         with pytest.raises(HostNotReadyError, match=rf"\(pid {os.getpid()}\)"):
             strict.power_on()
         assert strict.get().state == "poweroff", "a VM that nobody can reach is not left running"
-        corrected, looks = nat.corrected, iter([1, 2])
+        corrected, looks = nat.correct, iter([1, 2])
 
         def blind_at_first(wanted: tuple[nat.Forward, ...]) -> tuple[nat.Forward, ...]:
             return wanted if next(looks) == 1 else corrected(wanted)
 
-        monkeypatch.setattr(nat, "corrected", blind_at_first)
+        monkeypatch.setattr(nat, "correct", blind_at_first)
         tiny.power_on()
         assert tiny.forwarded(22) > port
 
@@ -301,7 +301,7 @@ def test_the_verbs_from_import_to_destroy(
     assert call("snapshot", "restore", "dirty")[0] == 5
     assert call("snapshot", "delete", "clean")[0] == 0
     assert call("snapshot", "list")[1] == ""
-    assert snapshot.listed(running_manage, machine_) == ()
+    assert snapshot.snapshots(running_manage, machine_) == ()
 
     code, _, err = call("destroy")
     assert (code, "add --yes" in err) == (2, True)
@@ -323,10 +323,10 @@ def test_forwards_of_2008_are_offered_for_migration(
     code, out, err = appliance_command("migrate", "sage 2008", options=False)
     assert (code, out) == (0, "notebook,tcp,,8000,,80\n")
     assert "nothing changed" in err
-    assert nat.listed(machine.show(running_manage, old.uuid)) == ()
+    assert nat.read_forwards(machine.show(running_manage, old.uuid)) == ()
     code, out, _ = appliance_command("migrate", "sage 2008", "--yes", "--json", options=False)
     assert json.loads(out)["migrated"]
-    (forward,) = nat.listed(machine.show(running_manage, old.uuid))
+    (forward,) = nat.read_forwards(machine.show(running_manage, old.uuid))
     assert (forward.host_port, forward.guest_port) == (8000, 80)
     code, out, err = appliance_command("migrate", "sage 2008", options=False)
     assert (code, out) == (0, "")

@@ -68,7 +68,7 @@ def test_an_unreachable_mirror_is_told_with_a_hint(tmp_path: Path) -> None:
     with pytest.raises(NotInstalledError, match="cannot fetch VirtualBox from Debian") as caught:
         portable.fetch(cache=tmp_path, mirror="http://127.0.0.1:9/debian")
     assert "network" in caught.value.hint
-    assert portable.fetched(tmp_path) is None
+    assert portable.find_fetched(tmp_path) is None
 
 
 def test_a_mirror_without_debians_signature_is_refused(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_mirror_without_debians_signature_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotInstalledError) as caught:
         portable.fetch(cache=tmp_path / "cache", mirror=f"file:{tmp_path}/debian")
     assert "debian-archive-keyring" in caught.value.hint
-    assert portable.fetched(tmp_path / "cache") is None
+    assert portable.find_fetched(tmp_path / "cache") is None
 
 
 @pytest.mark.slow
@@ -89,9 +89,9 @@ def test_killed_and_two_at_once(tmp_path: Path) -> None:
     first = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     threading.Timer(3, first.kill).start()
     first.wait()
-    assert portable.fetched(tmp_path) is None
+    assert portable.find_fetched(tmp_path) is None
     both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
     assert [each.wait() for each in both] == [0, 0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "lock"]
-    found = portable.fetched(tmp_path)
+    found = portable.find_fetched(tmp_path)
     assert found and found.version() >= (7, 0, 0)

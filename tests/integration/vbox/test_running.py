@@ -57,7 +57,7 @@ def greeting(port: int) -> bytes:
 def test_a_forward_leads_into_the_guest_and_the_power_button_works(
     running_manage: VBoxManage, vm: machine.Machine, serial: Path, eventually: Wait
 ) -> None:
-    (forward,) = nat.listed(vm)
+    (forward,) = nat.read_forwards(vm)
     nat.check([forward])
     running = machine.start(running_manage, vm)
     nat.verify(running)
@@ -75,13 +75,13 @@ def test_a_forward_leads_into_the_guest_and_the_power_button_works(
 def test_an_occupied_port_is_found_before_and_after_the_start(
     running_manage: VBoxManage, vm: machine.Machine
 ) -> None:
-    (forward,) = nat.listed(vm)
+    (forward,) = nat.read_forwards(vm)
     with socket.create_server(("127.0.0.1", forward.host_port)):
         with pytest.raises(PortTakenError) as caught:
             nat.check([forward])
         assert caught.value.holder.endswith(f"(pid {os.getpid()})")
         assert caught.value.port == forward.host_port
-        (moved,) = nat.corrected([forward])
+        (moved,) = nat.correct([forward])
         assert moved.host_port > forward.host_port
         running = machine.start(running_manage, vm)
         assert running.state == "running", "the trap: VirtualBox says that all is well"
@@ -102,7 +102,7 @@ def test_a_running_machine_is_locked_and_a_saved_one_immutable(
     assert machine.wait_for(manage, vm, frozenset({"saved"}), timeout=10)
     with pytest.raises(WrongStateError, match="not mutable"):
         machine.modify(manage, vm, memory=40)
-    (forward,) = nat.listed(vm)
+    (forward,) = nat.read_forwards(vm)
     machine.start(manage, vm)
     assert greeting(forward.host_port).startswith(b"SSH-2.0-tiny"), "it woke up where it was"
     machine.save_state(manage, vm)
@@ -116,7 +116,7 @@ def test_sigterm_to_the_vm_saves_its_state(
 ) -> None:
     machine.start(running_manage, vm)
     eventually(said(serial, "ready"))
-    (forward,) = nat.listed(vm)
+    (forward,) = nat.read_forwards(vm)
     pid = int(ports.holder(forward.host_port).rpartition("pid ")[2].rstrip(")"))
     os.kill(pid, signal.SIGTERM)
     assert machine.wait_for(running_manage, vm, frozenset({"saved"}), timeout=20)
@@ -129,7 +129,7 @@ def test_a_live_snapshot_and_back(
 ) -> None:
     machine.start(running_manage, vm)
     eventually(said(serial, "ready"))
-    (forward,) = nat.listed(vm)
+    (forward,) = nat.read_forwards(vm)
     snapshot.take(running_manage, vm, "live")
     assert greeting(forward.host_port).startswith(b"SSH-2.0-tiny"), "it goes on running"
     machine.power_off(running_manage, vm)
@@ -146,7 +146,7 @@ def test_a_vm_that_is_killed_can_be_started_again(
 ) -> None:
     machine.start(running_manage, vm)
     eventually(said(serial, "ready"))
-    (forward,) = nat.listed(vm)
+    (forward,) = nat.read_forwards(vm)
     pid = int(ports.holder(forward.host_port).rpartition("pid ")[2].rstrip(")"))
     os.kill(pid, signal.SIGKILL)
     assert machine.wait_for(running_manage, vm, frozenset({"aborted"}), timeout=20)

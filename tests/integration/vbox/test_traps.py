@@ -93,7 +93,7 @@ def test_names_with_quotes_newlines_and_umlauts(manage: VBoxManage, tmp_path: Pa
     ]
     snapshot.take(manage, made, 'be"fore\nü')
     snapshot.take(manage, made, "after")
-    assert [(s.name, s.depth, s.current) for s in snapshot.listed(manage, made)] == [
+    assert [(s.name, s.depth, s.current) for s in snapshot.snapshots(manage, made)] == [
         ('be"fore\nü', 0, False),
         ("after", 1, True),
     ]
@@ -149,9 +149,9 @@ class TestOwnership:
             with pytest.raises(NotOursError, match="did not make"):
                 attempt(manage, "vm", "me", folder=tmp_path / "ours")
         with pytest.raises(NotOursError):
-            machine.owned(manage, "vm", "me")
+            machine.find_owned(manage, "vm", "me")
         assert manage.run("showvminfo", "vm", "--machinereadable") == before
-        assert machine.owned(manage, "other", "me") is None
+        assert machine.find_owned(manage, "other", "me") is None
 
     def test_ensure_is_idempotent(self, manage: VBoxManage, tmp_path: Path) -> None:
         first = machine.ensure(manage, "vm", "me", folder=tmp_path)
@@ -229,7 +229,7 @@ class TestMedia:
         medium.compact(manage, path)
         medium.delete(manage, path)
         medium.delete(manage, path)
-        assert medium.registered(manage, path) is None
+        assert medium.find_registered(manage, path) is None
 
     def test_attach_and_detach_are_idempotent(
         self, manage: VBoxManage, vm: machine.Machine, tmp_path: Path
@@ -252,7 +252,7 @@ class TestMedia:
         medium.forget(manage, source.location)
         copy = medium.clone(manage, source.location, tmp_path / "new" / "c.vdi")
         assert copy.uuid != source.uuid
-        assert medium.registered(manage, source.location) is None
+        assert medium.find_registered(manage, source.location) is None
         with pytest.raises(FileFailedError, match="exists already"):
             medium.clone(manage, source.location, copy.location)
 
@@ -285,7 +285,7 @@ class TestInterruption:
         with pytest.raises(InterruptedError, match="stopped after"):
             manage.run("clonemedium", "disk", str(source), str(target), timeout=0.15)
         eventually(lambda: not target.exists())  # the service takes its time on a busy host
-        assert medium.registered(manage, target) is None
+        assert medium.find_registered(manage, target) is None
 
     def test_killed_mid_clone_the_next_one_works(
         self, manage: VBoxManage, source: Path, tmp_path: Path
@@ -352,15 +352,15 @@ class TestForwards:
         for wanted in ([self.SSH, self.WEB], [self.SSH], [replace(self.SSH, host_port=2223)], []):
             for _ in range(2):
                 nat.ensure(manage, machine.show(manage, vm.uuid), wanted)
-            assert set(nat.listed(machine.show(manage, vm.uuid))) == set(wanted)
-        assert len(nat.listed(machine.show(manage, vm.uuid), adapter=2)) == 1
+            assert set(nat.read_forwards(machine.show(manage, vm.uuid))) == set(wanted)
+        assert len(nat.read_forwards(machine.show(manage, vm.uuid), adapter=2)) == 1
 
     def test_two_that_swap_their_ports(self, manage: VBoxManage, vm: machine.Machine) -> None:
         machine.modify(manage, vm, nic1="nat")
         for a, b in ((1000, 1001), (1001, 1000)):
             wanted = (Forward("a", a, 1), Forward("b", b, 2))
             nat.ensure(manage, machine.show(manage, vm.uuid), wanted)
-            assert set(nat.listed(machine.show(manage, vm.uuid))) == set(wanted)
+            assert set(nat.read_forwards(machine.show(manage, vm.uuid))) == set(wanted)
 
     def test_forwards_of_2008_are_migrated(self, manage: VBoxManage, vm: machine.Machine) -> None:
         machine.modify(manage, vm, nic1="nat")
@@ -374,7 +374,7 @@ class TestForwards:
         wanted = {Forward("ssh", 2222, 22, host_ip=""), Forward("web", 8000, 8000, host_ip="")}
         assert {old.forward for old in found} == wanted
         assert set(nat.migrate(manage, vm)) == wanted
-        assert set(nat.listed(machine.show(manage, vm.uuid))) == wanted
+        assert set(nat.read_forwards(machine.show(manage, vm.uuid))) == wanted
         left = extradata.read(manage, vm.uuid)
         assert [key for key in left if "LUN#0" in key] == [f"{base}/broken/HostPort"]
         assert nat.migrate(manage, vm) == ()
@@ -384,7 +384,7 @@ class TestSnapshots:
     def test_take_restore_delete(
         self, manage: VBoxManage, vm: machine.Machine, tmp_path: Path
     ) -> None:
-        assert snapshot.listed(manage, vm) == ()
+        assert snapshot.snapshots(manage, vm) == ()
         machine.ensure_controller(manage, vm, "SATA")
         disk = medium.create(manage, tmp_path / "d.vdi", 8 * MIB).location
         medium.attach(manage, machine.show(manage, vm.uuid), "SATA", 0, disk)
@@ -396,7 +396,7 @@ class TestSnapshots:
         snapshot.restore(manage, vm, "clean")
         assert machine.show(manage, vm.uuid).properties["memory"] == "100"
         snapshot.delete(manage, vm, taken.uuid)
-        assert snapshot.listed(manage, vm) == ()
+        assert snapshot.snapshots(manage, vm) == ()
         assert machine.show(manage, vm.uuid).attachments[0].medium == disk
 
     def test_an_unknown_one_lists_those_there_are(

@@ -14,7 +14,7 @@ OTHER = digest("another")
 
 
 def finish(cache: Cache, key: str, content: str = "artefact") -> None:
-    with cache.claimed(key), cache.building(key, {"stage": "base"}) as part:
+    with cache.claiming(key), cache.building(key, {"stage": "base"}) as part:
         (part / "file").write_text(content)
 
 
@@ -69,7 +69,7 @@ def test_a_failed_stage_leaves_nothing(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     with (
         pytest.raises(RuntimeError),
-        cache.claimed(KEY),
+        cache.claiming(KEY),
         cache.building(KEY, {}) as part,
     ):
         (part / "half").write_text("x")
@@ -82,7 +82,7 @@ def test_a_failed_stage_is_kept_when_asked_for(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     with (
         pytest.raises(RuntimeError),
-        cache.claimed(KEY),
+        cache.claiming(KEY),
         cache.building(KEY, {}, keep=True) as part,
     ):
         (part / "half").write_text("x")
@@ -114,7 +114,7 @@ def test_the_second_of_two_builds_waits_and_finds_it_done(tmp_path: Path) -> Non
     told: list[bool] = []
 
     def first() -> None:
-        with cache.claimed(KEY) as unbuilt, cache.building(KEY, {}):
+        with cache.claiming(KEY) as unbuilt, cache.building(KEY, {}):
             told.append(unbuilt)
             begun.set()
             time.sleep(0.2)
@@ -122,7 +122,7 @@ def test_the_second_of_two_builds_waits_and_finds_it_done(tmp_path: Path) -> Non
     thread = threading.Thread(target=first)
     thread.start()
     begun.wait()
-    with cache.claimed(KEY) as unbuilt:
+    with cache.claiming(KEY) as unbuilt:
         told.append(unbuilt)
     thread.join()
     assert told == [True, False]
@@ -144,7 +144,7 @@ def test_prune_removes_only_what_is_idle_and_not_needed(tmp_path: Path) -> None:
 
 def test_prune_leaves_a_stage_that_is_being_built(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
-    with cache.claimed(KEY), cache.building(KEY, {}) as part:
+    with cache.claiming(KEY), cache.building(KEY, {}) as part:
         os.utime(part, (0, 0))
         assert cache.prune(set(), seconds=60) == 0
         assert part.exists()

@@ -54,7 +54,7 @@ def test_a_verb_that_takes_a_name_says_so_and_no_option_that_it_lacks(tmp_path: 
         (tmp_path / name).mkdir()
         (tmp_path / name / pull.SETTINGS).touch()
     for look, told in (
-        (pull.opened, "say which: NAME"),  # reset and clone
+        (pull.open_installed, "say which: NAME"),  # reset and clone
         (pull.roll_back, "say which: --name NAME"),  # pull --rollback
     ):
         with pytest.raises(UsageError) as raised:

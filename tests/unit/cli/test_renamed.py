@@ -4,11 +4,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from provision.cli._renamed import renamed
+from provision.cli._renamed import option_renamed
 
 
 @click.command()
-@renamed("--timeout", "--wait", "seconds", type=click.IntRange(min=0), default=7, help="How long.")
+@option_renamed(
+    "--timeout", "--wait", "seconds", type=click.IntRange(min=0), default=7, help="How long."
+)
 def verb(seconds: int) -> None:
     """Wait."""
     click.echo(seconds)

@@ -5,7 +5,7 @@ import pytest
 from provision.config.languages import PYTHON_PACKAGES, SAGE_PACKAGES, Kernels, Python, Sage
 from provision.config.model import Config
 from provision.config.rules import check
-from provision.config.wheels import normalized, pinned
+from provision.config.wheels import normalize, pins
 
 ROLES = Path(__file__).parents[3] / "playbooks/roles"
 LOCK = "# ours\nnumpy==2.5.5 \\\n    --hash=sha256:00\n    # via x==1\nSome_Package==1.0 ; x\n"
@@ -20,8 +20,8 @@ def python(*packages: str, lock: Path | None = None) -> Config:
 
 
 def test_a_list_is_read_as_pip_reads_it() -> None:
-    assert pinned(LOCK) == {"numpy": "2.5.5", "some-package": "1.0"}
-    assert normalized("Some._Package") == "some-package"
+    assert pins(LOCK) == {"numpy": "2.5.5", "some-package": "1.0"}
+    assert normalize("Some._Package") == "some-package"
 
 
 def test_the_tested_lists_have_what_is_the_default() -> None:
@@ -30,8 +30,8 @@ def test_the_tested_lists_have_what_is_the_default() -> None:
         (SAGE_PACKAGES, "sage/files/passagemath-10.8.lock"),
     ):
         text = (ROLES / file).read_text()
-        assert set(packages) <= set(pinned(text))
-        assert text.count("--hash=sha256:") >= len(pinned(text))
+        assert set(packages) <= set(pins(text))
+        assert text.count("--hash=sha256:") >= len(pins(text))
     assert told(Config()) == []
     assert told(python()) == []
 

@@ -9,14 +9,14 @@ from ruamel.yaml import YAML
 
 from provision.config import Config, read
 from provision.config.keys import entries, sections
-from provision.config.render import commented, effective, leaves, reference, schema
+from provision.config.render import commented_file, effective, leaves, reference, schema
 
 ROOT = Path(__file__).parents[3]
 
 
 def written(tmp_path: Path, **options: bool) -> Path:
     path = tmp_path / "appliance.yml"
-    path.write_text(commented(**options))
+    path.write_text(commented_file(**options))
     return path
 
 
@@ -25,7 +25,7 @@ def test_the_commented_file_is_the_default(tmp_path):
 
 
 def test_the_commented_file_names_every_key_with_its_explanation(tmp_path):
-    text = commented()
+    text = commented_file()
     for place, section in sections().items():
         for entry in entries(section):
             assert entry.explanation, f"{place}.{entry.name} has no explanation"
@@ -36,7 +36,7 @@ def test_the_commented_file_names_every_key_with_its_explanation(tmp_path):
 
 
 def test_the_commented_file_fits_a_terminal():
-    assert max(map(len, commented().splitlines())) <= 100
+    assert max(map(len, commented_file().splitlines())) <= 100
 
 
 def test_public_opens_the_notebook_and_nothing_else(tmp_path):
@@ -65,7 +65,7 @@ def test_the_effective_configuration_is_read_back(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        commented(),
+        commented_file(),
         "disks: {root: {size: 20G}}",
         "disks: {data: {size: 1G, mount: /srv}}",
         "network: {forwards: {notebook: null, ssh: {host: 2200}}}",

@@ -89,7 +89,7 @@ def test_definition_tells_nothing_of_the_builders_host() -> None:
     config = Config.model_validate({"proxy": "http://proxy.school.example:3128"})
     told = definition(config)
     assert "proxy" not in str(told)
-    assert seats.configured(told, Seat(0), "sage-01").name == "sage-01"
+    assert seats.seat_config(told, Seat(0), "sage-01").name == "sage-01"
 
 
 def test_changes_name_every_kind() -> None:
@@ -139,25 +139,25 @@ def test_a_seat_file_without_its_column_says_so(tmp_path: Path, text: str) -> No
 def test_seat_with_a_port_for_nothing() -> None:
     told = definition(Config())
     with pytest.raises(UsageError, match="notebook, sessions, ssh"):
-        seats.configured(told, Seat(1, ports={"telnet": 23}), "sage")
+        seats.seat_config(told, Seat(1, ports={"telnet": 23}), "sage")
 
 
 def test_a_seats_sessions_are_found_by_its_notebooks_port() -> None:
-    own = seats.configured(definition(Config()), Seat(1, ports={"notebook": 9000}), "sage")
+    own = seats.seat_config(definition(Config()), Seat(1, ports={"notebook": 9000}), "sage")
     assert own.network.forwards["sessions"].host == 9443
 
 
 def test_names_by_pattern() -> None:
-    assert seats.named("{name}-{seat:02d}", "sage", 7) == "sage-07"
+    assert seats.seat_name("{name}-{seat:02d}", "sage", 7) == "sage-07"
     with pytest.raises(UsageError, match="pattern"):
-        seats.named("{room}", "sage", 7)
+        seats.seat_name("{room}", "sage", 7)
     assert len({seats.mac(f"sage-{number}") for number in range(250)}) == 250
 
 
 def test_a_seat_has_a_pool_of_its_own(tmp_path: Path) -> None:
     seat = seats.read(_file(tmp_path, "seat,pool\n1,3\n"))[1]
     told = definition(Config.model_validate({"pool": {"count": 5}}))
-    own = seats.configured(told, seat, "sage-01")
+    own = seats.seat_config(told, seat, "sage-01")
     assert (own.pool.count, own.pool.group) == (3, "sageusers")
     assert installed.told(own) == "name=sage-01 pool=3"
 
@@ -166,4 +166,4 @@ def test_what_a_seat_cannot_be_is_told_with_its_number() -> None:
     told = definition(Config())
     for wrong in ({"memory": "1G"}, {"pool": {"count": 0}}, {"cpus": 0}):
         with pytest.raises(UsageError, match="seat 4: "):
-            seats.configured(told, Seat(4, settings=wrong), "sage-04")
+            seats.seat_config(told, Seat(4, settings=wrong), "sage-04")

@@ -54,14 +54,14 @@ def test_what_is_no_report_is_refused(text: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [b"", b"{}", b'{"a": [', b"[" * 100_000, b"[NaN]"])
 def test_a_list_of_seats_that_is_none(text: bytes) -> None:
     with pytest.raises(SourceError, match="cannot be read"):
-        room.listed(text)
+        room.read_rows(text)
 
 
 def test_bad_rows_of_a_list_are_left_out() -> None:
     rows = b"""[{"name": "a", "state": "ready", "age": 1.5, "address": "10.0.0.1"}, 5, null, {},
         {"name": "b", "state": "ready", "address": "evil.example/"}, {"name": "../c",
         "state": "ready"}, {"name": "d", "state": "ready", "age": true, "address": "::1"}]"""
-    assert room.listed(rows) == [
+    assert room.read_rows(rows) == [
         {"name": "a", "state": "ready", "age": 1.5, "address": "10.0.0.1"},
         {"name": "d", "state": "ready", "address": "::1"},
     ]
@@ -137,7 +137,7 @@ def test_any_hosts_name_makes_a_seats_name(host: str, name: str) -> None:
     ],
 )
 def test_what_a_request_asks_for(path: str, names: tuple[str, ...]) -> None:
-    assert room.wanted(path) == names
+    assert room.wanted_names(path) == names
 
 
 @pytest.mark.parametrize(
@@ -160,4 +160,4 @@ def test_what_a_request_asks_for(path: str, names: tuple[str, ...]) -> None:
     ],
 )
 def test_what_no_published_file_is_called(path: str) -> None:
-    assert room.wanted(path) is None
+    assert room.wanted_names(path) is None

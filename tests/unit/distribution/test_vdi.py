@@ -11,7 +11,7 @@ from provision.errors import ApplianceError
 
 
 def test_planned_layout_is_read_back(tmp_path: Path) -> None:
-    layout = vdi.planned(12 << 30, [(0, 4096), (5 * BLOCK - 4096, 8192), (7 << 30, 100)])
+    layout = vdi.plan(12 << 30, [(0, 4096), (5 * BLOCK - 4096, 8192), (7 << 30, 100)])
     assert sorted(layout.places) == [0, 4, 5, 7 << 10]
     image = tmp_path / "disk.vdi"
     image.write_bytes(layout.header(uuid.uuid4()))
@@ -20,7 +20,7 @@ def test_planned_layout_is_read_back(tmp_path: Path) -> None:
 
 
 def test_spans_cross_blocks_that_lie_apart() -> None:
-    layout = vdi.planned(8 * BLOCK, [(BLOCK, 1), (2 * BLOCK, 1)])
+    layout = vdi.plan(8 * BLOCK, [(BLOCK, 1), (2 * BLOCK, 1)])
     spans = list(layout.spans(BLOCK - 10, 2 * BLOCK + 20))
     assert spans == [
         (None, 10),

@@ -8,7 +8,7 @@ import pytest
 from provision.config import Config
 from provision.doctor import Facts, examine, packages
 from provision.doctor.facts import Mirror, Room, VirtualBox, _cpu_flags, _header, _kernel
-from provision.doctor.tools import TOOLS, needed, present
+from provision.doctor.tools import TOOLS, needed_tools, present
 
 NOW = 1_800_000_000.0
 BOX = VirtualBox(Path("/usr/bin/VBoxManage"), (7, 2, 4))
@@ -239,9 +239,11 @@ def test_a_guest_of_another_architecture_is_emulated():
     assert check.status == "warning"
     assert "emulates" in check.found
     assert checks(architecture="aarch64") == {}
-    foreign = {tool.package for tool in needed("debian", root=True, arch="arm64")}
+    foreign = {tool.package for tool in needed_tools("debian", root=True, arch="arm64")}
     assert {"qemu-system-arm", "qemu-efi-aarch64", "arch-test", "mtools"} <= foreign
-    assert not foreign & {tool.package for tool in needed("debian", root=True)} & {"arch-test"}
+    assert (
+        not foreign & {tool.package for tool in needed_tools("debian", root=True)} & {"arch-test"}
+    )
 
 
 def test_amx_is_only_a_note():
@@ -250,9 +252,9 @@ def test_amx_is_only_a_note():
 
 def test_the_packages_cover_every_tool():
     assert set(packages("ubuntu")) >= {tool.package for tool in TOOLS} | {"ubuntu-keyring"}
-    assert {tool.name for tool in needed("debian", root=True)} >= {"pasta", "mmdebstrap"}
-    assert "systemd-nspawn" not in {tool.name for tool in needed("debian", root=False)}
-    assert "newuidmap" not in {tool.name for tool in needed("debian", root=True)}
+    assert {tool.name for tool in needed_tools("debian", root=True)} >= {"pasta", "mmdebstrap"}
+    assert "systemd-nspawn" not in {tool.name for tool in needed_tools("debian", root=False)}
+    assert "newuidmap" not in {tool.name for tool in needed_tools("debian", root=True)}
 
 
 def test_tools_are_found_on_the_path_or_by_their_own(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from provision.cli import main
-from provision.cli.inspect import shown
+from provision.cli.inspect import printable
 from provision.ova import minisign
 
 
@@ -66,4 +66,6 @@ def test_signature_is_checked_by_the_given_key(
 
 
 def test_what_the_ova_says_does_not_steer_the_terminal() -> None:
-    assert shown("a\x9b2Jb\x1b[2J") == "a\N{REPLACEMENT CHARACTER}2Jb\N{REPLACEMENT CHARACTER}[2J"
+    assert (
+        printable("a\x9b2Jb\x1b[2J") == "a\N{REPLACEMENT CHARACTER}2Jb\N{REPLACEMENT CHARACTER}[2J"
+    )

@@ -28,8 +28,8 @@ def test_listed_by_adapter() -> None:
         'nic2="nat"\nForwarding(0)="b,udp,,53,10.0.2.9,53"\n'
     )
     looked = Machine("u", "n", "poweroff", Path("n.vbox"), tuple(parse.pairs(text)))
-    assert nat.listed(looked) == (SSH,)
-    assert nat.listed(looked, adapter=2) == (Forward("b", 53, 53, "", "10.0.2.9", "udp"),)
+    assert nat.read_forwards(looked) == (SSH,)
+    assert nat.read_forwards(looked, adapter=2) == (Forward("b", 53, 53, "", "10.0.2.9", "udp"),)
 
 
 @pytest.mark.parametrize(("told", "reaches"), [("1", True), ("0", False), (None, False)])
@@ -47,10 +47,10 @@ def test_taken_ports_move_to_the_next_free_one_without_meeting(
     taken = {2222, 2223}
     monkeypatch.setattr(ports, "free", lambda host, port, protocol="tcp": port not in taken)
     wanted = (SSH, Forward("second", 2224, 22))
-    assert [each.host_port for each in nat.corrected(wanted)] == [2224, 2225]
+    assert [each.host_port for each in nat.correct(wanted)] == [2224, 2225]
     monkeypatch.setattr(ports, "free", lambda host, port, protocol="tcp": False)
     with pytest.raises(PortTakenError, match="port 2222 of this host, wanted for 'ssh'"):
-        nat.corrected(wanted)
+        nat.correct(wanted)
 
 
 def test_the_log_tells_which_forward_failed() -> None:
@@ -58,8 +58,8 @@ def test_the_log_tells_which_forward_failed() -> None:
         "00:00:00.432083 VMSetError: NAT#0: configuration error: failed to set up redirection of"
         " 2222 to 22. Probably a conflict with existing services or other rules\n"
     )
-    assert nat.failed(log, (SSH, WEB)) == (SSH,)
-    assert nat.failed("", (SSH, WEB)) == ()
+    assert nat.failures(log, (SSH, WEB)) == (SSH,)
+    assert nat.failures("", (SSH, WEB)) == ()
 
 
 def test_keys_of_2008() -> None:

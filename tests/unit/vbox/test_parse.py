@@ -46,7 +46,7 @@ def test_whatever_is_escaped_is_read_back(values: list[str]) -> None:
 @given(st.text())
 def test_no_text_breaks_the_parser(text: str) -> None:
     list(parse.pairs(text))
-    parse.listed(text)
+    parse.machines(text)
     parse.fields(text)
     parse.extradata(text)
     snapshot.read(text)
@@ -55,8 +55,8 @@ def test_no_text_breaks_the_parser(text: str) -> None:
 def test_names_in_list_vms_are_not_escaped() -> None:
     first, second = "ad41585c-7f69-48d1-a3fb-9f92c611bf4c", "c68a49d8-69cc-446e-99f1-82fe4bd9dcac"
     text = f'"we"ird\nna\'me \\ ünï" {{{first}}}\n"plain" {{{second}}}\n'
-    assert parse.listed(text) == (("we\"ird\nna'me \\ ünï", first), ("plain", second))
-    assert parse.listed("") == ()
+    assert parse.machines(text) == (("we\"ird\nna'me \\ ünï", first), ("plain", second))
+    assert parse.machines("") == ()
 
 
 def test_extradata() -> None:

@@ -98,7 +98,7 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
         "julia": {**tarball, "path": Path(tarball["path"])},
     }
     told = {
-        "kernels_languages": languages.offered(languages.Kernels.model_validate(asked)),
+        "kernels_languages": languages.further(languages.Kernels.model_validate(asked)),
         "kernels_julia": tarball,
         "kernels_wheels": True,
         "extensions_names": ["git", "signin", "stores"],

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from provision.guest.hub.claims import endpoints, refused, verified
+from provision.guest.hub.claims import endpoints, is_verified, refused
 
 ALLOWED = {"domains": ["school.test"], "groups": ["math"]}
 EMMY = {"email": "Emmy@school.test", "email_verified": True, "groups": ["math"]}
@@ -16,14 +16,14 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("claim", [True, "true", "True", " TRUE "])
 def test_a_verified_address(claim: object) -> None:
-    assert verified(claim)
+    assert is_verified(claim)
 
 
 @pytest.mark.parametrize(
     "claim", [False, None, "false", "False", "", "no", "1", "yes", 0, 1, [True], {"true": True}]
 )
 def test_everything_else_is_not_verified(claim: object) -> None:
-    assert not verified(claim)
+    assert not is_verified(claim)
     assert refused({**EMMY, "email_verified": claim}, ALLOWED, "groups").endswith("not verified")
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from provision.guest.pool.classlist import ClassList, EncodingError, ListError, proposed, read_list
+from provision.guest.pool.classlist import ClassList, EncodingError, ListError, propose, read_list
 
 EMMY = {"emmy": "geheim123"}
 
@@ -144,8 +144,8 @@ def test_names_are_made_by_a_rule() -> None:
     assert list(made("E-Mail\nemmy.noether@x.de\n").passwords()) == ["emmy.noether"]
     with pytest.raises(ListError, match=r"line 2: the same name \(mueller\) as in line 1"):
         made("mueller\nmüller\n")
-    assert proposed("Łukasz Ångström-Weiß") == "lukasz.aangstroem-weiss"
-    assert proposed("李") == ""
+    assert propose("Łukasz Ångström-Weiß") == "lukasz.aangstroem-weiss"
+    assert propose("李") == ""
 
 
 def test_a_list_can_be_handed_on() -> None:

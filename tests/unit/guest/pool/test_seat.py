@@ -40,7 +40,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(seat, "make_account", lambda *words: None)
     record = json.dumps(RECORD) + "\n"
     guest = json.dumps({"admin": "sageadm", "accounts": LEASED}) + "\n"
-    written = {**seat.rendered(RECORD), seat.START: START, seat.RECORD: record, seat.GUEST: guest}
+    written = {**seat.render(RECORD), seat.START: START, seat.RECORD: record, seat.GUEST: guest}
     for path, text in written.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)

@@ -76,4 +76,4 @@ def test_an_altered_image_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"sha256": "00"}')
     with pytest.raises(ApplianceError, match="not what its manifest says"):
         image.verify(tmp_path / "a.squashfs")
-    assert list(image.installed(tmp_path)) == ["a"]
+    assert list(image.manifests(tmp_path)) == ["a"]
