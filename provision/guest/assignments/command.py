@@ -5,12 +5,14 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from provision.guest import typed
-from provision.guest.assignments.course import AssignmentError, Course, Row
+from provision.guest.assignments.course import SUMS, AssignmentError, Course, Row
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
 
+EXAMS = ("extra", "pause", "resume", "check", "archive")
 SAID = """Assignments of courses, in nbgrader's format.
 
 A teacher writes notebooks into courses/COURSE/source/ASSIGNMENT; students work below
@@ -34,6 +36,11 @@ def main() -> None:
         "feedback": "put the results' pages into the students' hand-ins",
         "show": "who handed in and when, and what came of it",
         "gradebook": "all results of a course, as CSV",
+        "extra": "give one more time in an exam",
+        "pause": "let nobody work on an exam",
+        "resume": "let them go on; the time is added",
+        "check": "whether all is as it was handed in",
+        "archive": "write all that was handed in and its hashes to a file, as a tar",
     }
     for verb, told in helps.items():
         each = verbs.add_parser(verb, help=told)
@@ -43,7 +50,21 @@ def main() -> None:
         if verb == "release":
             each.add_argument("--due", default="", help="as 2026-12-01T12:00, in local time")
             each.add_argument("--grace", type=int, default=0, metavar="MINUTES")
-        if verb in ("grade", "feedback"):
+            each.add_argument(
+                "--from",
+                dest="begin",
+                default="",
+                metavar="TIME",
+                help="it is an exam and begins then, as 2026-12-01T10:00",
+            )
+            each.add_argument("--terminals", action="store_true", help="an exam has them")
+            each.add_argument("--material", action="store_true", help="an exam shows the course's")
+        if verb == "extra":
+            each.add_argument("student")
+            each.add_argument("minutes", type=float)
+        if verb == "archive":
+            each.add_argument("file", type=Path)
+        if verb in ("grade", "feedback", "pause", "resume"):
             each.add_argument("--student", action="append", help="of whom; repeat for several")
         if verb == "grade":
             each.add_argument("--again", action="store_true", help="what has a result, too")
@@ -55,15 +76,18 @@ def main() -> None:
         there = ", ".join(sorted(courses)) or "none"
         sys.exit(f"notebook-assignments: no course {asked.course}; there are: {there}")
     try:
-        _do(asked, Course(read_settings().directory, asked.course, courses[asked.course]))
+        do = _invigilate if asked.verb in EXAMS else _do
+        do(asked, Course(read_settings().directory, asked.course, courses[asked.course]))
     except (AssignmentError, OSError) as error:
         sys.exit(f"notebook-assignments: {error}")
 
 
 def _do(asked: argparse.Namespace, course: Course) -> None:
     if asked.verb == "release":
-        for name in course.release(asked.assignment, asked.due, asked.grace):
-            print(f"hand-out/{asked.assignment}/{name}")
+        rules = {"begin": asked.begin, "terminals": asked.terminals, "material": asked.material}
+        place = "exam" if asked.begin else "hand-out"
+        for name in course.release(asked.assignment, asked.due, asked.grace, **rules):
+            print(f"{place}/{asked.assignment}/{name}")
     elif asked.verb == "collect":
         for student in course.collect(asked.assignment):
             print(f"{student}: a new version")
@@ -83,6 +107,19 @@ def _do(asked: argparse.Namespace, course: Course) -> None:
         _show(course.rows(asked.assignment))
     else:
         print(course.gradebook(), end="")
+
+
+def _invigilate(asked: argparse.Namespace, course: Course) -> None:
+    if asked.verb == "extra":
+        course.allow(asked.assignment, asked.student, asked.minutes)
+    elif asked.verb in ("pause", "resume"):
+        getattr(course, asked.verb)(asked.assignment, asked.student)
+    elif asked.verb == "check":
+        if changed := course.changed(asked.assignment):
+            raise AssignmentError(f"not as it was handed in: {', '.join(changed)}")
+    elif asked.verb == "archive":
+        with asked.file.open("xb") as file:
+            print(f"{course.archive(asked.assignment, file)}  {SUMS}")
 
 
 def _show(rows: list[Row]) -> None:

@@ -2,8 +2,9 @@
 
 Below a course's directory are the teachers' ``source`` and ``results``, and root's own ``grades``:
 of each assignment its deadline, and of each student what was handed in, version by version, and
-what came of it. A result is there whole or not at all, so that a run that was cut off goes on
-where it was.
+what came of it. Of each file that was handed in there is the hash in ``SHA256SUMS``, as sha256sum
+reads it. An exam (``pool.exams``) has its files there, too, which nobody is shown before. A result
+is there whole or not at all, so that a run that was cut off goes on where it was.
 """
 
 import contextlib
@@ -16,19 +17,21 @@ import json
 import os
 import shutil
 import subprocess
+import tarfile
 import threading
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from provision.guest.assignments.places import Taken, folder, put, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
+from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, is_over, told_of, work_of
 from provision.guest.whole import flush, keep, locking
 
-GRADES = "grades"
+SUMS = "SHA256SUMS"
 FEEDBACK = "feedback"
 SOURCE, RESULTS = TEACHING
 HAND_OUT = SHARED[1]
@@ -97,7 +100,7 @@ class Course:
 
     def assignments(self) -> list[str]:
         """The names of what was released."""
-        return sorted(path.parent.name for path in self._grades.glob("*/assignment.json"))
+        return sorted(path.parent.name for path in self._grades.glob(f"*/{RECORD}"))
 
     def sources(self) -> list[str]:
         """The folders of the teachers' ``source``."""
@@ -105,18 +108,34 @@ class Course:
             names = sorted(os.listdir(base))  # noqa: PTH208 - of a descriptor
             return [name for name in names if what(name, base) == "a folder" and name[0] != "."]
 
-    def release(self, assignment: str, due: str = "", grace: int = 0) -> list[str]:
+    def release(
+        self,
+        assignment: str,
+        due: str = "",
+        grace: int = 0,
+        *,
+        begin: str = "",
+        terminals: bool = False,
+        material: bool = False,
+    ) -> list[str]:
         """Hand an assignment out, without solutions and hidden tests; what was written.
+
+        With a time at which it begins it is an exam: nobody sees it before.
 
         Args:
             assignment: a folder in the teachers' ``source``.
             due: the deadline, as 2026-12-01T12:00, in the machine's time; empty: none.
             grace: minutes after it that are not late.
+            begin: when the exam begins, likewise; empty: it is none.
+            terminals: whether an exam's sessions have terminals.
+            material: whether they are shown the course's material.
 
         Raises:
             AssignmentError: there is none, or a notebook cannot be used.
         """
-        until = deadline(due)
+        until, since = deadline(due), deadline(begin)
+        if since and not since < until:
+            raise AssignmentError("an exam ends after it begins: say when")
         with self._alone():
             with self._worker(assignment) as worker:
                 released = worker.released
@@ -124,12 +143,22 @@ class Course:
                     raise AssignmentError(f"{name}{ENDING} {why}")
             files = {f"{name}{ENDING}": text.encode() for name, text in released.items()}
             written = {**worker.beside, **files}
-            with folder(self.place / HAND_OUT) as base:
-                put(written, [assignment], base, self.owner)
             place = self._grades / assignment
             place.mkdir(mode=0o700, exist_ok=True)
-            told = {"due": until, "grace": grace, "notebooks": sorted(released)}
-            keep(place / "assignment.json", json.dumps(told))
+            told: dict[str, Any] = {"due": until, "grace": grace, "notebooks": sorted(released)}
+            if since:
+                kernels = sorted({_kernel(text) for text in released.values()})
+                rules = {"kernels": kernels, "terminals": terminals, "material": material}
+                told["exam"] = {"from": since, **rules, "extra": {}, "paused": {}}
+                with folder(place) as base:
+                    put(written, [FILES], base, 0)
+            else:
+                with folder(self.place / HAND_OUT) as base:
+                    put(written, [assignment], base, self.owner)
+            with locking(place):
+                if since and (before := self._before(assignment)):
+                    told["exam"] |= {key: before[key] for key in ("extra", "paused")}
+                keep(place / RECORD, json.dumps(told))
         return sorted(written)
 
     def collect(self, assignment: str) -> list[str]:
@@ -145,9 +174,9 @@ class Course:
         return [name for name in self.members if self._collect(assignment, name, told)]
 
     def begun(self, assignment: str, student: str) -> bool:
-        """Whether there is something in a student's hand-in."""
-        with contextlib.suppress(OSError), folder(self._hand_in(student)) as base:
-            return what(assignment, base) is not None
+        """Whether there is something of a student's to be handed in."""
+        with contextlib.suppress(OSError), self._work(assignment, student) as (base, name):
+            return what(name, base) is not None
         return False
 
     def begin(self, assignment: str, student: str) -> list[str]:
@@ -160,7 +189,8 @@ class Course:
         Raises:
             AssignmentError: it was not released, or there is something already.
         """
-        self.told(assignment)
+        if "exam" in self.told(assignment):
+            raise AssignmentError("it is an exam: start your notebook when it begins")
         if self.begun(assignment, student):
             raise AssignmentError(f"there is {HAND_IN}/{assignment} already: go on there")
         with folder(self.place / HAND_OUT) as base, folder(assignment, base) as below:
@@ -181,12 +211,108 @@ class Course:
         """
         told = self.told(assignment)
         if not self.begun(assignment, student):
+            if "exam" in told:
+                raise AssignmentError("you have not begun: start your notebook")
             raise AssignmentError(f"there is no folder {HAND_IN}/{assignment} in your notebook")
         self._collect(assignment, student, told)
         row = self.row(assignment, student, results=False)
         if not row.versions:
             raise AssignmentError(f"there is nothing in {HAND_IN}/{assignment}")
         return row
+
+    def allow(self, assignment: str, student: str, minutes: float) -> None:
+        """Give a student more time in an exam, besides what was given before.
+
+        Args:
+            assignment: the exam.
+            student: who.
+            minutes: how many; fewer than 0: less.
+
+        Raises:
+            AssignmentError: it is no exam, or there is no such student.
+        """
+        self._chosen([student])
+        with self._changed(assignment) as rules:
+            rules["extra"][student] = rules["extra"].get(student, 0) + 60 * minutes
+
+    def pause(self, assignment: str, students: list[str] | None = None) -> None:
+        """Let nobody work on an exam until ``resume``, which adds as much time as it was.
+
+        Args:
+            assignment: the exam.
+            students: who; None: all.
+
+        Raises:
+            AssignmentError: it is no exam, or there is no such student.
+        """
+        told, now = self.told(assignment), _now()
+        with self._changed(assignment) as rules:
+            for student in self._chosen(students):
+                if not is_over(told, student, now):
+                    rules["paused"].setdefault(student, now.isoformat())
+
+    def resume(self, assignment: str, students: list[str] | None = None) -> None:
+        """Let who was paused go on; arguments and errors as of ``pause``."""
+        with self._changed(assignment) as rules:
+            for student in self._chosen(students):
+                if since := rules["paused"].pop(student, None):
+                    begin = max(since, rules["from"], key=datetime.datetime.fromisoformat)
+                    gone = _now() - datetime.datetime.fromisoformat(begin)
+                    more = max(0, gone.total_seconds())
+                    rules["extra"][student] = rules["extra"].get(student, 0) + more
+
+    def finish(self, at_work: Container[str], done: set[tuple[str, ...]]) -> list[str]:
+        """Hand in by itself what was written in exams that are over; of whom.
+
+        Args:
+            at_work: the students whose session goes on; it is for another time.
+            done: what need not be looked at any more; is added to.
+        """
+        found = []
+        for assignment, told in told_of(self.place.parent.parent, self.name):
+            for student in self.members:
+                mark = (self.name, assignment, student, end_of(told, student).isoformat())
+                if mark in done or student in at_work or not is_over(told, student, _now()):
+                    continue
+                if self.begun(assignment, student) and self._collect(assignment, student, told):
+                    found.append(student)
+                done.add(mark)
+        return found
+
+    def changed(self, assignment: str) -> list[str]:
+        """What is not any more as it was handed in; nothing, if all is.
+
+        Args:
+            assignment: its name.
+
+        Raises:
+            AssignmentError: it was not released.
+        """
+        self.told(assignment)
+        place = self._grades / assignment
+        listed = _listed(place)
+        found = dict(_hashes(place))
+        gone = [f"{path} is gone" for path in listed if path not in found]
+        new = [f"{path} is not listed" for path in found if path not in listed]
+        return gone + new + [p for p in found if p in listed and found[p] != listed[p]]
+
+    def archive(self, assignment: str, file: IO[bytes]) -> str:
+        """Write all that was handed in, with its hashes, as a tar; the hash of the hashes.
+
+        Args:
+            assignment: its name.
+            file: where to.
+
+        Raises:
+            AssignmentError: it was not released.
+        """
+        self.told(assignment)
+        place = self._grades / assignment
+        sums = place / SUMS
+        with tarfile.open(fileobj=file, mode="w|") as tar:
+            for path in ([sums] if sums.exists() else []) + _kept(place):
+                tar.add(path, path.relative_to(place.parent), recursive=False)
+        return hashlib.sha256(sums.read_bytes() if sums.exists() else b"").hexdigest()
 
     def grade(
         self,
@@ -362,7 +488,7 @@ class Course:
         """
         try:
             told: dict[str, Any] = json.loads(
-                (self._grades / _name(assignment) / "assignment.json").read_text()
+                (self._grades / _name(assignment) / RECORD).read_text()
             )
         except (FileNotFoundError, NotADirectoryError):
             there = ", ".join(self.assignments()) or "none"
@@ -381,6 +507,27 @@ class Course:
         return self.place / HAND_IN / student
 
     @contextlib.contextmanager
+    def _work(self, assignment: str, student: str) -> Iterator[tuple[int, str]]:
+        """Where a student works: the descriptor of a folder, and the name of the one in it."""
+        if "exam" in self.told(assignment):
+            path = work_of(self.place, assignment, student, self._hand_in(student).lstat().st_uid)
+            with folder(path.parent) as base:
+                yield base, path.name
+        else:
+            with folder(self._hand_in(student)) as base:
+                yield base, assignment
+
+    @contextlib.contextmanager
+    def _changed(self, assignment: str) -> Iterator[dict[str, Any]]:
+        """The rules of an exam, to be changed."""
+        with locking(self._grades / _name(assignment)):
+            told = self.told(assignment)
+            if "exam" not in told:
+                raise AssignmentError(f"{assignment} is no exam: it has no beginning")
+            yield told["exam"]
+            keep(self._grades / assignment / RECORD, json.dumps(told))
+
+    @contextlib.contextmanager
     def _theirs(self, student: str) -> Iterator[int]:
         try:
             with folder(self._hand_in(student)) as base:
@@ -390,13 +537,22 @@ class Course:
 
     def _versions(self, assignment: str, student: str) -> list[Path]:
         try:
-            owner = self._hand_in(student).lstat().st_uid
+            place = self._of(assignment, student)
         except FileNotFoundError:  # who never came
             return []
-        # An earlier student of the name had another number.
-        place = self._grades / assignment / f"{student}.{owner}"
         place.mkdir(mode=0o700, exist_ok=True)
         return sorted(path for path in place.iterdir() if path.name.isdigit())
+
+    def _before(self, assignment: str) -> dict[str, Any]:
+        """The rules of an exam that is released again: who has more time than others keeps it."""
+        with contextlib.suppress(AssignmentError):
+            return dict(self.told(assignment).get("exam", {}))
+        return {}
+
+    def _of(self, assignment: str, student: str) -> Path:
+        """Where a student's versions are; an earlier student of the name had another number."""
+        owner = self._hand_in(student).lstat().st_uid
+        return self._grades / assignment / f"{student}.{owner}"
 
     def _newest(self, assignment: str, student: str) -> Path | None:
         return next(reversed(self._versions(assignment, student)), None)
@@ -404,9 +560,8 @@ class Course:
     def _collect(self, assignment: str, student: str, told: dict[str, Any]) -> bool:
         if not self._hand_in(student).exists():
             return False
-        owner = self._hand_in(student).lstat().st_uid
         self._versions(assignment, student)
-        place = self._grades / assignment / f"{student}.{owner}"
+        place = self._of(assignment, student)
         # Who hands in does not wait for others' notebooks that are graded.
         with locking(place):
             return self._collect_into(place, assignment, student, told)
@@ -415,12 +570,12 @@ class Course:
         self, place: Path, assignment: str, student: str, told: dict[str, Any]
     ) -> bool:
         before = self._versions(assignment, student)
-        with folder(self._hand_in(student)) as base:
-            found = what(assignment, base)
+        with self._work(assignment, student) as (base, name):
+            found = what(name, base)
             if found is None:
                 return False
             taken = Taken(problems={assignment: f"it is {found}"})
-            with contextlib.suppress(OSError), folder(assignment, base) as below:
+            with contextlib.suppress(OSError), folder(name, base) as below:
                 taken = take(below)
         if not taken.files and not taken.problems:
             return False
@@ -437,14 +592,25 @@ class Course:
             put(taken.files, [], base, 0)
         handed = datetime.datetime.fromtimestamp(taken.changed, datetime.UTC)
         late = False
-        if told["due"]:
+        if told["due"] and "exam" not in told:  # at whose end nobody writes any more
             until = datetime.datetime.fromisoformat(told["due"])
             late = handed > until + datetime.timedelta(minutes=told["grace"])
         version = {"digest": digest, "handed": handed.isoformat(timespec="seconds"), "late": late}
         keep(fresh / "version.json", json.dumps({**version, "problems": taken.problems}))
         fresh.rename(place / f"{number:04}")
         flush(place)
+        self._list(assignment)
         return True
+
+    def _list(self, assignment: str) -> None:
+        """List the hashes of what was handed in and is not listed; what is, is as it was."""
+        place = self._grades / assignment
+        with locking(place):
+            listed = _listed(place)
+            found = {path: digest for path, digest in _hashes(place) if path not in listed}
+            if found:
+                lines = (f"{digest}  {path}\n" for path, digest in (listed | found).items())
+                keep(place / SUMS, "".join(lines))
 
     def _grade(
         self,
@@ -650,6 +816,32 @@ def _marks(version: Path) -> dict[str, Any]:
     """What was given by hand to a version."""
     path = version / "marks.json"
     return _read(path) if path.exists() else {}
+
+
+def _kept(place: Path) -> list[Path]:
+    """The files that were handed in to an assignment."""
+    return sorted(path for path in place.glob("*.*/[0-9]*/handed/*") if path.is_file())
+
+
+def _hashes(place: Path) -> Iterator[tuple[str, str]]:
+    """The same with the hash of each, as sha256sum is told of them there."""
+    for path in _kept(place):
+        if "\n" not in path.name:
+            yield str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _listed(place: Path) -> dict[str, str]:
+    try:
+        lines = (place / SUMS).read_text().splitlines()
+    except FileNotFoundError:
+        return {}
+    return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+
+
+def _kernel(notebook: str) -> str:
+    """The kernel that a notebook has; Python's where it says none."""
+    metadata = json.loads(notebook)["metadata"]
+    return str(metadata.get("kernelspec", {}).get("name") or "python3")
 
 
 def _is_graded(version: Path) -> bool:

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provision.guest.assignments.course import AssignmentError, Course
+from provision.guest.assignments.course import AssignmentError, Course, deadline
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
+from provision.guest.pool.exams import end_of
 
 LONGEST = 1 << 20
 
@@ -63,7 +64,7 @@ def _taught(course: Course, _: str) -> dict[str, Any]:
 def _learned(course: Course, student: str) -> list[dict[str, Any]]:
     return [
         {
-            **_about(course, name),
+            **_about(course, name, student),
             "begun": course.begun(name, student),
             # What came of it is the student's to know when it is returned.
             **_shown(course.row(name, student, results=False)),
@@ -72,9 +73,17 @@ def _learned(course: Course, student: str) -> list[dict[str, Any]]:
     ]
 
 
-def _about(course: Course, name: str) -> dict[str, Any]:
+def _about(course: Course, name: str, student: str = "") -> dict[str, Any]:
     told = course.told(name)
-    return {"name": name, "due": local(told["due"]), "grace": told["grace"]}
+    about = {"name": name, "due": local(told["due"]), "grace": told["grace"]}
+    if rules := told.get("exam"):
+        about["exam"] = local(rules["from"])
+        about["extra"] = {each: round(more / 60) for each, more in rules["extra"].items()}
+        about["paused"] = sorted(rules["paused"])
+    if rules and student:
+        about["due"] = local(end_of(told, student).isoformat())
+        about |= {"extra": {}, "paused": student in rules["paused"]}
+    return about
 
 
 def _shown(row: Any) -> dict[str, Any]:
@@ -105,14 +114,46 @@ def _page(course: Course, assignment: str, student: str, notebook: str) -> dict[
     return {"page": course.page(assignment, student, notebook)}
 
 
-def _release(course: Course, assignment: str, due: str, grace: str) -> dict[str, Any]:
+def _release(
+    course: Course, assignment: str, due: str, grace: str, begin: str, *rules: str
+) -> dict[str, Any]:
     try:
         minutes = int(grace or 0)
     except ValueError:
         raise AssignmentError(f"{grace!r} is no number of minutes") from None
-    return _done(
-        assignment, f"{len(course.release(assignment, due, minutes))} files are handed out"
+    written = course.release(
+        *(assignment, due, minutes),
+        begin=begin,
+        terminals="terminals" in rules,
+        material="material" in rules,
     )
+    when = f"will be, {local(deadline(begin))}" if begin else "are handed out"
+    return _done(assignment, f"{len(written)} files {when}")
+
+
+def _allow(course: Course, assignment: str, student: str, minutes: str) -> dict[str, Any]:
+    try:
+        more = float(minutes)
+    except ValueError:
+        raise AssignmentError(f"{minutes!r} is no number of minutes") from None
+    course.allow(assignment, student, more)
+    return _done(assignment, f"{student} has {more:g} minutes more")
+
+
+def _pause(course: Course, assignment: str, *students: str) -> dict[str, Any]:
+    course.pause(assignment, [*students] or None)
+    return _done(assignment, "nobody works on it now" if not students else f"{students[0]} rests")
+
+
+def _resume(course: Course, assignment: str, *students: str) -> dict[str, Any]:
+    course.resume(assignment, [*students] or None)
+    return _done(assignment, "it goes on, by as much longer")
+
+
+def _check(course: Course, assignment: str) -> dict[str, Any]:
+    if changed := course.changed(assignment):
+        raise AssignmentError(f"not as it was handed in: {', '.join(changed)}")
+    return _done(assignment, "all is as it was handed in")
 
 
 def _collect(course: Course, assignment: str) -> dict[str, Any]:
@@ -166,6 +207,7 @@ TEACHING: Mapping[str, Callable[..., dict[str, Any]]] = {
     **{"gradebook": lambda course: {"csv": course.gradebook()}, "all": _all, "one": _one},
     **{"page": _page, "release": _release, "collect": _collect, "grade": _grade},
     **{"again": _again, "mark": _mark, "feedback": _feedback},
+    **{"extra": _allow, "pause": _pause, "resume": _resume, "check": _check},
 }
 LEARNING: Mapping[str, Callable[..., dict[str, Any]]] = {"begin": _begin, "hand-in": _hand_in}
 

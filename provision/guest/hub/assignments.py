@@ -22,7 +22,8 @@ from provision.guest.pool.keeper import RefusedError, asked
 
 SOCKET = Path("/run/notebook/assignments.socket")  # there where there are courses
 LASTING = ("grade", "again", "feedback", "collect", "release")
-AT_ONCE = ("begin", "hand-in", "mark")
+AT_ONCE = ("begin", "hand-in", "mark", "extra", "pause", "resume", "check")
+RULES = ("terminals", "material")  # what an exam may have
 INERT = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 _MARK = re.compile(r"(points|comment):(\d+)")
 
@@ -110,7 +111,10 @@ class AssignmentsHandler(_Page):
         if student := self.get_body_argument("student", ""):
             words.append(student)
         if verb == "release":
-            words += [self.get_body_argument(name, "") for name in ("due", "grace")]
+            words += [self.get_body_argument(name, "") for name in ("due", "grace", "from")]
+            words += [rule for rule in RULES if self.get_body_argument(rule, "")]
+        elif verb == "extra":
+            words += self._given("minutes")
         elif verb == "mark":
             words.append(json.dumps(self._marks()))
         job, jobs = Job(verb, assignment), self._visitor.jobs

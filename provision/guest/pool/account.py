@@ -3,6 +3,8 @@
 When a session opens: make sure that nothing of the last one is left, give the account an empty
 home, and put the student's files there. When it closes: end every process of the account.
 
+In an exam (``exams``) the session has the exam's files and nothing else of the student's.
+
 The student's files (``files``) are owned by a number of the student's own; an idmapped mount shows
 them to the account as its own. So do others for the student's courses. All mounts are made in the
 session's private mount namespace (pam_namespace made it) and end with it.
@@ -11,7 +13,9 @@ Configuration: ``/etc/notebook/pool.conf``, ``key = value`` lines as in ``Settin
 """
 
 import contextlib
+import datetime
 import fcntl
+import json
 import os
 import pwd
 import signal
@@ -23,10 +27,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.guest import record
+from provision.guest.pool import exams
 from provision.guest.pool.certificate import session_of
 from provision.guest.pool.courses import View, read_courses, views
 from provision.guest.pool.entitlement import Share, share_of
 from provision.guest.pool.files import limit_disk, student_directory
+from provision.guest.pool.session import EXAM
 from provision.waiting import until
 
 CONFIGURATION = Path("/etc/notebook/pool.conf")
@@ -83,13 +89,17 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
         settings: the pool's settings.
 
     Raises:
-        ValueError: the sign-in names no student.
+        ValueError: the sign-in names no student, or the student's exam is paused.
         OSError, CalledProcessError: the account cannot be made clean or the files not be mounted.
     """
     account = pwd.getpwnam(user)
     student, profile = session_of(auth_info)
-    shares = record.shares()
+    shares, courses = record.shares(), read_courses()
     share = share_of(student, profile, shares)
+    now = datetime.datetime.now(datetime.UTC)
+    exam = exams.exam_of(settings.directory, student, courses, now)
+    if exam and exam.paused:
+        raise ValueError(f"{exam.name} of {student} is paused")
     with _turn(user, settings) as turn:
         reap(account.pw_uid, grace=0)
         turn.write_text(str(os.getppid()))
@@ -97,7 +107,8 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     owner = files.stat().st_uid
     limit_account(account.pw_uid, share, usual=share_of("", "", shares))
     if share.disk:
-        limit_disk(files, owner, share.disk)
+        limit_disk(files, owner, share.disk + (exams.ROOM if exam else 0))
+    exams.close_network(user, account.pw_uid, exam)
     files.chmod(0o700)  # also for who closed the own files, and would never get in again
     home = Path(account.pw_dir)
     size = place_size(settings, share)
@@ -108,8 +119,11 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     _mount("-t", "tmpfs", "-o", f"nosuid,nodev,{options}", "tmpfs", str(home))
     work = home / "work"
     work.mkdir(mode=0o700)
-    _show(files, work, account, "nosuid,nodev")
-    if shown := list(views(settings.directory, student, read_courses())):
+    if exam:
+        _show_exam(exam, student, settings, account)
+    else:
+        _show(files, work, account, "nosuid,nodev")
+    if not exam and (shown := list(views(settings.directory, student, courses))):
         _show_courses(home / "courses", shown, account)
         with contextlib.suppress(OSError):  # what the student has there stays
             (files / "courses").symlink_to("../courses")
@@ -119,8 +133,9 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     if MIRRORS.exists():
         _mount("--bind", str(MIRRORS), "/etc/hosts")
     (USAGE / user / "usage.json").unlink(missing_ok=True)  # the last session's; the next follows
-    _hide_services(home, USAGE / user, forks=profile not in shares.get("started", ()))
-    syslog.syslog(f"{user} is open for {student}")
+    forks = not exam and profile not in shares.get("started", ())
+    _hide_services(home, USAGE / user, forks=forks, exam=exam)
+    syslog.syslog(f"{user} is open for {student}{f' in {exam.name}' if exam else ''}")
 
 
 def place_size(settings: Settings, share: Share) -> int:
@@ -222,8 +237,28 @@ def _show_courses(home: Path, shown: list[View], account: pwd.struct_passwd) -> 
         _show(view.files, place, account, view.options)
 
 
-def _hide_services(home: Path, usage: Path, *, forks: bool) -> None:
+def _show_exam(
+    exam: exams.Exam, student: str, settings: Settings, account: pwd.struct_passwd
+) -> None:
+    """Show an exam's files in the place of the student's, and nothing of what it does without."""
+    work = exams.make_work(settings.directory, exam, student)
+    place = Path(account.pw_dir) / "work"
+    _show(work, place, account, "nosuid,nodev")
+    if view := exams.material_of(settings.directory, exam, work):
+        _show(view.files, place / view.place, account, view.options)
+    for path in exams.hidden(exam):
+        if path.is_dir():
+            _mount("-t", "tmpfs", "-o", "ro,nosuid,nodev,noexec,size=4k", "tmpfs", str(path))
+        else:
+            _mount("--bind", "-o", "ro,nosuid,noexec", os.devnull, str(path))
+    for settled, usual in exams.SETTINGS.items():
+        _mount("--bind", "-o", "ro", str(settled), str(usual))
+
+
+def _hide_services(home: Path, usage: Path, *, forks: bool, exam: exams.Exam | None) -> None:
     """Leave of /run only where to log, the session's own usage, and where to ask for kernels.
+
+    In an exam also what the session's server is told.
 
     The system's services are not a session's, and its journal is root's, who logs here, too: what
     a session says goes to a journal of the sessions', which is limited by itself.
@@ -246,6 +281,10 @@ def _hide_services(home: Path, usage: Path, *, forks: bool) -> None:
     if forks and NURSERIES.is_dir():
         (fresh / NURSERIES.name).mkdir()
         _mount("--bind", "-o", "ro", str(NURSERIES), str(fresh / NURSERIES.name))
+    if exam:
+        told = fresh / EXAM.name
+        told.write_text(json.dumps({"arguments": exams.arguments(exam)}))
+        told.chmod(0o644)
     _mount("-o", f"remount,ro,{options}", str(fresh))
     _mount("--rbind", str(fresh), "/run")
     subprocess.run(["/usr/bin/umount", "-R", str(fresh)], check=True)

@@ -79,10 +79,11 @@ def views(directory: Path, student: str, courses: Mapping[str, Any]) -> Iterator
             for part in TEACHING:
                 yield View(files / part, f"{name}/{part}", writable=part == TEACHING[0])
             for member in sorted(course["members"]):
-                place = f"{name}/{HAND_IN}/{member}"
-                yield View(_hand_in(directory, files, member), place, writable=True, others=True)
+                theirs = hand_in_directory(directory, files, member)
+                yield View(theirs, f"{name}/{HAND_IN}/{member}", writable=True, others=True)
         else:
-            yield View(_hand_in(directory, files, student), f"{name}/{HAND_IN}", writable=True)
+            mine = hand_in_directory(directory, files, student)
+            yield View(mine, f"{name}/{HAND_IN}", writable=True)
 
 
 def course_directory(directory: Path, name: str) -> Path:
@@ -126,8 +127,17 @@ def _complete(course: Path) -> Path:
     return course
 
 
-def _hand_in(directory: Path, files: Path, student: str) -> Path:
-    """A student's directory of a course; that of an earlier student of the name is put aside."""
+def hand_in_directory(directory: Path, files: Path, student: str) -> Path:
+    """A student's directory of a course; that of an earlier student of the name is put aside.
+
+    Args:
+        directory: of all students.
+        files: the course's directory.
+        student: a member's name.
+
+    Raises:
+        OSError: no number is left, or the disk is full.
+    """
     owner = student_directory(directory, student, ahead=True).stat().st_uid
     path = files / HAND_IN / student
     with contextlib.suppress(FileNotFoundError):

@@ -24,7 +24,8 @@ LIMITS = {
 
 
 COURSES = {
-    "algebra": {"members": ["emmy", "carl"], "teachers": ["noether"], "quota": 50 << 20},
+    "algebra": {"members": ["emmy", "carl", "cheat"], "teachers": ["noether"], "quota": 50 << 20},
+    "examined": {"members": ["cheat", "slow"], "teachers": ["marker"], "quota": 50 << 20},
     "graded": {
         **{"members": [f"pupil{n:02}" for n in range(40)] + ["bitdiddle", "hacker", "pupil"]},
         **{"teachers": ["marker"], "quota": 50 << 20},

@@ -8,6 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -221,3 +222,11 @@ def opens(url: str, name: str, password: str) -> bool:
     except RefusedError:
         return False
     return True
+
+
+def await_(condition: Callable[[], bool], patience: float = 120) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

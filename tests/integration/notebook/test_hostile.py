@@ -1,13 +1,12 @@
 """A hostile student: what docs/security.md promises, tried from inside a session."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 from guest import Guest
-from student import Kernel, RefusedError, Student
+from student import Kernel, RefusedError, Student, await_
 
 REACH = """
 import socket
@@ -363,10 +362,3 @@ def test_no_process_outlives_a_killed_ssh_server(guest: Guest) -> None:
     guest.run(f"pkill -9 -u root -f '^sshd-session: {account} '")
     await_(lambda: guest.run(THREADS.format(account)) == "")
     await_(lambda: not student.ready())
-
-
-def await_(condition: Callable[[], bool], patience: float = 120) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
