@@ -368,13 +368,12 @@ def test_what_is_put_beside_stays_there(guest: Guest, hall: Hall) -> None:
 def refused(guest: Guest, verb: str) -> str:
     """What root's service answers the hub."""
     ask = (
-        "import sys; sys.path.insert(0, '/opt/assignments')\n"
         "from provision.guest.assignments.desk import answer\n"
         f"try: print(answer({verb!r}, 'cheat', 'examined', 'test'))\n"
         "except Exception as error: print(error)\n"
     )
     write(guest, "/root/ask.py", ask)
-    return guest.run("umask 077; /opt/notebook/bin/python -P /root/ask.py")
+    return guest.run("umask 077; /opt/notebook/bin/python -I /root/ask.py")
 
 
 def test_a_firewall_that_starts_again_stays_closed(guest: Guest, hall: Hall) -> None:
