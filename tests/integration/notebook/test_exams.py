@@ -275,7 +275,7 @@ def hall(guest: Guest, friends: None) -> Iterator[Hall]:
     for course in (COURSE, f"{COURSES}/algebra"):
         for part in ("material", "hand-out"):
             owner = guest.run(f"stat -c %u {course}/{part}").strip()
-            guest.run(f"echo {CRIB} > {course}/{part}/crib; chown {owner} {course}/{part}/crib")
+            guest.run(f"umask 077; cd {course}/{part}; echo {CRIB} > crib; chown {owner} crib")
     guest.run(f"mkdir -p {COURSE}/source/test; echo 1,2 > {COURSE}/source/test/data.csv")
     write(guest, f"{COURSE}/source/test/work.ipynb", json.dumps(paper()))
 
