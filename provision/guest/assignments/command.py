@@ -115,7 +115,7 @@ def _invigilate(asked: argparse.Namespace, course: Course) -> None:
     elif asked.verb in ("pause", "resume"):
         getattr(course, asked.verb)(asked.assignment, asked.student)
     elif asked.verb == "check":
-        if changed := course.changed(asked.assignment):
+        if changed := course.differences(asked.assignment):
             raise AssignmentError(f"not as it was handed in: {', '.join(changed)}")
     elif asked.verb == "archive":
         with asked.file.open("xb") as file:

@@ -28,7 +28,7 @@ from typing import IO, Any
 
 from provision.guest.assignments.places import Taken, folder, put, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
-from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, is_over, told_of, work_of
+from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, exams_of, is_over, work_of
 from provision.guest.whole import flush, keep, locking
 
 SUMS = "SHA256SUMS"
@@ -232,7 +232,7 @@ class Course:
             AssignmentError: it is no exam, or there is no such student.
         """
         self._chosen([student])
-        with self._changed(assignment) as rules:
+        with self._changing(assignment) as rules:
             rules["extra"][student] = rules["extra"].get(student, 0) + 60 * minutes
 
     def pause(self, assignment: str, students: list[str] | None = None) -> None:
@@ -246,14 +246,14 @@ class Course:
             AssignmentError: it is no exam, or there is no such student.
         """
         told, now = self.told(assignment), _now()
-        with self._changed(assignment) as rules:
+        with self._changing(assignment) as rules:
             for student in self._chosen(students):
                 if not is_over(told, student, now):
                     rules["paused"].setdefault(student, now.isoformat())
 
     def resume(self, assignment: str, students: list[str] | None = None) -> None:
         """Let who was paused go on; arguments and errors as of ``pause``."""
-        with self._changed(assignment) as rules:
+        with self._changing(assignment) as rules:
             for student in self._chosen(students):
                 if since := rules["paused"].pop(student, None):
                     begin = max(since, rules["from"], key=datetime.datetime.fromisoformat)
@@ -269,7 +269,7 @@ class Course:
             done: what need not be looked at any more; is added to.
         """
         found = []
-        for assignment, told in told_of(self.place.parent.parent, self.name):
+        for assignment, told in exams_of(self.place.parent.parent, self.name):
             for student in self.members:
                 mark = (self.name, assignment, student, end_of(told, student).isoformat())
                 if mark in done or student in at_work or not is_over(told, student, _now()):
@@ -279,7 +279,7 @@ class Course:
                 done.add(mark)
         return found
 
-    def changed(self, assignment: str) -> list[str]:
+    def differences(self, assignment: str) -> list[str]:
         """What is not any more as it was handed in; nothing, if all is.
 
         Args:
@@ -290,7 +290,7 @@ class Course:
         """
         self.told(assignment)
         place = self._grades / assignment
-        listed = _listed(place)
+        listed = _sums(place)
         found = dict(_hashes(place))
         gone = [f"{path} is gone" for path in listed if path not in found]
         new = [f"{path} is not listed" for path in found if path not in listed]
@@ -310,7 +310,7 @@ class Course:
         place = self._grades / assignment
         sums = place / SUMS
         with tarfile.open(fileobj=file, mode="w|") as tar:
-            for path in ([sums] if sums.exists() else []) + _kept(place):
+            for path in ([sums] if sums.exists() else []) + _files_of(place):
                 tar.add(path, path.relative_to(place.parent), recursive=False)
         return hashlib.sha256(sums.read_bytes() if sums.exists() else b"").hexdigest()
 
@@ -518,7 +518,7 @@ class Course:
                 yield base, assignment
 
     @contextlib.contextmanager
-    def _changed(self, assignment: str) -> Iterator[dict[str, Any]]:
+    def _changing(self, assignment: str) -> Iterator[dict[str, Any]]:
         """The rules of an exam, to be changed."""
         with locking(self._grades / _name(assignment)):
             told = self.told(assignment)
@@ -606,7 +606,7 @@ class Course:
         """List the hashes of what was handed in and is not listed; what is, is as it was."""
         place = self._grades / assignment
         with locking(place):
-            listed = _listed(place)
+            listed = _sums(place)
             found = {path: digest for path, digest in _hashes(place) if path not in listed}
             if found:
                 lines = (f"{digest}  {path}\n" for path, digest in (listed | found).items())
@@ -818,19 +818,19 @@ def _marks(version: Path) -> dict[str, Any]:
     return _read(path) if path.exists() else {}
 
 
-def _kept(place: Path) -> list[Path]:
+def _files_of(place: Path) -> list[Path]:
     """The files that were handed in to an assignment."""
     return sorted(path for path in place.glob("*.*/[0-9]*/handed/*") if path.is_file())
 
 
 def _hashes(place: Path) -> Iterator[tuple[str, str]]:
     """The same with the hash of each, as sha256sum is told of them there."""
-    for path in _kept(place):
+    for path in _files_of(place):
         if "\n" not in path.name:
             yield str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _listed(place: Path) -> dict[str, str]:
+def _sums(place: Path) -> dict[str, str]:
     try:
         lines = (place / SUMS).read_text().splitlines()
     except FileNotFoundError:

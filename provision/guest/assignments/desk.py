@@ -151,7 +151,7 @@ def _resume(course: Course, assignment: str, *students: str) -> dict[str, Any]:
 
 
 def _check(course: Course, assignment: str) -> dict[str, Any]:
-    if changed := course.changed(assignment):
+    if changed := course.differences(assignment):
         raise AssignmentError(f"not as it was handed in: {', '.join(changed)}")
     return _done(assignment, "all is as it was handed in")
 

@@ -17,7 +17,7 @@ from provision.guest.assignments.course import AssignmentError, Course
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.connection import account_of, told
 from provision.guest.pool.courses import read_courses
-from provision.guest.pool.exams import exam_of, opened
+from provision.guest.pool.exams import exam_of, exams_by_account
 from provision.guest.pool.leases import Lease, Leases
 
 STATE = Path("/var/lib/notebook")
@@ -32,7 +32,7 @@ def look(directory: Path, courses: Mapping[str, Any], leases: Iterable[Lease]) -
         courses: from ``read_courses``.
         leases: the sessions.
     """
-    now, inside, at_work = datetime.datetime.now(datetime.UTC), opened(), set()
+    now, inside, at_work = datetime.datetime.now(datetime.UTC), exams_by_account(), set()
     for lease in leases:
         account = account_of(lease.account)
         if not account.local or told(lease) is None:  # another machine's, or only opening

@@ -246,7 +246,7 @@ def _show_exam(
     _show(work, place, account, "nosuid,nodev")
     if view := exams.material_of(settings.directory, exam, work):
         _show(view.files, place / view.place, account, view.options)
-    for path in exams.hidden(exam):
+    for path in exams.omissions(exam):
         if path.is_dir():
             _mount("-t", "tmpfs", "-o", "ro,nosuid,nodev,noexec,size=4k", "tmpfs", str(path))
         else:

@@ -62,7 +62,7 @@ class Exam:
         return f"{self.course}/{self.assignment}"
 
 
-def told_of(directory: Path, course: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def exams_of(directory: Path, course: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The exams of a course: the assignment's name, and what was said when it was released.
 
     Args:
@@ -89,7 +89,7 @@ def exam_of(
     for course, about in sorted(courses.items()):
         if student not in about["members"]:
             continue
-        for assignment, told in told_of(directory, course):
+        for assignment, told in exams_of(directory, course):
             if begin_of(told) <= now and not is_over(told, student, now):
                 rules = told["exam"]
                 return Exam(
@@ -177,7 +177,7 @@ def arguments(exam: Exam) -> list[str]:
     return [*kernels, f"--ServerApp.terminals_enabled={exam.terminals}"]
 
 
-def hidden(exam: Exam, kernels: Path = KERNELS) -> Iterator[Path]:
+def omissions(exam: Exam, kernels: Path = KERNELS) -> Iterator[Path]:
     """The programs and folders of which an exam's session has nothing.
 
     Args:
@@ -226,7 +226,7 @@ def close_network(account: str, uid: int, exam: Exam | None, place: Path = OPEN)
         path.unlink()
 
 
-def opened(place: Path = OPEN) -> dict[str, str]:
+def exams_by_account(place: Path = OPEN) -> dict[str, str]:
     """The accounts in exams, and which."""
     found: dict[str, str] = {}
     for path in place.glob("*.nft"):

@@ -173,7 +173,7 @@ def attempts(kernel: Kernel) -> dict[str, str]:
     return found | {name: kernel.run(code) for name, code in CELLS.items()}
 
 
-def quoted(command: str) -> str:
+def quote(command: str) -> str:
     packed = base64.b64encode(command.encode()).decode()
     return f'"$(echo {packed} | base64 -d)"'
 
@@ -200,7 +200,7 @@ def save(student: Student, path: str, content: dict[str, Any]) -> None:
     student.server("PUT", f"contents/{path}", {"type": "notebook", "content": content})
 
 
-def ended(student: Student) -> bool:
+def has_ended(student: Student) -> bool:
     return not student.ready()
 
 
@@ -293,7 +293,7 @@ def hall(guest: Guest, friends: None) -> Iterator[Hall]:
         "grep -rlsE 'paper-[0-9]+' ~ ~/../courses; find ~/../courses -name work.ipynb"
     )
     guest.run(f"notebook-assignments release examined test {times(guest, -1, 60)}")
-    await_(lambda: ended(student))
+    await_(lambda: has_ended(student))
     student.start()
     kernel = student.kernel()
     yield Hall(student, kernel, before, attempts(kernel), early)
@@ -360,12 +360,12 @@ def test_there_is_no_second_session(hall: Hall) -> None:
 
 def test_what_is_put_beside_stays_there(guest: Guest, hall: Hall) -> None:
     """Neither the page of assignments nor a teacher's feedback reaches the exam's session."""
-    assert "is an exam" in refused(guest, "begin")
+    assert "is an exam" in refusal(guest, "begin")
     guest.run(f"echo {CRIB} > {COURSE}/hand-in/cheat/late")
     assert CRIB not in hall.kernel.shell(f"grep -rhs {CRIB[:5]} ~ /home /tmp /run")
 
 
-def refused(guest: Guest, verb: str) -> str:
+def refusal(guest: Guest, verb: str) -> str:
     """What root's service answers the hub."""
     ask = (
         "from provision.guest.assignments.desk import answer\n"
@@ -382,7 +382,7 @@ def test_a_firewall_that_starts_again_stays_closed(guest: Guest, hall: Hall) -> 
     assert uid in guest.run("nft list set inet notebook closed")
     handle = guest.run(LAST).split()[-1]
     guest.run(f"nft insert rule inet notebook session position {handle} '{OUTSIDE}'")
-    assert CRIB not in hall.kernel.shell(f"timeout 20 bash -c {quoted(SHELL['the web'])} 2>&1")
+    assert CRIB not in hall.kernel.shell(f"timeout 20 bash -c {quote(SHELL['the web'])} 2>&1")
 
 
 def test_what_is_saved_survives_and_goes_on_elsewhere(guest: Guest, hall: Hall) -> None:
@@ -405,7 +405,7 @@ def test_what_is_saved_survives_and_goes_on_elsewhere(guest: Guest, hall: Hall) 
     assert "n + n" in hall.kernel.shell("cat ~/work.ipynb")
     guest.run(f"pkill -KILL -u {account}")
     hall.student = Student(guest.url, "cheat").sign_in()
-    await_(lambda: ended(hall.student))
+    await_(lambda: has_ended(hall.student))
     hall.student.start()
     hall.kernel = hall.student.kernel()
     assert "n + n" in hall.kernel.shell("cat ~/work.ipynb")
@@ -414,7 +414,7 @@ def test_what_is_saved_survives_and_goes_on_elsewhere(guest: Guest, hall: Hall) 
 
 def test_a_pause_lets_nobody_work_and_is_added(guest: Guest, hall: Hall) -> None:
     guest.run("notebook-assignments pause examined test --student cheat")
-    await_(lambda: ended(hall.student))
+    await_(lambda: has_ended(hall.student))
     with pytest.raises((RefusedError, TimeoutError)):
         hall.student.start(20)
     guest.run("notebook-assignments resume examined test --student cheat")
@@ -433,13 +433,13 @@ def test_it_is_handed_in_by_itself_at_each_ones_end(guest: Guest, hall: Hall) ->
     guest.run("notebook-assignments extra examined test slow 30")
     guest.run(f"notebook-assignments release examined test {times(guest, -9, -1)}")
     guest.run("notebook-assignments extra examined test cheat -1")
-    await_(lambda: ended(hall.student))
+    await_(lambda: has_ended(hall.student))
     await_(lambda: "handed in" in guest.run("notebook-assignments show examined test"))
     assert PAPER in theirs.shell("cat ~/work.ipynb"), "who has more time goes on"
     shown = guest.run("notebook-assignments show examined test")
     assert "slow: nothing handed in" in shown
     guest.run("notebook-assignments extra examined test slow -30")
-    await_(lambda: ended(slow))
+    await_(lambda: has_ended(slow))
     await_(lambda: "nothing" not in guest.run("notebook-assignments show examined test"))
     graded = guest.run("notebook-assignments grade examined test", timeout=300)
     assert "cheat: 3 of 3" in graded
@@ -464,7 +464,7 @@ def test_it_is_handed_in_by_itself_at_each_ones_end(guest: Guest, hall: Hall) ->
     hall.kernel = hall.student.kernel()
     assert CRIB in hall.kernel.shell("cat ~/crib")
     assert hall.kernel.shell(SEARCH) == ""
-    assert CRIB in hall.kernel.shell(f"timeout 20 bash -c {quoted(SHELL['the web'])} 2>&1")
+    assert CRIB in hall.kernel.shell(f"timeout 20 bash -c {quote(SHELL['the web'])} 2>&1")
 
 
 @pytest.mark.parametrize(

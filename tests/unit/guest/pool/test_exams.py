@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from provision.guest.pool import exams
-from provision.guest.pool.exams import Exam, arguments, exam_of, hidden
+from provision.guest.pool.exams import Exam, arguments, exam_of, omissions
 
 COURSES = {"algebra": {"members": ["emmy", "carl"], "teachers": ["noether"], "quota": 1}}
 NOON = datetime.datetime(2026, 12, 1, 12, tzinfo=datetime.UTC)
@@ -25,7 +25,7 @@ def release(directory: Path, name: str = "test", **rules: Any) -> None:
     (place / exams.RECORD).write_text(json.dumps(told))
 
 
-def found(directory: Path, student: str, minutes: float) -> Exam | None:
+def exam_at(directory: Path, student: str, minutes: float) -> Exam | None:
     return exam_of(directory, student, COURSES, at(minutes))
 
 
@@ -34,7 +34,7 @@ def test_an_exam_is_from_its_beginning_to_its_end(
     tmp_path: Path, minutes: float, begun: bool
 ) -> None:
     release(tmp_path)
-    exam = found(tmp_path, "emmy", minutes)
+    exam = exam_at(tmp_path, "emmy", minutes)
     assert (exam is not None) is begun
     assert exam is None or (exam.name, exam.until) == ("algebra/test", at(90))
 
@@ -42,19 +42,19 @@ def test_an_exam_is_from_its_beginning_to_its_end(
 def test_who_does_not_learn_in_the_course_is_in_no_exam(tmp_path: Path) -> None:
     release(tmp_path)
     for other in ("noether", "gauss"):
-        assert found(tmp_path, other, 1) is None
+        assert exam_at(tmp_path, other, 1) is None
 
 
 def test_one_has_more_time_than_the_others(tmp_path: Path) -> None:
     release(tmp_path, extra={"carl": 600})
-    assert found(tmp_path, "emmy", 95) is None
-    assert found(tmp_path, "carl", 95) is not None
-    assert found(tmp_path, "carl", 101) is None
+    assert exam_at(tmp_path, "emmy", 95) is None
+    assert exam_at(tmp_path, "carl", 95) is not None
+    assert exam_at(tmp_path, "carl", 101) is None
 
 
 def test_who_rests_is_in_the_exam_though_its_time_is_over(tmp_path: Path) -> None:
     release(tmp_path, paused={"emmy": NOON.isoformat()})
-    exam = found(tmp_path, "emmy", 500)
+    exam = exam_at(tmp_path, "emmy", 500)
     assert exam
     assert exam.paused
 
@@ -63,7 +63,7 @@ def test_an_assignment_is_no_exam(tmp_path: Path) -> None:
     place = tmp_path / exams.PLACE / "algebra" / exams.GRADES / "sheet1"
     place.mkdir(parents=True)
     (place / exams.RECORD).write_text('{"due": "", "grace": 0, "notebooks": []}')
-    assert found(tmp_path, "emmy", 0) is None
+    assert exam_at(tmp_path, "emmy", 0) is None
 
 
 def test_the_server_is_told_kernels_and_terminals() -> None:
@@ -92,9 +92,9 @@ def test_programs_of_other_kernels_are_hidden_unless_one_is_used(
     (tmp_path / "kernels" / "gone").mkdir()
     (tmp_path / "kernels" / "gone" / "kernel.json").symlink_to("nowhere")
     exam = Exam("algebra", "test", NOON, ("python3",))
-    assert list(hidden(exam, tmp_path / "kernels")) == [opt / "r", opt / "sage"]
+    assert list(omissions(exam, tmp_path / "kernels")) == [opt / "r", opt / "sage"]
     exam = Exam("algebra", "test", NOON, ("sagemath",))
-    assert list(hidden(exam, tmp_path / "kernels")) == [opt / "r"]
+    assert list(omissions(exam, tmp_path / "kernels")) == [opt / "r"]
 
 
 def test_the_firewall_is_asked_only_where_it_must_change(
@@ -107,11 +107,11 @@ def test_the_firewall_is_asked_only_where_it_must_change(
     exams.close_network("nb1", 2001, None, tmp_path)
     assert read == []
     exams.close_network("nb1", 2001, Exam("algebra", "test", NOON), tmp_path)
-    assert exams.opened(tmp_path) == {"nb1": "algebra/test"}
+    assert exams.exams_by_account(tmp_path) == {"nb1": "algebra/test"}
     exams.close_network("nb1", 2001, None, tmp_path)
     element = "element inet notebook closed { 2001 }"
     assert read == [
         f"# algebra/test\nadd {element}\n",
         f"add {element}\ndelete {element}\n",
     ]
-    assert exams.opened(tmp_path) == {}
+    assert exams.exams_by_account(tmp_path) == {}
