@@ -68,6 +68,18 @@ class Course(TypedDict):
     quota: int
 
 
+class Retention(TypedDict):
+    """For how many seconds is kept what is of the past; 0: for ever.
+
+    Args:
+        archives: of deleted students.
+        audit: its lines.
+    """
+
+    archives: int
+    audit: int
+
+
 @dataclass(frozen=True)
 class Record:
     """The record; what is left out is off.
@@ -84,6 +96,7 @@ class Record:
         courses: by name.
         sign_in: as ``sign_in`` of ``appliance.yml``; empty: accounts are the notebook's own.
         stores: ``every`` so many seconds they are brought up to date; empty: there are none.
+        retention: seconds for which archives and the audit's lines are kept; 0: for ever.
         version: of this form.
     """
 
@@ -98,6 +111,7 @@ class Record:
     courses: dict[str, Course] = field(default_factory=dict)
     sign_in: dict[str, Any] = field(default_factory=dict)
     stores: dict[str, int] = field(default_factory=dict)
+    retention: Retention = field(default_factory=lambda: Retention(archives=0, audit=0))
     version: int = VERSION
 
 

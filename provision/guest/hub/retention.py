@@ -1,7 +1,6 @@
 """What the rules of retention keep no longer: retention apply | due DAYS, as root.
 
-The rules are ``/etc/notebook/retention.json``: seconds for which the archives of deleted students
-and the audit's lines are kept; 0 is for ever. ``apply`` removes what is due and says what it
+The rules are the record's (``record.Retention``). ``apply`` removes what is due and says what it
 removed and what goes within a week, a line each; ``due`` says as one JSON object what goes within
 so many days. The audit is in the hub's directory, so the hub's user reads and writes it: a link
 there may lead anywhere.
@@ -17,18 +16,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from provision.guest import record
 from provision.guest.hub import audit
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.archives import Archive, ArchiveError, archives, remove
 from provision.guest.pool.files import alone
 
-RULES = Path("/etc/notebook/retention.json")
 STATE = Path("/var/lib/notebook")
 DAY = 86400
 AHEAD_DAYS = 7  # that the nightly letter looks ahead
 
 
-def old(directory: Path, rules: dict[str, int], now: float) -> Iterator[Archive]:
+def old(directory: Path, rules: record.Retention, now: float) -> Iterator[Archive]:
     """The archives that are kept no longer; what has no time in its name is kept.
 
     Args:
@@ -42,12 +41,12 @@ def old(directory: Path, rules: dict[str, int], now: float) -> Iterator[Archive]
                 yield each
 
 
-def _end(each: Archive, rules: dict[str, int]) -> float:
+def _end(each: Archive, rules: record.Retention) -> float:
     made = datetime.datetime.strptime(f"{each.time}+0000", "%Y%m%dT%H%M%S%z")
     return made.timestamp() + rules["archives"]
 
 
-def spent(lines: Sequence[str], rules: dict[str, int], now: float) -> int:
+def spent(lines: Sequence[str], rules: record.Retention, now: float) -> int:
     """How many of the audit's lines, the oldest first, are kept no longer.
 
     One that was cut off has no time, and goes with those before it.
@@ -61,14 +60,14 @@ def spent(lines: Sequence[str], rules: dict[str, int], now: float) -> int:
 
 def due(days: str) -> dict[str, Any]:
     """What goes within so many days, and the rules."""
-    rules, later = json.loads(RULES.read_text()), time.time() + int(days) * DAY
+    rules, later = record.read().retention, time.time() + int(days) * DAY
     found = [_told(each, rules) for each in old(read_settings().directory, rules, later)]
     return {"rules": rules, "archives": found, "audit": _as_hub("count", days)}
 
 
 def apply() -> int:
     """Remove what is due; whether something could not be."""
-    rules, directory, failed = json.loads(RULES.read_text()), read_settings().directory, 0
+    rules, directory, failed = record.read().retention, read_settings().directory, 0
     for each in old(directory, rules, time.time()):
         try:
             with alone(directory):  # nobody brings it back meanwhile
@@ -93,12 +92,12 @@ def apply() -> int:
 def count(days: str = "0") -> dict[str, int]:
     """How many lines of the audit go within so many days; as the hub's user."""
     later = time.time() + int(days) * DAY
-    return {"lines": spent(audit.lines(STATE), json.loads(RULES.read_text()), later)}
+    return {"lines": spent(audit.lines(STATE), record.read().retention, later)}
 
 
 def cut() -> dict[str, int]:
     """Remove the audit's lines that are due; as the hub's user."""
-    gone, rules, now = 0, json.loads(RULES.read_text()), time.time()
+    gone, rules, now = 0, record.read().retention, time.time()
 
     def change(lines: Sequence[str]) -> Sequence[str]:
         nonlocal gone
@@ -110,7 +109,7 @@ def cut() -> dict[str, int]:
     return {"lines": gone}
 
 
-def _told(each: Archive, rules: dict[str, int]) -> dict[str, str]:
+def _told(each: Archive, rules: record.Retention) -> dict[str, str]:
     goes = time.strftime("%F", time.localtime(_end(each, rules)))
     return {"student": each.student, "name": each.path.name, "goes": goes}
 

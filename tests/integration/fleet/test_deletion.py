@@ -12,6 +12,7 @@ from guests import Fleet
 Call = Callable[..., Any]
 FILES = "/home/students"
 HUB = "/var/lib/notebook"
+RECORD = "/etc/notebook/guest.json"
 KEEPER = "/run/notebook/keeper.socket"
 # Run as root: NAME's directory as a first session makes it, then folders in folders and a file.
 DEEP = """
@@ -149,8 +150,15 @@ def test_the_service_follows_no_link_and_waits_for_no_pipe(one: Fleet, call: Cal
     guest.run(f"rm {HUB}/leases/{accounts[0]}")
 
 
+def set_retention(fleet: Fleet, **seconds: int) -> None:
+    """As `appliance configure` writes it; the record keeps its owner."""
+    guest = fleet.guests[0]
+    told = {**json.loads(guest.run(f"cat {RECORD}")), "retention": seconds}
+    guest.run(f"printf %s {shlex.quote(json.dumps(told))} > {RECORD}")
+
+
 def test_what_retention_keeps_no_longer_goes_and_is_told_before(one: Fleet, call: Call) -> None:
-    guest, rules = one.guests[0], "/etc/notebook/retention.json"
+    guest = one.guests[0]
     archive, audit = f"{FILES}/.archive", f"{HUB}/audit.jsonl"
     for name in ("cauchy", "hermite"):
         call("users", "add", name)
@@ -166,12 +174,11 @@ def test_what_retention_keeps_no_longer_goes_and_is_told_before(one: Fleet, call
     guest.run(f"cat /root/audit > {audit}; rm /root/audit")
     noted = guest.run(f"cat {audit}").splitlines()
 
-    assert json.loads(guest.run(f"cat {rules}")) == {"archives": 0, "audit": 0}
+    assert json.loads(guest.run(f"cat {RECORD}"))["retention"] == {"archives": 0, "audit": 0}
     assert call("users", "retention", "--days", "36500")["goes"] == []
     guest.run("systemctl start notebook-retention")
     assert long_ago in guest.run(f"ls {archive}")
-    days = {"archives": 365 * 86400, "audit": 30 * 86400}
-    guest.run(f"echo '{json.dumps(days)}' > {rules}")
+    set_retention(one, archives=365 * 86400, audit=30 * 86400)
     due = call("users", "retention", "--days", "0")
     assert due["kept"] == ["archives 365d", "audit 30d"]
     assert f"2020-12-31 {long_ago}" in due["goes"]
@@ -199,13 +206,14 @@ def test_what_retention_keeps_no_longer_goes_and_is_told_before(one: Fleet, call
     assert "the archive of hermite: " in guest.run("journalctl -q -o cat -t notebook-retention")
     call("users", "bring-back", "hermite")
     assert guest.run(f"cat {FILES}/hermite/cours/bottom") == "theorema"
-    guest.run(f'echo \'{{"archives": 0, "audit": 0}}\' > {rules}; rm -f {archive}/cauchy*')
+    set_retention(one, archives=0, audit=0)
+    guest.run(f"rm -f {archive}/cauchy*")
 
 
 def test_an_appliance_older_than_retention_says_so(one: Fleet) -> None:
-    guest, rules = one.guests[0], "/etc/notebook/retention.json"
-    guest.run(f"mv {rules} /root/rules")
+    guest, program = one.guests[0], "/opt/notebook/lib/python3*/site-packages/provision/guest/hub"
+    guest.run(f"mv {program}/retention.py /root && rm -f {program}/__pycache__/retention.*")
     done = one.appliance("users", "retention", "--json")
-    guest.run(f"mv /root/rules {rules}")
+    guest.run(f"mv /root/retention.py {program}/")
     assert done.code == 1
     assert "older than `retention:`" in json.loads(done.out)["hosts"][0]["detail"]

@@ -28,7 +28,9 @@ def test_all_is_off_by_default() -> None:
         "kernels_julia",
     ):
         assert not variables[name]
-    assert not any(value for key, value in variables["notebook_record"].items() if key != "version")
+    told_of = variables["notebook_record"]
+    assert not any(told_of[key] for key in told_of.keys() - {"version", "retention"})
+    assert set(told_of["retention"].values()) == {0}
     assert (variables["notebook_egress"], variables["egress_squid"]) == (0, "")
 
 

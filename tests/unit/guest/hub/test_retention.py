@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from provision.guest.hub import audit, retention
+from provision.guest.record import Retention
 
 DAY = 86400
 NOW = 1_700_000_000.0
-KEEP_ALL = {"archives": 0, "audit": 0}
+KEEP_ALL = Retention(archives=0, audit=0)
 
 
 def noted(days: float) -> str:
