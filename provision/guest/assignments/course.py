@@ -30,6 +30,7 @@ from provision.guest.assignments.places import Taken, folder, put, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
 from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, exams_of, is_over, work_of
 from provision.guest.whole import flush, keep, locking
+from provision.guest.words import say
 
 SUMS = "SHA256SUMS"
 FEEDBACK = "feedback"
@@ -190,9 +191,10 @@ class Course:
             AssignmentError: it was not released, or there is something already.
         """
         if "exam" in self.told(assignment):
-            raise AssignmentError("it is an exam: start your notebook when it begins")
+            raise AssignmentError(say("it is an exam: start your notebook when it begins"))
+        there = f"{HAND_IN}/{assignment}"
         if self.begun(assignment, student):
-            raise AssignmentError(f"there is {HAND_IN}/{assignment} already: go on there")
+            raise AssignmentError(say("there is {folder} already: go on there", folder=there))
         with folder(self.place / HAND_OUT) as base, folder(assignment, base) as below:
             files = take(below).files
         with self._theirs(student) as base:
@@ -210,14 +212,15 @@ class Course:
             AssignmentError: it was not released, or nothing is there.
         """
         told = self.told(assignment)
+        there = f"{HAND_IN}/{assignment}"
         if not self.begun(assignment, student):
             if "exam" in told:
-                raise AssignmentError("you have not begun: start your notebook")
-            raise AssignmentError(f"there is no folder {HAND_IN}/{assignment} in your notebook")
+                raise AssignmentError(say("you have not begun: start your notebook"))
+            raise AssignmentError(say("there is no folder {folder} in your notebook", folder=there))
         self._collect(assignment, student, told)
         row = self.row(assignment, student, results=False)
         if not row.versions:
-            raise AssignmentError(f"there is nothing in {HAND_IN}/{assignment}")
+            raise AssignmentError(say("there is nothing in {folder}", folder=there))
         return row
 
     def allow(self, assignment: str, student: str, minutes: float) -> None:
@@ -533,7 +536,7 @@ class Course:
             with folder(self._hand_in(student)) as base:
                 yield base
         except FileNotFoundError:
-            raise AssignmentError("start your notebook once: it makes your hand-in") from None
+            raise AssignmentError(say("start your notebook once: it makes your hand-in")) from None
 
     def _versions(self, assignment: str, student: str) -> list[Path]:
         try:

@@ -17,6 +17,7 @@ from provision.guest.assignments.course import AssignmentError, Course, deadline
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
 from provision.guest.pool.exams import end_of
+from provision.guest.words import say
 
 LONGEST = 1 << 20
 
@@ -188,13 +189,17 @@ def _feedback(course: Course, assignment: str, *students: str) -> dict[str, Any]
 
 
 def _begin(course: Course, assignment: str, student: str) -> dict[str, Any]:
-    return _done(assignment, f"{len(course.begin(assignment, student))} files are in hand-in")
+    files = len(course.begin(assignment, student))
+    return _done(assignment, say("{count} files are in hand-in", count=files))
 
 
 def _hand_in(course: Course, assignment: str, student: str) -> dict[str, Any]:
     row = _shown(course.hand_in(assignment, student))
-    late = ", which is late" if row["late"] else ""
-    return _done(assignment, f"handed in, as it was on {row['handed']}{late}")
+    if row["late"]:
+        return _done(
+            assignment, say("handed in, as it was on {time}, which is late", time=row["handed"])
+        )
+    return _done(assignment, say("handed in, as it was on {time}", time=row["handed"]))
 
 
 def _done(assignment: str, what: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from traitlets.config import Config
 
 from provision.guest.hub import assignments, metrics, pages, stops, students
+from provision.guest.hub.words import OWN, Words
 from provision.guest.pool.spawner import PoolSpawner
 from provision.guest.record import Record
 from provision.guest.stores.timer import EVERY
@@ -48,7 +49,8 @@ def extend(config: Config, told: Record, state: Path) -> None:
         assignments.SOCKET, os.F_OK
     )
     config.JupyterHub.template_vars["own_accounts"] = not told.sign_in
-    config.JupyterHub.template_paths = [str(Path(__file__).with_name("templates"))]
+    config.JupyterHub.template_paths = [str(OWN)]
+    config.JupyterHub.jinja_environment_options = {"extensions": [Words]}
     config.JupyterHub.services = [{"name": "metrics", "api_token": secret(state / METRICS_TOKEN)}]
     config.JupyterHub.load_roles = [
         {"name": "metrics", "scopes": ["read:metrics"], "services": ["metrics"]}

@@ -27,6 +27,7 @@ from provision.guest.pool.connection import (
     told,
 )
 from provision.guest.pool.leases import Lease, Leases
+from provision.guest.words import say
 
 POLL_SECONDS = 0.05
 STOP_SECONDS = 10
@@ -86,7 +87,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         try:
             return profiles.chosen(self.profiles, options)
         except ValueError as error:
-            raise SessionError(f"{error} Please start again.", 400) from None
+            raise SessionError(f"{error} {say('Please start again.')}", 400) from None
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Recall the leased account after the hub was restarted."""
@@ -181,12 +182,13 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             names = [s.user.name for s in self.line]
             place = names.index(self.user.name) + 1
             if names != shown:
-                line = ", ".join("you" if s is self else s.user.name for s in self.line)
-                told = f"{self._full()} You are number {place} in line ({line})."
+                line = ", ".join(say("you") if s is self else s.user.name for s in self.line)
+                told = say("You are number {place} in line ({line}).", place=place, line=line)
+                told = f"{self._full()} {told}"
                 yield {"progress": 5, "message": told}
                 shown = names
             await asyncio.sleep(0.5)
-        yield {"progress": 50, "message": "A place is yours. Your notebook is starting."}
+        yield {"progress": 50, "message": say("A place is yours. Your notebook is starting.")}
 
     async def _take(self) -> None:
         """Wait in line, then start a session on the account that becomes free."""
@@ -195,7 +197,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         try:
             while True:
                 if self.turned_away:
-                    raise SessionError("Your account was closed, or has a new password.", 403)
+                    raise SessionError(say("Your account was closed, or has a new password."), 403)
                 if taken := self._first_free():
                     self.account, file = taken
                     with file:
@@ -203,13 +205,16 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
                     return
                 if time.monotonic() > deadline:
                     raise SessionError(
-                        f"{self._full()} None became free in {self.patience / 60:.0f} minutes: "
-                        "please try again later.",
+                        f"{self._full()} "
+                        + say(
+                            "None became free in {minutes} minutes: please try again later.",
+                            minutes=round(self.patience / 60),
+                        ),
                         503,
                     )
                 await asyncio.sleep(POLL_SECONDS)
         except ConnectionFailedError as error:
-            raise SessionError(f"The session could not be opened: {error}") from error
+            raise SessionError(say("The session could not be opened: {why}", why=error)) from error
         finally:
             self.line.remove(self)
 
@@ -261,7 +266,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         (directory / self.user.name).write_text(machine)
 
     def _full(self) -> str:
-        return f"All {len(self.server_pool)} places are taken."
+        return say("All {count} places are taken.", count=len(self.server_pool))
 
     async def _connect(self, entry: str, lease: int) -> subprocess.Popen[bytes]:
         profile = self._profile()
@@ -294,7 +299,10 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             await asyncio.sleep(POLL_SECONDS)
         self.log.error("Session on %s did not start: %s", self.account, self._last_words())
         raise SessionError(
-            "Your notebook did not start. Please try again; if it happens twice, tell your teacher."
+            say(
+                "Your notebook did not start. Please try again; if it happens twice, tell your"
+                " teacher."
+            )
         )
 
     async def _reach(self, account: Account, said: dict[str, Any]) -> int:
