@@ -9,12 +9,12 @@ from jupyterhub import orm
 from sqlalchemy import event
 
 from provision.guest.hub.admission import POLL_SECONDS, STOP_SECONDS, keep_name
-from provision.guest.hub.guard import GuardedHub
+from provision.guest.hub.line import LineHub
 from provision.guest.pool.evictions import Evictions, end_sessions
 from provision.guest.pool.leases import Leases
 
 
-class Hub(GuardedHub):
+class Hub(LineHub):
     """JupyterHub that carries out orders: before it answers anybody, and from then on."""
 
     state = Path("/var/lib/notebook")

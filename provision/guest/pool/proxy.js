@@ -45,7 +45,11 @@ class Notebook extends ConfigurableProxy {
     this.sessions.on("upgrade", (req, socket, head) =>
       this.visitWs(req, socket, head).catch(() => hangUp(socket))
     );
-    this.proxy.on("proxyRes", (answer, req) => clean(answer.headers, req.student));
+    this.proxy.on("proxyRes", (answer, req, res) => {
+      clean(answer.headers, req.student);
+      // What breaks off behind us, as a hub that is killed, breaks off before us: pages ask again.
+      answer.once("close", () => answer.complete || res.destroy());
+    });
     this.proxy.on("proxyReqWs", (asked, req) => {
       for (const event of ["response", "upgrade"])
         asked.prependListener(event, (answer) => clean(answer.headers, req.student));

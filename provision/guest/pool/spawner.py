@@ -131,8 +131,12 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         """
         self.turned_away = False
         self.port = 0  # the account's side knows its port
-        await self._end_orphan()
-        await self._take()
+        self.line.append(self)
+        try:
+            await self._end_orphan()
+            await self._take()
+        finally:
+            self.line.remove(self)
         try:
             return await self._ready()
         except Exception:  # who cancels us stops us next, and is not to wait for that here
@@ -193,7 +197,6 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     async def _take(self) -> None:
         """Wait in line, then start a session on the account that becomes free."""
         deadline = time.monotonic() + self.patience
-        self.line.append(self)
         try:
             while True:
                 if self.turned_away:
@@ -215,8 +218,6 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
                 await asyncio.sleep(POLL_SECONDS)
         except ConnectionFailedError as error:
             raise SessionError(say("The session could not be opened: {why}", why=error)) from error
-        finally:
-            self.line.remove(self)
 
     def _first_free(self) -> Any:
         """Lease a free account that nobody before us in line could have, or None.
