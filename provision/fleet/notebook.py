@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.build.notebook import Wanted, difference
-from provision.errors import GuestError
 from provision.fleet import lease
 from provision.fleet.inside.answers import SHOWN, NotebookFacts
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
-from provision.fleet.remote import Remote, StepError, reached
+from provision.fleet.remote import StepError, reached
 from provision.fleet.upgrade import (
     LEAST_MEMORY,
     STEP_SECONDS,
@@ -23,6 +22,7 @@ from provision.fleet.upgrade import (
     WentBackError,
     done_before,
     healthy,
+    lead_back,
     ready,
     transfer,
 )
@@ -117,7 +117,7 @@ def renew_notebook(
             ours("check")
             ours("confirm", wanted.name)
         except (StepError, UnhealthyError) as error:
-            _back(remote, error)
+            lead_back(remote, PROGRAM, error)
             raise WentBackError(f"{error}; the notebook of before serves") from error
         tell("tidy", "")
         ours("tidy", str(int(options.keep)))
@@ -150,8 +150,3 @@ def undo_notebook(
         facts = remote.ask(NotebookFacts, PROGRAM, "undo", timeout=STEP_SECONDS)
     healthy(host.url, patience=60)
     return {"before": before, "after": facts.current, "changed": True}
-
-
-def _back(remote: Remote, error: GuestError) -> None:
-    """Put the old one back; when that cannot be said any more, the guest does it alone."""
-    remote.program(PROGRAM, "back", str(error)[:500], timeout=STEP_SECONDS)

@@ -31,6 +31,7 @@ from provision.fleet.upgrade import (
     WentBackError,
     drain,
     healthy,
+    lead_back,
     well_before,
 )
 from provision.jeos import archive
@@ -351,5 +352,5 @@ def _fallback(host: Host) -> Fallback | None:
 
 def _back(remote: Remote, error: ApplianceError) -> WentBackError:
     """Lead back; what the guest cannot be told any more it does by itself."""
-    remote.program(PROGRAM, "back", str(error)[:500], timeout=STEP_SECONDS)
+    lead_back(remote, PROGRAM, error)
     return WentBackError(f"{error}; the appliance is as it was", hint=error.hint)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision import resources
-from provision.errors import GuestError
+from provision.errors import ApplianceError, GuestError
 from provision.fleet import lease
 from provision.fleet.classroom import tell_students
 from provision.fleet.inside.answers import SHOWN, Beside, SageFacts, State
@@ -138,10 +138,10 @@ def _renew(
             healthy(host.url)
             ours("confirm", version)
         except StepError as error:
-            _back(remote, str(error))
+            lead_back(remote, PROGRAM, error)
             raise WentBackError(f"{error}; {before or 'no Sage'} serves as before") from error
         except UnhealthyError as error:
-            _back(remote, str(error))
+            lead_back(remote, PROGRAM, error)
             raise WentBackError(f"{error}; {before or 'no Sage'} serves again") from error
         tell("prune", "")
         ours("prune", str(options.keep))
@@ -334,9 +334,20 @@ def _unpacking(package: Package) -> tuple[str, bytes]:
     return "wheels", script.encode()
 
 
-def _back(remote: Remote, reason: str) -> None:
-    """Put the old version back; when that cannot be said any more, the guest does it alone."""
-    remote.program(PROGRAM, "back", reason[:500], timeout=STEP_SECONDS)
+def lead_back(remote: Remote, program: str, error: ApplianceError) -> None:
+    """Put the old one back; when that cannot be said any more, the guest does it alone.
+
+    Raises:
+        GuestError: it could not be said; with the first reason, too.
+    """
+    try:
+        remote.program(program, "back", str(error)[:500], timeout=STEP_SECONDS)
+    except GuestError as second:
+        raise type(second)(
+            f"{error}; the way back could not be ordered: {second}; the appliance goes back by"
+            " itself, by a timer or when it starts",
+            hint=second.hint,
+        ) from error
 
 
 def _percent(told: str) -> float:

@@ -1,9 +1,9 @@
 """What the rules of retention keep no longer: retention apply | due DAYS, as root.
 
-The rules are the record's (``record.Retention``). ``apply`` removes what is due and says what it
-removed and what goes within a week, a line each; ``due`` says as one JSON object what goes within
-so many days. The audit is in the hub's directory, so the hub's user reads and writes it: a link
-there may lead anywhere.
+The rules are the record's (``record.Retention``). ``apply`` removes what is due, and what an
+archive that was cut off has left, and says what it removed and what goes within a week, a line
+each; ``due`` says as one JSON object what goes within so many days. The audit is in the hub's
+directory, so the hub's user reads and writes it: a link there may lead anywhere.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import Any
 from provision.guest import record
 from provision.guest.hub import audit
 from provision.guest.pool.account import read_settings
-from provision.guest.pool.archives import Archive, ArchiveError, archives, remove
+from provision.guest.pool.archives import Archive, ArchiveError, archives, cut_off, remove
 from provision.guest.pool.files import alone
 
 STATE = Path("/var/lib/notebook")
@@ -79,6 +79,9 @@ def apply() -> int:
         except (OSError, ArchiveError) as error:
             failed = 1
             _say(f"left, for it could not be removed: {each.path.name}: {error}")
+    for part in cut_off(directory, time.time() - DAY):
+        part.unlink(missing_ok=True)
+        _say(f"removed what an archive that was cut off has left: {part.name}")
     if lines := _as_hub("cut")["lines"]:
         _say(f"removed the {lines} oldest lines of the audit")
     ahead = due(str(AHEAD_DAYS))

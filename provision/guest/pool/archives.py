@@ -5,6 +5,7 @@ else gets it while the archive is there. Where paths are longer than any program
 the archive is the student's directory itself, as ``NAME.NUMBER.TIME.tree``.
 """
 
+import contextlib
 import os
 import subprocess
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 PLACE = ".archive"
 END = ".tar.gz"
+PART = ".tar.part"  # one that is being written, or was when the power went
 TREE = ".tree"
 GONE = ".gone-"  # before the name of what is moved aside
 LONGEST = 3500  # bytes of a path below the student's directory; the kernel takes 4095 in all
@@ -55,6 +57,19 @@ def archives(directory: Path) -> Iterator[Archive]:
                 yield Archive(path, name, int(rest[0]), rest[1])
 
 
+def cut_off(directory: Path, before: float) -> Iterator[Path]:
+    """What is left of archives that were not written to their end; nothing is only there.
+
+    Args:
+        directory: of all students.
+        before: seconds since 1970; what was written to since may still be at work.
+    """
+    for path in sorted((directory / PLACE).glob(f"*{PART}")):
+        with contextlib.suppress(FileNotFoundError):
+            if path.lstat().st_mtime < before:
+                yield path
+
+
 def archive(student: str, files: Path, directory: Path, idle: Callable[[], None]) -> Path:
     """Archive a student's files whole, move them aside, remove them; or nothing of it.
 
@@ -71,7 +86,7 @@ def archive(student: str, files: Path, directory: Path, idle: Callable[[], None]
     number = files.stat(follow_symlinks=False).st_uid
     place, gone = directory / PLACE, directory / f"{GONE}{student}"
     place.mkdir(mode=0o700, exist_ok=True)
-    for left in place.glob(f"{student}.*.part"):
+    for left in place.glob(f"{student}.*{PART}"):
         left.unlink()
     stem = f"{student}.{number}.{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
     while any(place.glob(f"{stem}.*")):  # of this second there is one already
@@ -100,7 +115,7 @@ def archive(student: str, files: Path, directory: Path, idle: Callable[[], None]
 
 
 def _pack(files: Path, whole: Path) -> Path:
-    part = whole.with_suffix(".part")
+    part = whole.with_name(whole.name.removesuffix(END) + PART)
     try:
         with part.open("wb") as file:
             _run("tar", "-cS", "--use-compress-program=gzip -1", "-C", str(files), ".", stdout=file)

@@ -2,12 +2,14 @@
 
 import json
 import logging
+import os
 import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 from provision.guest.hub import audit, retention
+from provision.guest.pool import archives
 from provision.guest.record import Retention
 
 DAY = 86400
@@ -31,6 +33,16 @@ def test_archives_go_by_the_time_in_their_names(tmp_path: Path) -> None:
     assert sorted(each.path.suffix for each in gone) == [".gz", ".tree"]
     assert list(retention.old(tmp_path, KEEP_ALL, NOW)) == []
     assert list(retention.old(tmp_path / "none", {**KEEP_ALL, "archives": DAY}, NOW)) == []
+
+
+def test_parts_of_archives_that_were_cut_off_are_found(tmp_path: Path) -> None:
+    place = tmp_path / ".archive"
+    place.mkdir()
+    for name, at in (("old.1.T.tar.part", 1), ("new.1.T.tar.part", 3), ("whole.1.T.tar.gz", 1)):
+        (place / name).touch()
+        os.utime(place / name, (at, at))
+    assert [each.name for each in archives.cut_off(tmp_path, 2)] == ["old.1.T.tar.part"]
+    assert list(archives.cut_off(tmp_path / "none", 2)) == []
 
 
 def test_lines_go_up_to_the_first_that_is_kept() -> None:
