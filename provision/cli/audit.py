@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,13 @@ KINDS: dict[str, str] = {
 @click.option("--fleet", "everyone", is_flag=True, help="Every appliance of the inventory.")
 @click.option("--on", multiple=True, metavar="HOST", help="These hosts, groups or tags of it.")
 @click.option(
+    "--supported",
+    is_flag=True,
+    help="Only hold the table of what is supported until when against today; no advisories.",
+)
+@click.option(
     "--advisories",
     multiple=True,
-    required=True,
     metavar="PATH|URL",
     envvar="APPLIANCE_ADVISORIES",
     help="A .json or .zip of OSV's or of Debian's tracker, or a folder of such. May be repeated.",
@@ -76,6 +81,7 @@ def command(
     locks: bool,
     everyone: bool,
     on: tuple[str, ...],
+    supported: bool,
     advisories: tuple[str, ...],
     severity: str,
     only: tuple[str, ...],
@@ -95,6 +101,13 @@ def command(
     from provision.audit.finding import judge
     from provision.jeos import proxy
 
+    if supported:
+        if files or locks or everyone or on:
+            raise click.UsageError("--supported judges our own dependencies alone")
+        _show_support(as_json=as_json)
+        return
+    if not advisories:
+        raise click.UsageError("against what? --advisories, or $APPLIANCE_ADVISORIES")
     targets = _files(files, locks=locks)
     rows, bills = _hosts(inventory, on) if on or everyone else ((), [])
     targets = [(target, _only(target.name, bill, only)) for target, bill in (*targets, *bills)]
@@ -119,6 +132,31 @@ def command(
         raise click.exceptions.Exit(OPEN)
     if failed := sum(row.result != "ok" for row in rows):
         raise click.exceptions.Exit(PARTIAL if failed < len(rows) else NONE)
+
+
+def _show_support(*, as_json: bool) -> None:
+    """Say until when what we depend on is supported.
+
+    Raises:
+        Exit: 8, something is over, or not known.
+    """
+    from provision.audit import mending
+    from provision.audit import supported as support
+
+    entries = support.entries()
+    pins = support.lists(mending.locks())
+    found = list(support.troubles(entries, support.requirements(), pins, datetime.now(UTC).date()))
+    if as_json:
+        shown = [{**asdict(each), "until": str(each.until)} for each in entries]
+        click.echo(json.dumps({"supported": shown, "troubles": found}))
+    else:
+        for each in sorted(entries, key=lambda each: (each.until, each.name)):
+            line = f"{each.until}  {each.name} {each.version}".rstrip()
+            click.echo(f"{line}  {each.held}".rstrip())
+        for trouble in found:
+            click.echo(trouble)
+    if found:
+        raise click.exceptions.Exit(OPEN)
 
 
 Judged = Sequence[tuple["Target", "Bill", Sequence["Finding"]]]
