@@ -170,7 +170,7 @@ def test_the_host_is_killed(one: Fleet, older: Path, step: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["unpack", "switch", "tidy"])
+@pytest.mark.parametrize("step", ["unpack", "prove", "switch", "health", "tidy"])
 def test_the_guest_loses_power(one: Fleet, older: Path, step: str) -> None:
     guest = one.guests[0]
     before, lock, after = other(guest, older)
@@ -207,7 +207,7 @@ while True:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["switch"])
+@pytest.mark.parametrize("step", ["receive", "switch"])
 def test_the_guests_side_is_killed(one: Fleet, older: Path, step: str) -> None:
     guest = one.guests[0]
     before, lock, after = other(guest, older)
