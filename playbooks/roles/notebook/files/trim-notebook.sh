@@ -14,6 +14,9 @@ find mathjax sphinx_revealjs -type f \
     -not -path "*/es5/output/svg/fonts/tex.js" -not -path "*/dist/reveal.js" -not -path "*/dist/reveal.css" \
     -not -path "*/dist/theme/white.css" -delete
 find mathjax sphinx_revealjs -type d -empty -delete
+# jsonschema does without: nothing of ours checks IRIs, and this grammar took two seconds of each start of
+# the hub and of a session.
+rm -r rfc3987_syntax lark
 # Of nbconvert's exports those that work without a TeX, a browser, pandoc or the internet, and that
 # ours do not stand for (provision/guest/exports).
 sed -i -E "/^(asciidoc|custom|html|latex|pdf|qtpdf|qtpng|rst|slides|webpdf) = /d" nbconvert-*.dist-info/entry_points.txt
