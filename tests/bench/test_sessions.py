@@ -73,6 +73,7 @@ for _ in range(rounds):
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     scratch = tmp_path_factory.mktemp("bench")
     variables = {"pool_accounts": ["nb1", "nb2"], "notebook_accounts": True}
+    variables |= {"notebook_forked": True}
     with notebook_guest(installed_layers(scratch), scratch, variables) as guest:
         guest.run(f"cat > /tmp/client.py <<'E'\n{CLIENT}\nE")
         guest.run(f"install -d -o sageadm /tmp/simple; cat > /tmp/simple/c.py <<'E'\n{SIMPLE}\nE")
@@ -101,7 +102,7 @@ def _times(guest: Guest, port: int, rounds: int) -> list[float]:
     return [float(line) for line in told.split()]
 
 
-def test_a_session_starts_no_slower_than_a_local_process(guest: Guest) -> None:
+def test_a_session_starts_in_a_quarter_of_a_local_process_time(guest: Guest) -> None:
     ports = {"pool": 8000, "simple": 9000, "systemd": 9100}
     times: dict[str, list[float]] = {name: [] for name in ports}
     for port in ports.values():
@@ -113,7 +114,7 @@ def test_a_session_starts_no_slower_than_a_local_process(guest: Guest) -> None:
     print(f"\nready after: {times}")
     for name, seconds in middle.items():
         print(f"median: {name} {seconds:.2f} s, ratio {middle['pool'] / seconds:.2f}")
-    assert middle["pool"] <= middle["simple"]
+    assert middle["pool"] <= 0.25 * middle["simple"]
 
 
 def test_sign_ins_each_second(guest: Guest) -> None:

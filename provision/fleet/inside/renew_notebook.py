@@ -52,7 +52,7 @@ CURRENT = STATE / "current"  # a link to one of them
 COPY = STATE / "jupyterhub.sqlite"  # as it was before the switch
 HUB_STATE = Path("/var/lib/notebook")
 DATABASE = HUB_STATE / "jupyterhub.sqlite"
-NURSERY = Path("/run/nursery/notebook")  # where kernels of /opt/notebook are asked for
+NURSERIES = Path("/run/nursery")  # where servers and kernels are asked for
 BUILDS = "build"  # the name of what the build has put at /opt/notebook
 BACK, TIDY, UNIT = "appliance-notebook-back", "appliance-notebook-tidy", "appliance-notebook"
 TIDY_SECONDS = 300
@@ -279,11 +279,6 @@ def tidy(keep: str) -> NotebookFacts:
             left = True
         elif path.name not in kept:
             remove(path)
-    if not NURSERY.exists():
-        if used - {current()} or nursery_has_kernels():
-            left = True
-        else:
-            run("systemctl", "try-restart", "nursery@notebook", check=False)
     if left:
         later(f"{TIDY}-{time.time_ns()}", TIDY_SECONDS, "tidy", keep)
     return look()
@@ -323,18 +318,6 @@ def beneath() -> Iterator[Path]:
             yield Path(place, HOME.name)
         finally:
             run("umount", place)
-
-
-def nursery_has_kernels() -> bool:
-    """Whether a nursery of /opt/notebook runs that has more processes than itself."""
-    words = ("show", "-P", "ControlGroup", "nursery@notebook")
-    group = run("systemctl", *words, check=False).strip()
-    for top in ("/sys/fs/cgroup", "/sys/fs/cgroup/systemd"):
-        with contextlib.suppress(OSError):
-            return (
-                len(Path(f"{top}{group}/cgroup.procs").read_text().split()) > 1 if group else False
-            )
-    return False
 
 
 def session_processes() -> Iterator[Path]:
@@ -391,8 +374,7 @@ def link_to(name: str) -> None:
 
 
 def point_at(name: str) -> None:
-    """Show an environment, now and from now on. Kernels of others are no longer forked."""
-    NURSERY.unlink(missing_ok=True)  # `tidy` starts it anew: its kernels are sessions', too
+    """Show an environment, now and from now on."""
     link_to(name)
     show(name)
 
@@ -417,9 +399,11 @@ def lead_back(old: str | None) -> None:
 def restart_helpers() -> None:
     """Start anew what runs of it besides the hub. Not the proxy: it is node's, and holds sessions.
 
-    Its own file is ours and the same in each environment.
+    Its own file is ours and the same in each environment. What the nursery has forked goes on, and
+    it forks nothing for a session that sees another environment than it does.
     """
-    run("systemctl", "try-restart", "notebook-usage", check=False)
+    for unit in ("notebook-usage", "nursery@notebook"):
+        run("systemctl", "try-restart", "--no-block", unit, check=False)
     later(f"{TIDY}-{time.time_ns()}", 5, "tidy", "1")
 
 
@@ -548,7 +532,7 @@ def prove_session(place: Path | None) -> None:
             *(f"--uid={account}", "-p", "RuntimeDirectory=appliance-proof"),
             *(
                 "-p",
-                f"InaccessiblePaths=-{NURSERY.parent}",
+                f"InaccessiblePaths=-{NURSERIES}",
             ),  # it would fork a kernel of the old one
             *("-E", "HOME=/run/appliance-proof", "-E", "IPYTHONDIR=/run/appliance-proof"),
             *("-E", "JUPYTER_RUNTIME_DIR=/run/appliance-proof/runtime", *shown),

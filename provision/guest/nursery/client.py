@@ -1,4 +1,4 @@
-"""A session's side: a kernel that a nursery forked, with the face of ``subprocess.Popen``."""
+"""A session's side: a child of a nursery, with the face of ``subprocess.Popen``."""
 
 import contextlib
 import json
@@ -78,6 +78,11 @@ class Forked:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
+    def read_as_standard_input(self) -> None:
+        """Make its end the end of our standard input, for a program that does nothing but wait."""
+        os.dup2(self._connection.fileno(), 0)
+        os.set_blocking(0, True)
+
     def terminate(self) -> None:
         """Ask it to end."""
         self.send_signal(signal.SIGTERM)
@@ -87,14 +92,21 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def fork(nursery: Path, argv: Sequence[str], env: Mapping[str, str], cwd: str | None) -> Forked:
-    """Ask a nursery for a kernel.
+def fork(
+    nursery: Path,
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str | None,
+    stdin: int | None = None,
+) -> Forked:
+    """Ask a nursery for a child.
 
     Args:
         nursery: where it listens.
-        argv: the kernel's command.
+        argv: the child's command.
         env: its whole environment.
         cwd: its working directory; None: this process's.
+        stdin: its standard input; None: a pipe at its end, as jupyter_client leaves it.
 
     Raises:
         RefusedError: the nursery forks none.
@@ -106,10 +118,10 @@ def fork(nursery: Path, argv: Sequence[str], env: Mapping[str, str], cwd: str | 
         connection = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         connection.settimeout(PATIENCE)
         connection.connect(str(nursery))
-        # Standard input is at its end, as jupyter_client leaves it.
-        stdin, end = os.pipe()
-        os.close(end)
-        opened.callback(os.close, stdin)
+        if stdin is None:
+            stdin, end = os.pipe()
+            os.close(end)
+            opened.callback(os.close, stdin)
         place = os.open(cwd or ".", os.O_PATH | os.O_DIRECTORY)
         opened.callback(os.close, place)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it says why

@@ -9,13 +9,14 @@ import ctypes
 import locale
 import mmap
 import os
+import re
 import secrets
 import select
 import struct
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,10 @@ from provision.guest.nursery.wire import RefusedError, Request
 
 PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 15, 35, 14
 # Read when an interpreter or a library starts: who wants them otherwise starts one of his own.
-EARLY = ("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_", "GC_")
+EARLY = (
+    *("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_", "GC_"),
+    "JUPYTERHUB_SINGLEUSER_",  # which application it is
+)
 # While it imports: no threads for linear algebra, nor for collecting Lisp's garbage.
 OURS = {"OPENBLAS_NUM_THREADS": "1", "GC_MARKERS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 INLINE = "module://matplotlib_inline.backend_inline"  # as ipykernel has it
@@ -42,6 +46,7 @@ class Past:
         added: variables that imports have set.
         homes: modules' names whose value is below that home.
         pids: modules' names whose value ends with the nursery's number.
+        place: the directory of its environment, which a session may see another in place of.
     """
 
     home: str
@@ -49,11 +54,18 @@ class Past:
     added: Mapping[str, str]
     homes: tuple[tuple[dict[str, Any], str], ...]
     pids: tuple[tuple[dict[str, Any], str], ...]
+    place: tuple[int, int]
 
 
 def early(env: Mapping[str, str]) -> dict[str, str]:
     """The variables that decide how an interpreter and its libraries start."""
     return {name: value for name, value in env.items() if name.startswith(EARLY)}
+
+
+def directory(path: str | Path) -> tuple[int, int]:
+    """Which directory is at a path, whatever is mounted there."""
+    there = Path(path).stat()
+    return there.st_dev, there.st_ino
 
 
 def past(env: Mapping[str, str]) -> Past:
@@ -76,6 +88,7 @@ def past(env: Mapping[str, str]) -> Past:
         added={k: v for k, v in os.environ.items() if env.get(k) != v and k not in OURS},
         homes=tuple((n, name) for n, name, value in texts if value.startswith(home)),
         pids=tuple((n, name) for n, name, value in texts if value.endswith(pid)),
+        place=directory(sys.prefix),
     )
 
 
@@ -87,11 +100,21 @@ def check(request: Request, before: Past) -> None:
     """
     program, *words = request.argv
     if Path(os.path.normpath(program)).parent != Path(sys.executable).parent:
-        raise RefusedError(f"{program} is another Python")
-    if len(words) < 2 or words[0] != "-m":
-        raise RefusedError("it runs no module")
+        raise RefusedError(f"{program} is of another Python")
+    if not is_script(request.argv) and (len(words) < 2 or words[0] != "-m"):
+        raise RefusedError("it runs no module, and is no script of this Python")
+    if directory(sys.prefix) != before.place:
+        raise RefusedError(f"its {sys.prefix} is an environment of another day")
     if "HOME" not in request.env or early(request.env) != before.early:
         raise RefusedError("its variables are those of another start")
+
+
+def is_script(argv: Sequence[str]) -> bool:
+    """Whether a command is a script of our own Python, as pip installs them."""
+    with Path(argv[0]).open("rb") as file:
+        first = file.readline(256)
+    ours = Path(sys.executable).parent / "python"
+    return re.fullmatch(rb"#!%b[\d.]*\s*" % re.escape(os.fsencode(ours)), first) is not None
 
 
 def renew(request: Request, before: Past, server: int) -> None:
@@ -110,17 +133,21 @@ def renew(request: Request, before: Past, server: int) -> None:
     time.tzset()
     with contextlib.suppress(locale.Error):
         locale.setlocale(locale.LC_CTYPE, "")
-    _show(request)
-    sys.executable = request.argv[0]
-    sys.orig_argv = list(request.argv)
-    sys.argv = ["-m", *request.argv[3:]]
-    sys.path.insert(0, str(Path.cwd()))
+    if is_script(request.argv):
+        # As Linux runs it: by the Python that its first line names.
+        sys.orig_argv, sys.argv = [sys.executable, *request.argv], list(request.argv)
+        sys.path.insert(0, str(Path(request.argv[0]).parent))
+    else:
+        sys.executable = request.argv[0]
+        sys.orig_argv, sys.argv = list(request.argv), ["-m", *request.argv[3:]]
+        sys.path.insert(0, str(Path.cwd()))
+        _watch(server)
+    _show(sys.orig_argv, request)
     for names, name in before.homes:
         names[name] = request.env["HOME"] + names[name].removeprefix(before.home)
     for names, name in before.pids:
         names[name] = f"{names[name].rpartition('.')[0]}.{os.getpid()}"
     _draw_anew()
-    _watch(server)
 
 
 def _draw_anew() -> None:
@@ -180,7 +207,10 @@ def _use_all_processors() -> None:
 
 
 def _watch(server: int) -> None:
-    """Let ipykernel end with its server, which is not its parent, at once."""
+    """Let ipykernel end with its server, which is not its parent, at once.
+
+    A server needs none to watch: it ends with its session.
+    """
     from ipykernel.parentpoller import (  # type: ignore[import-not-found]  # noqa: PLC0415
         ParentPollerUnix,
     )
@@ -194,11 +224,11 @@ def _watch(server: int) -> None:
     ParentPollerUnix.run = run
 
 
-def _show(request: Request) -> None:
-    """Show in /proc the command and the environment of the kernel, not the nursery's."""
+def _show(command: Sequence[str], request: Request) -> None:
+    """Show in /proc the command and the environment of the child, not the nursery's."""
     argv, env = (
         b"".join(os.fsencode(word) + b"\0" for word in words)
-        for words in (request.argv, [f"{name}={value}" for name, value in request.env.items()])
+        for words in (command, [f"{name}={value}" for name, value in request.env.items()])
     )
     page = mmap.mmap(-1, len(argv) + len(env), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     page.write(argv + env)

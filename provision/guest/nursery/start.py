@@ -14,10 +14,11 @@ import socket
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[3])
 
-from provision.guest.nursery.fresh import OURS, Past, check, past, renew  # noqa: E402
+from provision.guest.nursery.fresh import OURS, Past, check, is_script, past, renew  # noqa: E402
 from provision.guest.nursery.serve import Born, Nursery  # noqa: E402
 from provision.guest.nursery.settle import settle  # noqa: E402
 from provision.guest.nursery.wire import (  # noqa: E402
@@ -29,6 +30,7 @@ from provision.guest.nursery.wire import (  # noqa: E402
 )
 
 CURRENT = Path("/opt/sage-current")
+OTHERS = Path("/opt/python")  # where Python's notebooks have their packages, if they have any
 BACKLOG = 128
 REQUEST_SECONDS = 5.0
 STALE = 75  # exit status: our files were replaced, start me anew
@@ -52,10 +54,15 @@ SAGE = (
     *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
     *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
 )
+# What a session's server has, besides its extensions and its handlers.
+SERVER = (
+    *("jupyterhub.singleuser", "jupyter_core.migrate", "tornado.platform.asyncio", "IPython.paths"),
+    *("jinja2.ext", "jupyter_server.view.handlers", "jupyter_server.nbconvert.handlers"),
+)
 
 
 def warm(prefix: Path) -> Past:
-    """Import the environment's language.
+    """Import the environment's language, and what its servers consist of.
 
     Args:
         prefix: of the environment.
@@ -67,12 +74,37 @@ def warm(prefix: Path) -> Past:
         os.environ.update(json.loads((prefix / "kernel.json").read_text())["env"])
     began = dict(os.environ)
     os.environ |= OURS
-    for name in (*(SAGE if importlib.util.find_spec("sage") else PLAIN), *PYTHON):
-        with contextlib.suppress(ImportError):  # as far as this environment has it
-            importlib.import_module(name)
+    serves = importlib.util.find_spec("jupyterhub")
+    if not (serves and OTHERS.exists()):
+        for name in (*(SAGE if importlib.util.find_spec("sage") else PLAIN), *PYTHON):
+            _import(name)
+    if serves:
+        _import_server(prefix)
     if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:
         sys.exit(f"{threads} threads were started by what is imported: nothing can be forked")
     return past(began)
+
+
+def _import(name: str) -> Any:
+    """Import a module as far as this environment has it."""
+    with contextlib.suppress(ImportError):
+        return importlib.import_module(name)
+    return None
+
+
+def _import_server(prefix: Path) -> None:
+    for name in SERVER:
+        _import(name)
+    server = _import("jupyter_server.serverapp")
+    for names in getattr(server, "JUPYTER_SERVICE_HANDLERS", {}).values():
+        for name in names or ():
+            _import(name)
+    # As jupyter_server itself finds its extensions; to ask for their points imports the rest.
+    for file in sorted((prefix / "etc/jupyter/jupyter_server_config.d").glob("*.json")):
+        enabled = json.loads(file.read_text()).get("ServerApp", {}).get("jpserver_extensions", {})
+        for name in (name for name, on in enabled.items() if on):
+            if points := getattr(_import(name), "_jupyter_server_extension_points", None):
+                points()
 
 
 def main() -> None:
@@ -92,8 +124,11 @@ def main() -> None:
         )
     if born is None:
         sys.exit(STALE if stale() else 0)
-    request = grow(born, before)
-    runpy.run_module(request.argv[2], run_name="__main__", alter_sys=True)
+    argv = grow(born, before).argv
+    if is_script(argv):
+        runpy.run_path(argv[0], run_name="__main__")
+    else:
+        runpy.run_module(argv[2], run_name="__main__", alter_sys=True)
 
 
 def listen(path: Path) -> socket.socket:
@@ -134,8 +169,7 @@ def grow(born: Born, before: Past) -> Request:
         steps = [frame.name for frame in traceback.extract_tb(error.__traceback__)[1:]]
         tell(connection, refused=f"{error} ({', '.join(steps)})")
         os._exit(1)
-    connection.close()
-    _close_but(born.peer.pidfd)
+    _close_but(born.peer.pidfd, connection.detach())  # which tells by its end that this one ended
     return request
 
 

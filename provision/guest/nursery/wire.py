@@ -1,7 +1,8 @@
 """What a session asks of a nursery, and what it is told.
 
-One connection (``SOCK_SEQPACKET``) for each kernel, one message for the request. The connection
-lasts as long as the kernel: who closes it gives the kernel up.
+One connection (``SOCK_SEQPACKET``) for each child, one message for the request. Who asked gives the
+child up by closing it. At the other end nursery and child both have it: it is closed when the child
+has ended, whatever becomes of the nursery.
 """
 
 import array
@@ -21,12 +22,12 @@ DESCRIPTORS = 4  # standard input, output, error, and the working directory
 
 
 class RefusedError(Exception):
-    """No kernel is forked; the message says why."""
+    """Nothing is forked; the message says why."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A kernel to fork.
+    """A program to fork: a kernel, or a session's server.
 
     Args:
         argv: its command, as it would be executed.
@@ -42,7 +43,7 @@ class Request:
 
 
 def send_request(connection: socket.socket, request: Request, descriptors: Sequence[int]) -> None:
-    """Ask for a kernel.
+    """Ask for a child.
 
     Args:
         connection: to a nursery.
@@ -111,9 +112,8 @@ def tell(connection: socket.socket, **said: Any) -> None:
 
 
 def socket_of(program: str, place: Path = PLACE) -> Path | None:
-    """Where the nursery of a Python listens: those of ``/opt/NAME`` have one, others have none."""
-    parts = Path(os.path.normpath(program)).parts
-    match parts:
-        case ("/", "opt", name, "bin", python) if python.startswith("python"):
+    """Where the nursery of a program's environment would listen; only ``/opt/NAME`` have one."""
+    match Path(os.path.normpath(program)).parts:
+        case ("/", "opt", name, "bin", _):
             return place / name
     return None

@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from provision.guest.nursery.client import fork
+from provision.guest.nursery.wire import RefusedError, socket_of
 from provision.guest.pool.namespaces import alone, forbid
 
 JOURNAL = "/run/journal"
@@ -27,6 +29,7 @@ FIRST_PORT = 10000
 FIRST_TUNNEL, TUNNELS = 20000, 8
 FIRST = "First steps.ipynb"  # of the files with which a student begins
 OPENED = ".jupyter/lab/workspaces"  # where the page keeps what was open
+WAIT = ("/usr/bin/head", "-c1")
 KERNEL_PORTS = ("shell_port", "iopub_port", "stdin_port", "hb_port", "control_port")
 
 # bash's ulimit letters -> the limit and its unit in bytes or seconds
@@ -160,7 +163,24 @@ def main() -> None:
     forbid()
     _detach(f"notebook-{request['student']}")
     if exam is not None:
-        forbid(alone)
+        forbid(alone)  # which no nursery has: what an exam runs is started
+    _become(argv, env)
+
+
+def _become(argv: list[str], env: dict[str, str]) -> None:
+    """Become the server: one that its environment's nursery forks, or a new one."""
+    nursery = socket_of(argv[0])
+    if nursery and nursery.exists():
+        try:
+            child = fork(nursery, argv, env, None, 0)
+        except (OSError, RefusedError) as error:
+            print(f"{nursery} forks no server: {error}. It is started.", file=sys.stderr)  # noqa: T201 - to the journal
+        else:
+            # Nothing is left to do but to last as long as it, in as little memory as can be: until
+            # its nursery tells of its end, or there is nobody left who could.
+            os.dup2(0, 1)
+            child.read_as_standard_input()
+            os.execv(WAIT[0], WAIT)  # noqa: S606
     os.execve(argv[0], argv, env)  # noqa: S606
 
 

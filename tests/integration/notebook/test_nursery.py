@@ -1,6 +1,8 @@
-"""Kernels that are forked: what they are, whose they are, and what nobody gets from them."""
+"""Servers and kernels that are forked: what and whose they are, what nobody gets from them."""
 
 import json
+import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 
@@ -131,6 +133,143 @@ def test_a_forked_kernel_is_what_a_started_one_is(
         name: (forked[name], started[name]) for name in started if forked[name] != started[name]
     }
     assert not differ, json.dumps(differ, indent=1)
+
+
+# What the kernel shows of a session's server, by root; NAMES are those that may differ.
+SHOW = """
+import json, os, re, sys
+place = f"/proc/{sys.argv[1]}"
+def text(name):
+    with open(f"{place}/{name}", errors="replace") as file:
+        return file.read().replace(sys.argv[1], "ME")
+said = {name: text(name) for name in ("limits", "cgroup", "oom_score_adj", "comm", "cmdline",
+        "environ", "coredump_filter", "personality", "uid_map", "loginuid")}
+said |= {f"mount {n}": line.split(" ", 2)[2] for n, line in enumerate(
+        sorted(text("mountinfo").splitlines(), key=lambda line: line.split()[4]))}
+said |= dict(line.split(":", 1) for line in text("status").splitlines())
+for name in ("root", "cwd", "exe", *(f"ns/{n}" for n in ("user", "pid", "net", "ipc", "uts"))):
+    said[name] = os.readlink(f"{place}/{name}")
+said["descriptors"] = sorted({os.readlink(f"{place}/fd/{n}").split(":")[0]
+                              for n in os.listdir(f"{place}/fd") if int(n) < 3})
+said["cgroup"] = re.sub("session-c[0-9]+", "session-X", said["cgroup"])
+said["environ"] = re.sub("(API_TOKEN|STATE[^=]*)=[^\\0]*", "", said["environ"])
+print(json.dumps(said))
+"""
+CHANGING = r"Vm|Rss|Hugetlb|Threads|.*ctxt|SigQ|State|PPid|FDSize"
+SERVERS = "pgrep -x jupyterhub-sing | sed 's:.*:/proc/&/environ:'"
+
+
+def server_of(guest: Guest, student: Student) -> int:
+    """The number of a student's server."""
+    return int(guest.run(f"grep -lz ^JUPYTERHUB_USER={student.name}$ $({SERVERS})").split("/")[2])
+
+
+def account_of(guest: Guest, student: Student) -> str:
+    return guest.run(f"stat -c %U /proc/{server_of(guest, student)}").strip()
+
+
+def parent_of(guest: Guest, pid: int) -> int:
+    return int(guest.run(f"ps -o ppid= -p {pid}"))
+
+
+def said_by(guest: Guest, student: Student, since: str) -> str:
+    """What a student's sessions have said since a time, in seconds."""
+    words = f"--since=@{since.strip()} -t notebook-{student.name} -o cat"
+    return guest.run(f"journalctl -q --namespace=sessions {words}")
+
+
+def test_a_forked_server_is_what_a_started_one_is(guest: Guest) -> None:
+    shown = {}
+    for how in ("start", "stop"):
+        guest.run(f"systemctl {how} {UNIT}")
+        other = Student(guest.url, "eva").sign_in().start()
+        pid = server_of(guest, other)
+        assert (parent_of(guest, pid) == nursery(guest)) == (how == "start")
+        shown[how] = json.loads(guest.run(f"python3 -c {shlex.quote(SHOW)} {pid}"))
+        terminal = other.server("POST", "terminals", {})["name"]
+        assert "42" in other.terminal(terminal, "echo $((6 * 7)); echo over")
+        other.stop()
+    guest.run(f"systemctl start {UNIT}")
+    forked, started = shown["start"], shown["stop"]
+    for name in ("CapBnd", "CapInh"):  # nobody gets any, as there are no new privileges
+        assert int(forked.pop(name), 16) == 0
+        started.pop(name)
+    differ = {
+        name: (forked.get(name), started.get(name))
+        for name in started.keys() | forked.keys()
+        if not re.match(CHANGING, name) and forked.get(name) != started.get(name)
+    }
+    assert not differ, json.dumps(differ, indent=1)
+
+
+def test_a_server_ends_with_its_session_and_its_session_with_it(guest: Guest) -> None:
+    other = Student(guest.url, "eva").sign_in()
+    ends = {
+        "the server dies": "kill -KILL $(pgrep -u {} -x jupyterhub-sing)",
+        "what waits for it dies": "kill -KILL $(pgrep -u {} -x head)",
+        "both, while there is no nursery": (
+            f"systemctl kill -s KILL {UNIT}; systemctl restart {UNIT};"
+            "kill -KILL $(pgrep -u {} -x jupyterhub-sing)"
+        ),
+    }
+    for how, command in ends.items():
+        other.start()
+        account = account_of(guest, other)
+        kernel = other.kernel()
+        assert kernel.run("6 * 7") == "42", how
+        guest.run(command.format(account))
+        await_(lambda who=account: not guest.run(f"pgrep -u {who} || true").strip())
+        await_(lambda: not other.ready())
+
+
+def test_servers_outlive_their_nursery(guest: Guest) -> None:
+    other = Student(guest.url, "eva").sign_in().start()
+    pid, account = server_of(guest, other), account_of(guest, other)
+    assert parent_of(guest, pid) == nursery(guest)
+    kernel = other.kernel()
+    kernel.run("x = 41")
+    guest.run(f"systemctl kill -s KILL {UNIT}; systemctl restart {UNIT}")
+    assert parent_of(guest, pid) != nursery(guest)
+    assert kernel.run("x + 1") == "42"
+    assert other.kernel().run("6 * 7") == "42"
+    other.stop()
+    await_(lambda: not guest.run(f"pgrep -u {account} || true").strip())
+
+
+@pytest.mark.parametrize("how", ["stop", "kill -s STOP"])
+def test_without_a_nursery_a_server_starts_as_before(guest: Guest, how: str) -> None:
+    before = guest.run("date +%s")
+    guest.run(f"systemctl {how} {UNIT}")
+    try:
+        other = Student(guest.url, "eva").sign_in().start()
+        pid = server_of(guest, other)
+        assert guest.run(f"ps -o comm= -p {parent_of(guest, pid)}").startswith("sshd")
+    finally:
+        guest.run(f"systemctl restart {UNIT}")
+    other.stop()
+    assert how == "stop" or f"{PLACE} forks no server" in said_by(guest, other, before)
+
+
+def test_a_session_of_another_environment_is_not_forked(guest: Guest) -> None:
+    """As after `upgrade notebook`: who sees the old environment gets nothing of the new one."""
+    old, new = (Student(guest.url, name).sign_in() for name in ("eva", "naamah"))
+    old.start()
+    before = guest.run("date +%s")
+    private = f"nsenter --mount=/proc/{server_of(guest, old)}/ns/mnt mount --make-rprivate /"
+    other = "mount -t overlay -o lowerdir=/opt/notebook:/var/empty other /opt/notebook"
+    guest.run(f"{private} && mkdir -p /var/empty && {other} && systemctl restart {UNIT}")
+    try:
+        kernel = old.kernel()
+        assert kernel.run("6 * 7") == "42"
+        assert parent(kernel) == server_of(guest, old)
+        assert "is an environment of another day" in said_by(guest, old, before)
+        new.start()
+        assert parent_of(guest, server_of(guest, new)) == nursery(guest)
+        assert parent(new.kernel()) == nursery(guest)
+    finally:
+        new.stop()
+        old.stop()
+        guest.run(f"umount -l /opt/notebook && systemctl restart {UNIT}")
 
 
 def test_two_students_draw_different_numbers(guest: Guest, kernel: Kernel) -> None:

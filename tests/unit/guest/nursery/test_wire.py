@@ -1,12 +1,14 @@
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from provision.guest.nursery.fresh import Past, check, early
+from provision.guest.nursery.fresh import Past, check, directory, early
 from provision.guest.nursery.wire import (
     LARGEST,
     RefusedError,
@@ -70,7 +72,8 @@ def test_what_is_no_request_is_refused(
         ("/opt/notebook/bin/python3", "notebook"),
         ("/opt/notebook/bin/../../x/bin/python", "x"),
         ("/usr/bin/python3", None),
-        ("/opt/notebook/bin/ruby", None),
+        ("/opt/notebook/bin/jupyterhub-singleuser", "notebook"),
+        ("/opt/notebook/share/python", None),
         ("python", None),
     ],
 )
@@ -78,18 +81,40 @@ def test_an_environment_has_a_nursery(program: str, name: str | None) -> None:
     assert socket_of(program, Path("/n")) == (name and Path("/n", name))
 
 
-def test_a_kernel_that_would_start_otherwise_is_not_forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.executable", "/opt/x/bin/python")
-    before = Past(home="/n", early={"SAGE_X": "1"}, added={}, homes=(), pids=())
+def test_what_would_start_otherwise_is_not_forked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    binary = tmp_path / "bin"
+    binary.mkdir()
+    python = binary / "python"
+    python.write_bytes(b"\x7fELF")
+    monkeypatch.setattr("sys.executable", str(python))
+    server = binary / "server"
+    server.write_text(f"#!{python}\nprint()\n")
+    foreign = binary / "foreign"
+    foreign.write_text("#!/usr/bin/python3\nprint()\n")
+    flagged = binary / "flagged"
+    flagged.write_text(f"#!{python} -I\nprint()\n")
+    before = Past(
+        home="/n", early={"SAGE_X": "1"}, added={}, homes=(), pids=(), place=directory(sys.prefix)
+    )
     env = {"HOME": "/h", "SAGE_X": "1", "PATH": "/bin"}
+    kernel = (str(python), "-m", "ipykernel_launcher")
     assert early(env) == before.early
-    check(Request(REQUEST.argv, env, 0), before)
+    for argv in (kernel, (str(server), "--port=1")):
+        check(Request(argv, env, 0), before)
     for argv, variables in (
         (("/opt/y/bin/python", "-m", "x"), env),
-        (("/opt/x/bin/python", "-c", "x"), env),
-        (REQUEST.argv, {"PATH": "/bin", "SAGE_X": "1"}),
-        (REQUEST.argv, env | {"LD_PRELOAD": "x"}),
-        (REQUEST.argv, {"HOME": "/h"}),
+        ((str(python), "-c", "x"), env),
+        ((str(foreign),), env),
+        ((str(flagged),), env),
+        ((str(binary / "missing"),), env),
+        (kernel, {"PATH": "/bin", "SAGE_X": "1"}),
+        (kernel, env | {"LD_PRELOAD": "x"}),
+        (kernel, env | {"JUPYTERHUB_SINGLEUSER_APP": "notebook"}),
+        (kernel, {"HOME": "/h"}),
     ):
-        with pytest.raises(RefusedError):
+        with pytest.raises((RefusedError, FileNotFoundError)):
             check(Request(argv, variables, 0), before)
+    with pytest.raises(RefusedError, match="another day"):  # shown in place of ours
+        check(Request(kernel, env, 0), replace(before, place=directory(binary)))
