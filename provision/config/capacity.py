@@ -6,15 +6,38 @@ MIB = 1 << 20
 
 SYSTEM_MEMORY = 768 * MIB
 """What the guest keeps for itself: kernel, services, the hub and its proxy."""
-NURSERY_MEMORY = {"python": 256 * MIB, "sage": 384 * MIB}
-"""What all forked kernels of a language share, once; measured by tests/bench/test_nursery.py."""
+NURSERY_MEMORY = {"servers": 96 * MIB, "python": 256 * MIB, "sage": 384 * MIB}
+"""What all that is forked shares, once; measured by tests/bench/test_nursery.py."""
+LEAST_SAGE = {"started": 512 * MIB, "forked": 176 * MIB}
+"""Of a session. Its server and one Sage kernel, which have computed and plotted, own 438 and 93 MiB
+by the same benchmark; the rest is room to work."""
 
 
 def system_memory(config: Config) -> int:
     """What the guest of a configuration keeps for itself."""
-    sage = config.sage.source in {"passagemath", "tarball"}  # Debian's is not below /opt
-    languages = ["python"] + ["sage"] * sage if config.kernels.forked else []
-    return SYSTEM_MEMORY + sum(NURSERY_MEMORY[language] for language in languages)
+    if not config.kernels.forked:
+        return SYSTEM_MEMORY
+    nurseries = ["servers"]
+    if config.kernels.python.packages:  # otherwise Python's kernels are forked by the servers' own
+        nurseries.append("python")
+    if _sage_is_forked(config):
+        nurseries.append("sage")
+    return SYSTEM_MEMORY + sum(NURSERY_MEMORY[name] for name in nurseries)
+
+
+def least_for_sage(config: Config, *, forked: bool = True) -> int:
+    """The least memory that a session with a Sage kernel needs, in bytes.
+
+    Args:
+        config: of the appliance.
+        forked: whether this session's kernels may be forked.
+    """
+    forked = forked and config.kernels.forked and _sage_is_forked(config)
+    return LEAST_SAGE["forked" if forked else "started"]
+
+
+def _sage_is_forked(config: Config) -> bool:
+    return config.sage.source in {"passagemath", "tarball"}  # Debian's is not below /opt
 
 
 def sessions_promised(memory: int, session_memory: int, system: int = SYSTEM_MEMORY) -> int:

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from provision.config import words
 from provision.config.architectures import of_this_host
-from provision.config.capacity import memory_needed, sessions_promised, system_memory
+from provision.config.capacity import (
+    least_for_sage,
+    memory_needed,
+    sessions_promised,
+    system_memory,
+)
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import LANGUAGES, PYTHON_PACKAGES, SAGE_PACKAGES
 from provision.config.model import Config, Share
@@ -21,9 +26,6 @@ GIB = 1 << 30
 
 ROOT_NEEDED = {"none": 3 * GIB, "passagemath": 10 * GIB, "debian": 10 * GIB, "tarball": 16 * GIB}
 """Room on the root disk by source of Sage: the system, the notebook and one upgrade beside it."""
-
-SAGE_SESSION_MEMORY = 512 * MIB
-"""A notebook server and one Sage kernel that has plotted something."""
 
 _ONLY_WITH = {"lock": "passagemath", "path": "tarball", "url": "tarball", "sha256": "tarball"}
 _SYSTEM_DIRECTORIES = (
@@ -67,15 +69,30 @@ def _memory(config: Config) -> Iterator[Problem]:
     )
 
 
+def _sage_memory(config: Config) -> Iterator[Problem]:
+    usual = config.pool.limits.memory
+    sessions: list[tuple[Key, int, bool]] = [
+        (("pool", "limits", "memory"), usual, True),
+        *(
+            (("profiles", name, "limits", "memory"), profile.limits.memory or usual, profile.forked)
+            for name, profile in config.profiles.items()
+            if not profile.kernels or "sage" in profile.kernels
+        ),
+    ]
+    for key, memory, forked in sessions:
+        least = least_for_sage(config, forked=forked)
+        if config.sage.source != "none" and memory < least:
+            started = "" if forked or not config.kernels.forked else " whose kernel is not forked"
+            yield Problem(
+                key,
+                f"{format_size(memory)} is too little for a Sage session{started}",
+                f"write at least {format_size(least)}, or sage.source: none",
+                others=(("sage", "source"),),
+            )
+
+
 def _limits(config: Config) -> Iterator[Problem]:
     limits = config.pool.limits
-    if config.sage.source != "none" and limits.memory < SAGE_SESSION_MEMORY:
-        yield Problem(
-            ("pool", "limits", "memory"),
-            f"{format_size(limits.memory)} is too little for a Sage session",
-            f"write at least {format_size(SAGE_SESSION_MEMORY)}, or sage.source: none",
-            others=(("sage", "source"),),
-        )
     if limits.tmp > limits.memory:
         yield Problem(
             ("pool", "limits", "tmp"),
@@ -515,6 +532,7 @@ def _sources(config: Config) -> Iterator[Problem]:
 _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     words.check,
     _memory,
+    _sage_memory,
     _limits,
     _shares,
     _languages,

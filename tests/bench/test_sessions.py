@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
 from guest import Guest, installed_layers, notebook_guest, sage_layer
 from student import Student
 
-from provision.config.rules import SAGE_SESSION_MEMORY
+from provision.config.capacity import LEAST_SAGE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ROUNDS = 5
@@ -150,7 +150,7 @@ def test_how_fast_a_sage_kernel_starts_and_what_it_costs(
         assert min(seconds["sagemath"]) < 30
         student.kernel("sagemath").run("plot(sin, 0, 1)", 240)
         time.sleep(3)
-        assert _memory(guest) < SAGE_SESSION_MEMORY >> 20
+        assert _memory(guest) < LEAST_SAGE["started"] >> 20
 
 
 def _memory(guest: Guest) -> int:

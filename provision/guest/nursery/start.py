@@ -78,6 +78,10 @@ def warm(prefix: Path) -> Past:
     if not (serves and OTHERS.exists()):
         for name in (*(SAGE if importlib.util.find_spec("sage") else PLAIN), *PYTHON):
             _import(name)
+        if features := sys.modules.get("sage.features"):
+            # Asked by a kernel's first display, which by the way lacks something: three programs
+            # and a hundred processes of theirs. What they say is kept.
+            features.package_systems()
     if serves:
         _import_server(prefix)
     if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:

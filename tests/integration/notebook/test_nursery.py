@@ -144,7 +144,7 @@ def text(name):
         return file.read().replace(sys.argv[1], "ME")
 said = {name: text(name) for name in ("limits", "cgroup", "oom_score_adj", "comm", "cmdline",
         "environ", "coredump_filter", "personality", "uid_map", "loginuid")}
-said |= {f"mount {n}": line.split(" ", 2)[2] for n, line in enumerate(
+said |= {f"mount {n}": line.split(" ", 3)[3] for n, line in enumerate(
         sorted(text("mountinfo").splitlines(), key=lambda line: line.split()[4]))}
 said |= dict(line.split(":", 1) for line in text("status").splitlines())
 for name in ("root", "cwd", "exe", *(f"ns/{n}" for n in ("user", "pid", "net", "ipc", "uts"))):
