@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from provision.config import Config
+from provision.config.capacity import forks
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import further, kernel_of
 from provision.config.section import Section
@@ -158,7 +159,7 @@ def _of_hosting(config: Config) -> dict[str, Any]:
         },
         "notebook_egress": EGRESS_PORT if reached else 0,
         "egress_squid": egress_proxy(reached) if reached else "",
-        "notebook_forked": kernels.forked,
+        "notebook_forked": forks(config),
         "kernels_languages": further(kernels),
         "kernels_julia": julia,
         "kernels_wheels": bool(kernels.python.packages),

@@ -29,6 +29,7 @@ def command(
     """Show the stages of a build, which are cached, and why the others must run."""
     from provision.build import build as builder
     from provision.config import capacity
+    from provision.config.capacity import forks
     from provision.files import ordinary
 
     config = loaded.config
@@ -53,4 +54,5 @@ def command(
         click.echo(f"{step.name:10} {'cached' if step.cached else 'run: ' + step.reason}")
         if explain:
             click.echo(f"           {step.key[:16]} {json.dumps(step.inputs, sort_keys=True)}")
-    click.echo(f"sessions   {capacity(config)} at once by this memory and pool")
+    how = "forked from processes that all share" if forks(config) else "started one by one"
+    click.echo(f"sessions   {capacity(config)} at once by this memory and pool, {how}")

@@ -15,14 +15,16 @@ by the same benchmark; the rest is room to work."""
 
 def system_memory(config: Config) -> int:
     """What the guest of a configuration keeps for itself."""
-    if not config.kernels.forked:
-        return SYSTEM_MEMORY
-    nurseries = ["servers"]
-    if config.kernels.python.packages:  # otherwise Python's kernels are forked by the servers' own
-        nurseries.append("python")
-    if _sage_is_forked(config):
-        nurseries.append("sage")
-    return SYSTEM_MEMORY + sum(NURSERY_MEMORY[name] for name in nurseries)
+    return SYSTEM_MEMORY + (_shared(config) if forks(config) else 0)
+
+
+def forks(config: Config) -> bool:
+    """Whether sessions and kernels are forked: as asked, otherwise where there is room for it."""
+    if config.kernels.forked is not None:
+        return config.kernels.forked
+    system = SYSTEM_MEMORY + _shared(config)
+    limit = config.pool.limits.memory
+    return sessions_promised(config.memory, limit, system) >= config.sessions
 
 
 def least_for_sage(config: Config, *, forked: bool = True) -> int:
@@ -32,8 +34,18 @@ def least_for_sage(config: Config, *, forked: bool = True) -> int:
         config: of the appliance.
         forked: whether this session's kernels may be forked.
     """
-    forked = forked and config.kernels.forked and _sage_is_forked(config)
+    forked = forked and forks(config) and _sage_is_forked(config)
     return LEAST_SAGE["forked" if forked else "started"]
+
+
+def _shared(config: Config) -> int:
+    """What all nurseries have in memory."""
+    nurseries = ["servers"]
+    if config.kernels.python.packages:  # otherwise Python's kernels are forked by the servers' own
+        nurseries.append("python")
+    if _sage_is_forked(config):
+        nurseries.append("sage")
+    return sum(NURSERY_MEMORY[name] for name in nurseries)
 
 
 def _sage_is_forked(config: Config) -> bool:

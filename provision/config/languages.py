@@ -60,8 +60,8 @@ class Python(Section):
 class Kernels(Section):
     """Further languages, besides Sage, the packages of Python, and how kernels start."""
 
-    forked: bool = False
-    """Python's and Sage's kernels are forked from a process that has them in memory already"""
+    forked: bool | None = None
+    """sessions and kernels are forked, not started; null: where memory holds what these share"""
     python: Python = Python()
     """Python, which is always there"""
     bash: bool = False

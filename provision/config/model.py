@@ -147,7 +147,7 @@ class Admin(Section):
 class Limits(Section):
     """What one session may use."""
 
-    memory: Size = 1 * GIB
+    memory: Size = 896 * MIB
     """memory of all processes together"""
     swap: Size = 0
     """swap space"""
@@ -243,7 +243,7 @@ class Profile(Section):
     kernels: tuple[languages.Name, ...] = ()
     """languages that it offers; none: all"""
     forked: bool = True
-    """its kernels may be forked, where kernels.forked is true"""
+    """it and its kernels may be forked, where that is so at all"""
     limits: Share = Share()
     """what one session of it may use, before the limits of groups"""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from provision.config import words
 from provision.config.architectures import of_this_host
 from provision.config.capacity import (
+    forks,
     least_for_sage,
     memory_needed,
     sessions_promised,
@@ -82,7 +83,7 @@ def _sage_memory(config: Config) -> Iterator[Problem]:
     for key, memory, forked in sessions:
         least = least_for_sage(config, forked=forked)
         if config.sage.source != "none" and memory < least:
-            started = "" if forked or not config.kernels.forked else " whose kernel is not forked"
+            started = "" if forked or not forks(config) else " whose kernel is not forked"
             yield Problem(
                 key,
                 f"{format_size(memory)} is too little for a Sage session{started}",

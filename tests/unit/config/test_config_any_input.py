@@ -11,6 +11,7 @@ from provision.config import Config, InvalidConfigError, capacity, read
 from provision.config.capacity import (
     NURSERY_MEMORY,
     SYSTEM_MEMORY,
+    forks,
     memory_needed,
     sessions_promised,
     system_memory,
@@ -169,9 +170,37 @@ def test_capacity_of_the_default():
     assert capacity(Config()) == 5
 
 
-def test_what_forked_kernels_share_is_kept_for_them():
-    forked = read(assignments=["kernels.forked=true", "memory=8G"]).config
-    assert capacity(forked) == 5
-    assert system_memory(forked) - system_memory(Config()) == sum(NURSERY_MEMORY.values())
+def test_what_is_forked_is_shared_once():
+    started = read(assignments=["kernels.forked=false"]).config
+    assert system_memory(Config()) - system_memory(started) == sum(NURSERY_MEMORY.values())
     with pytest.raises(InvalidConfigError, match="holds 4 of 5 sessions"):
-        read(assignments=["kernels.forked=true"])
+        read(assignments=["pool.limits.memory=1G", "kernels.forked=true"])
+
+
+def test_nothing_is_forked_where_the_sessions_need_the_memory():
+    tight = read(assignments=["pool.limits.memory=1G"]).config
+    assert (forks(Config()), forks(tight)) == (True, False)
+    assert capacity(tight) == 5
+    assert system_memory(tight) == SYSTEM_MEMORY
+
+
+def test_a_small_guest_carries_more_sage_when_it_is_forked():
+    """2.5 times as many; `notebook/test_load.py` lets them all work at once."""
+    asked = ["memory=4G", "kernels.python.packages=[]", "pool.limits.tmp=16M", "pool.count=PLACES"]
+    ways = {"true": (16, "176M"), "false": (6, "512M")}
+    for forked, (places, least) in ways.items():
+        words = [word.replace("PLACES", str(places)) for word in asked]
+        words += [f"kernels.forked={forked}", f"pool.limits.memory={least}"]
+        assert capacity(read(assignments=words).config) == places
+        with pytest.raises(InvalidConfigError, match=f"holds {places} of {places + 1} sessions"):
+            read(assignments=[*words, f"pool.count={places + 1}"])
+        with pytest.raises(InvalidConfigError, match="too little for a Sage session"):
+            read(assignments=[*words, "pool.limits.memory=175M"])
+
+
+def test_a_profile_that_forks_nothing_needs_memory_to_start_sage():
+    words = ["pool.limits.memory=400M", "profiles.s={title: S, forked: false}"]
+    with pytest.raises(InvalidConfigError, match=r"400M is too little .* kernel is not forked"):
+        read(assignments=words)
+    read(assignments=[*words, "profiles.s.limits.memory=512M"])
+    read(assignments=[*words, "profiles.s.kernels=[python]"])

@@ -186,10 +186,10 @@ COMBINATIONS = {
         "6 sessions need 6 accounts, and there are 5",
     ),
     "Sage in a small session": (
-        "pool: {limits: {memory: 300M}}\n",
-        "300M is too little for a Sage session",
+        "pool: {limits: {memory: 150M, tmp: 16M}}\n",
+        "150M is too little for a Sage session",
     ),
-    "tmp larger than the session": ("pool: {limits: {tmp: 2G}}\n", "write at most 1G"),
+    "tmp larger than the session": ("pool: {limits: {tmp: 2G}}\n", "write at most 896M"),
     "more processor than there is": ("cpus: 1\npool: {limits: {cpu: 200}}\n", "write at most 100"),
     "duplicate host ports": (
         "network: {forwards: {notebook: {host: 2222}}}\n",
