@@ -1,4 +1,7 @@
-"""A full class at work: as many students as the memory promises, each running cells. Slow."""
+"""A full class at work: as many students as the memory promises, each running cells. Slow.
+
+The host holds no guest to its memory here, so what all its processes own is added up.
+"""
 
 import os
 import time
@@ -7,14 +10,34 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from guest import Guest, notebook_guest
+from guest import Guest, notebook_guest, sage_layer
 from student import Student
 
-from provision.config import Config, capacity
+from provision.config import Config, capacity, read
 
 SECONDS = float(os.environ.get("LOAD_SECONDS", "600"))
 PAUSE = 3.0  # between a student's cells
 CONFIG = Config()
+MIB = 1 << 20
+SMALL = read(
+    assignments=[
+        *("memory=4G", "kernels.forked=true", "kernels.python.packages=[]"),
+        *("pool.count=16", "pool.limits.memory=176M", "pool.limits.tmp=16M"),
+    ]
+).config
+# What a Sage student does first, and then holds: together as much as a session may have.
+CELLS = {
+    "2 + 2": "4",
+    "integrate(x * sin(x), x)": "-x*cos(x) + sin(x)",
+    "plot(sin, 0, 1)": "iVBOR",
+    "factor(2^67 - 1)": "193707721 * 761838257287",
+    "matrix(QQ, 3, 3, range(9)).rank()": "2",
+}
+OWN = "cat /proc/[0-9]*/smaps_rollup 2> /dev/null | awk '/^Pss:/ {kb += $2} END {print kb}'"
+OF_ACCOUNT = (
+    "cat $(pgrep -u {} | sed 's:.*:/proc/&/smaps_rollup:') 2> /dev/null"
+    " | awk '/^Private_(Clean|Dirty):/ {{kb += $2}} END {{print kb}}'"
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -55,3 +78,46 @@ def test_a_full_class_loses_no_start_and_no_message(classroom: Guest) -> None:
     assert min(done) > SECONDS / PAUSE / 3, done
     assert classroom.run("systemctl --failed --plain --no-legend").strip() == ""
     assert classroom.run("notebook-sessions") == ""
+
+
+@pytest.fixture(scope="module")
+def small(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    scratch = tmp_path_factory.mktemp("small")
+    variables = {
+        "pool_accounts": list(SMALL.pool_accounts),
+        "notebook_sessions": SMALL.sessions,
+        "notebook_accounts": True,
+        "notebook_forked": True,
+        "notebook_limits": SMALL.pool.limits.model_dump() | {"disk": 0},
+    }
+    with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
+        guest.run(
+            "systemctl start nursery@notebook $(ls /opt | sed -n 's/^sage-[0-9.]*$/nursery@&/p')"
+        )
+        yield guest
+
+
+def test_a_small_guest_carries_the_sage_class_that_is_promised(small: Guest) -> None:
+    places = capacity(SMALL)
+    assert places == len(SMALL.pool_accounts) == 16
+    students = [Student(small.url, f"sage{number}") for number in range(places)]
+
+    def work(number: int) -> None:
+        student = students[number].sign_in().start(240)
+        kernel = student.kernel("sagemath")
+        for code, shown in CELLS.items():
+            assert shown in kernel.run(code, 240)
+        account = kernel.run("import getpass; getpass.getuser()").strip("'")
+        room = SMALL.pool.limits.memory - 1024 * int(small.run(OF_ACCOUNT.format(account)))
+        assert room > 48 * MIB, f"{account} has {room // MIB} MiB left to work with"
+        kernel.run(f"import os; held = os.urandom(int({room - 8 * MIB}))", 240)
+        for step in range(20):
+            assert kernel.run(f"{step} + 1; len(held) > 0", 240) == "True"
+            time.sleep(PAUSE)
+
+    with ThreadPoolExecutor(places) as threads:
+        list(threads.map(work, range(places)))
+    owned = int(small.run(OWN)) / 1024
+    assert owned < SMALL.memory / MIB, f"{places} sessions at their limit: all own {owned:.0f} MiB"
+    for student in students:
+        student.stop()

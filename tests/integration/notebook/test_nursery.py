@@ -141,7 +141,7 @@ import json, os, re, sys
 place = f"/proc/{sys.argv[1]}"
 def text(name):
     with open(f"{place}/{name}", errors="replace") as file:
-        return file.read().replace(sys.argv[1], "ME")
+        return re.sub(rf"\\b(?<!:){sys.argv[1]}\\b", "ME", file.read())
 said = {name: text(name) for name in ("limits", "cgroup", "oom_score_adj", "comm", "cmdline",
         "environ", "coredump_filter", "personality", "uid_map", "loginuid")}
 said |= {f"mount {n}": line.split(" ", 3)[3] for n, line in enumerate(
