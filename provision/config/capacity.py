@@ -15,14 +15,14 @@ by the same benchmark; the rest is room to work."""
 
 def system_memory(config: Config) -> int:
     """What the guest of a configuration keeps for itself."""
-    return SYSTEM_MEMORY + (_shared(config) if forks(config) else 0)
+    return SYSTEM_MEMORY + (_nursery_memory(config) if forks(config) else 0)
 
 
 def forks(config: Config) -> bool:
     """Whether sessions and kernels are forked: as asked, otherwise where there is room for it."""
     if config.kernels.forked is not None:
         return config.kernels.forked
-    system = SYSTEM_MEMORY + _shared(config)
+    system = SYSTEM_MEMORY + _nursery_memory(config)
     limit = config.pool.limits.memory
     return sessions_promised(config.memory, limit, system) >= config.sessions
 
@@ -38,7 +38,7 @@ def least_for_sage(config: Config, *, forked: bool = True) -> int:
     return LEAST_SAGE["forked" if forked else "started"]
 
 
-def _shared(config: Config) -> int:
+def _nursery_memory(config: Config) -> int:
     """What all nurseries have in memory."""
     nurseries = ["servers"]
     if config.kernels.python.packages:  # otherwise Python's kernels are forked by the servers' own

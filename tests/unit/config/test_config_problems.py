@@ -173,13 +173,13 @@ COMBINATIONS = {
     ),
     "memory below need": (
         "memory: 2G\n",
-        "appliance.yml:1:9: memory: 2G holds 1 of 5 sessions of 1G beside the system's 768M\n"
+        "appliance.yml:1:9: memory: 2G holds 1 of 5 sessions of 896M beside the system's 768M\n"
         "  1 | memory: 2G\n    |         ^^ write memory: 6G or pool.count: 1",
     ),
     "memory below the system's": ("memory: 512M\n", "512M holds 0 of 5 sessions"),
     "more sessions than memory": (
         "pool: {count: 40}\n",
-        "appliance.yml:1:15: memory: 6G holds 5 of 40 sessions",
+        "appliance.yml:1:15: memory: 6G holds 6 of 40 sessions",
     ),
     "more sessions than accounts": (
         "notebook: {max_sessions: 6}\n",
