@@ -34,7 +34,7 @@ def least_for_sage(config: Config, *, forked: bool = True) -> int:
         config: of the appliance.
         forked: whether this session's kernels may be forked.
     """
-    forked = forked and forks(config) and _sage_is_forked(config)
+    forked = forked and forks(config) and _sage_can_fork(config)
     return LEAST_SAGE["forked" if forked else "started"]
 
 
@@ -43,12 +43,12 @@ def _nursery_memory(config: Config) -> int:
     nurseries = ["servers"]
     if config.kernels.python.packages:  # otherwise Python's kernels are forked by the servers' own
         nurseries.append("python")
-    if _sage_is_forked(config):
+    if _sage_can_fork(config):
         nurseries.append("sage")
     return sum(NURSERY_MEMORY[name] for name in nurseries)
 
 
-def _sage_is_forked(config: Config) -> bool:
+def _sage_can_fork(config: Config) -> bool:
     return config.sage.source in {"passagemath", "tarball"}  # Debian's is not below /opt
 
 
