@@ -122,7 +122,7 @@ def _good() -> dict[str, dict[str, Any]]:
         "used": 400 << 20,
         "limits": {
             name: {
-                "MemoryMax": str(1 << 30),
+                "MemoryMax": str(896 << 20),
                 "MemorySwapMax": "0",
                 "TasksMax": "272",
                 "CPUQuotaPerSecUSec": "1s",
@@ -168,7 +168,7 @@ def _good() -> dict[str, dict[str, Any]]:
             "took_port": False,
             "quota": "Disk quota exceeded",
             "sizes": {
-                **{"files": 1024, "file_size": 1 << 30, "tmp": 128 << 20, "places": 512 << 20},
+                **{"files": 1024, "file_size": 1 << 30, "tmp": 112 << 20, "places": 448 << 20},
             },
             "shares": {"hub": 30, "terminals": 64, "loops": [1010, 0.2]},
             "most_files": {"quota": 131072, "places": 1310720, "bytes": 10 << 30},
@@ -438,7 +438,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("visitors-share", "0 connections", lambda f: f["notebook"]["visitors"].update({"8000": 0})),
     ("visitors-share", "1024 files", lambda f: f["notebook"]["descriptors"].update(notebook=1024)),
     ("root-follows-no-link", "root:", lambda f: f["notebook"].update(link="files are on root:$y")),
-    ("capacity-kept", "900M", lambda f: f["notebook_limits"].update(used=900 << 20)),
+    ("capacity-kept", "1600M", lambda f: f["notebook_limits"].update(used=1600 << 20)),
     (
         "session-limits",
         "nb1: MemoryMax is infinity",
