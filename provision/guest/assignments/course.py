@@ -264,23 +264,30 @@ class Course:
                     more = max(0, gone.total_seconds())
                     rules["extra"][student] = rules["extra"].get(student, 0) + more
 
-    def finish(self, at_work: Container[str], done: set[tuple[str, ...]]) -> list[str]:
-        """Hand in by itself what was written in exams that are over; of whom.
+    def finish(
+        self, at_work: Container[str], done: set[tuple[str, ...]]
+    ) -> Iterator[tuple[str, str]]:
+        """Hand in by itself what was written in exams that are over.
 
         Args:
             at_work: the students whose session goes on; it is for another time.
             done: what need not be looked at any more; is added to.
+
+        Yields:
+            Whose work, and why it could not be handed in, which stops nobody else's; empty: it was.
         """
-        found = []
         for assignment, told in exams_of(self.place.parent.parent, self.name):
             for student in self.members:
                 mark = (self.name, assignment, student, end_of(told, student).isoformat())
                 if mark in done or student in at_work or not is_over(told, student, _now()):
                     continue
-                if self.begun(assignment, student) and self._collect(assignment, student, told):
-                    found.append(student)
-                done.add(mark)
-        return found
+                try:
+                    if self.begun(assignment, student) and self._collect(assignment, student, told):
+                        yield student, ""
+                except (OSError, ValueError, AssignmentError) as error:
+                    yield student, f"{assignment} cannot be handed in: {error}"
+                else:
+                    done.add(mark)
 
     def differences(self, assignment: str) -> list[str]:
         """What is not any more as it was handed in; nothing, if all is.

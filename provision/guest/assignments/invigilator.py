@@ -50,14 +50,21 @@ def main() -> None:
     directory = read_settings().directory
     done: set[tuple[str, ...]] = set()
     before: set[str] = set()
+    told_of: set[tuple[str, ...]] = set()
     while True:
         try:
             courses = read_courses()
             at_work = look(directory, courses, Leases(STATE / "leases", record.read().accounts))
             for name, course in courses.items():
                 # Who has just left may be writing for another moment.
-                for student in Course(directory, name, course).finish(at_work | before, done):
-                    print(f"{name}: the exam of {student} is handed in", flush=True)  # noqa: T201
+                for student, trouble in Course(directory, name, course).finish(
+                    at_work | before, done
+                ):
+                    if (name, student, trouble) not in told_of:  # the next round tries it again
+                        text = f"{name}: of {student}, {trouble or 'the exam is handed in'}"
+                        print(text, flush=True)  # noqa: T201 - the journal
+                    if trouble:
+                        told_of.add((name, student, trouble))
             before = at_work
         except (OSError, ValueError, AssignmentError) as error:  # the next round may be better
             print(f"exams: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the journal

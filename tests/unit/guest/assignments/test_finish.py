@@ -1,0 +1,50 @@
+"""The end of an exam: each student's work is handed in, whatever is wrong with another's."""
+
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provision.guest.assignments.course import Course
+from provision.guest.pool import exams
+
+MEMBERS = ("carl", "emmy", "sofja")
+LONG_AGO = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Course:
+    place = tmp_path / exams.PLACE / "algebra" / exams.GRADES / "test"
+    place.mkdir(parents=True)
+    (tmp_path / exams.PLACE / "algebra" / "material").mkdir()
+    rules = {"kernels": ["python3"], "terminals": False, "material": False}
+    exam = {"from": LONG_AGO.isoformat(), **rules, "extra": {}, "paused": {}}
+    due = (LONG_AGO + datetime.timedelta(hours=1)).isoformat()
+    told = {"due": due, "grace": 0, "notebooks": ["work"], "exam": exam}
+    (place / exams.RECORD).write_text(json.dumps(told))
+    return Course(tmp_path, "algebra", {"members": list(MEMBERS), "teachers": [], "quota": 1})
+
+
+def test_one_whose_work_cannot_be_taken_keeps_nobody_from_handing_in(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ill = {"carl"}
+
+    def collect(assignment: str, student: str, _: dict[str, Any]) -> bool:
+        if student in ill:
+            raise OSError(28, "No space left on device")
+        return True
+
+    monkeypatch.setattr(course, "begun", lambda *_: True)
+    monkeypatch.setattr(course, "_collect", collect)
+    done: set[tuple[str, ...]] = set()
+    told = dict(course.finish({"sofja"}, done))
+    assert told == {
+        "carl": "test cannot be handed in: [Errno 28] No space left on device",
+        "emmy": "",
+    }
+    ill.clear()  # it is tried again; and she who was at work has come out
+    assert dict(course.finish((), done)) == {"carl": "", "sofja": ""}
+    assert dict(course.finish((), done)) == {}
