@@ -373,7 +373,7 @@ def test_no_link_of_a_students_leads_feedback_elsewhere(course: Guest, graded: G
         ("release graded task --due yesterday", "'yesterday' is no time; write it as 2026-"),
         ("grade graded never", "never of graded was not released; released: "),
         ("grade graded task --student emmy", "emmy is no student of graded"),
-        ("show physics task", "no course physics; there are: algebra, graded"),
+        ("show physics task", "no course physics; there are: algebra, examined, graded"),
     ],
 )
 def test_what_cannot_be_done_is_said(course: Guest, graded: Graded, typed: str, words: str) -> None:
