@@ -1,0 +1,48 @@
+"""What the guest's own scripts, which are templates, ask of our modules is there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from provision import resources
+
+ASKED = re.compile(r"^from (provision[.\w]*) import ([\w, ]+)$", re.MULTILINE)
+SCRIPTS = [
+    (path, module, name.strip())
+    for path in sorted((resources.TEMPLATES / "guest").rglob("*.j2"))
+    for module, names in ASKED.findall(path.read_text())
+    for name in names.split(",")
+]
+
+
+def defined(module: Path) -> set[str]:
+    """What a module has under its own names, read and not run: what it imports is the guest's."""
+    names = set()
+    for node in ast.parse(module.read_text()).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=targets):
+                names |= {each.id for each in targets if isinstance(each, ast.Name)}
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
+@pytest.mark.parametrize(
+    ("path", "module", "name"), SCRIPTS, ids=[f"{p.stem}-{name}" for p, _, name in SCRIPTS]
+)
+def test_what_a_script_imports_is_there(path: Path, module: str, name: str) -> None:
+    place = resources.PACKAGE.parent / module.replace(".", "/")
+    if (place / f"{name}.py").exists():  # a module itself
+        return
+    file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    assert name in defined(file), f"{path.name} asks {module} for {name}"
+
+
+def test_scripts_are_found() -> None:
+    assert len(SCRIPTS) > 5
