@@ -16,7 +16,7 @@ import struct
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,9 @@ PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 15, 35, 14
 # Read when an interpreter or a library starts: who wants them otherwise starts one of his own.
 EARLY = (
     *("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_", "GC_"),
-    "JUPYTERHUB_SINGLEUSER_",  # which application it is
 )
+# What a session's server is told by its environment.
+TOLD = ("JUPYTER_", "JUPYTERHUB_", "JUPYTERLAB_")
 # While it imports: no threads for linear algebra, nor for collecting Lisp's garbage.
 OURS = {"OPENBLAS_NUM_THREADS": "1", "GC_MARKERS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 INLINE = "module://matplotlib_inline.backend_inline"  # as ipykernel has it
@@ -47,6 +48,7 @@ class Past:
         homes: modules' names whose value is below that home.
         pids: modules' names whose value ends with the nursery's number.
         place: the directory of its environment, which a session may see another in place of.
+        read: variables of those in ``TOLD`` that were looked for, and were not there.
     """
 
     home: str
@@ -55,6 +57,7 @@ class Past:
     homes: tuple[tuple[dict[str, Any], str], ...]
     pids: tuple[tuple[dict[str, Any], str], ...]
     place: tuple[int, int]
+    read: frozenset[str]
 
 
 def early(env: Mapping[str, str]) -> dict[str, str]:
@@ -68,11 +71,30 @@ def directory(path: str | Path) -> tuple[int, int]:
     return there.st_dev, there.st_ino
 
 
-def past(env: Mapping[str, str]) -> Past:
+@contextlib.contextmanager
+def noting() -> Iterator[set[str]]:
+    """Note which variables are looked for."""
+    read: set[str] = set()
+    usual = type(os.environ)
+
+    class Noting(usual):  # type: ignore[misc, valid-type]  # what os has
+        def __getitem__(self, name: str) -> str:
+            read.add(os.fsdecode(name))
+            return str(super().__getitem__(name))
+
+    os.environ.__class__ = Noting
+    try:
+        yield read
+    finally:
+        os.environ.__class__ = usual
+
+
+def past(env: Mapping[str, str], read: Iterable[str]) -> Past:
     """Look through all modules, once they are imported.
 
     Args:
         env: the environment in which the nursery began.
+        read: the variables that were looked for.
     """
     home, pid = env["HOME"], f".{os.getpid()}"
     texts = [
@@ -89,6 +111,7 @@ def past(env: Mapping[str, str]) -> Past:
         homes=tuple((n, name) for n, name, value in texts if value.startswith(home)),
         pids=tuple((n, name) for n, name, value in texts if value.endswith(pid)),
         place=directory(sys.prefix),
+        read=frozenset(name for name in read if name.startswith(TOLD) and name not in env),
     )
 
 
@@ -105,6 +128,8 @@ def check(request: Request, before: Past) -> None:
         raise RefusedError("it runs no module, and is no script of this Python")
     if directory(sys.prefix) != before.place:
         raise RefusedError(f"its {sys.prefix} is an environment of another day")
+    if late := sorted(before.read & request.env.keys()):
+        raise RefusedError(f"{', '.join(late)} was read before it was told")
     if "HOME" not in request.env or early(request.env) != before.early:
         raise RefusedError("its variables are those of another start")
 

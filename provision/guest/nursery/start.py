@@ -18,7 +18,7 @@ from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[3])
 
-from provision.guest.nursery.fresh import OURS, Past, check, is_script, past, renew  # noqa: E402
+from provision.guest.nursery.fresh import OURS, Past, check, is_script, noting, past, renew  # noqa: E402
 from provision.guest.nursery.serve import Born, Nursery  # noqa: E402
 from provision.guest.nursery.settle import settle  # noqa: E402
 from provision.guest.nursery.wire import (  # noqa: E402
@@ -54,10 +54,20 @@ SAGE = (
     *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
     *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
 )
-# What a session's server has, besides its extensions and its handlers.
+# What a session's server is made of, but for what reads at once what it is told: jupyterlab's
+# application, JupyterHub's side of it (``jupyterhub.singleuser``, ``jupyterhub.services.auth``).
 SERVER = (
-    *("jupyterhub.singleuser", "jupyter_core.migrate", "tornado.platform.asyncio", "IPython.paths"),
-    *("jinja2.ext", "jupyter_server.view.handlers", "jupyter_server.nbconvert.handlers"),
+    *("jupyterhub.handlers.pages", "jupyterhub.httpclient", "jupyterhub.log"),
+    *("jupyter_core.migrate", "tornado.platform.asyncio", "IPython.paths", "jinja2.ext"),
+    *("jupyter_server.extension.application", "jupyter_server.auth.logout"),
+    *("jupyter_server.view.handlers", "jupyter_server.nbconvert.handlers"),
+    *("jupyterlab_server.app", "jupyterlab.commands", "jupyterlab.coreconfig"),
+    *("jupyterlab.debuglog", "jupyterlab.extensions", "jupyterlab.handlers.announcements"),
+    *("jupyterlab.handlers.build_handler", "jupyterlab.handlers.error_handler"),
+    *("jupyterlab.handlers.extension_manager_handler", "jupyter_lsp.serverextension"),
+    *("jupyterlab.handlers.plugin_manager_handler", "jupyter_server_terminals.app"),
+    *("jupyter_archive.handlers", "jupyter_lsp.virtual_documents_shadow"),
+    *("notebook_shim.nbserver", "notebook_shim.shim"),
 )
 
 
@@ -74,19 +84,20 @@ def warm(prefix: Path) -> Past:
         os.environ.update(json.loads((prefix / "kernel.json").read_text())["env"])
     began = dict(os.environ)
     os.environ |= OURS
-    serves = importlib.util.find_spec("jupyterhub")
-    if not (serves and OTHERS.exists()):
-        for name in (*(SAGE if importlib.util.find_spec("sage") else PLAIN), *PYTHON):
-            _import(name)
-        if features := sys.modules.get("sage.features"):
-            # Asked by a kernel's first display, which by the way lacks something: three programs
-            # and a hundred processes of theirs. What they say is kept.
-            features.package_systems()
-    if serves:
-        _import_server(prefix)
+    with noting() as read:
+        serves = importlib.util.find_spec("jupyterhub")
+        if not (serves and OTHERS.exists()):
+            for name in (*(SAGE if importlib.util.find_spec("sage") else PLAIN), *PYTHON):
+                _import(name)
+            if features := sys.modules.get("sage.features"):
+                # Asked by a kernel's first display, which by the way lacks something: three
+                # programs and a hundred processes of theirs. What they say is kept.
+                features.package_systems()
+        if serves:
+            _import_server(prefix)
     if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:
         sys.exit(f"{threads} threads were started by what is imported: nothing can be forked")
-    return past(began)
+    return past(began, read)
 
 
 def _import(name: str) -> Any:
@@ -103,12 +114,11 @@ def _import_server(prefix: Path) -> None:
     for names in getattr(server, "JUPYTER_SERVICE_HANDLERS", {}).values():
         for name in names or ():
             _import(name)
-    # As jupyter_server itself finds its extensions; to ask for their points imports the rest.
+    # As jupyter_server itself finds its extensions.
     for file in sorted((prefix / "etc/jupyter/jupyter_server_config.d").glob("*.json")):
         enabled = json.loads(file.read_text()).get("ServerApp", {}).get("jpserver_extensions", {})
         for name in (name for name, on in enabled.items() if on):
-            if points := getattr(_import(name), "_jupyter_server_extension_points", None):
-                points()
+            _import(name)
 
 
 def main() -> None:

@@ -9,9 +9,10 @@ import pytest
 from provision import resources
 
 ASKED = re.compile(r"^from (provision[.\w]*) import ([\w, ]+)$", re.MULTILINE)
+GUEST = Path(resources.templates()) / "guest"
 SCRIPTS = [
     (path, module, name.strip())
-    for path in sorted((resources.TEMPLATES / "guest").rglob("*.j2"))
+    for path in sorted(GUEST.rglob("*.j2"))
     for module, names in ASKED.findall(path.read_text())
     for name in names.split(",")
 ]
@@ -37,7 +38,7 @@ def defined(module: Path) -> set[str]:
     ("path", "module", "name"), SCRIPTS, ids=[f"{p.stem}-{name}" for p, _, name in SCRIPTS]
 )
 def test_what_a_script_imports_is_there(path: Path, module: str, name: str) -> None:
-    place = resources.PACKAGE.parent / module.replace(".", "/")
+    place = Path(resources.PACKAGE).parent / module.replace(".", "/")
     if (place / f"{name}.py").exists():  # a module itself
         return
     file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")

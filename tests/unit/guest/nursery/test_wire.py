@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.guest.nursery.fresh import Past, check, directory, early
+from provision.guest.nursery.fresh import Past, check, directory, early, noting
 from provision.guest.nursery.wire import (
     LARGEST,
     RefusedError,
@@ -96,7 +96,13 @@ def test_what_would_start_otherwise_is_not_forked(
     flagged = binary / "flagged"
     flagged.write_text(f"#!{python} -I\nprint()\n")
     before = Past(
-        home="/n", early={"SAGE_X": "1"}, added={}, homes=(), pids=(), place=directory(sys.prefix)
+        home="/n",
+        early={"SAGE_X": "1"},
+        added={},
+        homes=(),
+        pids=(),
+        place=directory(sys.prefix),
+        read=frozenset(["JUPYTERHUB_SERVICE_PREFIX"]),
     )
     env = {"HOME": "/h", "SAGE_X": "1", "PATH": "/bin"}
     kernel = (str(python), "-m", "ipykernel_launcher")
@@ -111,10 +117,21 @@ def test_what_would_start_otherwise_is_not_forked(
         ((str(binary / "missing"),), env),
         (kernel, {"PATH": "/bin", "SAGE_X": "1"}),
         (kernel, env | {"LD_PRELOAD": "x"}),
-        (kernel, env | {"JUPYTERHUB_SINGLEUSER_APP": "notebook"}),
+        (kernel, env | {"JUPYTERHUB_SERVICE_PREFIX": "/user/emmy/"}),
         (kernel, {"HOME": "/h"}),
     ):
         with pytest.raises((RefusedError, FileNotFoundError)):
             check(Request(argv, variables, 0), before)
     with pytest.raises(RefusedError, match="another day"):  # shown in place of ours
         check(Request(kernel, env, 0), replace(before, place=directory(binary)))
+
+
+def test_what_is_looked_for_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", "/c")
+    with noting() as read:
+        assert os.environ["JUPYTER_CONFIG_DIR"] == os.getenv("JUPYTER_CONFIG_DIR") == "/c"
+        assert os.environ.get("JUPYTERHUB_USER") is None
+        assert "JUPYTERHUB_HOST" not in os.environ
+    assert {"JUPYTER_CONFIG_DIR", "JUPYTERHUB_USER", "JUPYTERHUB_HOST"} <= read
+    assert os.environ.get("JUPYTERHUB_LATER") is None
+    assert "JUPYTERHUB_LATER" not in read
