@@ -32,12 +32,14 @@ def look(directory: Path, courses: Mapping[str, Any], leases: Iterable[Lease]) -
         courses: from ``read_courses``.
         leases: the sessions.
     """
-    now, inside, at_work = datetime.datetime.now(datetime.UTC), exams_by_account(), set()
+    now, at_work = datetime.datetime.now(datetime.UTC), set()
     for lease in leases:
         account = account_of(lease.account)
         if not account.local or told(lease) is None:  # another machine's, or only opening
             continue
-        exam, found = exam_of(directory, lease.student, courses, now), inside.get(account.user)
+        # Asked once it has told: a session that opened since we began is what root made of it.
+        found = exams_by_account().get(account.user)
+        exam = exam_of(directory, lease.student, courses, now)
         if found:
             at_work.add(lease.student)
         if (exam.name if exam else None) != found or (exam and exam.paused):
