@@ -14,17 +14,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
 
 from guest import Guest, installed_layers, notebook_guest, sage_layer
-from student import Student
+from student import SAGE_CELLS, Student
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 ROUNDS = 3
-CELLS = {
-    "2 + 2": "4",
-    "integrate(x * sin(x), x)": "-x*cos(x) + sin(x)",
-    "plot(sin, 0, 1)": "iVBOR",
-    "factor(2^67 - 1)": "193707721 * 761838257287",
-    "matrix(QQ, 3, 3, range(9)).rank()": "2",
-}
 LIMITS = {
     "sign-in to a ready server, s": 0.4,
     "first answer, s": 0.2,
@@ -78,7 +71,7 @@ def test_a_forked_kernel_beside_a_started_one(guest: Guest) -> None:
         note(how, "idle session with its server, PSS, MiB", pss)
         note(how, "the same, private, MiB", own)
         begun = time.monotonic()
-        for code, shown in CELLS.items():
+        for code, shown in SAGE_CELLS.items():
             assert shown in kernel.run(code, 240)
         note(how, "five first cells, s", time.monotonic() - begun)
         note(how, "processor, first answer and cells, s", float(kernel.run(TIMES)))

@@ -25,9 +25,7 @@ from provision.guest.nursery.wire import RefusedError, Request
 
 PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 15, 35, 14
 # Read when an interpreter or a library starts: who wants them otherwise starts one of his own.
-EARLY = (
-    *("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_", "GC_"),
-)
+EARLY = ("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_", "GC_")
 # What a session's server is told by its environment.
 TOLD = ("JUPYTER_", "JUPYTERHUB_", "JUPYTERLAB_")
 # While it imports: no threads for linear algebra, nor for collecting Lisp's garbage.

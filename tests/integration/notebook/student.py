@@ -16,6 +16,14 @@ import websocket
 
 PATIENCE = 60.0
 ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
+# What a Sage student does first, and what each cell shows.
+SAGE_CELLS = {
+    "2 + 2": "4",
+    "integrate(x * sin(x), x)": "-x*cos(x) + sin(x)",
+    "plot(sin, 0, 1)": "iVBOR",
+    "factor(2^67 - 1)": "193707721 * 761838257287",
+    "matrix(QQ, 3, 3, range(9)).rank()": "2",
+}
 
 
 class RefusedError(Exception):

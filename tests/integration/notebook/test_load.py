@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from guest import Guest, notebook_guest, sage_layer
-from student import Student
+from student import SAGE_CELLS, Student
 
 from provision.config import Config, capacity, read
 
@@ -25,14 +25,6 @@ SMALL = read(
         *("pool.count=16", "pool.limits.memory=176M", "pool.limits.tmp=16M"),
     ]
 ).config
-# What a Sage student does first, and then holds: together as much as a session may have.
-CELLS = {
-    "2 + 2": "4",
-    "integrate(x * sin(x), x)": "-x*cos(x) + sin(x)",
-    "plot(sin, 0, 1)": "iVBOR",
-    "factor(2^67 - 1)": "193707721 * 761838257287",
-    "matrix(QQ, 3, 3, range(9)).rank()": "2",
-}
 OWN = "cat /proc/[0-9]*/smaps_rollup 2> /dev/null | awk '/^Pss:/ {kb += $2} END {print kb}'"
 OF_ACCOUNT = (
     "cat $(pgrep -u {} | sed 's:.*:/proc/&/smaps_rollup:') 2> /dev/null"
@@ -105,7 +97,7 @@ def test_a_small_guest_carries_the_sage_class_that_is_promised(small: Guest) -> 
     def work(number: int) -> None:
         student = students[number].sign_in().start(240)
         kernel = student.kernel("sagemath")
-        for code, shown in CELLS.items():
+        for code, shown in SAGE_CELLS.items():
             assert shown in kernel.run(code, 240)
         account = kernel.run("import getpass; getpass.getuser()").strip("'")
         room = SMALL.pool.limits.memory - 1024 * int(small.run(OF_ACCOUNT.format(account)))
