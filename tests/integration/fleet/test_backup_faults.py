@@ -195,22 +195,21 @@ def test_the_hubs_database_does_not_stop_the_students_files(
 ) -> None:
     guest, database = one.guests[0], f"{HUB}/jupyterhub.sqlite"
     guest.run("systemctl stop notebook")
-    guest.run(f"cp -a {database} /root/kept; echo {fault} > {FILES}/emmy/fault")
+    guest.run(f"echo {fault} > {FILES}/emmy/fault")
     lock = (
         f"import sqlite3, time; c = sqlite3.connect('{database}', isolation_level=None);"
         " c.execute('begin exclusive'); time.sleep(600)"
     )
-    guest.run(
-        {
-            "damaged": f"printf garbage | dd of={database} conv=notrunc status=none",
-            "locked": f'systemd-run --quiet --unit=locker python3 -c "{lock}"; sleep 1',
-            "a pipe": f"rm {database}; mkfifo {database}; chown sageadm: {database}",
-            "gone": f"rm {database}",
-        }[fault]
-    )
-    told = call("backup", "run")
-    guest.run(f"systemctl stop locker 2> /dev/null; rm -f {database}; mv /root/kept {database}")
-    guest.run("systemctl start notebook")
+    with guest.keeping(database, then="systemctl stop locker; systemctl start notebook"):
+        guest.run(
+            {
+                "damaged": f"printf garbage | dd of={database} conv=notrunc status=none",
+                "locked": f'systemd-run --quiet --unit=locker python3 -c "{lock}"; sleep 1',
+                "a pipe": f"rm {database}; mkfifo {database}; chown sageadm: {database}",
+                "gone": f"rm {database}",
+            }[fault]
+        )
+        told = call("backup", "run")
     assert told["database"].startswith("jupyterhub.sqlite: ")
     assert told["consistent"] is False
     assert fault in restic(one, f"dump {told['snapshot']} {FILES}/emmy/fault")
@@ -223,14 +222,14 @@ def test_the_hubs_database_does_not_stop_the_students_files(
 def test_a_hub_that_crashes_in_a_loop_is_seen(one: Fleet, call: Call) -> None:
     guest, database = one.guests[0], f"{HUB}/jupyterhub.sqlite"
     assert call("fleet", "status")["failed_units"] == []
-    guest.run(f"systemctl stop notebook; cp -a {database} /root/kept")
-    guest.run(f"printf garbage | dd of={database} conv=notrunc status=none")
-    guest.run("systemctl start notebook")
-    deadline = time.monotonic() + 120
-    while call("fleet", "status")["failed_units"] != ["notebook.service"]:
-        assert time.monotonic() < deadline, guest.run("journalctl -u notebook -n 20 --no-pager")
-        time.sleep(1)
-    guest.run(f"systemctl stop notebook; mv /root/kept {database}; systemctl start notebook")
+    guest.run("systemctl stop notebook")
+    with guest.keeping(database, then="systemctl restart notebook"):
+        guest.run(f"printf garbage | dd of={database} conv=notrunc status=none")
+        guest.run("systemctl start notebook")
+        deadline = time.monotonic() + 120
+        while call("fleet", "status")["failed_units"] != ["notebook.service"]:
+            assert time.monotonic() < deadline, guest.run("journalctl -u notebook -n 20 --no-pager")
+            time.sleep(1)
     guest.wait(240)
 
 

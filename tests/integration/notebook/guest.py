@@ -1,6 +1,7 @@
 """A guest with the notebook, booted from cached layers by nspawn."""
 
 import hashlib
+import json
 import shutil
 import ssl
 import time
@@ -36,6 +37,7 @@ from vbox.ports import free as is_free
 HERE = Path(__file__).parent
 OURS = tuple(resources.PACKAGE / "guest/sage" / name for name in ("install-wheels.sh", "lean.py"))
 PORT, SESSIONS_PORT = 8000, 8443
+START = "/usr/local/bin/start-notebook"
 BOOT_SECONDS = 60
 WANTED = "/etc/systemd/system/multi-user.target.wants"
 NETWORK = """[Match]
@@ -74,6 +76,24 @@ class Guest:
         assert result.status == 0, f"{command}: {result}"
         return result.stdout
 
+    @contextmanager
+    def keeping(self, *files: str, then: str = "true") -> Iterator[None]:
+        """Put files back as they are now: each with its text, owner and mode.
+
+        The guest is other tests' too: whoever copies a file to a place of the own choice finds
+        another's there, and leaves that one's mode upon what it puts back.
+
+        Args:
+            files: their paths in the guest.
+            then: a command for afterwards, such as the restart of what reads them.
+        """
+        kept = self.run("mktemp").strip()
+        self.run(f"tar -cPf {kept} {' '.join(files)}")
+        try:
+            yield
+        finally:
+            self.run(f"tar -xPf {kept} && rm {kept}; {then}")
+
     def gateway(self) -> str:
         """The address by which the guest reaches this host's loopback."""
         number = self.run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route").strip()
@@ -93,6 +113,17 @@ class Guest:
                     raise
                 # A slow guest has better things to do than to refuse us all the time.
                 time.sleep(max(0.2, 5 * (time.monotonic() - asked)))
+
+
+@contextmanager
+def settings(guest: Guest, **values: int | str) -> Iterator[None]:
+    """Settings of the start script, changed for a while."""
+    with guest.keeping(START, then="systemctl restart notebook"):
+        for name, value in values.items():
+            guest.run(f"sed -i 's/^    {name}=.*/    {name}={json.dumps(value)},/' {START}")
+        guest.run("systemctl restart notebook")
+        guest.wait()
+        yield
 
 
 @contextmanager

@@ -499,10 +499,8 @@ def test_who_has_another_name_by_now_begins_anew_and_nothing_is_lost(
     start(course, "renamed", ["pupil34"])
     course.run("notebook-assignments grade graded renamed")
     settings = "/etc/notebook/guest.json"
-    course.run(
-        f'cp -a {settings} /root/guest.json; sed -i \'s/"pupil34"/"pupil34new"/\' {settings}'
-    )
-    try:
+    with course.keeping(settings):
+        course.run(f'sed -i \'s/"pupil34"/"pupil34new"/\' {settings}')
         course.run("mv /home/students/pupil34 /home/students/pupil34new")
         make_places(course, "graded")
         assert "pupil34new: nothing handed in" in course.run(
@@ -511,8 +509,6 @@ def test_who_has_another_name_by_now_begins_anew_and_nothing_is_lost(
         hand_in(course, COURSE, "pupil34new", "renamed", notebook(HONEST))
         assert "pupil34new: 3 of 3" in course.run("notebook-assignments grade graded renamed")
         assert len(versions(course, "renamed", "pupil34")) == 1
-    finally:
-        course.run(f"mv /root/guest.json {settings}")
     make_places(course, "graded")
     said = course.run("notebook-assignments show graded renamed")
     assert "pupil34: nothing handed in" in said

@@ -454,10 +454,11 @@ def test_it_is_handed_in_by_itself_at_each_ones_end(guest: Guest, hall: Hall) ->
     inside = guest.run("cd /root && tar xf test.tar && cd test && sha256sum SHA256SUMS && ls")
     assert told.split()[0] in inside
     kept = guest.run(f"ls {COURSE}/grades/test/cheat.*/0001/handed/work.ipynb").strip()
-    guest.run(f"cp -a {kept} /root/kept; echo >> {kept}")
-    said = guest.run("! notebook-assignments check examined test 2>&1")
-    assert "not as it was handed in: cheat." in said
-    guest.run(f"cp -a /root/kept {kept}; notebook-assignments check examined test")
+    with guest.keeping(kept):
+        guest.run(f"echo >> {kept}")
+        said = guest.run("! notebook-assignments check examined test 2>&1")
+        assert "not as it was handed in: cheat." in said
+    guest.run("notebook-assignments check examined test")
 
     # The exam is over: the own files are back, the paper is not among them.
     hall.student.start()

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from guest import Guest
+from guest import START, Guest
 from student import Student
 
 KERNEL = {
@@ -74,23 +74,19 @@ def joined(guest: Guest, school: Guest) -> Iterator[None]:
     gateway = guest.gateway()
     assert school.machine
     port = school.machine.forwarded(2200)
-    guest.run("cp /etc/hosts /root/hosts; cp /usr/local/bin/start-notebook /root/kept")
-    guest.run(f"echo '{gateway} school' >> /etc/hosts")
-    guest.run(
-        f"ssh-keyscan -t ed25519 -p {port} school 2> /dev/null | sed 's/^[^ ]*/school/' "
-        "> /etc/notebook/known_hosts"
-    )
     pool = json.dumps([f"nb1@school:{port}", f"nb2@school:{port}"])
-    guest.run(f"sed -i 's/server_pool=.*/server_pool={pool},/' /usr/local/bin/start-notebook")
-    before = guest.run("systemctl show -P MainPID notebook")
-    guest.run("systemctl reload notebook")
-    _until(lambda: guest.run("systemctl show -P MainPID notebook") not in (before, "0\n"))
-    guest.wait()
-    yield
-    guest.run(
-        "pkill -x ssh; cat /root/hosts > /etc/hosts; mv /root/kept /usr/local/bin/start-notebook"
-    )
-    guest.run("systemctl restart notebook")
+    with guest.keeping("/etc/hosts", START, then="pkill -x ssh; systemctl restart notebook"):
+        guest.run(f"echo '{gateway} school' >> /etc/hosts")
+        guest.run(
+            f"ssh-keyscan -t ed25519 -p {port} school 2> /dev/null | sed 's/^[^ ]*/school/' "
+            "> /etc/notebook/known_hosts"
+        )
+        guest.run(f"sed -i 's/server_pool=.*/server_pool={pool},/' {START}")
+        before = guest.run("systemctl show -P MainPID notebook")
+        guest.run("systemctl reload notebook")
+        _until(lambda: guest.run("systemctl show -P MainPID notebook") not in (before, "0\n"))
+        guest.wait()
+        yield
     school.run("rm /etc/notebook/hubs.pub && systemctl restart sshd-pool")
     school.wait()
     guest.wait()

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import websocket
 from click.testing import CliRunner
-from guest import Guest
+from guest import Guest, settings
 from student import RefusedError, Student
 
 from provision.cli import appliance
@@ -31,21 +31,6 @@ def _until(condition, seconds: float = 120) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
-
-
-@contextlib.contextmanager
-def settings(guest: Guest, **values: int | str) -> Iterator[None]:
-    """Settings of the start script, changed for a while."""
-    script = "/usr/local/bin/start-notebook"
-    guest.run(f"cp {script} /root/kept")
-    for name, value in values.items():
-        guest.run(f"sed -i 's/^    {name}=.*/    {name}={json.dumps(value)},/' {script}")
-    guest.run("systemctl restart notebook")
-    guest.wait()
-    try:
-        yield
-    finally:
-        guest.run(f"mv /root/kept {script}; systemctl restart notebook")
 
 
 def test_a_student_signs_in_and_computes(guest: Guest) -> None:

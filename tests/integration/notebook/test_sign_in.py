@@ -15,6 +15,7 @@ from student import RefusedError, Student
 
 from provision.process import run
 
+KEY = "/var/lib/notebook/tls/key.pem"
 OPENSSL = ("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
 
 
@@ -89,13 +90,10 @@ def test_the_schools_own_certificate_is_served(school: Guest, tmp_path: Path) ->
 
 
 def test_a_certificate_without_its_key_is_named(school: Guest) -> None:
-    school.run("cp -a /var/lib/notebook/tls /var/lib/notebook/kept")
-    school.run("openssl ecparam -genkey -name prime256v1 > /var/lib/notebook/tls/key.pem")
-    try:
+    with school.keeping(KEY):
+        school.run(f"openssl ecparam -genkey -name prime256v1 > {KEY}")
         said = school.run("runuser -u notebook -- start-notebook proxy 2>&1 || true")
-        assert "cert.pem and /var/lib/notebook/tls/key.pem cannot be used together" in said
-    finally:
-        school.run("cd /var/lib/notebook && rm -r tls && mv kept tls")
+        assert f"cert.pem and {KEY} cannot be used together" in said
 
 
 def test_a_damaged_file_is_named_in_one_line(school: Guest) -> None:
@@ -103,11 +101,9 @@ def test_a_damaged_file_is_named_in_one_line(school: Guest) -> None:
         ("/var/lib/notebook/accounts.json", "appliance restore"),
         ("/etc/notebook/guest.json", "appliance configure"),
     ):
-        school.run(f"cp -a {path} /root/kept && echo '[' > {path}")
-        try:
+        with school.keeping(path):
+            school.run(f"echo '[' > {path}")
             said = school.run("runuser -u notebook -- start-notebook hub 2>&1 || true")
-        finally:
-            school.run(f"mv /root/kept {path}")
         assert said.startswith(f"{path} is damaged: "), said
         assert mend in said
         assert said.count("\n") == 1, said

@@ -67,9 +67,8 @@ def test_a_profile_that_was_taken_away_leaves_the_choice(hosted: Guest) -> None:
     kurt.json("POST", "/hub/api/users/kurt/server", {"profile": "stats"})
     kurt.start().stop()
     settings = "/etc/notebook/guest.json"
-    hosted.run(f'cp -a {settings} /root/ && sed -i \'s/"stats"/"other"/\' {settings}')
-    try:
-        hosted.run("systemctl restart notebook")
+    with hosted.keeping(settings, then="systemctl restart notebook"):
+        hosted.run(f'sed -i \'s/"stats"/"other"/\' {settings}; systemctl restart notebook')
         hosted.wait()
         with pytest.raises(RefusedError, match="There is no profile 'stats'") as refused:
             kurt.json("POST", "/hub/api/users/kurt/server", {})
@@ -79,9 +78,7 @@ def test_a_profile_that_was_taken_away_leaves_the_choice(hosted: Guest) -> None:
         assert "There is no profile" in refused.value.body
         assert 'value="other"' in refused.value.body
         kurt.start().stop()
-    finally:
-        hosted.run(f"mv /root/guest.json {settings} && systemctl restart notebook")
-        hosted.wait()
+    hosted.wait()
 
 
 @pytest.mark.parametrize(

@@ -43,9 +43,8 @@ def signing_in(hosted: Guest) -> Iterator[Callable[[dict[str, object]], None]]:
         hosted.run(f"cat > {RECORD} << 'END'\n{json.dumps(told)}\nEND\nsystemctl restart notebook")
         hosted.wait()
 
-    hosted.run(f"cp {RECORD} /root/guest.json")
-    yield change
-    hosted.run(f"mv /root/guest.json {RECORD}; rm -f {SECRET}; systemctl restart notebook")
+    with hosted.keeping(RECORD, then=f"rm -f {SECRET}; systemctl restart notebook"):
+        yield change
     hosted.wait()
 
 
@@ -161,7 +160,6 @@ def test_google_accounts_are_of_the_schools_domains(hosted: Guest) -> None:
 )
 def test_verify_asks_for_the_rules(hosted: Guest, wanted: dict[str, object]) -> None:
     told = json.dumps({"sign_in": {"admins": ["verify"], **wanted}})
-    hosted.run(f"cp -a {RECORD} /root/guest.json; echo {shlex.quote(told)} > {RECORD}")
 
     def asked() -> dict[str, Any]:
         program = (registry.INSIDE / "provider.py").read_text()
@@ -169,14 +167,12 @@ def test_verify_asks_for_the_rules(hosted: Guest, wanted: dict[str, object]) -> 
         return answer
 
     rules = "/opt/notebook/lib/python3*/site-packages/provision/guest/hub/sign_in.py"
-    hosted.run(f"cp -a {rules} /root/")
-    try:
+    with hosted.keeping(RECORD, rules):
+        hosted.run(f"echo {shlex.quote(told)} > {RECORD}")
         assert asked() == {"known": True, "strangers": []}
         # Without ours, an administrator is let in whatever the provider says.
         hosted.run(f"sed -i 's/ def check_allowed/&_/' {rules}")
         assert 'verified as "false"' in asked()["strangers"]
-    finally:
-        hosted.run(f"mv /root/guest.json {RECORD}; cp -a /root/sign_in.py {rules}")
 
 
 def test_a_directory_says_who_it_is(
