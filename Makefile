@@ -6,7 +6,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 APT_INSTALL := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
 PYTEST := $(SUDO) $(BIN)/pytest
 
-.PHONY: appliance test test-slow bench lint lock release clean
+.PHONY: appliance test test-slow test-started bench lint lock release clean
 
 appliance: $(VENV)/.tools
 	$(SUDO) $(BIN)/appliance build $(ARGS)
@@ -16,6 +16,9 @@ test: $(VENV)/.test-tools lint
 
 test-slow: $(VENV)/.slow-tools
 	$(PYTEST) -m slow $(ARGS)
+
+test-started: $(VENV)/.test-tools
+	$(SUDO) env FORKED=false $(BIN)/pytest -m "not slow and not forked" tests/integration/notebook $(ARGS)
 
 bench: $(VENV)/.test-tools
 	$(PYTEST) tests/bench -m "" -s $(ARGS)

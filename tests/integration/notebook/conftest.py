@@ -6,7 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from guest import Guest, further_layer, installed_layers, notebook_guest
+from guest import FORKED, Guest, further_layer, installed_layers, notebook_guest
 
 from provision import resources
 
@@ -51,7 +51,7 @@ def guest(course_layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -
         "notebook_accounts": True,
         "notebook_patience": 6,
         "notebook_classic": True,
-        "notebook_forked": True,
+        "notebook_forked": FORKED,
         "notebook_limits": LIMITS,
         "notebook_record": {"courses": COURSES},
     }

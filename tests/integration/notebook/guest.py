@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import ssl
 import time
@@ -38,6 +39,7 @@ HERE = Path(__file__).parent
 OURS = tuple(resources.PACKAGE / "guest/sage" / name for name in ("install-wheels.sh", "lean.py"))
 PORT, SESSIONS_PORT = 8000, 8443
 START = "/usr/local/bin/start-notebook"
+FORKED = os.environ.get("FORKED", "true") == "true"  # FORKED=false: sessions and kernels start
 BOOT_SECONDS = 60
 WANTED = "/etc/systemd/system/multi-user.target.wants"
 NETWORK = """[Match]

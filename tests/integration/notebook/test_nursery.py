@@ -10,6 +10,7 @@ import pytest
 from guest import Guest
 from student import Kernel, Student
 
+pytestmark = pytest.mark.forked
 UNIT = "nursery@notebook.service"
 PLACE = "/run/nursery/notebook"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import Guest, notebook_guest, sage_layer
+from guest import FORKED, Guest, notebook_guest, sage_layer
 from student import Kernel, Student
 
 ATTEMPTS = """
@@ -44,7 +44,7 @@ def classroom(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> I
         "pool_accounts": ["nb1"],
         "notebook_accounts": True,
         "notebook_limits": limits,
-        "notebook_forked": True,
+        "notebook_forked": FORKED,
         "notebook_network": "open",
     }
     with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
@@ -114,6 +114,7 @@ def test_compiled_code_gets_no_further(sage: Kernel) -> None:
     assert sage.run("attempts()", 60) == "(-1, -1, -1)"  # root, unshare(CLONE_NEWUSER), ptrace
 
 
+@pytest.mark.forked
 def test_forked_kernels_draw_different_numbers(classroom: Guest, sage: Kernel) -> None:
     """From every system; who forks them is Sage's nursery."""
     nursery = classroom.run("systemctl show -P MainPID nursery@sage-*.service").strip()
@@ -127,6 +128,7 @@ def test_forked_kernels_draw_different_numbers(classroom: Guest, sage: Kernel) -
     assert same == [], drawn
 
 
+@pytest.mark.forked
 def test_a_forked_kernel_knows_nothing_of_its_nursery(sage: Kernel) -> None:
     """Home, temporary directory and number are the session's."""
     told = sage.run(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import Guest, further_layer, notebook_guest
+from guest import FORKED, Guest, further_layer, notebook_guest
 from playwright.sync_api import Browser, sync_playwright
 
 from provision import resources
@@ -31,7 +31,7 @@ VARIABLES = {
     "notebook_accounts": True,
     "notebook_patience": 6,
     "notebook_limits": LIMITS,
-    "notebook_forked": True,
+    "notebook_forked": FORKED,
     "notebook_egress": EGRESS_PORT,
     "egress_squid": egress_proxy(
         (f"git.school.test:{GIT_PORT}", f"store.school.test:{HOSTED_PORT}")
