@@ -10,12 +10,11 @@ from typing import Any
 
 from provision.build.notebook import Wanted, difference
 from provision.fleet import lease
-from provision.fleet.inside.answers import SHOWN, NotebookFacts
+from provision.fleet.inside.answers import LEAST_MEMORY, SHOWN, NotebookFacts
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
 from provision.fleet.remote import StepError, reached
 from provision.fleet.upgrade import (
-    LEAST_MEMORY,
     STEP_SECONDS,
     Tell,
     UnhealthyError,

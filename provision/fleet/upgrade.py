@@ -19,7 +19,14 @@ from provision import resources
 from provision.errors import ApplianceError, GuestError
 from provision.fleet import lease
 from provision.fleet.classroom import tell_students
-from provision.fleet.inside.answers import SHOWN, Beside, SageFacts, State
+from provision.fleet.inside.answers import (
+    LEAST_MEMORY,
+    ROOM,
+    SHOWN,
+    Beside,
+    SageFacts,
+    State,
+)
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
 from provision.fleet.relay import Relay
@@ -34,8 +41,6 @@ NOTICE = (
     "This server is about to be renewed. Please save your work and sign out: File, Hub Control"
     " Panel, Stop My Server. Your files stay."
 )
-LEAST_MEMORY = 512 << 20  # bytes that a proof wants beside the sessions
-ROOM = 256 << 20
 END = "END OF LEAN.PY"
 TRIES = 3
 STEP_SECONDS = 3600.0  # a step that takes longer hangs

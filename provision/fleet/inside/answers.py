@@ -9,6 +9,8 @@ from typing import Any, Self
 
 SHOWN = ("switching", "switched")  # the new one is in front, and nobody has confirmed it
 GOES_BACK = ("recorded", "upgrading", "upgraded", "rebooting", "rebooted")  # of the system
+LEAST_MEMORY = 512 << 20  # bytes that a proof wants beside the sessions
+ROOM = 256 << 20  # bytes that are to stay free
 EARLIER = {"version": "name"}  # what older programs called a key
 
 

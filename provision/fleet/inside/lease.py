@@ -114,7 +114,7 @@ def guarding(held: Collection[str] = (), alone: Collection[str] = ()) -> Iterato
             if verb in held and not _options.own:
                 stack.enter_context(_step())
             elif verb in alone and not _options.own:
-                stack.enter_context(_alone(verb))
+                stack.enter_context(changing(verb))
         except RefusedError as error:
             busy = isinstance(error, BusyError)
             print(json.dumps({"error": str(error)} | ({"busy": True} if busy else {})))  # noqa: T201
@@ -134,9 +134,16 @@ def _step() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _alone(verb: str) -> Iterator[None]:
-    """Hold the lock for what is done at once."""
-    with _locked(fcntl.LOCK_EX, verb):
+def changing(what: str) -> Iterator[None]:
+    """Have the appliance to oneself, for a ``with`` block of what one program does at once.
+
+    Args:
+        what: is done, for whoever is refused meanwhile.
+
+    Raises:
+        BusyError: a run is at work.
+    """
+    with _locked(fcntl.LOCK_EX, what):
         there = read(STATE)
         if there.get("run") != (_options.run or None) and is_fresh(there):
             if not _options.take_over:

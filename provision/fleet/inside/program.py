@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -59,7 +59,7 @@ def answer(
     with contextlib.ExitStack() as held:
         try:
             if lock is not None and verb not in unlocked:
-                _hold(held.enter_context(lock.open("a")), patience)
+                held.enter_context(holding(lock, patience))
             told = json.dumps(verbs[verb](*words), default=asdict)
             print(told)  # noqa: T201 (a program of its own)
         except (RefusedError, OSError, ValueError) as error:
@@ -67,12 +67,23 @@ def answer(
             sys.exit(1)
 
 
-def _hold(file: IO[str], patience: float | None) -> None:
-    """Take a lock, when whoever has it has ended."""
-    if patience is None:
-        fcntl.flock(file, fcntl.LOCK_EX)
-    elif not locked(file, patience):
-        raise RefusedError(f"another run is still at work after {patience:.0f} s")
+@contextlib.contextmanager
+def holding(lock: Path, patience: float | None = None) -> Iterator[None]:
+    """Hold a lock for a ``with`` block, when whoever has it has ended.
+
+    Args:
+        lock: its file; the directory must be there.
+        patience: seconds to wait; None: for ever.
+
+    Raises:
+        RefusedError: it is still held then.
+    """
+    with lock.open("a") as file:
+        if patience is None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        elif not locked(file, patience):
+            raise RefusedError(f"another run is still at work after {patience:.0f} s")
+        yield
 
 
 def locked(

@@ -21,7 +21,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ TIDY_SECONDS = 300
 UNDO_SECONDS = 120  # after which a way back that was killed is gone on with
 PROVING_SECONDS = 300
 HUB_SECONDS = 60
+CHANGE = ".change.json"  # in an archive: what goes, and the lists
 LARGEST = 16 << 20  # bytes of a file of the hub that its proof takes along
 # What is in an environment and in no list: our package and what our playbooks write.
 OWN = (
@@ -127,8 +128,8 @@ def _make(part: Path, archive: Path) -> None:
     _link_tree(place_of(current()), part)
     with tempfile.TemporaryDirectory(dir=ENVIRONMENTS, prefix=".new-") as fresh:
         incoming.extract(archive, Path(fresh), 0)
-        change = json.loads(Path(fresh, ".change.json").read_text())
-        Path(fresh, ".change.json").unlink()
+        change = json.loads(Path(fresh, CHANGE).read_text())
+        Path(fresh, CHANGE).unlink()
         site = site_of(part)
         coming = list(installed(site_of(Path(fresh)))) if list(Path(fresh).glob("lib/*")) else []
         for each in {*change["gone"], *coming}:
@@ -606,9 +607,18 @@ STEPS = (look, install, receive, unpack, prove, switch, check, confirm, back, re
 HELD = tuple(step.__name__ for step in STEPS if step not in (look, install))
 
 
-def main() -> None:
-    """Run one step; others wait for it."""
+def main(*more: Callable[..., object], held: Iterable[str] = (), free: Iterable[str] = ()) -> None:
+    """Run one step; others wait for it.
+
+    Args:
+        more: what the program does besides, for whoever takes these steps in the guest.
+        held: of these, the steps of a run.
+        free: of these, those that nobody waits for, nor they for anybody.
+    """
     STATE.mkdir(mode=0o755, parents=True, exist_ok=True)
     ENVIRONMENTS.mkdir(mode=0o755, exist_ok=True)
-    with guarding(held=HELD):
-        answer({step.__name__: step for step in STEPS}, lock=STATE / "lock", unlocked=("look",))
+    steps: tuple[Callable[..., object], ...] = (*STEPS, *more)
+    with guarding(held=(*HELD, *held)):
+        answer(
+            {step.__name__: step for step in steps}, lock=STATE / "lock", unlocked=("look", *free)
+        )
