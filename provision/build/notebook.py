@@ -17,6 +17,7 @@ import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import zstandard
 
@@ -198,12 +199,63 @@ def difference(
                 _pack(tree, needed, python, json.dumps(told), target)
         with target.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-    unpacked = sum(path.stat().st_size + 4096 for each in needed for path in each.files)
+    unpacked = sum(each.room for each in needed)
     versions: dict[str, tuple[str | None, str | None]] = {
         each.name: (installed.get(each.name), each.version) for each in needed
     }
     versions |= {name: (installed[name], None) for name in gone}
     return Difference(target, digest, target.stat().st_size, unpacked, versions)
+
+
+def offer(wanted: Wanted, pythons: Iterable[str]) -> tuple[str, dict[str, bytes]]:
+    """An environment in pieces, one for each package, for appliances that get what they lack.
+
+    Args:
+        wanted: the environment.
+        pythons: for which versions, as in 3.13.
+
+    Returns:
+        What is told of it, and the pieces by their digests. Each is a piece of a tar file,
+        compressed by zstd.
+
+    Raises:
+        ApplianceError: a wheel is not to be had.
+    """
+    lists = wanted.lists(f"installed-{name}.lock" for name in wanted.extensions)
+    told: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+    pieces: dict[str, bytes] = {}
+    for python in pythons:
+        tree = environment("".join(lists[file] for file in sorted(lists)), python)
+        there = {each.name: each for each in distributions(tree)}
+        with step(f"pack {len(there)} packages for Python {python}"):
+            packed = {name: _piece(tree, python, each) for name, each in there.items()}
+        pieces |= {_digest(data): data for data in packed.values()}
+        told[python] = {
+            file: {
+                key: {
+                    "version": there[key].version,
+                    "sha256": _digest(packed[key]),
+                    "size": len(packed[key]),
+                    "unpacked": there[key].room,
+                }
+                for key in pins(text)
+                if key in there
+            }
+            for file, text in lists.items()
+        }
+    machine = ARCHITECTURES["amd64"].machine
+    return json.dumps({"machine": machine, "lists": lists, "python": told}), pieces
+
+
+def _piece(tree: Path, python: str, each: "Distribution") -> bytes:
+    content = io.BytesIO()
+    # Closed it would end the whole.
+    _fill(tarfile.open(fileobj=content, mode="w"), tree, each, python)  # noqa: SIM115
+    return zstandard.ZstdCompressor(level=LEVEL, threads=-1).compress(content.getvalue())
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -221,6 +273,11 @@ class Distribution:
     version: str
     record: Path
     files: tuple[Path, ...]
+
+    @property
+    def room(self) -> int:
+        """The bytes that it takes when unpacked."""
+        return sum(path.stat().st_size + 4096 for path in self.files)
 
 
 def distributions(tree: Path) -> Iterator[Distribution]:
@@ -245,15 +302,7 @@ def _pack(
         ):
             _add(tar, CHANGE, change.encode(), executable=False)
             for each in needed:
-                for path in each.files:
-                    inside = str(path.relative_to(tree))
-                    content = path.read_bytes()
-                    if path == each.record:
-                        content = _in_environment(content)
-                    if inside.startswith("bin/"):
-                        content = _SHEBANG.sub(f"#!/{PREFIX}/bin/python\n".encode(), content)
-                    at = inside if inside.startswith(_DATA) else _site(python) + inside
-                    _add(tar, at, content, executable=bool(path.stat().st_mode & 0o100))
+                _fill(tar, tree, each, python)
         part.replace(target)
     except OSError as error:
         raise ApplianceError(
@@ -261,6 +310,19 @@ def _pack(
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _fill(tar: tarfile.TarFile, tree: Path, each: Distribution, python: str) -> None:
+    """Add a package as an environment has it."""
+    for path in each.files:
+        inside = str(path.relative_to(tree))
+        content = path.read_bytes()
+        if path == each.record:
+            content = _in_environment(content)
+        if inside.startswith("bin/"):
+            content = _SHEBANG.sub(f"#!/{PREFIX}/bin/python\n".encode(), content)
+        at = inside if inside.startswith(_DATA) else _site(python) + inside
+        _add(tar, at, content, executable=bool(path.stat().st_mode & 0o100))
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, *, executable: bool) -> None:

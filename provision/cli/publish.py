@@ -36,6 +36,16 @@ if TYPE_CHECKING:
     help="Seats take the channel so long, unless it is signed anew. Default: three months.",
 )
 @click.option("--renew", is_flag=True, help="Only sign the channel anew, so that it expires later.")
+@click.option(
+    "--notebook",
+    is_flag=True,
+    help="Publish the notebook's packages alone, for appliances that follow (upgrade notebook).",
+)
+@click.option(
+    "--lock",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --notebook: pip's requirements with hashes. Default: this version's own.",
+)
 @click.option("--ova", is_flag=True, help="Offer the whole OVA too, for import by hand.")
 @click.option(
     "--prune",
@@ -53,6 +63,8 @@ def command(
     promote: str | None,
     days: int | None,
     renew: bool,
+    notebook: bool,
+    lock: Path | None,
     ova: bool,
     prune: int | None,
     as_json: bool,
@@ -69,8 +81,15 @@ def command(
 
     if renew and (promote or ova):
         raise click.UsageError("--renew changes no version: leave --promote and --ova out")
-    channel = of(channel, loaded.config.architecture)
+    if lock and not notebook:
+        raise click.UsageError("--lock goes with --notebook alone")
     secret, life = key or signing_key(), days or LIFE_DAYS
+    if notebook:
+        if promote or renew or ova or prune:
+            raise click.UsageError("--notebook goes with --lock, --channel and --expires alone")
+        _notebook(directory, lock, secret, channel, life, as_json=as_json)
+        return
+    channel = of(channel, loaded.config.architecture)
     publication = Publication(directory)
     if renew:
         result = asdict(publication.renew(channel, secret, life))
@@ -95,6 +114,31 @@ def command(
         click.echo(f"pruned   {result['pruned_versions']} versions, {freed:.1f} MB")
     click.echo(f"key      {minisign.public_of(secret).text().splitlines()[1]}")
     click.echo(f"pull     appliance pull {directory} --public-key {directory / 'minisign.pub'}")
+
+
+def _notebook(
+    directory: Path, lock: Path | None, secret: Path, channel: str, days: int, *, as_json: bool
+) -> None:
+    from provision.build.notebook import environment_wanted, offer
+    from provision.config.distributions import DISTRIBUTIONS
+    from provision.distribution.environments import PLACE, publish
+
+    environment = environment_wanted(lock)
+    pythons = {python for each in DISTRIBUTIONS.values() for python in each.pythons.values()}
+    told, files = offer(environment, sorted(pythons))
+    pointed = publish(
+        *(directory, environment.name, told, files),
+        secret=secret,
+        channel_name=channel,
+        days=days,
+    )
+    if as_json:
+        click.echo(json.dumps({**asdict(pointed), "packages": len(files)}))
+        return
+    click.echo(f"notebook {pointed.version}  channel {channel}  serial {pointed.serial}")
+    click.echo(f"expires  {pointed.last_day}; sign it anew before: the same command")
+    public = directory / PLACE / "minisign.pub"
+    click.echo(f"follow   appliance upgrade notebook --follow URL --public-key {public}")
 
 
 def _publish(

@@ -132,7 +132,7 @@ class Publication:
         Raises:
             ApplianceError: the key cannot be used, or another publish is at work.
         """
-        with self._locking():
+        with self.locking():
             channel.sign(Channel("test", 1, "test"), b"", secret)  # a bad key fails before the work
             before = self.versions()
             disks, lists, known = [], {}, dict[str, tuple[int, bool]]()
@@ -164,7 +164,7 @@ class Publication:
             name = self._place(described, files)
             if extra:
                 self._offer(extra, secret, name)
-            pointed = self._point(channel_name, name, secret, days)
+            pointed = self.point(channel_name, name, secret, days)
         new = [size for size, was_new in known.values() if was_new]
         return Published(
             name,
@@ -184,10 +184,10 @@ class Publication:
         Raises:
             UsageError: there is no such version.
         """
-        with self._locking():
+        with self.locking():
             if version not in (name for name, _ in self.versions()):
                 raise UsageError(f"no version {version!r} is published in {self.root}")
-            return self._point(channel_name, version, secret, days)
+            return self.point(channel_name, version, secret, days)
 
     def renew(self, channel_name: str, secret: Path, days: float = channel.LIFE_DAYS) -> Channel:
         """Sign a channel anew, so that it expires later; it names the same version.
@@ -195,11 +195,11 @@ class Publication:
         Raises:
             UsageError: there is no such channel.
         """
-        with self._locking():
+        with self.locking():
             now = next((each for each in self.channels() if each.name == channel_name), None)
             if now is None:
                 raise UsageError(f"no channel {channel_name!r} is published in {self.root}")
-            return self._point(channel_name, now.version, secret, days, renew=True)
+            return self.point(channel_name, now.version, secret, days, renew=True)
 
     def prune(self, keep: int) -> tuple[int, int]:
         """Remove old versions, and chunks that no version needs.
@@ -210,7 +210,7 @@ class Publication:
         Returns:
             How many versions and how many bytes of chunks went.
         """
-        with self._locking():
+        with self.locking():
             named = [name for name, _ in self.versions()]
             stay = {each.version for each in self.channels()} | set(named[-keep:])
             gone = [name for name in named if name not in stay]
@@ -319,7 +319,7 @@ class Publication:
         part.replace(target)
         signature.replace(target.with_name(f"{ova.name}.minisig"))
 
-    def _point(
+    def point(
         self, name: str, version: str, secret: Path, days: float, *, renew: bool = False
     ) -> Channel:
         """Have a channel name a version, unless it does already; everything else is on disk."""
@@ -343,7 +343,12 @@ class Publication:
         return pointed
 
     @contextlib.contextmanager
-    def _locking(self) -> Iterator[None]:
+    def locking(self) -> Iterator[None]:
+        """Have the folder to oneself for a ``with`` block.
+
+        Raises:
+            ApplianceError: another publish is at work.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             try:
