@@ -20,6 +20,7 @@ from provision.files import ordinary
 
 if TYPE_CHECKING:
     from provision.build.sage import PackedSage
+    from provision.fleet.following import Source
     from provision.fleet.inventory import Inventory
     from provision.fleet.many import Pace
 
@@ -208,6 +209,19 @@ def _read_package(loaded: Loaded, version: str | None, output: Path | None = Non
     help="After this time a switch that was not confirmed goes back by itself.",
 )
 @click.option("--undo", is_flag=True, help="Lead back to before the last upgrade instead.")
+@click.option(
+    "--follow",
+    metavar="URL",
+    help="Have the HOSTs do it by themselves from now on, from what `publish --notebook` has put"
+    " there; none: no longer.",
+)
+@click.option(
+    "--public-key",
+    "key",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="With --follow: the publisher's minisign public key.",
+)
+@click.option("--channel", default="stable", show_default=True, help="With --follow: which one.")
 @resumed
 @take_over
 @with_pace
@@ -220,6 +234,9 @@ def notebook(
     keep: int,
     patience: int,
     undo: bool,
+    follow: str | None,
+    key: Path | None,
+    channel: str,
     resume: bool,
     pace: "Pace",
     as_json: bool,
@@ -230,11 +247,16 @@ def notebook(
     anything fails the old one serves on. Sessions that run keep the old one until they end.
     """
     from provision.build.notebook import environment_wanted
+    from provision.fleet.following import follow as follow_channel
     from provision.fleet.many import Record
     from provision.fleet.notebook import NotebookOptions, undo_notebook, upgrade_notebook
 
     chosen = inventory.select(hosts)
     force = takes_over()
+    if (key is not None or channel != "stable") and not follow:
+        raise click.UsageError("--public-key and --channel go with --follow")
+    if follow and (undo or lock or resume):
+        raise click.UsageError("--follow goes without --lock, --undo and --resume")
     if undo:
         carry_out(
             chosen,
@@ -242,6 +264,16 @@ def notebook(
             pace,
             as_json=as_json,
             columns=("before", "after"),
+        )
+        return
+    if follow:
+        source = _source(follow, key, channel)
+        carry_out(
+            chosen,
+            lambda host, tell: follow_channel(host, inventory, source, tell, take_over=force),
+            pace,
+            as_json=as_json,
+            columns=("changed",),
         )
         return
     environment = environment_wanted(lock)
@@ -256,6 +288,28 @@ def notebook(
         record=record,
         columns=("before", "after"),
     )
+
+
+def _source(url: str, key: Path | None, channel: str) -> "Source | None":
+    """What is to be followed; None: nothing any more.
+
+    Raises:
+        UsageError: it is no folder on a web server, or the key is missing.
+    """
+    from provision.distribution.address import parse
+    from provision.distribution.manifest import checked_name
+    from provision.fleet.following import Source
+    from provision.ova import minisign
+
+    if url == "none":
+        return None
+    if key is None:
+        raise click.UsageError("whose is it? Say it with --public-key minisign.pub")
+    public = minisign.public_key(key).text().splitlines()[1]
+    address = parse(url)
+    if address.login:
+        raise click.UsageError("an appliance keeps no password of a web server: leave it out")
+    return Source(address.url, public, checked_name(channel))
 
 
 @command.command()

@@ -1,12 +1,20 @@
-"""A renewal of the notebook's environment, of real versions, while a class is at work."""
+"""A renewal of the notebook's environment, of real versions, while a class is at work.
 
+An operator has it done; or the appliance does it by itself, from what was published for it.
+"""
+
+import contextlib
+import functools
+import http.server
 import itertools
 import json
 import re
 import shlex
+import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +23,10 @@ from guests import Fleet, Guest, Outcome
 from student import Student
 
 from provision import resources
+from provision.build.notebook import environment_wanted, offer
+from provision.distribution import environments
+from provision.machine.ports import free_port
+from provision.ova import minisign
 
 BRIEF, LONG = 15, 120  # seconds until an unconfirmed switch goes back: when killed, when not
 OURS = resources.playbooks() / "roles/notebook/files/requirements.lock"
@@ -324,3 +336,211 @@ def test_a_wheel_that_is_not_to_be_had_touches_no_host(one: Fleet, tmp_path: Pat
     lock.write_text("jupyterhub>=6 --hash=sha256:" + "0" * 64 + "\n")
     done = renew(one, lock)
     assert (done.code, "line 1" in done.err) == (2, True), done
+
+
+class Publisher:
+    """Who publishes the notebook, in a folder behind HTTP on this host's loopback."""
+
+    def __init__(self, place: Path) -> None:
+        self.folder, self.secret, self.port = place / "published", place / "key", free_port()
+        minisign.generate(self.secret)
+
+    def publish(self, guest: Guest, lock: Path | None, secret: Path | None = None) -> str:
+        """Have it in the channel; the environment's name."""
+        wanted = environment_wanted(lock)
+        python = guest.run("ls -d /opt/notebook/lib/python3*").strip().rpartition("python")[2]
+        told, packages = offer(wanted, [python])
+        secret = secret or self.secret
+        environments.publish(self.folder, wanted.name, told, packages, secret=secret)
+        return wanted.name
+
+    def followed(self, fleet: Fleet, *words: str) -> Outcome:
+        """Have the appliance follow it; ``words`` besides."""
+        route = fleet.guests[0].run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route")
+        gateway = ".".join(str(byte) for byte in reversed(bytes.fromhex(route.strip())))
+        public = self.secret.with_suffix(".pub")
+        public.write_text(minisign.public_of(self.secret).text())
+        url = f"http://{gateway}:{self.port}"
+        key = ("--public-key", str(public))
+        return fleet.appliance("upgrade", "notebook", "--follow", url, *key, "--json", *words)
+
+    @contextlib.contextmanager
+    def other(self) -> Iterator[Path]:
+        """What is done to the folder meanwhile is undone."""
+        kept = self.folder.with_name("kept")
+        shutil.copytree(self.folder, kept)
+        try:
+            yield self.folder / environments.PLACE
+        finally:
+            shutil.rmtree(self.folder)
+            kept.rename(self.folder)
+
+
+@pytest.fixture(scope="module")
+def publisher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Publisher]:
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    made = Publisher(tmp_path_factory.mktemp("publisher"))
+    handler = functools.partial(Quiet, directory=str(made.folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", made.port), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield made
+        server.shutdown()
+
+
+UPDATE = "appliance-notebook-update"
+TOLD = "journalctl -q --no-pager -t notebook-update -o cat"
+
+
+def window(guest: Guest) -> str:
+    """Come to the window of unattended upgrades; what the appliance said in it."""
+    since = len(guest.run(f"{TOLD} || true").splitlines())
+    guest.run("systemctl start apt-daily-upgrade.service", timeout=600)
+    return said_since(guest, since)
+
+
+def said_since(guest: Guest, since: int) -> str:
+    """What it said after so many lines, once it has said it."""
+    deadline = time.monotonic() + 600
+    while True:
+        said = guest.run(f"{TOLD} || true").splitlines()[since:]
+        if said and "inactive" in guest.run(f"systemctl is-active {UPDATE} || true").replace(
+            "failed", "inactive"
+        ):
+            return "\n".join(said)
+        assert time.monotonic() < deadline, guest.run(f"systemctl status {UPDATE} || true")
+        time.sleep(1)
+
+
+@pytest.mark.slow
+def test_by_itself_it_takes_what_is_published_and_nobody_notices(
+    one: Fleet, publisher: Publisher, older: Path
+) -> None:
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    assert f"{UPDATE}.service" not in guest.run("systemctl list-unit-files")  # off, until one asks
+    assert "stable.minisig: HTTP Error 404" in (nothing := publisher.followed(one)).out, nothing
+    publisher.publish(guest, older if lock is None else None)  # what it has
+    assert facts(publisher.followed(one))["changed"] is True
+    assert window(guest) == "up to date"
+    kernel = (who := pupil(guest)).kernel()
+    kernel.run("kept = 6 * 7")
+    name = publisher.publish(guest, lock)
+    said = window(guest)
+    assert said.startswith("updated from ") and f"to {name}: " in said, said
+    assert said.endswith(f"jupyter-server {before} -> {after}"), said
+    serves(guest, after)
+    assert (kernel.run("print(kept)"), version_of(who)) == ("42\n", before)
+    late = pupil(guest)
+    assert (late.kernel().run("6 * 7"), version_of(late)) == ("42", after)
+    assert window(guest) == "up to date"
+    nothing_half(guest)
+    # The nightly letter has it.
+    letter = guest.run("sed 's/| mail .*/| cat/' /usr/local/lib/appliance/notebook-report | sh")
+    assert f"jupyter-server {before} -> {after}" in letter, letter
+    # Led back by hand, it is not taken once more.
+    facts(one.appliance("upgrade", "notebook", "--undo", "--json"))
+    serves(guest, before)
+    assert window(guest) == f"{name} is not tried again: it was led back by hand"
+    assert served(guest) == before
+    for each in (who, late):
+        each.stop()
+
+
+@pytest.mark.slow
+def test_by_itself_it_takes_nothing_that_is_not_the_publishers(
+    one: Fleet, publisher: Publisher, older: Path
+) -> None:
+    guest = one.guests[0]
+    before, lock, _ = other(guest, older)
+    channel = publisher.folder / "notebook/channels/stable.minisig"
+    publisher.publish(guest, lock)
+    early = channel.read_bytes()
+    publisher.publish(guest, older if lock is None else None)  # what it has
+    facts(publisher.followed(one))
+    assert window(guest) == "up to date"
+    with publisher.other():
+        channel.write_bytes(early)  # properly signed once, and older
+        assert "not updated: the channel stable went back from change" in window(guest)
+        facts(one.appliance("upgrade", "notebook", "--follow", "none", "--json"))
+        assert "went back" in publisher.followed(one).out  # nor by who begins anew
+    facts(publisher.followed(one))
+    with publisher.other() as folder:
+        thief = publisher.secret.with_name("thief")
+        minisign.generate(thief)
+        shutil.rmtree(folder)
+        publisher.publish(guest, lock, thief)
+        assert "signed by another key" in window(guest)
+        # With the number of the right key it is still another's.
+        lines = channel.read_text().split("\n")
+        lines[1] = early.decode().split("\n")[1][:13] + lines[1][13:]
+        channel.write_text("\n".join(lines))
+        assert "not updated: " in window(guest)
+    publisher.publish(guest, lock)
+    with publisher.other():
+        text = channel.read_text()
+        serial = re.search(r"serial=(\d+)", text)
+        assert serial
+        channel.write_text(text.replace(serial[0], f"serial={int(serial[1]) + 9}"))
+        assert "the signature is wrong" in window(guest)
+    with publisher.other() as folder:
+        for found in folder.glob("versions/*/environment.json"):
+            found.write_text(found.read_text().replace('"size"', '"sized"'))
+        assert "environment.json is not what was signed" in window(guest)
+    with publisher.other() as folder:
+        for path in folder.glob("packages/*"):  # of all, also of the one that is wanted
+            path.write_bytes(path.read_bytes()[:-7])
+        assert re.search(r"not updated: packages/.*, not as signed", window(guest))
+    with publisher.other():
+        shutil.rmtree(publisher.folder / "notebook/packages")
+        assert "HTTP Error 404" in window(guest)
+    guest.run(f"mount -t tmpfs -o size=64k tmpfs {PLACE}/parts")
+    assert re.search(r"not updated: .*No space left", window(guest))
+    guest.run(f"umount -l {PLACE}/parts")
+    assert served(guest) == before
+    nothing_half(guest)
+
+
+@pytest.mark.slow
+def test_by_itself_it_catches_up_and_leaves_others_alone(
+    one: Fleet, publisher: Publisher, older: Path
+) -> None:
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    publisher.publish(guest, lock)
+    facts(publisher.followed(one))
+    run = "/usr/local/lib/appliance/lease --run=else"
+    guest.run(f"{run} take 'a restore' somebody nowhere")
+    assert "not now, at the next window: somebody is at work here: a restore" in window(guest)
+    guest.run(f"{run} release")
+    # Killed in the middle of the switch: the timer, or here the next boot, leads back.
+    waits = f"while not os.system('! grep -q switch {PLACE}/state.json'): pass"
+    killer = KILLER.replace("while True:", f"{waits}\nwhile True:").replace("renew-", "update-")
+    guest.run(
+        shlex.join(["systemd-run", "--quiet", "--collect", "python3", "-c", killer, "update"])
+    )
+    guest.run("systemctl start apt-daily-upgrade.service", timeout=600)
+    deadline = time.monotonic() + 300
+    while "failed" not in guest.run(f"systemctl is-active {UPDATE} || true"):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    guest.cut()
+    guest.start(one.inventory)
+    serves(guest, before)
+    # It slept through the window: systemd has the timer elapse at once.
+    since = len(guest.run(f"{TOLD} || true").splitlines())
+    stamp = "/var/lib/systemd/timers/stamp-apt-daily-upgrade.timer"
+    guest.run(
+        "systemctl stop apt-daily-upgrade.timer; "
+        f"mkdir -p {Path(stamp).parent} /run/systemd/system/apt-daily-upgrade.timer.d;"
+        " printf '[Timer]\nRandomizedDelaySec=0\n'"
+        " > /run/systemd/system/apt-daily-upgrade.timer.d/now.conf; systemctl daemon-reload;"
+        f" touch -d '3 days ago' {stamp}; systemctl start apt-daily-upgrade.timer"
+    )
+    assert "updated from " in said_since(guest, since)
+    serves(guest, after)
+    nothing_half(guest)
+    facts(one.appliance("upgrade", "notebook", "--follow", "none", "--json"))
+    assert f"{UPDATE}.service" not in guest.run("systemctl list-unit-files")

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from provision.cli import appliance
 from provision.errors import UsageError
+from provision.ova import minisign
 
 
 @pytest.fixture
@@ -62,3 +63,32 @@ def test_so_many_failures_end_a_run_that_can_be_gone_on_with(
     assert [row["result"] for row in kept["hosts"]] == ["failed", "failed", "skipped", "skipped"]
     live = CliRunner().invoke(appliance, call, env={"FORCE_COLOR": "1", "COLUMNS": "120"}).stderr
     assert all(word in live for word in ("host", "version", "step", "result", "failed", "skipped"))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--follow", "http://school.example/"], "--public-key"),
+        (["--follow", "http://a:b@school.example/", "--public-key", "KEY"], "no password"),
+        (["--follow", "smb://school.example/", "--public-key", "KEY"], "no http or https URL"),
+        (["--follow", "http://school.example/", "--undo"], "--follow goes without"),
+        (["--channel", "next"], "go with --follow"),
+    ],
+)
+def test_what_cannot_be_followed_asks_no_host(
+    inventory: str, tmp_path: Path, words: list[str], told: str
+) -> None:
+    (public := tmp_path / "minisign.pub").write_text(minisign.generate(tmp_path / "key").text())
+    given = [str(public) if word == "KEY" else word for word in words]
+    done = CliRunner().invoke(appliance, ["upgrade", "notebook", "--inventory", inventory, *given])
+    assert told in (done.output + str(done.exception)), done
+    assert done.exit_code in (1, 2) and "192.0.2.1" not in done.output
+
+
+@pytest.mark.parametrize(
+    "words", [["--lock", __file__], ["--notebook", "--ova"], ["--notebook", "--renew"]]
+)
+def test_what_publishes_no_notebook(tmp_path: Path, words: list[str]) -> None:
+    done = CliRunner().invoke(appliance, ["publish", str(tmp_path / "folder"), *words])
+    assert (done.exit_code, "--notebook" in done.output) == (2, True), done.output
+    assert not (tmp_path / "folder").exists()

@@ -1,0 +1,59 @@
+"""Have appliances renew the notebook by themselves, from a published channel.
+
+What they do is ``inside/update_notebook.py``, and what they take is what
+``distribution/environments.py`` has published.
+"""
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from provision.fleet import lease
+from provision.fleet.inventory import Host, Inventory
+from provision.fleet.remote import reached
+from provision.fleet.upgrade import Tell
+
+PROGRAM = "update_notebook"
+TIMEOUT = 300.0  # seconds: it asks the channel at once
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is followed.
+
+    Args:
+        url: of the published folder, as the appliance reaches it.
+        key: the publisher's minisign public key, its second line.
+        channel: which one.
+    """
+
+    url: str
+    key: str
+    channel: str
+
+
+def follow(
+    host: Host, inventory: Inventory, source: Source | None, tell: Tell, *, take_over: bool = False
+) -> dict[str, Any]:
+    """Have an appliance follow a channel, in the window of its unattended upgrades.
+
+    Args:
+        host: the appliance.
+        inventory: with its pinned key.
+        source: what it follows; None: nothing any more.
+        tell: called as it begins.
+        take_over: end another run that has the appliance.
+
+    Raises:
+        BusyError: another run has the appliance.
+        StepError: nothing that is by that key can be had there; it follows what it did.
+        GuestError: no way in.
+    """
+    words = ("leave",) if source is None else ("follow", host.user, *astuple(source))
+    what = "upgrade notebook --follow"
+    tell(words[0], "")
+    with (
+        lease.held(host, inventory, what, take_over=take_over) as ours,
+        reached(ours, inventory) as remote,
+    ):
+        told: dict[str, Any] = remote.program(PROGRAM, *words, timeout=TIMEOUT)
+    return told
