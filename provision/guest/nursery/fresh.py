@@ -187,10 +187,12 @@ def _draw_anew() -> None:
     if plots:
         _plot_as_the_student(plots)
     if states := sys.modules.get("sage.misc.randstate"):
-        # GMP's numbers, from which the other systems that Sage asks draw theirs; PARI is asked
-        # directly, too.
+        # GMP's numbers, from which the other systems that Sage asks draw theirs; PARI and GAP's
+        # library, which begins alike in every Sage, are asked directly, too.
         states.set_random_seed()
         states.current_randstate().set_seed_pari()
+        if "sage.libs.gap.libgap" in sys.modules:
+            states.current_randstate().set_seed_libgap()
     maxima: Any = sys.modules.get("sage.interfaces.maxima_lib")
     if maxima:
         # Its directories are the session's; what it draws begins alike in every Sage, but not here.

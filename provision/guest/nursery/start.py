@@ -51,6 +51,7 @@ SAGE = (
     *("sage.repl.rich_output.backend_ipython", "sage.ext.interpreters.wrapper_cdf"),
     *("sage.plot.plot", "sage.plot.graphics", "sage.interfaces.sympy", "flint"),
     "sage.interfaces.maxima_lib",  # which integrates; half of what five first cells take
+    "sage.libs.gap.libgap",  # of groups; what it draws is seeded in each child
     *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
     *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
 )

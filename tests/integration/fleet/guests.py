@@ -31,6 +31,7 @@ from provision.machine.ssh import connect, execute
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "notebook"))
 from guest import ANY_CERTIFICATE, PORT, booted, both_ports, installed_layers
+from guest import Guest as Notebook
 
 HERE = Path(__file__).parent
 ADMIN = "sageadm"
@@ -206,6 +207,8 @@ class Guest:
         done = execute(self.root, told, timeout=timeout)
         assert done.status == 0, f"{command}: {done}"
         return done.stdout
+
+    keeping = Notebook.keeping  # which asks for ``run`` alone
 
     def wait(self, patience: float = 60) -> None:
         """Wait until the notebook answers."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guests import Fleet, finished, fleet
+from guests import Fleet, Guest, finished, fleet
 from student import Student
 
 from provision import resources
@@ -21,6 +21,7 @@ OLD, OTHER = "10.8.9", "10.8.11"
 SAGE = (
     *("--set", "name=renewed", "--set", "sage.source=passagemath", "--set", "pool.count=2"),
     *("--set", "pool.limits.memory=3G", "--set", "memory=8G"),
+    *("--set", "kernels.forked=true"),
 )
 CODE = "from sage.all import *; print(factor(2**101 - 1), integrate(sin(x), x))"
 # Names, links and content of all but what an appliance writes about its own kernels, and which
@@ -54,6 +55,12 @@ def built() -> list[str]:
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
+def nursery(guest: Guest, version: str) -> str:
+    """The process that forks a version's kernels, once it is ready."""
+    unit = f"nursery@sage-{version}"
+    return guest.run(f"systemctl start {unit} && systemctl show -P MainPID {unit}", 400).strip()
+
+
 @pytest.fixture(scope="module")
 def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """An appliance that was built with an older Sage."""
@@ -78,8 +85,10 @@ def test_a_real_sage_is_packed_and_renews_another(used: Fleet) -> None:
     guest.run("mount -t tmpfs -o mode=0711 tmpfs /home/students")
     made = json.loads(used.appliance("users", "add", "emmy", "--json").out)["hosts"][0]
     emmy = Student(guest.host.url, "emmy", made["facts"]["passwords"]["emmy"]).sign_in().start()
+    parents = {OLD: nursery(guest, OLD)}
     old = emmy.kernel("sagemath")
-    old.run("import sys; ideal = 'noether'", patience=180)
+    old.run("import os, sys; ideal = 'noether'", patience=180)
+    assert old.run("os.getppid()") == parents[OLD]
     assert f"/opt/sage-{OLD}" in old.run("print(sys.prefix)")
 
     wrong = used.appliance("upgrade", "sage", *SAGE, "--to", "99.1")
@@ -89,9 +98,18 @@ def test_a_real_sage_is_packed_and_renews_another(used: Fleet) -> None:
     facts = json.loads(done.out)["hosts"][0]["facts"]
     assert (facts["before"], facts["after"]) == (OLD, "10.8")
     assert old.run("print(ideal, sys.prefix)") == f"noether /opt/sage-{OLD}\n"
+    parents["10.8"] = nursery(guest, "10.8")
     new = emmy.kernel("sagemath")
-    assert new.run("import sys; print(sys.prefix)", patience=180) == "/opt/sage-10.8\n"
+    assert new.run("import os, sys; print(sys.prefix)", patience=180) == "/opt/sage-10.8\n"
+    assert new.run("os.getppid()") == parents["10.8"] != parents[OLD]
     assert new.run(CODE, patience=180) == SAID
+
+    # Who forked the old one goes with it.
+    assert guest.run(f"systemctl show -P MainPID nursery@sage-{OLD}").strip() == parents[OLD]
+    emmy.server("DELETE", f"kernels/{old.id}")
+    gone = f"until [ $(systemctl show -P MainPID nursery@sage-{OLD}) = 0 ]; do sleep 1; done"
+    guest.run(f"timeout 100 sh -c '{gone}'")
+    assert new.run("1 + 1") == "2"
 
     again = used.appliance("upgrade", "sage", *SAGE, "--json", timeout=600)
     assert json.loads(again.out)["hosts"][0]["facts"]["changed"] is False

@@ -13,6 +13,19 @@ from virtual import LIMITS, Session, machine, make_disks, open_session, switched
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
+# Runs in a session: asks the nursery for a process that runs a module, and says how that ended.
+FORK = """
+import json, os, socket, sys
+nursery = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+nursery.connect("/run/nursery/notebook")
+request = {"version": 1, "argv": ["/opt/notebook/bin/python", "-m", sys.argv[1]],
+           "env": {"HOME": os.environ["HOME"]}, "umask": 0o077}
+streams = [os.open("/dev/null", os.O_RDONLY), 1, 2, os.open(".", os.O_PATH)]
+socket.send_fds(nursery, [json.dumps(request).encode()], streams)
+for _ in range(2):
+    print(nursery.recv(4096).decode(), flush=True)
+"""
+
 
 @pytest.fixture(scope="module")
 def guest(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
@@ -49,6 +62,24 @@ def test_too_much_memory_ends_what_takes_it(bomber: Session, bystander: Session)
     assert "status 137" in told
     assert bomber.shell("echo $((1 + 1))") == "2\n"
     assert works(bystander)
+
+
+@pytest.mark.forked
+def test_a_forked_kernel_that_takes_too_much_memory_dies_alone(
+    guest: Guest, bomber: Session, bystander: Session
+) -> None:
+    unit = "nursery@notebook"
+    ready = f"systemctl start {unit} && systemctl show -P MainPID {unit}"
+    nursery = guest.run(ready, 900)
+    bomber.shell("echo \"taken = bytearray(700 << 20); print('alive')\" > hog.py")
+    bomber.shell(f"cat > fork.py << 'END'\n{FORK}END")
+    told = bomber.shell("python3 fork.py hog")
+    assert '"status": -9' in told, told
+    assert "alive" not in told
+    assert bomber.shell("echo $((1 + 1))") == "2\n"
+    assert works(bystander)
+    assert guest.run(ready) == nursery
+    assert "Beautiful is better" in bomber.shell("python3 fork.py this")
 
 
 def test_a_fork_bomb_stops_at_the_tasks_limit(

@@ -28,6 +28,7 @@ print(json.dumps([str(each) for each in (
     of_python.random(), numpy.random.random(), random(), ZZ.random_element(big),
     RR.random_element(),
     pari(big).random(), gap.eval("Random([1..10^15])"),
+    libgap.eval("Random([1..10^15])"), SymmetricGroup(30).random_element(),
     singular.eval("random(1, 1000000000)"), maxima(f"random({big})"), GF(2^61 - 1).random_element(),
     maxima_calculus(f"random({big})"), tmp_filename(), sage.misc.randstate.initial_seed())]))
 """
