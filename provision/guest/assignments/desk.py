@@ -57,6 +57,13 @@ def answer(verb: str, user: str, *words: str) -> dict[str, Any]:
     return doing(Course(directory, name, known[name]), *rest)
 
 
+def _may(course: Course, *students: str) -> dict[str, Any]:
+    """The course's students, for who asks about none but these."""
+    if strangers := {*students} - {*course.members}:
+        raise AbsentError(f"{course.name} has no student {min(strangers)}")
+    return {"students": course.members}
+
+
 def _taught(course: Course, _: str) -> dict[str, Any]:
     told = [_about(course, name) for name in course.assignments()]
     return {"sources": course.sources(), "assignments": told}
@@ -208,7 +215,7 @@ def _done(assignment: str, what: str) -> dict[str, Any]:
 
 _ROLES: Mapping[str, Callable[[Course, str], Any]] = {"teachers": _taught, "members": _learned}
 TEACHING: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "may": lambda _: {},
+    "may": _may,
     **{"gradebook": lambda course: {"csv": course.gradebook()}, "all": _all, "one": _one},
     **{"page": _page, "release": _release, "collect": _collect, "grade": _grade},
     **{"again": _again, "mark": _mark, "feedback": _feedback},

@@ -55,8 +55,11 @@ class Visitor:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+class CoursePage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """A page for who has signed in; what that one may see and do, root's service says."""
+
     def initialize(self, state: Path, visitors: dict[str, Visitor]) -> None:
+        """Take what the address is given."""
         self.state, self.visitors = state, visitors
 
     @property
@@ -82,7 +85,7 @@ class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
         return [self.get_argument(name) for name in names]
 
 
-class AssignmentsHandler(_Page):
+class AssignmentsHandler(CoursePage):
     """``GET /hub/assignments`` shows all, one assignment or one student's work; ``POST`` does."""
 
     @web.authenticated
@@ -151,7 +154,7 @@ class AssignmentsHandler(_Page):
         return marks
 
 
-class GradebookHandler(_Page):
+class GradebookHandler(CoursePage):
     """``GET /hub/assignments/gradebook?course=NAME``."""
 
     @web.authenticated
@@ -164,7 +167,7 @@ class GradebookHandler(_Page):
         self.finish(told["csv"])
 
 
-class ResultHandler(_Page):
+class ResultHandler(CoursePage):
     """``GET /hub/assignments/result``: a graded notebook, with what a student's code has shown."""
 
     @web.authenticated

@@ -7,7 +7,6 @@ to the journal. ``/hub/healthy`` is for whoever watches the appliance from outsi
 
 import asyncio
 import json
-import math
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +17,7 @@ from jupyterhub.handlers.base import BaseHandler
 from jupyterhub.scopes import needs_scope
 from tornado import web
 
-from provision.guest.hub import guard, upkeep
+from provision.guest.hub import guard, roll, upkeep
 from provision.guest.hub.admission import put_out
 from provision.guest.hub.audit import note
 from provision.guest.hub.conditions import DISK_FULL
@@ -83,17 +82,6 @@ def sparkline(rows: list[list[float]], column: int, *, top: float | None = None)
     )
 
 
-def size(number: float | None) -> str:
-    """Bytes in short, as 1.5 G."""
-    if number is None:
-        return ""
-    value, units = float(number), ["", "K", "M", "G", "T"]
-    while value >= 1000 and len(units) > 1:
-        value /= 1024
-        units.pop(0)
-    return f"{value:.1f} {units[0]}" if 0 < value < 10 else f"{value:.0f} {units[0]}"
-
-
 def exact(number: int | None) -> str:
     """Bytes as one would write them, as 1536M."""
     units = (unit for unit in ("T", "G", "M", "K") if number and number % UNITS[unit] == 0)
@@ -132,7 +120,7 @@ class ClassroomHandler(_Page):
             now=now,
             students=await self._students(now),
             wrong=ailments(now),
-            size=size,
+            size=roll.size,
             exact=exact,
             charts=[
                 ("Sessions", sparkline(rows, 1, top=now["pool"]["size"] if now else None)),
@@ -143,7 +131,6 @@ class ClassroomHandler(_Page):
             ],
             done=self.get_argument("done", ""),
             jobs=self.jobs.jobs,
-            working=self.jobs.working(now["time"] if now else math.inf),
             clock=upkeep.clock,
             backup=upkeep.last_backup(),
             deleted=await self._deleted(),
@@ -159,26 +146,24 @@ class ClassroomHandler(_Page):
             return []
 
     async def _students(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
-        sessions = {s["student"]: {**s, "account": a} for a, s in now.get("sessions", {}).items()}
-        users = {user.name: user for user in self.users.values()}
-        known = {user.name for user in self.db.query(self.orm.User)} if not users else set(users)
-        names = sorted({*known, *sessions, *self.accounts.names()})
+        there, active = roll.sessions(now), roll.last_active(self)
+        locked, accounts = self.accounts.locked(), self.accounts.names()
         waiting, own = set(self.accounts.waiting()), self.wishes.limits()
         before = await earlier(waiting, read_settings().directory, self.state) if waiting else ()
-        locked, accounts = self.accounts.locked(), self.accounts.names()
-        return [
+        rows = [
             {
                 "name": name,
-                "session": sessions.get(name),
-                "active": getattr(users.get(name), "last_activity", None),
+                "session": there.get(name),
+                "active": active.get(name),
                 "waiting": name in waiting,
                 "earlier": name in before,
                 "locked": name in locked,
                 "account": name in accounts,
                 "own": own.get(name, {}),
             }
-            for name in names
+            for name in {*active, *there, *accounts}
         ]
+        return roll.order(rows)
 
 
 class LogsHandler(_Page):
@@ -208,21 +193,26 @@ class ActionHandler(_Page):
     @needs_scope("admin-ui")  # type: ignore[untyped-decorator]
     async def post(self) -> None:
         """Carry it out, note it, and go back to the screen."""
-        name, action = self.get_body_argument("student", ""), self.get_body_argument("action")
+        names, action = roll.selection(self), self.get_body_argument("action")
+        if action in roll.ACTIONS:
+            for name in names:
+                self._find(name)
+            await roll.act(self, self.state, action, names)
+            self.redirect(f"{self.hub.base_url}classroom?done={action}")
+            return
+        if len(names) > 1:
+            raise web.HTTPError(400, f"{action!r} is done to one student at a time.")
+        name = names[0] if names else ""
         user = self.find_user(name)
         if action in GRAVE and not await self._confirmed(name, action):
             return
         if action in LASTING:
             await self._begin(action, name, user)
             return
-        if user is None and name not in self.accounts.names():
-            raise web.HTTPError(404, f"There is no student {name!r}.")
+        self._find(name)
         doing: Callable[[str, Any], Any] | None = {
-            "stop": self._stop,
-            "message": self._message,
             "password": self._password,
             "limits": self._limits,
-            "approve": self._approve,
             "lock": self._lock,
             "unlock": self._unlock,
             "open": self._open,
@@ -296,10 +286,14 @@ class ActionHandler(_Page):
         else:
             super().write_error(status_code, **told)
 
+    def _find(self, name: str) -> None:
+        """Refuse whom there is not."""
+        if self.find_user(name) is None and name not in self.accounts.names():
+            raise web.HTTPError(404, f"There is no student {name!r}.")
+
     def _may_go(self, name: str, user: Any) -> None:
         """Refuse to delete whom nobody meant."""
-        if user is None and name not in self.accounts.names():
-            raise web.HTTPError(404, f"There is no student {name!r}.")
+        self._find(name)
         if user is not None and user.admin:
             raise web.HTTPError(400, f"{name} is an administrator.")
         if self.get_body_argument("confirm", "").strip() != name:
@@ -312,13 +306,6 @@ class ActionHandler(_Page):
             self.accounts.reserve(name)
             return "a new password lets the student in"
         return "the files are there again"
-
-    async def _stop(self, name: str, user: Any) -> None:
-        if user is not None and user.spawner.active:
-            await self.stop_single_user(user)
-
-    async def _message(self, name: str, user: Any) -> None:
-        self.wishes.tell(name, self.get_body_argument("text", "")[:500])
 
     async def _password(self, name: str, user: Any) -> str:
         password = os.urandom(8).hex()
@@ -341,9 +328,6 @@ class ActionHandler(_Page):
 
     async def _unlock(self, name: str, user: Any) -> None:
         self.accounts.unlock(name)
-
-    async def _approve(self, name: str, user: Any) -> None:
-        self.accounts.approve(name)
 
     async def _open(self, name: str, user: Any) -> str:
         if user is None or not user.spawner.active:

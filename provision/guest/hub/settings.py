@@ -8,7 +8,7 @@ from pathlib import Path
 
 from traitlets.config import Config
 
-from provision.guest.hub import assignments, metrics, pages, stops, students
+from provision.guest.hub import assignments, metrics, pages, roll, stops, students
 from provision.guest.hub.words import OWN, Words
 from provision.guest.pool.spawner import PoolSpawner
 from provision.guest.record import Record
@@ -42,7 +42,8 @@ def extend(config: Config, told: Record, state: Path) -> None:
             # git gives up a server that says nothing for a minute.
             **{"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"},
         }
-    own = [*pages.handlers(state), *students.handlers(state), *assignments.handlers(state)]
+    own = [*pages.handlers(state), *students.handlers(state), *roll.handlers(state)]
+    own += assignments.handlers(state)
     config.JupyterHub.extra_handlers.extend(own)
     # A hub that is proven for an upgrade may not even look there, where Path.exists would raise.
     config.JupyterHub.template_vars["courses_page"] = lambda _: os.access(

@@ -61,14 +61,6 @@ class Jobs:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def working(self, seen: float) -> bool:
-        """Whether the screen has not seen the end of something.
-
-        Args:
-            seen: when the sample that it shows was taken, in seconds since 1970.
-        """
-        return any(not job.ended.is_set() or job.over > seen for job in self.jobs)
-
     def busy(self, student: str) -> bool:
         """Whether something is done for a student already."""
         return any(not job.ended.is_set() and job.student == student for job in self.jobs)

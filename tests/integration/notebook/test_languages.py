@@ -68,6 +68,7 @@ STUDENT = ("home", "assignments", "auth/change-password", "nowhere", "spawn-pend
 OURS = {"home", "assignments", "auth/change-password"}  # whose titles say where one is
 TEACHER = ("assignments", "assignments?course=algebra&assignment=sheet")
 TEACHER += ("assignments?course=algebra&assignment=sheet&student=emmy",)
+TEACHER += ("course?course=algebra", "course?course=algebra&done=stop")
 OURS |= {*TEACHER}
 
 

@@ -25,11 +25,6 @@ def ask(hosted: Guest, path: str, token: str = "") -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def settled(page: Page) -> None:
-    """Wait until the page looks again no more."""
-    expect(page.locator('meta[http-equiv="refresh"]')).to_have_count(0)
-
-
 def both(page: Page, name: str) -> None:
     """Pictures of a page as a desktop shows it, and as a phone does."""
     picture(page, f"{name}-desktop")
@@ -264,9 +259,8 @@ def test_a_student_leaves_and_comes_back(hosted: Guest, browser: Browser, phone:
     row.get_by_label("Name of the student to delete").fill("karl")
     row.get_by_role("button", name="Delete").click()
     job = page.locator('.job[data-action="delete"]').first
-    expect(job).to_contain_text("archived as karl.")  # the page looks again while it works
+    expect(job).to_contain_text("archived as karl.")  # the page keeps itself up to date
     expect(row).to_have_count(0)
-    settled(page)
     assert fits(page)
     picture(page, f"classroom-deleted-{'phone' if phone else 'desktop'}")
     assert "karl" not in hosted.run("ls /home/students; notebook-accounts list")
@@ -277,7 +271,6 @@ def test_a_student_leaves_and_comes_back(hosted: Guest, browser: Browser, phone:
     job = page.locator('.job[data-action="bring back"]').first
     expect(job).to_contain_text("a new password lets the student in")
     assert hosted.run("cat /home/students/karl/work.txt") == "kept\n"
-    settled(page)
     row.locator("summary").click()
     row.get_by_role("button", name="New password").click()
     Student(hosted.url, "karl", page.locator("#password").inner_text()).sign_in()

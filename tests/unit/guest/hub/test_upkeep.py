@@ -1,12 +1,11 @@
 """What the administrator's screen knows of its jobs."""
 
 import asyncio
-import time
 
 from provision.guest.hub.upkeep import Job, Jobs
 
 
-def test_the_screen_looks_again_until_it_has_seen_the_end() -> None:
+def test_one_thing_at_a_time_is_done_for_a_student() -> None:
     async def work() -> str:
         return "done"
 
@@ -14,9 +13,10 @@ def test_the_screen_looks_again_until_it_has_seen_the_end() -> None:
         jobs = Jobs()
         job = Job("delete", "emmy")
         jobs.begin(job, work())
-        assert jobs.working(time.time() + 60)
+        assert jobs.busy("emmy")
+        assert not jobs.busy("carl")
         await job.ended.wait()
-        assert jobs.working(job.over - 1)  # the sample still has the session
-        assert not jobs.working(job.over)
+        assert not jobs.busy("emmy")
+        assert (job.said, job.failed) == ("done", False)
 
     asyncio.run(follow())
