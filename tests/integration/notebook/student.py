@@ -167,7 +167,7 @@ class Student:
         connection, shown = self.channel(f"terminals/websocket/{name}"), ""
         connection.send(json.dumps(["stdin", f"{command}\r"]))
         while "\nover" not in shown:
-            kind, *content = json.loads(connection.recv())
+            kind, *content = _next(connection, time.monotonic() + PATIENCE)
             shown += content[0] if kind == "stdout" else ""
         connection.close()
         return shown
@@ -175,6 +175,15 @@ class Student:
     def kernel(self, kind: str = "python3") -> "Kernel":
         """Start a kernel."""
         return Kernel(self, self.server("POST", "kernels", {"name": kind})["id"])
+
+
+def _next(connection: websocket.WebSocket, deadline: float) -> Any:
+    """What comes next; pings alone, which a server sends for ever, are waited for until then."""
+    while True:
+        connection.settimeout(max(deadline - time.monotonic(), 0.01))
+        kind, frame = connection.recv_data_frame(control_frame=True)
+        if kind == websocket.ABNF.OPCODE_TEXT:
+            return json.loads(frame.data)
 
 
 class Kernel:
@@ -197,8 +206,7 @@ class Kernel:
         shown: list[str] = []
         deadline = time.monotonic() + patience
         while True:
-            connection.settimeout(max(deadline - time.monotonic(), 0.01))
-            answer = json.loads(connection.recv())
+            answer = _next(connection, deadline)
             if answer["parent_header"].get("msg_id") != identity:
                 continue
             content = answer["content"]
