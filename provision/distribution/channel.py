@@ -116,6 +116,15 @@ def sign(channel: Channel, sums: bytes, secret: Path) -> bytes:
         return minisign.sign(signed, secret, channel.comment).read_bytes()
 
 
+def try_key(secret: Path) -> None:
+    """Sign nothing, so that a key that cannot be used is known before the work.
+
+    Raises:
+        ApplianceError: it cannot be used.
+    """
+    sign(Channel("test", 1, "test"), b"", secret)
+
+
 def check_fresh(found: Channel, now: float) -> None:
     """Refuse a channel that was good once: who serves it may hold back what came since.
 
