@@ -208,7 +208,8 @@ class Guest:
         assert done.status == 0, f"{command}: {done}"
         return done.stdout
 
-    keeping = Notebook.keeping  # which asks for ``run`` alone
+    # They ask for ``run`` alone.
+    gateway, keeping = Notebook.gateway, Notebook.keeping
 
     def wait(self, patience: float = 60) -> None:
         """Wait until the notebook answers."""

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from guests import Fleet, Guest
+from guests import Fleet
 
 FILES = "/home/students"
 pytestmark = pytest.mark.slow
@@ -14,11 +14,6 @@ def call(fleet: Fleet, *words: str, stdin: str | None = None) -> Any:
     done = fleet.appliance(*words, "--json", stdin=stdin)
     assert done.code == 0, done
     return json.loads(done.out.splitlines()[-1])["hosts"][0]["facts"]
-
-
-def gateway(guest: Guest) -> str:
-    route = guest.run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route").strip()
-    return ".".join(str(byte) for byte in reversed(bytes.fromhex(route)))
 
 
 def proved(fleet: Fleet, repository: str) -> None:
@@ -38,7 +33,7 @@ def proved(fleet: Fleet, repository: str) -> None:
 def test_s3(one: Fleet, s3: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "school")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
-    proved(one, f"s3:http://{gateway(one.guests[0])}:{s3}/backups/{{host}}")
+    proved(one, f"s3:http://{one.guests[0].gateway()}:{s3}/backups/{{host}}")
     assert "very-secret" not in one.guests[0].run("journalctl --no-pager")
 
 

@@ -102,10 +102,8 @@ def test_those_that_fail_hold_up_nobody_and_a_run_goes_on(five: Fleet, package: 
 def in_a_room(five: Fleet) -> None:
     """Tell the inventory where the others reach the first."""
     first = five.guests[0]
-    route = first.run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route").strip()
-    gateway = ".".join(str(byte) for byte in reversed(bytes.fromhex(route)))
     inventory = read(five.inventory)
-    host = replace(inventory.hosts["sage-01"], room=f"{gateway}:{first.ssh}")
+    host = replace(inventory.hosts["sage-01"], room=f"{first.gateway()}:{first.ssh}")
     write(with_host(inventory, host))
 
 

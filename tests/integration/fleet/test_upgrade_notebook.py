@@ -356,11 +356,9 @@ class Publisher:
 
     def followed(self, fleet: Fleet, *words: str) -> Outcome:
         """Have the appliance follow it; ``words`` besides."""
-        route = fleet.guests[0].run("awk '$2 == \"00000000\" {print $3; exit}' /proc/net/route")
-        gateway = ".".join(str(byte) for byte in reversed(bytes.fromhex(route.strip())))
         public = self.secret.with_suffix(".pub")
         public.write_text(minisign.public_of(self.secret).text())
-        url = f"http://{gateway}:{self.port}"
+        url = f"http://{fleet.guests[0].gateway()}:{self.port}"
         key = ("--public-key", str(public))
         return fleet.appliance("upgrade", "notebook", "--follow", url, *key, "--json", *words)
 
@@ -406,9 +404,8 @@ def said_since(guest: Guest, since: int) -> str:
     deadline = time.monotonic() + 600
     while True:
         said = guest.run(f"{TOLD} || true").splitlines()[since:]
-        if said and "inactive" in guest.run(f"systemctl is-active {UPDATE} || true").replace(
-            "failed", "inactive"
-        ):
+        state = guest.run(f"systemctl is-active {UPDATE} || true").strip()
+        if said and state in ("inactive", "failed"):
             return "\n".join(said)
         assert time.monotonic() < deadline, guest.run(f"systemctl status {UPDATE} || true")
         time.sleep(1)

@@ -3,12 +3,26 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from guest import FORKED, Guest, further_layer, installed_layers, notebook_guest
 
 from provision import resources
+
+PATIENCE = 60_000  # milliseconds: build hosts are busy
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new window on a phone."""
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    yield page
+    context.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from pages import accessible, change, sign_in
 from playwright.sync_api import Browser, Page, expect
 from student import RefusedError, Student, opens
 
-PATIENCE = 60_000  # milliseconds: build hosts are busy
 FIRST, SECOND = "the first password", "the second password"
 PICTURES = Path(__file__).parents[3] / "dist" / "screenshots"
 NAMES = "rosa rosa.luxemburg lise mueller obrien gauss hedy"
@@ -22,16 +21,6 @@ def forgotten(guest: Guest) -> Iterator[None]:
     yield
     guest.run(f"for n in {NAMES}; do notebook-accounts remove $n 2>/dev/null; done; true")
     guest.run(f"cd /home/students && rm -rf {NAMES}")
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    yield page
-    context.close()
 
 
 def picture(page: Page, name: str) -> None:

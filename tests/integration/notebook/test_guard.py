@@ -57,8 +57,8 @@ def test_a_stolen_visit_changes_no_password_token_or_name(guest: Guest, admin: S
 
 
 def test_the_password_opens_them_for_a_while(guest: Guest, admin: Student) -> None:
-    Student(guest.url, "carl").sign_in()
-    page = act(admin, student="carl", action="password", password=admin.password)
+    Student(guest.url, "guarded").sign_in()  # nobody else's: it has another password from now on
+    page = act(admin, student="guarded", action="password", password=admin.password)
     assert 'id="password"' in page
     assert admin.json("POST", "/hub/api/users/sageadm/tokens", {})["token"]
     other = Student(guest.url, "sageadm", admin.password)  # another browser is asked

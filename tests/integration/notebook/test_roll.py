@@ -10,18 +10,13 @@ from typing import Any
 import pytest
 from guest import Guest
 from pages import accessible, sign_in
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from student import RefusedError, Student, await_
 
 RECORD = "/etc/notebook/guest.json"
 MESSAGES, AUDIT = "/var/lib/notebook/messages.json", "/var/lib/notebook/audit.jsonl"
 SESSIONS = "notebook-sessions"
-PATIENCE = 60_000  # milliseconds: build hosts are busy
 WAITING = ("agnesi", "bolyai")
-
-
-# Another test of this guest has left carl with a password of his own.
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -161,16 +156,6 @@ def test_who_has_left_the_course_is_out_of_reach(lesson: Guest) -> None:
         assert refused(act, noether, "message", "algebra", "carl", "emmy") == 404
         assert state(lesson) == before
     assert "emmy" in get(noether, "algebra")
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    yield page
-    context.close()
 
 
 def test_a_teacher_finds_tells_and_stops_several_at_once(lesson: Guest, page: Page) -> None:
