@@ -95,8 +95,6 @@ def past(env: Mapping[str, str], read: Iterable[str]) -> Past:
         read: the variables that were looked for.
     """
     home, pid = env["HOME"], f".{os.getpid()}"
-    # Held for as long as we live: an overlay numbers a directory anew that nobody has open.
-    os.open(sys.prefix, os.O_PATH | os.O_DIRECTORY)
     texts = [
         (names, name, value)
         for module in list(sys.modules.values())

@@ -237,6 +237,16 @@ def test_servers_outlive_their_nursery(guest: Guest) -> None:
     await_(lambda: not guest.run(f"pgrep -u {account} || true").strip())
 
 
+def test_the_sessions_ssh_server_may_start_anew(guest: Guest) -> None:
+    """It makes the place of the nurseries, whose sockets stay their group's."""
+    guest.run(f"systemctl restart {UNIT}; systemctl restart sshd-pool")
+    guest.wait()
+    other = Student(guest.url, "eva").sign_in().start()
+    assert parent_of(guest, server_of(guest, other)) == nursery(guest)
+    assert parent(other.kernel()) == nursery(guest)
+    other.stop()
+
+
 @pytest.mark.parametrize("how", ["stop", "kill -s STOP"])
 def test_without_a_nursery_a_server_starts_as_before(guest: Guest, how: str) -> None:
     before = guest.run("date +%s")
