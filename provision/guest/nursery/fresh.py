@@ -26,12 +26,25 @@ from provision.guest.nursery.wire import RefusedError, Request
 PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 15, 35, 14
 # Read when an interpreter or a library starts: who wants them otherwise starts one of his own.
 EARLY = ("PYTHON", "LD_", "GLIBC_TUNABLES", "MALLOC_", "SAGE_", "OMP_", "OPENBLAS_", "MKL_", "GC_")
+GAP = "sage.libs.gap.libgap"
 # What a session's server is told by its environment.
 TOLD = ("JUPYTER_", "JUPYTERHUB_", "JUPYTERLAB_")
 # While it imports: no threads for linear algebra, nor for collecting Lisp's garbage.
 OURS = {"OPENBLAS_NUM_THREADS": "1", "GC_MARKERS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
 INLINE = "module://matplotlib_inline.backend_inline"  # as ipykernel has it
 BLAS = ("openblas_set_num_threads", "scipy_openblas_set_num_threads")
+# GAP keeps what it has read as it began: variables, and where somebody is at home (lib/system.g).
+GAP_TELL = """function(variables, home)
+    GAPInfo.SystemEnvironment := variables;
+    GAPInfo.KernelInfo := ShallowCopy(GAPInfo.KernelInfo);
+    GAPInfo.KernelInfo.ENVIRONMENT := variables;
+    GAPInfo.RootPaths := List(GAPInfo.RootPaths, path -> ReplacedString(
+        path, Concatenation(GAPInfo.UserGapRoot, "/"), Concatenation(home, "/.gap/")));
+    GAPInfo.UserHome := home;
+    GAPInfo.UserGapRoot := Concatenation(home, "/.gap");
+    GAPInfo.DirectoriesSystemPrograms := SplitString(variables.PATH, ":");
+    GAPInfo.DirectoryCurrent := false;
+end"""
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -130,6 +143,8 @@ def check(request: Request, before: Past) -> None:
         raise RefusedError(f"{', '.join(late)} was read before it was told")
     if "HOME" not in request.env or early(request.env) != before.early:
         raise RefusedError("its variables are those of another start")
+    if GAP in sys.modules and any(Path(request.env["HOME"]).glob(".gap*")):
+        raise RefusedError("its GAP begins with files of its own")
 
 
 def is_script(argv: Sequence[str]) -> bool:
@@ -191,8 +206,11 @@ def _draw_anew() -> None:
         # library, which begins alike in every Sage, are asked directly, too.
         states.set_random_seed()
         states.current_randstate().set_seed_pari()
-        if "sage.libs.gap.libgap" in sys.modules:
+        if gap := sys.modules.get(GAP):
             states.current_randstate().set_seed_libgap()
+            # As far as it is text, which its library asks for.
+            env = {k: v for k, v in os.environ.items() if f"{k}{v}".isprintable()}
+            gap.libgap.eval(GAP_TELL)(env, os.environ["HOME"])
     maxima: Any = sys.modules.get("sage.interfaces.maxima_lib")
     if maxima:
         # Its directories are the session's; what it draws begins alike in every Sage, but not here.

@@ -51,7 +51,7 @@ SAGE = (
     *("sage.repl.rich_output.backend_ipython", "sage.ext.interpreters.wrapper_cdf"),
     *("sage.plot.plot", "sage.plot.graphics", "sage.interfaces.sympy", "flint"),
     "sage.interfaces.maxima_lib",  # which integrates; half of what five first cells take
-    "sage.libs.gap.libgap",  # of groups; what it draws is seeded in each child
+    "sage.libs.gap.libgap",  # of groups; begun below
     *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
     *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
 )
@@ -94,6 +94,9 @@ def warm(prefix: Path) -> Past:
                 # Asked by a kernel's first display, which by the way lacks something: three
                 # programs and a hundred processes of theirs. What they say is kept.
                 features.package_systems()
+            if gap := sys.modules.get("sage.libs.gap.libgap"):
+                # It begins at its first value: a fifth of a second and 90 MiB for each child.
+                gap.libgap(1)
         if serves:
             _import_server(prefix)
     if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:
