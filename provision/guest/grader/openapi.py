@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from provision.guest.grader.jobe.openapi import PATHS as JOBE
+
 _TEXT = {"type": "string"}
 _REASON = {"type": "string", "description": "what went wrong, for a person"}
 
@@ -160,6 +162,7 @@ def document(*, secured: bool) -> dict[str, Any]:
                 "responses": _plain("text/plain", "the metrics"),
             }
         },
+        **JOBE,
     }
     described: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -173,6 +176,9 @@ def document(*, secured: bool) -> dict[str, Any]:
         "components": {"schemas": _SCHEMAS},
     }
     if secured:
-        described["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        described["security"] = [{"token": []}]
+        described["components"]["securitySchemes"] = {
+            "token": {"type": "http", "scheme": "bearer"},
+            "key": {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
+        }
+        described["security"] = [{"token": []}, {"key": []}]
     return described

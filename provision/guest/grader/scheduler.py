@@ -190,9 +190,8 @@ class Scheduler:
         engine = self.engines[task.engine]
 
         def work() -> Result:
-            return engine.run(
-                self.archive(task.id), task.image, self.settings.limits, name=f"task-{task.id}"
-            )
+            limits = task.limits or self.settings.limits
+            return engine.run(self.archive(task.id), task.image, limits, name=f"task-{task.id}")
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from provision.guest.grader import openapi
 from provision.guest.grader.engine import Engine
+from provision.guest.grader.jobe.routes import Jobe
 from provision.guest.grader.notify import Notifier
 from provision.guest.grader.scheduler import BusyError, QuotaError, Scheduler
 from provision.guest.grader.settings import Settings
@@ -56,6 +57,7 @@ class Service:
         app.router.add_get("/docs", self._docs)
         app.router.add_get("/tasks/{id}", self._task)
         app.router.add_get("/tasks/{id}/events", self._events)
+        Jobe(self.settings, self.engines, lambda: self.scheduler).add_to(app)
         app.router.add_post("/{path:.*}", self._post)
         app.cleanup_ctx.append(self._running)
         return app
@@ -98,7 +100,9 @@ class Service:
         if not self._tokens:
             return request.remote or "unknown"
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        name = self._tokens.get(_digest(token)) if scheme.lower() == "bearer" else None
+        if scheme.lower() != "bearer":
+            token = request.headers.get("X-API-KEY", "")  # as Jobe's clients send it
+        name = self._tokens.get(_digest(token))
         if name is None and request.path not in _OPEN:
             raise web.HTTPUnauthorized
         return name or "anonymous"

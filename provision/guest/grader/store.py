@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest.grader.engine import Result
+from provision.guest.sandbox.limits import Limits
 
 QUEUED, RUNNING, DONE = "queued", "running", "done"
 ATTEMPTS = 2
@@ -17,7 +18,7 @@ CREATE TABLE IF NOT EXISTS task (
   id TEXT PRIMARY KEY, client TEXT NOT NULL, state TEXT NOT NULL, image TEXT NOT NULL,
   engine TEXT NOT NULL, notify TEXT, token TEXT, format TEXT NOT NULL,
   created REAL NOT NULL, ended REAL, attempts INTEGER NOT NULL DEFAULT 0,
-  result TEXT, notified TEXT
+  result TEXT, notified TEXT, limits TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS task_state ON task (state);
 """
@@ -39,6 +40,7 @@ class Task:
         attempts: how often it was started.
         result: once it is done.
         notified: ``delivered`` or ``abandoned: why``; None while it is still to be told.
+        limits: what it may use; None: as any task.
     """
 
     id: str
@@ -54,6 +56,7 @@ class Task:
     attempts: int = 0
     result: Result | None = None
     notified: str | None = None
+    limits: Limits | None = None
 
 
 class Store:
@@ -69,6 +72,8 @@ class Store:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executescript(_SCHEMA)
+        if "limits" not in [row["name"] for row in self._db.execute("PRAGMA table_info(task)")]:
+            self._db.execute("ALTER TABLE task ADD COLUMN limits TEXT")  # of an earlier release
 
     def close(self) -> None:
         """Close the file."""
@@ -81,11 +86,13 @@ class Store:
             sqlite3.OperationalError: the disk is full.
         """
         self._db.execute(
-            "INSERT INTO task (id, client, state, image, engine, notify, token, format, created)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO task"
+            " (id, client, state, image, engine, notify, token, format, created, limits)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 *(task.id, task.client, task.state, task.image, task.engine),
                 *(task.notify, task.token, task.format, task.created),
+                json.dumps(task.limits._asdict()) if task.limits else None,
             ),
         )
 
@@ -134,4 +141,6 @@ def _task(row: sqlite3.Row) -> Task:
     values: dict[str, Any] = dict(row)
     if values["result"] is not None:
         values["result"] = Result(**json.loads(values["result"]))
+    if values["limits"] is not None:
+        values["limits"] = Limits(**json.loads(values["limits"]))
     return Task(**values)

@@ -1,0 +1,1 @@
+"""Jobe's interface beside the grader's own, so that Moodle's CodeRunner asks this sandbox."""
