@@ -135,7 +135,7 @@ def _of_hosting(config: Config) -> dict[str, Any]:
     reached = tuple(dict.fromkeys(hosts))
     julia = kernels.julia.model_dump(mode="json", exclude_none=True) if kernels.julia else {}
     sign_in = config.sign_in.model_dump(mode="json", exclude_none=True)
-    provided = any(getattr(config.sign_in, kind) for kind in ("google", "oidc", "ldap"))
+    provided = any(getattr(config.sign_in, kind) for kind in ("google", "oidc", "ldap", "lti"))
     return {
         "notebook_record": {
             "version": VERSION,

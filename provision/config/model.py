@@ -302,6 +302,40 @@ class Ldap(Section):
     """only members of one of these groups, given by DN, may sign in; none: all"""
 
 
+class LtiCourse(Section):
+    """A course of a learning platform, and which course it is here."""
+
+    context: values.Title
+    """the platform's number or name of it, the context id: in Moodle the number in its address"""
+    course: values.RecordName
+    """which of courses it is: who teaches it there teaches here, who learns there learns here"""
+    deployment: values.Title | None = None
+    """of which deployment; only needed where the platform has several"""
+
+
+class Lti(Section):
+    """A learning platform that opens the notebook by LTI 1.3: Moodle, Canvas, ILIAS."""
+
+    title: values.Title = "Moodle"
+    """what the sign-in page calls it"""
+    issuer: values.Url
+    """the platform's id"""
+    client_id: values.Word
+    """the name under which the platform knows this appliance"""
+    deployments: tuple[values.Title, ...]
+    """the platform's deployment ids of this appliance"""
+    authorization: values.Url
+    """the platform's authentication request address"""
+    keys: values.Url
+    """the platform's public keyset address"""
+    token: values.Url
+    """the platform's access token address"""
+    audience: values.Word | None = None
+    """what the platform calls its access token service; none: by that address"""
+    courses: tuple[LtiCourse, ...] = ()
+    """which courses there are courses here"""
+
+
 class SignIn(Section):
     """Who says who a student is: the appliance's own accounts, or one of these."""
 
@@ -311,6 +345,8 @@ class SignIn(Section):
     """an OpenID Connect provider"""
     ldap: Ldap | None = None
     """an LDAP directory"""
+    lti: tuple[Lti, ...] = ()
+    """learning platforms; beside the appliance's own accounts, which administrators have"""
     admins: tuple[values.StudentName, ...] = ()
     """the names that administer the notebook; the provider's, so its own accounts' admin is none"""
 

@@ -128,7 +128,7 @@ def _line(key: Key, value: Any) -> str:
 def _with_comment(line: str, comment: str) -> list[str]:
     if not comment:
         return [line]
-    beside = f"{line.ljust(_COLUMN)}# {comment}"
+    beside = f"{line.ljust(_COLUMN - 1)} # {comment}"
     if len(beside) <= _WIDTH:
         return [beside]
     indent = " " * (len(line) - len(line.lstrip()))
@@ -137,14 +137,18 @@ def _with_comment(line: str, comment: str) -> list[str]:
 
 def _example(key: Key, value: Any) -> list[str]:
     """What a record looks like where none is given, as comments."""
-    place = dotted_key(key)
     if value not in ([], None):
         return []
-    indent, lines = "  " * (len(key) - 1), []
+    return _record(dotted_key(key), f"{'  ' * (len(key) - 1)}#   ")
+
+
+def _record(place: str, indent: str) -> list[str]:
+    lines = []
     for mark, path in (("  ", place), ("- ", f"{place}[]")):
         for number, entry in enumerate(entries(sections()[path]) if path in sections() else ()):
-            line = f"{indent}#   {mark if number == 0 else '  '}{entry.name}: ({entry.kind})"
+            line = f"{indent}{mark if number == 0 else '  '}{entry.name}: ({entry.kind})"
             lines += _with_comment(line, entry.explanation)
+            lines += _record(f"{path}.{entry.name}", f"{indent}    ")
     return lines
 
 

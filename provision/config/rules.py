@@ -17,7 +17,7 @@ from provision.config.capacity import (
 )
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import LANGUAGES, PYTHON_PACKAGES, SAGE_PACKAGES
-from provision.config.model import Config, Share
+from provision.config.model import Config, Lti, LtiCourse, Share
 from provision.config.problems import Key, Problem, enumeration
 from provision.config.quantities import format_size
 from provision.config.wheels import normalize, pins
@@ -176,6 +176,70 @@ def _sign_in(config: Config) -> Iterator[Problem]:
             ("sign_in", "ldap", "template"),
             "it does not say where the name goes",
             "write {username} there, as in uid={username},ou=people,dc=example,dc=org",
+        )
+
+
+def _platforms(config: Config) -> Iterator[Problem]:
+    """Of learning platforms, which stand beside the appliance's own accounts."""
+    sign_in = config.sign_in
+    given = [name for name in ("google", "oidc", "ldap") if getattr(sign_in, name)]
+    for other in given if sign_in.lti else []:
+        yield Problem(
+            ("sign_in", "lti"),
+            f"{other} says already who a student is",
+            "leave one of the two out",
+            others=(("sign_in", other),),
+        )
+    if sign_in.lti and sign_in.admins:
+        yield Problem(
+            ("sign_in", "admins"),
+            "nobody administers the notebook from a learning platform",
+            "leave it out: admin.user has a password of the appliance's own",
+            others=(("sign_in", "lti"),),
+        )
+    seen: dict[tuple[str, str], int] = {}
+    for number, platform in enumerate(sign_in.lti):
+        key: Key = ("sign_in", "lti", number)
+        if (first := seen.setdefault((platform.issuer, platform.client_id), number)) != number:
+            yield Problem(
+                (*key, "client_id"),
+                f"{platform.client_id} of {platform.issuer} is there already",
+                "write both their deployments into one",
+                others=(("sign_in", "lti", first, "client_id"),),
+            )
+        if not platform.deployments:
+            yield Problem(
+                (*key, "deployments"),
+                "without one nothing opens the notebook",
+                "write the deployment id that the platform shows, as in ['1']",
+            )
+        for place, each in enumerate(platform.courses):
+            yield from _platform_course(config, platform, (*key, "courses", place), each)
+
+
+def _platform_course(config: Config, platform: Lti, key: Key, each: LtiCourse) -> Iterator[Problem]:
+    if each.course not in config.courses:
+        yield Problem(
+            (*key, "course"),
+            f"there is no course {each.course}",
+            f"choose from {enumeration(sorted(config.courses))}"
+            if config.courses
+            else "write it under courses",
+            others=(("courses",),),
+        )
+    if each.deployment is None and len(platform.deployments) > 1:
+        yield Problem(
+            (*key, "context"),
+            f"{platform.title} has several deployments, and a context {each.context} in each",
+            "add deployment: with one of them",
+            others=((*key[:3], "deployments"),),
+        )
+    if each.deployment is not None and each.deployment not in platform.deployments:
+        yield Problem(
+            (*key, "deployment"),
+            f"{platform.title} has no deployment {each.deployment}",
+            f"choose from {enumeration(platform.deployments)}",
+            others=((*key[:3], "deployments"),),
         )
 
 
@@ -538,6 +602,7 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _shares,
     _languages,
     _sign_in,
+    _platforms,
     _courses,
     _sessions,
     _mounts,

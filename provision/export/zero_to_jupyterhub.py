@@ -41,7 +41,7 @@ c.KubeSpawner.modify_pod_hook = appliance_limits
 """
 # The chart's image of the hub has the authenticators that ours are made of.
 SIGN_IN_MODULES = (
-    *("hub/claims.py", "hub/sign_in.py"),
+    *("hub/claims.py", "hub/sign_in.py", "hub/silence.py"),
     *("pool/certificate.py", "pool/lockout.py", "pool/visits.py"),
 )
 SIGN_IN = f"""\

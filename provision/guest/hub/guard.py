@@ -117,7 +117,8 @@ class _Guarded:
         request = self.request
         if self._finished or getattr(self, "_token_authenticated", False):
             return
-        if foreign(request.method, request.headers, request.host):
+        known = getattr(self, "from_elsewhere", False)  # it has a cookie of its own for that
+        if not known and foreign(request.method, request.headers, request.host):
             raise web.HTTPError(403, "This was sent by a page of another address.")
         path = request.path.removeprefix(self.hub.base_url)
         admin = getattr(self.current_user, "admin", False)

@@ -27,9 +27,13 @@ def extend(config: Config, told: Record, state: Path) -> None:
         state: directory of the hub's own files.
     """
     if told.sign_in:
-        from provision.guest.hub import sign_in  # noqa: PLC0415 - installed where it is wanted
+        # Installed where it is wanted.
+        if told.sign_in.get("lti"):
+            from provision.guest.lti.tool import configure  # noqa: PLC0415
+        else:
+            from provision.guest.hub.sign_in import configure  # noqa: PLC0415
 
-        config.merge(sign_in.configure(told.sign_in, state))
+        config.merge(configure(told.sign_in, state))
     spawner = config.PoolSpawner
     spawner.profiles = told.profiles
     spawner.environment = {EVERY: str(told.stores.get("every", 0))}
@@ -49,7 +53,9 @@ def extend(config: Config, told: Record, state: Path) -> None:
     config.JupyterHub.template_vars["courses_page"] = lambda _: os.access(
         assignments.SOCKET, os.F_OK
     )
-    config.JupyterHub.template_vars["own_accounts"] = not told.sign_in
+    config.JupyterHub.template_vars["own_accounts"] = not told.sign_in or bool(
+        told.sign_in.get("lti")
+    )
     config.JupyterHub.template_paths = [str(OWN)]
     config.JupyterHub.jinja_environment_options = {"extensions": [Words]}
     config.JupyterHub.services = [{"name": "metrics", "api_token": secret(state / METRICS_TOKEN)}]

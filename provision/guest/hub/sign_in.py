@@ -6,10 +6,8 @@ groups. The client's secret is in a file of the hub's own, never in the configur
 
 import asyncio
 import ssl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from time import monotonic
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,15 +23,13 @@ from traitlets import Dict, Unicode, default
 from traitlets.config import Config
 
 from provision.guest.hub.claims import ENDPOINTS, endpoints, is_verified, refused
+from provision.guest.hub.silence import SILENT, Silence
 from provision.guest.pool.certificate import NAME, WHOLE
 from provision.guest.pool.lockout import Guard
 from provision.guest.pool.visits import trying
 
 SECRET = "sign-in-secret"  # noqa: S105 - the name of a file
 SECONDS = 5
-LONG = 1.0  # seconds without an answer that nobody else is to wait
-QUIET = 10.0  # seconds for which such a provider is not asked again
-SILENT = "The school's sign-in does not answer. Please try again in a minute."
 AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 LDAP_PORT, LDAPS_PORT = 389, 636
 UNUSABLE = "The school's sign-in answers what cannot be used. Tell your teacher."
@@ -77,32 +73,6 @@ def configure(wanted: Mapping[str, Any], state: Path) -> Config:
     return _with("Oidc", settings)
 
 
-class Silence:
-    """Remembers that a provider did not answer, so that the next click need not wait for it.
-
-    One that refuses at once keeps nobody waiting, and is asked again.
-    """
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    @contextmanager
-    def broken(self) -> Iterator[None]:
-        """Ask the provider.
-
-        Raises:
-            HTTPError: 503, it let somebody wait for nothing some seconds ago.
-        """
-        if (begun := monotonic()) < self._until:
-            raise web.HTTPError(503, SILENT)
-        try:
-            yield
-        except (OSError, httpclient.HTTPClientError, LDAPException):
-            if monotonic() - begun > LONG:
-                self._until = monotonic() + QUIET
-            raise
-
-
 class _WithSecret(OAuthenticator):  # type: ignore[misc]  # it has no types
     """The client's secret is read from a file when it is needed."""
 
@@ -110,7 +80,7 @@ class _WithSecret(OAuthenticator):  # type: ignore[misc]  # it has no types
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**words)
-        self._silence = Silence()
+        self._silence = Silence(OSError, httpclient.HTTPClientError)
         self.http_request_kwargs = {"connect_timeout": SECONDS, "request_timeout": 2 * SECONDS}
 
     @default("client_secret")
@@ -269,7 +239,7 @@ class Ldap(LDAPAuthenticator):  # type: ignore[misc]  # it has no types
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**words)
-        self._guard, self._silence = Guard(), Silence()
+        self._guard, self._silence = Guard(), Silence(OSError, LDAPException)
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
         """Ask the directory, beside the hub's loop, and not as fast as somebody likes to guess.

@@ -61,6 +61,21 @@ def test_settings_become_variables() -> None:
     assert "google" not in told_of["sign_in"]
 
 
+MOODLE = (
+    "{issuer: 'https://m.test', client_id: a, deployments: ['1'], authorization: 'https://m.test/a',"
+    " keys: 'https://m.test/k', token: 'https://m.test/t'"
+)
+
+
+def test_learning_platforms_become_variables() -> None:
+    course = "courses: [{context: '42', course: algebra}]"
+    variables = told(f"sign_in.lti=[{MOODLE}, {course}}}]", "courses={algebra: {members: [carl]}}")
+    assert variables["extensions_names"] == ["signin", "courses"]
+    (moodle,) = variables["notebook_record"]["sign_in"]["lti"]
+    assert (moodle["title"], moodle["deployments"]) == ("Moodle", ["1"])
+    assert moodle["courses"] == [{"context": "42", "course": "algebra"}]
+
+
 def test_a_group_learns_in_a_course() -> None:
     variables = told(
         "pool.groups={seniors: {members: [emmy, carl]}}",
@@ -92,6 +107,34 @@ def test_a_group_learns_in_a_course() -> None:
             ],
             "google says already who a student is",
         ),
+        (
+            ["sign_in.google={client_id: a, domains: [a.org]}", f"sign_in.lti=[{MOODLE}}}]"],
+            "google says already who a student is",
+        ),
+        ([f"sign_in.lti=[{MOODLE}}}]", "sign_in.admins=[emmy]"], "nobody administers the notebook"),
+        ([f"sign_in.lti=[{MOODLE}}}, {MOODLE}}}]"], "a of https://m.test is there already"),
+        ([f"sign_in.lti=[{MOODLE.replace(chr(39) + '1' + chr(39), '')}}}]"], "nothing opens"),
+        (
+            [f"sign_in.lti=[{MOODLE}, courses: [{{context: '4', course: algebra}}]}}]"],
+            "there is no course algebra",
+        ),
+        (
+            [
+                f"sign_in.lti=[{MOODLE.replace('[', '[b, ')}, "
+                "courses: [{context: '4', course: algebra}]}]",
+                "courses={algebra: {}}",
+            ],
+            "Moodle has several deployments",
+        ),
+        (
+            [
+                f"sign_in.lti=[{MOODLE}, "
+                "courses: [{context: '4', course: algebra, deployment: '2'}]}]",
+                "courses={algebra: {}}",
+            ],
+            "Moodle has no deployment 2",
+        ),
+        (["sign_in.lti=[{issuer: m.test}]"], "not a URL"),
     ],
 )
 def test_what_cannot_work_is_refused(assignments: list[str], complaint: str) -> None:

@@ -1,0 +1,88 @@
+"""Who learns and teaches in a course by the roll of a learning platform, beside the record.
+
+Root's: the hub asks root's service (``assignments.desk``), which writes here only names that a
+platform's people have, and only into courses that the record connects with a platform. What the
+record says of a name itself stays.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from provision.guest.pool.certificate import NAME
+from provision.guest.whole import keep, locking
+
+PREFIX = "lti-"  # of the names of a platform's people, which nobody else gets
+FILE = "rolls.json"  # beside the courses' directories
+ROLES = ("members", "teachers")
+MOST = 5000  # names of a roll
+
+
+def merge(courses: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """The courses of the record, with those who are on a platform's roll.
+
+    Args:
+        courses: by name, each a ``record.Course``.
+        directory: of the courses' directories.
+
+    Raises:
+        ValueError: the file of rolls is damaged.
+    """
+    rolls = _read(directory)
+    told = {}
+    for name, course in courses.items():
+        of_platform = rolls.get(name, {}).values()
+        found: dict[str, list[str]] = {}
+        for role, other in (ROLES, ROLES[::-1]):
+            came = {each for roll in of_platform for each in roll[role]} - {*course[other]}
+            found[role] = [*course[role], *sorted(came - {*course[role]})]
+        # Who teaches at one place and learns at another does not hand in to himself.
+        learns = {*found["teachers"]} - {*course["members"]}
+        found["members"] = [each for each in found["members"] if each not in learns]
+        told[name] = {**course, **found}
+    return told
+
+
+def enroll(
+    directory: Path, course: str, source: str, roll: Mapping[str, Iterable[str]], *, whole: bool
+) -> None:
+    """Write down who is on a platform's roll.
+
+    Args:
+        directory: of the courses' directories.
+        course: which.
+        source: of which platform and course there; each has a roll of its own.
+        roll: names by role.
+        whole: they are all; else these are there, too, or have another role now.
+
+    Raises:
+        ValueError: a name is none of a platform's, or there are too many.
+    """
+    given = {role: sorted(set(roll.get(role, ()))) for role in ROLES}
+    names = {name for names in given.values() for name in names}
+    for name in names:
+        if not (name.startswith(PREFIX) and NAME.fullmatch(name)):
+            raise ValueError(f"{name!r} is no name of a platform's")
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with locking(directory):
+        rolls = _read(directory)
+        before = rolls.get(course, {}).get(source, {})
+        if not whole:
+            stay = {role: {*before.get(role, ())} - names for role in ROLES}
+            given = {role: sorted({*given[role], *stay[role]}) for role in ROLES}
+        if sum(map(len, given.values())) > MOST:
+            raise ValueError(f"{course} has at most {MOST} people of a platform")
+        if given != before:
+            rolls.setdefault(course, {})[source] = given
+            keep(directory / FILE, json.dumps(rolls))
+
+
+def _read(directory: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
+    try:
+        told: dict[str, dict[str, dict[str, list[str]]]] = json.loads(
+            (directory / FILE).read_text()
+        )
+    except FileNotFoundError:
+        return {}
+    return told
