@@ -6,10 +6,10 @@ MIB = 1 << 20
 
 SYSTEM_MEMORY = 768 * MIB
 """What the guest keeps for itself: kernel, services, the hub and its proxy."""
-NURSERY_MEMORY = {"servers": 96 * MIB, "python": 256 * MIB, "sage": 384 * MIB}
+NURSERY_MEMORY = {"servers": 112 * MIB, "python": 256 * MIB, "sage": 480 * MIB}
 """What all that is forked shares, once; measured by tests/bench/test_nursery.py."""
 LEAST_SAGE = {"started": 512 * MIB, "forked": 176 * MIB}
-"""Of a session. Its server and one Sage kernel, which have computed and plotted, own 438 and 93 MiB
+"""Of a session. Its server and one Sage kernel, which have computed and plotted, own 434 and 99 MiB
 by the same benchmark; the rest is room to work."""
 
 

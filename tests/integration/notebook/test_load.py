@@ -22,7 +22,7 @@ MIB = 1 << 20
 SMALL = read(
     assignments=[
         *("memory=4G", "kernels.forked=true", "kernels.python.packages=[]"),
-        *("pool.count=16", "pool.limits.memory=176M", "pool.limits.tmp=16M"),
+        *("pool.count=15", "pool.limits.memory=176M", "pool.limits.tmp=16M"),
     ]
 ).config
 OWN = "cat /proc/[0-9]*/smaps_rollup 2> /dev/null | awk '/^Pss:/ {kb += $2} END {print kb}'"
@@ -91,7 +91,7 @@ def small(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_a_small_guest_carries_the_sage_class_that_is_promised(small: Guest) -> None:
     places = capacity(SMALL)
-    assert places == len(SMALL.pool_accounts) == 16
+    assert places == len(SMALL.pool_accounts) == 15
     students = [Student(small.url, f"sage{number}") for number in range(places)]
 
     def work(number: int) -> None:

@@ -187,7 +187,7 @@ def test_nothing_is_forked_where_the_sessions_need_the_memory():
 def test_a_small_guest_carries_more_sage_when_it_is_forked():
     """2.5 times as many; `notebook/test_load.py` lets them all work at once."""
     asked = ["memory=4G", "kernels.python.packages=[]", "pool.limits.tmp=16M", "pool.count=PLACES"]
-    ways = {"true": (16, "176M"), "false": (6, "512M")}
+    ways = {"true": (15, "176M"), "false": (6, "512M")}
     for forked, (places, least) in ways.items():
         words = [word.replace("PLACES", str(places)) for word in asked]
         words += [f"kernels.forked={forked}", f"pool.limits.memory={least}"]
