@@ -14,6 +14,7 @@ import shutil
 import signal
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,18 @@ def pupil(guest: Guest) -> Student:
     return Student(guest.host.url, name).sign_in().start()
 
 
+ASKS = 'name="password"'  # a page that does so asks who somebody is
+
+
+def home(who: Student, cookie: str = "") -> str:
+    """The hub's page for somebody who shows cookies and no token."""
+    request = urllib.request.Request(f"{who.url}/hub/home")
+    if cookie:
+        request.add_header("Cookie", cookie)
+    with who.opener.open(request, timeout=90) as answer:
+        return str(answer.read().decode())
+
+
 def version_of(who: Student) -> str:
     """Of the server that a session has."""
     return str(who.json("GET", f"/user/{who.name}/api/")["version"])
@@ -116,6 +129,12 @@ def test_a_class_notices_nothing_and_the_way_back(one: Fleet, older: Path) -> No
     assert done["packages"] == {"jupyter-server": [before, OLDER[0]]}
     assert 0 < done["sent"] < 5 << 20  # of the 150 MB that all wheels are
     serves(guest, OLDER[0])
+    # Who signed in before is signed in; who comes with what no hub here has given is asked anew.
+    assert ASKS not in home(early)
+    stranger = Student(guest.host.url, next(_names))
+    assert ASKS in home(
+        stranger, 'jupyterhub-hub-login="2|1:0|10:1|9:hub-login|4:YQ==|0"; _xsrf=old'
+    )
     late = pupil(guest)
     assert (version_of(early), version_of(late)) == (before, OLDER[0])
     assert late.kernel().run("6 * 7") == "42"
@@ -131,6 +150,7 @@ def test_a_class_notices_nothing_and_the_way_back(one: Fleet, older: Path) -> No
     undone = facts(one.appliance("upgrade", "notebook", "--undo", "--json"))
     assert undone["after"] == "build"
     serves(guest, before)
+    assert ASKS not in home(early) and ASKS not in home(late)
     assert kernel.run("print(kept)") == "42\n"
     assert late.kernel().run("6 * 7") == "42"
     assert facts(renew(one, None))["changed"] is False  # it is our own list again
@@ -219,14 +239,18 @@ while True:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["receive", "switch"])
+@pytest.mark.parametrize(
+    "step", ["receive", "unpack", "prove", "switch", "check", "confirm", "tidy"]
+)
 def test_the_guests_side_is_killed(one: Fleet, older: Path, step: str) -> None:
     guest = one.guests[0]
     before, lock, after = other(guest, older)
     guest.run(shlex.join(["systemd-run", "--quiet", "--collect", "python3", "-c", KILLER, step]))
     done = renew(one, lock, "--timeout", str(BRIEF))
     assert (done.code, "ended unexpectedly" in done.out) == (1, True), done
-    if step != "confirm":  # killed after it had said so, the new one stays
+    if step == "tidy":  # it was confirmed
+        serves(guest, after)
+    elif step != "confirm":  # killed after it had written so, the new one stays
         serves(guest, before)
     facts(renew_again(one, lock))
     serves(guest, after)
@@ -314,6 +338,24 @@ def test_the_way_back_after_a_migration_keeps_sessions_of_before(one: Fleet, old
     assert again.kernel().run("1 + 1") == "2"
     for who in (early, again):
         who.stop()
+
+
+@pytest.mark.slow
+def test_an_appliance_of_before_this_verb(one: Fleet, older: Path) -> None:
+    """Its environment was made by pip, and nobody wrote down of what."""
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    place = guest.run(f"readlink -f {PLACE}/current 2> /dev/null || echo /opt/notebook").strip()
+    guest.run(f"mkdir /tmp/lists && mv {place}/installed*.lock /tmp/lists/")
+    try:
+        told = facts(renew(one, lock))
+        assert told["packages"] == {"jupyter-server": [before, after]}
+        serves(guest, after)
+        undone = facts(one.appliance("upgrade", "notebook", "--undo", "--json"))
+        assert undone["changed"]
+        serves(guest, before)
+    finally:
+        guest.run(f"mv /tmp/lists/* {place}/; rmdir /tmp/lists")
 
 
 @pytest.mark.slow
