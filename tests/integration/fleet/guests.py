@@ -62,8 +62,13 @@ class Base:
         return "http" if self.user == "root" else "https"
 
 
-def base(scratch: Path) -> Base:
-    """An appliance with a notebook and the small Sage, from the cache or made now."""
+def base(scratch: Path, places: int = 3) -> Base:
+    """An appliance with a notebook and the small Sage, from the cache or made now.
+
+    Args:
+        scratch: for what is needed meanwhile.
+        places: sessions that it has room for.
+    """
     layers = installed_layers(scratch)
     python = next(layers[-1].glob("opt/notebook/lib/python3.*")).name
     roles = resources.playbooks() / "roles"
@@ -85,7 +90,8 @@ def base(scratch: Path) -> Base:
         for path in ([place] if place.is_file() else place.rglob("*"))
         if path.is_file() and "__pycache__" not in path.parts
     )
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]
+    told = b"".join(path.read_bytes() for path in inputs) + b"%d" % places
+    digest = hashlib.sha256(told).hexdigest()[:12]
     made = layers[-1].with_name(f"fleet-{layers[-1].name.split('-', 1)[1]}-{digest}")
     if not made.exists():
         for stale in made.parent.glob("fleet-*"):
@@ -93,7 +99,7 @@ def base(scratch: Path) -> Base:
                 shutil.rmtree(stale, ignore_errors=True)
         part = made.with_suffix(f".{os.getpid()}")
         part.mkdir()
-        _make(layers, part, python, scratch)
+        _make(layers, part, python, scratch, places)
         part.rename(made)
     os.utime(made)
     return Base((*layers, made / "layer"), made / "key", python)
@@ -110,11 +116,12 @@ def finished(layers: Sequence[Path], place: Path) -> Base:
     return Base((*layers, own), place / "key", "", ADMIN)
 
 
-def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path) -> None:
+def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path, places: int) -> None:
     layer, log = part / "layer", scratch / "fleet.log"
     public = keys.generate(part / "key", comment="fleet")
     told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
-    told |= {"pool_accounts": ["nb1", "nb2", "nb3"], "keys_admin": [public]}
+    told |= {"pool_accounts": [f"nb{number}" for number in range(1, places + 1)]}
+    told |= {"keys_admin": [public]}
     told |= {"notebook_accounts": False, "sage_version": OLD}
     told["notebook_limits"] = {
         **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},

@@ -21,17 +21,15 @@ from typing import Any
 
 import pytest
 from guests import Fleet, Guest, Outcome
+from lists import OLDER, OURS, older_list
 from student import Student
 
-from provision import resources
 from provision.build.notebook import environment_wanted, offer
 from provision.distribution import environments
 from provision.machine.ports import free_port
 from provision.ova import minisign
 
 BRIEF, LONG = 15, 120  # seconds until an unconfirmed switch goes back: when killed, when not
-OURS = resources.playbooks() / "roles/notebook/files/requirements.lock"
-OLDER = "2.19.0", "cb76591b76d7093584c2ad2ae72ac3d58614a4b597507a1bb04e1f9f683cf9ea"
 PLACE, DATABASE = "/var/lib/appliance/notebook", "/var/lib/notebook/jupyterhub.sqlite"
 pytestmark = pytest.mark.usefixtures("afresh")
 _names = (f"pupil{number}" for number in itertools.count())
@@ -39,17 +37,8 @@ _names = (f"pupil{number}" for number in itertools.count())
 
 @pytest.fixture(scope="session")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our list, but for an older jupyter-server: what an appliance has before a hole is closed."""
-    version, digest = OLDER
-    text, count = re.subn(
-        r"(?m)^jupyter-server==[^\n]*\n(?:    --hash[^\n]*\n)+",
-        f"jupyter-server=={version} \\\\\n    --hash=sha256:{digest}\n",
-        OURS.read_text(),
-    )
-    assert count == 1
-    file = tmp_path_factory.mktemp("lists") / "older.lock"
-    file.write_text(text)
-    return file
+    """What an appliance has before a hole is closed."""
+    return older_list(tmp_path_factory.mktemp("lists") / "older.lock")
 
 
 def renew(fleet: Fleet, lock: Path | None, *words: str, **options: Any) -> Outcome:
