@@ -1,4 +1,4 @@
-"""Where our playbooks and templates are: beside the source, or inside the installed wheel."""
+"""Where what is no code is: beside the source, or inside the installed wheel."""
 
 from pathlib import Path
 
@@ -15,6 +15,11 @@ def templates() -> Path:
     return _find("templates")
 
 
+def lock() -> Path:
+    """The list of what this program needs, with hashes, for every system."""
+    return _find("requirements.lock")
+
+
 def _find(name: str) -> Path:
     installed = PACKAGE / "_data" / name
-    return installed if installed.is_dir() else PACKAGE.parent / name
+    return installed if installed.exists() else PACKAGE.parent / name

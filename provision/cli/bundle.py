@@ -18,10 +18,23 @@ from provision.cli._json import as_json
     help="A directory of wheels: this CLI and its dependencies, for the seats' systems,"
     " as `pip download` or `pip wheel` make it.",
 )
+@click.option(
+    "--windows",
+    metavar="PYTHON.zip",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A program for seats with Windows and no Python, and a file to double-click: python.org's"
+    " embeddable package (64-bit). Needs --wheels with this CLI's wheel.",
+)
 @click.option("--ova", is_flag=True, help="The whole OVA too, as `publish --ova` put it there.")
 @as_json
 def command(
-    source: Path, target: Path, channel: str, wheels: Path | None, ova: bool, as_json: bool
+    source: Path,
+    target: Path,
+    channel: str,
+    wheels: Path | None,
+    windows: Path | None,
+    ova: bool,
+    as_json: bool,
 ) -> None:
     """Copy the current version of the published folder SOURCE to TARGET, with a check for it.
 
@@ -30,7 +43,7 @@ def command(
     from provision.distribution.bundle import bundle
 
     found = sorted(wheels.glob("*.whl")) if wheels else []
-    size = bundle(source, target, channel_name=channel, wheels=found, ova=ova)
+    size = bundle(source, target, channel_name=channel, wheels=found, windows=windows, ova=ova)
     if as_json:
         click.echo(json.dumps({"path": str(target), "size": size}))
     else:

@@ -7,10 +7,12 @@ import hashlib
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from provision import progress
 from provision.distribution import channel
 from provision.distribution.publication import OVA, Publication
+from provision.distribution.windows import START, add_program
 from provision.errors import UsageError
 
 WHEELS, CHECK, SUMS_ALL = "wheels", "verify.py", "SHA256SUMS"
@@ -25,6 +27,11 @@ On a seat with Python 3.11 or later and VirtualBox:
 (when the publisher's date for it has passed, add --accept-expired;
 on Windows the two programs are in appliance-cli\\Scripts). Before the first pull, compare the key
 in minisign.pub with the one that the publisher told you: verify.py finds damage, not forgery.
+"""
+_WINDOWS = f"""\
+At Windows, with VirtualBox (winget install Oracle.VirtualBox): double-click {START}. It brings the
+appliance, starts it and opens it in the browser; later, too.
+
 """
 _CHECK = '''\
 """Check every file of this folder against SHA256SUMS; needs only Python."""
@@ -56,6 +63,7 @@ def bundle(
     *,
     channel_name: str = "stable",
     wheels: Sequence[Path] = (),
+    windows: Path | None = None,
     ova: bool = False,
 ) -> int:
     """Write the current version of a channel, and all that a seat needs, into a folder.
@@ -65,13 +73,15 @@ def bundle(
         target: the folder to make; one that is there must be empty.
         channel_name: the channel.
         wheels: the CLI and what it depends on; none: the bundle has only the appliance.
+        windows: python.org's embeddable package: a program for seats without Python, too.
         ova: the whole OVA too, with its signature, for those who import by hand.
 
     Returns:
         Bytes written.
 
     Raises:
-        UsageError: the target is not empty, or there is no such channel or OVA.
+        UsageError: the target is not empty, there is no such channel or OVA, or what Windows needs
+            is not to be had. The target is as before.
     """
     if target.exists() and any(target.iterdir()):
         raise UsageError(f"{target} is not empty")
@@ -79,13 +89,17 @@ def bundle(
     if ova:
         files += _ova(source, version)
     sums = []
+    if windows:
+        with progress.step("the program for Windows"), TemporaryDirectory() as made:
+            program = add_program(windows, wheels, Path(made))
+            sums += [_copy(path, target, path.relative_to(made)) for path in program]
     with progress.step(f"copy {version}"):
         for done, file in enumerate(files):
             sums.append(_copy(source / file, target, file))
             progress.advance(done, len(files))
         sums += [_copy(wheel, target, Path(WHEELS, wheel.name)) for wheel in wheels]
     (target / CHECK).write_text(_CHECK)
-    (target / "README.txt").write_text(_TEXT)
+    (target / "README.txt").write_text((_WINDOWS if windows else "") + _TEXT)
     (target / SUMS_ALL).write_text("".join(sums))
     return sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
 

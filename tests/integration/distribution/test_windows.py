@@ -2,15 +2,18 @@
 
 import json
 import subprocess
+import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 from publishing import Publisher, Server
-from windows import WINE, Windows, installed, windows
+from windows import PROJECT, WINE, Windows, installed, interpreter, windows
 
 from provision.cli import appliance
+from provision.distribution.bundle import bundle
 from vbox import VBoxManage, ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -110,3 +113,40 @@ def test_a_port_that_is_taken_is_not_free(here: Windows) -> None:
     )
     assert done.stdout.strip() == "False", done.stderr
     assert ports.free("127.0.0.1", 0)
+
+
+def test_a_teacher_double_clicks_what_is_on_the_stick(
+    here: Windows, publisher: Publisher, tmp_path: Path
+) -> None:
+    """No Python of the teacher's: the program comes along, is copied, and brings the appliance."""
+    publisher.publish(1)
+    packed = tmp_path / "python-3.13.0-embed-amd64.zip"
+    made = interpreter(tmp_path / "embed")
+    (made / "python313._pth").write_text("python313.zip\n.\n#import site\n")
+    with zipfile.ZipFile(packed, "w") as package:
+        for path in sorted(path for path in made.rglob("*") if path.is_file()):
+            package.write(path, path.relative_to(made))
+    wheels = tmp_path / "wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, PROJECT], check=True
+    )
+    stick = tmp_path / "A stick (1)"
+    bundle(publisher.root, stick, wheels=sorted(wheels.glob("*.whl")), windows=packed)
+    start = stick / "Classroom.cmd"
+    first = here.cmd(start)
+    assert "all files are as they were written" in first.stdout, first
+    assert "Copying the program" in first.stdout
+    # There is no driver of VirtualBox here, so nothing starts: the file says so, and waits.
+    assert (first.returncode, "the last lines above say what" in first.stdout) == (1, True), first
+    (local,) = (here.place / "prefix/drive_c/users").glob("*/AppData/Local")
+    command = local / "Microsoft/WindowsApps/appliance.cmd"
+    assert json.loads(here.cmd(command, "status", "--json").stdout)["state"] == "poweroff"
+    # Once more: neither checked nor copied nor brought again.
+    again = here.cmd(start).stdout
+    assert "Copying" not in again and "(no change)" in again, again
+    (stick / "windows/VERSION").write_text("later\r\n")
+    next((stick / "windows/site").rglob("click/core.py")).write_text("")
+    damaged = here.cmd(start)
+    assert "BAD windows/site/click/core.py" in damaged.stdout, damaged
+    assert damaged.returncode == 1
+    assert here.cmd(command, "--version").returncode == 0  # what was copied is as it was

