@@ -221,7 +221,8 @@ while True:
             words = (each / "cmdline").read_text().split(chr(0))
         except OSError:
             continue
-        if sys.argv[1] in words and "/usr/local/lib/appliance/renew-notebook" in words[:3]:
+        ours = "/usr/local/lib/appliance/renew-notebook" in words[:3]
+        if ours and sys.argv[1] in words and words[0] != "sudo":  # without it the step goes on
             os.kill(int(each.name), signal.SIGKILL)
             sys.exit()
 """
@@ -340,9 +341,6 @@ def test_an_appliance_of_before_this_verb(one: Fleet, older: Path) -> None:
         told = facts(renew(one, lock))
         assert told["packages"] == {"jupyter-server": [before, after]}
         serves(guest, after)
-        undone = facts(one.appliance("upgrade", "notebook", "--undo", "--json"))
-        assert undone["changed"]
-        serves(guest, before)
     finally:
         guest.run(f"mv /tmp/lists/* {place}/; rmdir /tmp/lists")
 
