@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from provision.guest import typed
+from provision.guest.assignments.compare import similar
 from provision.guest.assignments.course import SUMS, AssignmentError, Course, Row
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
@@ -35,6 +36,7 @@ def main() -> None:
         "grade": "collect, then grade what has no result yet",
         "feedback": "put the results' pages into the students' hand-ins",
         "show": "who handed in and when, and what came of it",
+        "similar": "which hand-ins are alike, as a hint",
         "gradebook": "all results of a course, as CSV",
         "extra": "give one more time in an exam",
         "pause": "let nobody work on an exam",
@@ -103,6 +105,9 @@ def _do(asked: argparse.Namespace, course: Course) -> None:
     elif asked.verb == "feedback":
         for student in course.feedback(asked.assignment, asked.student):
             print(f"{student}: hand-in/feedback/{asked.assignment}")
+    elif asked.verb == "similar":
+        for pair in similar(course, asked.assignment):
+            print(f"{' and '.join(pair['students'])}: {pair['share']:.0%}")
     elif asked.verb == "show":
         _show(course.rows(asked.assignment))
     else:

@@ -38,11 +38,9 @@ SOURCE, RESULTS = TEACHING
 HAND_OUT = SHARED[1]
 ENDING = ".ipynb"
 PATIENCE = 1800  # seconds for the notebooks of one student
-_WORKER = (
-    *("/opt/notebook/bin/python", "-c"),
-    "from provision.guest.assignments.worker import main; main()",
-)
-_ENVIRONMENT = {
+PYTHON = "/opt/notebook/bin/python"
+_WORKER = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
+ENVIRONMENT = {
     **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/nbgrader"},
     **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
 }
@@ -433,6 +431,29 @@ class Course:
             raise AssignmentError(f"there is no result {notebook} of {student}")
         return (version / f"{notebook}.html").read_text()
 
+    def sheet(self, assignment: str) -> dict[str, str]:
+        """The notebooks as they were handed out.
+
+        Raises:
+            AssignmentError: it was not released.
+        """
+        told = self.told(assignment)
+        at = (self._grades / assignment, FILES) if "exam" in told else None
+        place, name = at or (self.place / HAND_OUT, assignment)
+        with folder(place) as base, folder(name, base) as below:
+            return _texts(take(below).files, told["notebooks"])
+
+    def texts(self, assignment: str, student: str) -> dict[str, str]:
+        """The notebooks of a student's newest version; none: nothing was handed in.
+
+        Raises:
+            AssignmentError: it was not released, or there is no such student.
+        """
+        self._chosen([student])
+        wanted = self.told(assignment)["notebooks"]
+        version = self._newest(assignment, student)
+        return _handed(version, wanted)[0] if version else {}
+
     def feedback(self, assignment: str, students: list[str] | None = None) -> list[str]:
         """Put the feedback on the newest version into the students' hand-ins; to whom.
 
@@ -755,7 +776,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             cwd="/",
             user=self._owner,
             group=self._owner,
@@ -815,11 +836,17 @@ def _handed(version: Path, wanted: Iterable[str]) -> tuple[dict[str, str], dict[
     """What was handed in: the notebooks that are wanted, and what is beside them."""
     with folder(version / "handed") as base:
         files = take(base).files
+    notebooks = _texts(files, wanted)
+    return notebooks, {name: each for name, each in files.items() if not name.endswith(ENDING)}
+
+
+def _texts(files: dict[str, bytes], wanted: Iterable[str]) -> dict[str, str]:
+    """The notebooks that are wanted, which are taken out of some files."""
     notebooks = {}
     for name in wanted:
         if (found := matching(f"{name}{ENDING}", files)) is not None:
             notebooks[name] = files.pop(found).decode(errors="replace")
-    return notebooks, {name: each for name, each in files.items() if not name.endswith(ENDING)}
+    return notebooks
 
 
 def _marks(version: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from provision.guest.assignments.compare import beside, similar
 from provision.guest.assignments.course import AssignmentError, Course, deadline
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
@@ -122,6 +123,14 @@ def _page(course: Course, assignment: str, student: str, notebook: str) -> dict[
     return {"page": course.page(assignment, student, notebook)}
 
 
+def _similar(course: Course, assignment: str) -> dict[str, Any]:
+    return {"pairs": similar(course, assignment)}
+
+
+def _beside(course: Course, assignment: str, one: str, other: str) -> dict[str, Any]:
+    return {"notebooks": beside(course, assignment, one, other)}
+
+
 def _release(
     course: Course, assignment: str, due: str, grace: str, begin: str, *rules: str
 ) -> dict[str, Any]:
@@ -217,6 +226,7 @@ _ROLES: Mapping[str, Callable[[Course, str], Any]] = {"teachers": _taught, "memb
 TEACHING: Mapping[str, Callable[..., dict[str, Any]]] = {
     "may": _may,
     **{"gradebook": lambda course: {"csv": course.gradebook()}, "all": _all, "one": _one},
+    **{"similar": _similar, "beside": _beside},
     **{"page": _page, "release": _release, "collect": _collect, "grade": _grade},
     **{"again": _again, "mark": _mark, "feedback": _feedback},
     **{"extra": _allow, "pause": _pause, "resume": _resume, "check": _check},

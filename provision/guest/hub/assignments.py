@@ -39,6 +39,7 @@ def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
         (r"/assignments", AssignmentsHandler, told),
         (r"/assignments/gradebook", GradebookHandler, told),
         (r"/assignments/result", ResultHandler, told),
+        (r"/assignments/similar", SimilarHandler, told),
     ]
 
 
@@ -179,3 +180,17 @@ class ResultHandler(CoursePage):
         self.set_header("Content-Security-Policy", INERT)
         self.set_header("Cache-Control", "no-store")
         self.finish(told["page"])
+
+
+class SimilarHandler(CoursePage):
+    """``GET /hub/assignments/similar``: hand-ins that are alike, or two of them side by side."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Show the pairs of an assignment; with ``one`` and ``other`` what they have written."""
+        words = self._given("course", "assignment")
+        pair = [each for name in ("one", "other") if (each := self.get_argument(name, ""))]
+        told = await self._asked("beside" if len(pair) == 2 else "similar", *words, *pair[:2])
+        told |= {"course": words[0], "assignment": words[1], "pair": pair}
+        self.set_header("Cache-Control", "no-store")
+        self.finish(await self.render_template("assignments-similar.html", **told))

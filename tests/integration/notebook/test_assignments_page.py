@@ -197,6 +197,46 @@ def test_a_teacher_grades_corrects_and_returns(handed: Guest, pages: dict[str, P
     assert ",'=" in line.replace('"', ""), "a name that a program of tables takes for a formula"
 
 
+def test_hand_ins_that_are_alike_are_shown_side_by_side(
+    handed: Guest, pages: dict[str, Page]
+) -> None:
+    """One has copied another's and renamed all; what they wrote stays text in the browser."""
+    code = """
+    def double(number):
+        parts = [number for _ in range(2)]
+        if len(parts) != 2 or number is None:
+            raise ValueError("never <script>document.title='owned'</script>")
+        return sum(parts, start=0)  # honest
+    """
+    renamed = code.replace("number", "x").replace("parts", "ys").replace("honest", "mine")
+    other = """
+    def double(n):
+        result = 0
+        while n > result / 2:
+            result += 1
+        return {True: result, False: 2 * n}[result == 2 * n]
+    """
+    for student, text in {"pupil30": code, "pupil31": renamed, "pupil32": other}.items():
+        work = source()
+        work["cells"][0]["source"] = text
+        place = f"{COURSE}/hand-in/{student}/{NAME}"
+        handed.run(f"mkdir -p {shlex.quote(place)}")
+        write(handed, f"{place}/work.ipynb", json.dumps(work))
+    handed.run(f"notebook-assignments collect graded {shlex.quote(NAME)}")
+    told = handed.run(f"notebook-assignments similar graded {shlex.quote(NAME)}")
+    assert told == "pupil30 and pupil31: 100%\n"
+    teacher = pages["marker"]
+    opened(teacher, handed)
+    teacher.get_by_role("link", name="Hand-ins that are alike").click()
+    teacher.get_by_role("heading", level=1, name="hand-ins that are alike").wait_for()
+    accessible(teacher)
+    teacher.get_by_role("link", name="pupil30 and pupil31").click()
+    teacher.get_by_role("heading", level=2, name="work").wait_for()
+    accessible(teacher)
+    assert teacher.locator("tr", has_text="raise ValueError").locator("td").nth(2).text_content()
+    assert "owned" not in teacher.title()
+
+
 def test_whoever_does_not_teach_the_course_finds_nothing(
     handed: Guest, pages: dict[str, Page]
 ) -> None:
@@ -214,6 +254,8 @@ def test_whoever_does_not_teach_the_course_finds_nothing(
             ("/gradebook", {"course": "graded"}),
             ("/gradebook", {"course": "never"}),
             ("/result", {**one, "notebook": "work"}),
+            ("/similar", asked),
+            ("/similar", {**asked, "one": "pupil37", "other": "pupil30"}),
         ):
             assert page.request.get(f"{place}{path}", params=query).status == 404, (name, path)
         for verb in ("release", "collect", "grade", "again", "mark", "feedback"):
