@@ -55,8 +55,10 @@ class Platform:
         self.people = {"7": ("Emmy Noether", TEACHER), "9": ("Carl Gauß", PUPIL)}
         self.members: list[dict[str, Any]] = []
         self.page = 2  # members of one answer
+        self.further = self.issuer  # where the next ones are
         self.columns: list[dict[str, Any]] = []
         self.scores: list[tuple[str, dict[str, Any]]] = []
+        self.refused: set[str] = set()  # of whom it takes no points
         self.asked: list[str] = []
         self.tokens: dict[str, set[str]] = {}
         self.assertions: list[str] = []
@@ -155,7 +157,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             begin = int(query.get("from", 0))
             end = begin + platform.page
             # Its case counts: some platforms' bookmarks are base64.
-            more = f'<{platform.issuer}/members?from={end}&Mark=Ab>; rel="next"'
+            more = f'<{platform.further}/members?from={end}&Mark=Ab>; rel="next"'
             said = {"id": "m", "context": {"id": platform.context}}
             links = {"Link": more} if end < len(platform.members) else {}
             if begin and query.get("Mark") != "Ab":
@@ -186,8 +188,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif parts.path.endswith("/scores") and self._may("score"):
             column = self.path.replace("/scores", "")
             assert self.headers["Content-Type"] == "application/vnd.ims.lis.v1.score+json"
-            platform.scores.append((column, json.loads(body)))
-            self._say({}, 200)
+            score = json.loads(body)
+            if score["userId"] in platform.refused:
+                self._say({}, 403)
+            else:
+                platform.scores.append((column, score))
+                self._say({}, 200)
         elif not parts.path.endswith(("/scores", "/columns")):
             self._say({}, 404)
 

@@ -41,8 +41,9 @@ HOST_KEY = Path("/etc/ssh/ssh_host_ed25519_key")
 BEGUN = Path("/var/lib/appliance/erasing.json")  # by a run that was cut off
 NAMESPACE = "erasure"  # of the signature
 AUDIT = "audit.jsonl"
-WISHES = ("limits.json", "messages.json")
+WISHES = ("limits.json", "messages.json", "lti/people.json", "lti/sent.json")
 FILES = ("notices", "machines")  # one each, by the student's name
+ROLLS = ".courses/rolls.json"  # of learning platforms, root's
 GRADEBOOK = "results/gradebook.csv"  # of a course; written anew whenever something is graded
 ASIDE = (".gone-", ".leaving-", ".back-", ".new-")  # before a directory's name, while it moves
 KEPT = {
@@ -135,6 +136,7 @@ def _steps(name: str, pseudonym: str) -> Iterator[tuple[str, Callable[[], dict[s
         yield "backups", lambda: _rewrite(name)
     for what, path in list(_paths(name)):
         yield what, lambda path=path: _remove(path)  # type: ignore[misc]
+    yield "a learning platform's rolls", lambda: _leave_rolls(name)
     yield "the hub's files", lambda: _as_hub("hub-erase", name, pseudonym)
     if TAKEN.exists():
         yield "the copy of the hub's files", _take_again
@@ -171,6 +173,19 @@ def _remove(path: Path) -> dict[str, Any]:
     told = {"path": str(path), "bytes": _size(path)}
     remove(path)
     return told
+
+
+def _leave_rolls(name: str) -> dict[str, Any] | None:
+    """Take a person off the rolls of learning platforms; who is on one there comes again."""
+    path = students() / ROLLS
+    rolls = read(path)
+    roles = [roll for course in rolls.values() for roll in course.values()]
+    if not any(name in names for roll in roles for names in roll.values()):
+        return None
+    for roll in roles:
+        roll.update({role: [n for n in names if n != name] for role, names in roll.items()})
+    write(path, json.dumps(rolls), mode=0o600)
+    return {"path": str(path)}
 
 
 def _rewrite(name: str) -> dict[str, Any] | None:

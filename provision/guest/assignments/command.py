@@ -73,13 +73,14 @@ def main() -> None:
     asked = parser.parse_args()
     if os.geteuid():
         sys.exit("notebook-assignments: only root may: sudo notebook-assignments …")
-    courses = read_courses()
+    directory = read_settings().directory
+    courses = read_courses(directory)
     if asked.course not in courses:
         there = ", ".join(sorted(courses)) or "none"
         sys.exit(f"notebook-assignments: no course {asked.course}; there are: {there}")
     try:
         do = _invigilate if asked.verb in EXAMS else _do
-        do(asked, Course(read_settings().directory, asked.course, courses[asked.course]))
+        do(asked, Course(directory, asked.course, courses[asked.course]))
     except (AssignmentError, OSError) as error:
         sys.exit(f"notebook-assignments: {error}")
 

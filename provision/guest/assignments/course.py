@@ -68,6 +68,7 @@ class Row:
         by_hand: something is left to be graded by hand.
         returned: whether the student has the feedback.
         problems: what could not be taken, or not be graded.
+        graded: when; empty: not yet.
     """
 
     student: str
@@ -79,6 +80,7 @@ class Row:
     by_hand: bool = False
     returned: bool = False
     problems: tuple[str, ...] = ()
+    graded: str = ""
 
 
 class Course:
@@ -706,6 +708,7 @@ class Course:
             bool(result.get("by_hand")),
             (versions[-1] / "returned").exists(),
             tuple(problems),
+            str(result.get("graded", "")),
         )
 
     def _write_gradebook(self) -> None:

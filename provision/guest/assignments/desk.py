@@ -15,6 +15,7 @@ from typing import Any
 
 from provision.guest.assignments.compare import beside, similar
 from provision.guest.assignments.course import AssignmentError, Course, deadline
+from provision.guest.assignments.platforms import OF_PLATFORMS
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
 from provision.guest.pool.exams import end_of
@@ -28,17 +29,20 @@ class AbsentError(AssignmentError):
 
 
 def answer(verb: str, user: str, *words: str) -> dict[str, Any]:
-    """Carry out what a signed-in user asks.
+    """Carry out what a signed-in user asks, or the hub for a learning platform.
 
     Args:
-        verb: ``overview``, or one of ``TEACHING`` or ``LEARNING``.
-        user: who asks.
+        verb: ``overview``, or one of ``TEACHING``, ``LEARNING`` or ``OF_PLATFORMS``.
+        user: who asks; of a platform: which course there.
         words: the course, the assignment, and what the verb takes.
 
     Raises:
         AssignmentError: it cannot be done.
     """
-    known, directory = read_courses(), read_settings().directory
+    directory = read_settings().directory
+    if verb in OF_PLATFORMS:
+        return OF_PLATFORMS[verb](directory, user, *words)
+    known = read_courses(directory)
     if verb == "overview":
         mine = {role: {n: c for n, c in known.items() if user in c[role]} for role in _ROLES}
         return {

@@ -55,7 +55,7 @@ def main() -> None:
     told_of: set[tuple[str, ...]] = set()
     while True:
         try:
-            courses = read_courses()
+            courses = read_courses(directory)
             at_work = look(directory, courses, Leases(STATE / "leases", record.read().accounts))
             for name, course in courses.items():
                 # Who has just left may be writing for another moment.

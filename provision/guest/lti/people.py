@@ -47,17 +47,17 @@ class People:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._known: dict[str, Person] | None = None
+        self._known: dict[str, Person] = {}
+        self._read: tuple[int, int] | None = None  # which file, and how it was then
 
     def all(self) -> dict[str, Person]:
         """By name; what stands there under another name than its own is nobody."""
-        if self._known is None:
-            try:
-                told = json.loads(self._path.read_text())
-            except (FileNotFoundError, ValueError):  # they come again, as who they were
-                told = {}
-            known = [Person(*each) for each in told.values()]
-            self._known = {person.name: person for person in known if person.name in told}
+        try:
+            found = self._path.stat()
+            if self._read != (state := (found.st_ino, found.st_mtime_ns)):
+                self._known, self._read = _people(self._path.read_text()), state
+        except FileNotFoundError:
+            self._known = {}
         return self._known
 
     def title(self, name: str) -> str:
@@ -75,4 +75,12 @@ class People:
             if known != self.all():
                 told = {name: [p.issuer, p.sub, p.title] for name, p in known.items()}
                 keep(self._path, json.dumps(told))
-                self._known = known
+
+
+def _people(text: str) -> dict[str, Person]:
+    try:
+        told = json.loads(text)
+    except ValueError:  # they come again, as who they were
+        return {}
+    known = [Person(*each) for each in told.values()]
+    return {person.name: person for person in known if person.name in told}

@@ -9,6 +9,7 @@ that somebody else's browser brings, or the same one brings again, opens nothing
 import asyncio
 import hmac
 import json
+import logging
 import secrets
 import time
 from dataclasses import dataclass
@@ -21,8 +22,17 @@ from tornado import web
 from traitlets import List, Unicode
 from traitlets.config import Config
 
+from provision.guest.lti.choices import LINK, Choices, response
+from provision.guest.lti.exchange import Exchange
 from provision.guest.lti.keys import Known, Pair
-from provision.guest.lti.launch import OLDEST, Launch, LaunchError, key_id, own, read
+from provision.guest.lti.launch import (
+    OLDEST,
+    Launch,
+    LaunchError,
+    key_id,
+    own,
+    read,
+)
 from provision.guest.lti.people import People, Person
 from provision.guest.lti.platforms import Platform, find, read_platforms
 from provision.guest.lti.services import Services, UnansweredError
@@ -34,6 +44,7 @@ DIRECTORY = "lti"  # of the hub's own, for the tool's key and what is known of p
 SLOTS = 16  # cookies: so many links may be opened at once in one browser
 LONGEST_HINT = 2000  # characters of what the platform wants back
 AGAIN = "Open the notebook from {title} once more, in a window of its own."
+_GONE = "This was chosen already, or too long ago: begin once more."
 HALF = "This is no sign-in that this browser has begun, or it took too long."
 _STARTED = secrets.token_urlsafe(9)  # what was asked for before the hub started is not known used
 
@@ -56,14 +67,23 @@ class Tool:
     Args:
         platforms: all of them.
         directory: for its key and what it knows of them; made, for the hub alone.
+        log: the hub's.
     """
 
-    def __init__(self, platforms: list[Platform], directory: Path) -> None:
+    def __init__(self, platforms: list[Platform], directory: Path, log: logging.Logger) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
         self.platforms = platforms
         self.pair = Pair(directory / "key.pem")
         self.people = People(directory / "people.json")
         self.services = Services(self.pair)
+        self.exchange = Exchange(
+            {platform.name: platform for platform in platforms},
+            self.services,
+            self.people,
+            directory=directory,
+            log=log,
+        )
+        self.choices = Choices()
         self._known = {platform.name: Known() for platform in platforms}
         self._turns = {platform.name: asyncio.Lock() for platform in platforms}
         self._used: dict[str, float] = {}
@@ -108,7 +128,7 @@ class LtiAuthenticator(PoolAuthenticator):
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**words)
-        self.tool = Tool(read_platforms(self.platforms), Path(self.state_directory))
+        self.tool = Tool(read_platforms(self.platforms), Path(self.state_directory), self.log)
         self.titles = sorted({platform.title for platform in self.tool.platforms})
 
     async def authenticate(self, handler: Any, data: Any) -> str | None:
@@ -128,9 +148,19 @@ class LtiAuthenticator(PoolAuthenticator):
             raise web.HTTPError(403, "Your account is locked. Tell your teacher.")
         return person.name
 
+    def look(self) -> None:
+        """Something was returned: its points go to the platform."""
+        self.tool.exchange.look()
+
+    def person(self, name: str) -> str:
+        """What somebody is called on pages: by the own name, where a platform has told it."""
+        return self.tool.people.title(name)
+
     def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
-        """Those of a tool, besides the others."""
+        """Those of a tool, besides the others; with them begins what the hub does by itself."""
+        self._exchanging = asyncio.get_running_loop().create_task(self.tool.exchange.run())
         own_ones = [(r"/lti/login", Login), (r"/lti/launch", Opening), (r"/lti/keys", Keys)]
+        own_ones.append((r"/lti/link", Linking))
         return [*super().get_handlers(app), *own_ones]
 
 
@@ -279,7 +309,69 @@ class Opening(_Page):
         user = await self.login_user(launch)
         if user is None:
             raise web.HTTPError(403, "You may not sign in here.")
-        self.redirect(self.get_next_url(user))
+        if launch.course:
+            await self.tool.exchange.take(launch, user.name)
+        if launch.chooses:
+            key = self._choose(launch, user.name)
+            self.redirect(f"{self.hub.base_url}lti/link?{urlencode({'key': key})}")
+        elif launch.course and (launch.custom.get("open") or launch.custom.get("assignment")):
+            self.redirect(f"{self.hub.base_url}assignments{_part(launch)}")
+        else:
+            self.redirect(self.get_next_url(user))
+
+    def _choose(self, launch: Launch, name: str) -> str:
+        """Remember what a teacher sets up a link for; its key.
+
+        Raises:
+            HTTPError: 403, it is no teacher of one of our courses; 400, no link can be set up so.
+        """
+        if not (launch.teaches and launch.course):
+            raise web.HTTPError(403, "Only teachers of a course set up links to it.")
+        if LINK not in launch.chooses.get("accept_types", ()):
+            raise web.HTTPError(400, f"{launch.platform.title} takes no link here.")
+        return self.tool.choices.keep(name, launch)
+
+
+class Linking(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+    """``/hub/lti/link?key=…``: a teacher chooses what a link there opens; that goes back."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Ask."""
+        key, name = self.get_query_argument("key", ""), self.current_user.name
+        if (launch := self.authenticator.tool.choices.look(name, key)) is None:
+            raise web.HTTPError(400, _GONE)
+        told = await self.authenticator.tool.exchange.assignments(name, launch.course)
+        self.set_header("Cache-Control", "no-store")
+        page = await self.render_template(
+            "lti-choose.html", course=launch.course, assignments=told, key=key
+        )
+        self.finish(page)
+
+    @web.authenticated
+    async def post(self) -> None:
+        """Sign it, and have the browser send it."""
+        tool, name = self.authenticator.tool, self.current_user.name
+        launch = tool.choices.take(name, self.get_body_argument("key", ""))
+        if launch is None:
+            raise web.HTTPError(400, _GONE)
+        assignment = self.get_body_argument("assignment", "")
+        if assignment and assignment not in await tool.exchange.assignments(name, launch.course):
+            raise web.HTTPError(404, "There is no such assignment.")
+        wanted = assignment or self.get_body_argument("open", "")
+        place = f"{self.request.protocol}://{self.request.host}{self.hub.base_url}lti/launch"
+        answer = tool.pair.sign(response(launch, place, assignment, wanted), OLDEST)
+        self.set_header("Cache-Control", "no-store")
+        page = await self.render_template(
+            "lti-chosen.html", place=launch.chooses["deep_link_return_url"], answer=answer
+        )
+        self.finish(page)
+
+
+def _part(launch: Launch) -> str:
+    """Where on the page of assignments somebody is led: a teacher to the assignment's own."""
+    told = {"course": launch.course, "assignment": launch.custom.get("assignment", "")}
+    return f"?{urlencode(told)}" if launch.teaches and told["assignment"] else ""
 
 
 class Keys(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types

@@ -94,7 +94,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     """
     account = pwd.getpwnam(user)
     student, profile = session_of(auth_info)
-    shares, courses = record.shares(), read_courses()
+    shares, courses = record.shares(), read_courses(settings.directory)
     share = share_of(student, profile, shares)
     now = datetime.datetime.now(datetime.UTC)
     exam = exams.exam_of(settings.directory, student, courses, now)

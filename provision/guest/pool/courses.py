@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest import record
+from provision.guest.pool import rolls
 from provision.guest.pool.files import COURSES, alone, free_number, limit_disk, student_directory
 
 PLACE = ".courses"
@@ -51,9 +52,16 @@ class View:
         return ",".join(["nosuid", "nodev", *further])
 
 
-def read_courses() -> dict[str, Any]:
-    """The courses by name, each a ``record.Course``; errors as of ``record.read``."""
-    return {**record.read().courses}
+def read_courses(directory: Path) -> dict[str, Any]:
+    """The courses by name, each a ``record.Course``, with those of platforms' rolls.
+
+    Args:
+        directory: of all students.
+
+    Raises:
+        DamagedError: the record or the file of rolls is damaged.
+    """
+    return rolls.merge(record.read().courses, directory / PLACE)
 
 
 def views(directory: Path, student: str, courses: Mapping[str, Any]) -> Iterator[View]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from provision.guest import typed
 from provision.guest.pool.certificate import NAME
 from provision.guest.whole import keep, locking
 
@@ -17,6 +18,10 @@ PREFIX = "lti-"  # of the names of a platform's people, which nobody else gets
 FILE = "rolls.json"  # beside the courses' directories
 ROLES = ("members", "teachers")
 MOST = 5000  # names of a roll
+MEND = "remove it: the platforms' next rolls write it anew"
+
+
+Rolls = dict[str, dict[str, dict[str, list[str]]]]  # names by course, source and role
 
 
 def merge(courses: Mapping[str, Any], directory: Path) -> dict[str, Any]:
@@ -27,7 +32,7 @@ def merge(courses: Mapping[str, Any], directory: Path) -> dict[str, Any]:
         directory: of the courses' directories.
 
     Raises:
-        ValueError: the file of rolls is damaged.
+        DamagedError: the file of rolls is damaged.
     """
     rolls = _read(directory)
     told = {}
@@ -35,7 +40,7 @@ def merge(courses: Mapping[str, Any], directory: Path) -> dict[str, Any]:
         of_platform = rolls.get(name, {}).values()
         found: dict[str, list[str]] = {}
         for role, other in (ROLES, ROLES[::-1]):
-            came = {each for roll in of_platform for each in roll[role]} - {*course[other]}
+            came = {each for roll in of_platform for each in roll.get(role, ())} - {*course[other]}
             found[role] = [*course[role], *sorted(came - {*course[role]})]
         # Who teaches at one place and learns at another does not hand in to himself.
         learns = {*found["teachers"]} - {*course["members"]}
@@ -60,8 +65,8 @@ def enroll(
         ValueError: a name is none of a platform's, or there are too many.
     """
     given = {role: sorted(set(roll.get(role, ()))) for role in ROLES}
-    names = {name for names in given.values() for name in names}
-    for name in names:
+    everybody = {name for found in given.values() for name in found}
+    for name in everybody:
         if not (name.startswith(PREFIX) and NAME.fullmatch(name)):
             raise ValueError(f"{name!r} is no name of a platform's")
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -69,7 +74,7 @@ def enroll(
         rolls = _read(directory)
         before = rolls.get(course, {}).get(source, {})
         if not whole:
-            stay = {role: {*before.get(role, ())} - names for role in ROLES}
+            stay = {role: {*before.get(role, ())} - everybody for role in ROLES}
             given = {role: sorted({*given[role], *stay[role]}) for role in ROLES}
         if sum(map(len, given.values())) > MOST:
             raise ValueError(f"{course} has at most {MOST} people of a platform")
@@ -78,11 +83,24 @@ def enroll(
             keep(directory / FILE, json.dumps(rolls))
 
 
-def _read(directory: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
+def names(directory: Path, course: str, source: str) -> set[str]:
+    """Who is on one platform's roll of a course.
+
+    Args:
+        directory: of the courses' directories.
+        course: which.
+        source: which platform, and which course there.
+
+    Raises:
+        DamagedError: the file of rolls is damaged.
+    """
+    roll = _read(directory).get(course, {}).get(source, {})
+    return {name for found in roll.values() for name in found}
+
+
+def _read(directory: Path) -> Rolls:
     try:
-        told: dict[str, dict[str, dict[str, list[str]]]] = json.loads(
-            (directory / FILE).read_text()
-        )
+        told: Rolls = typed.load(Rolls, directory / FILE, MEND)
     except FileNotFoundError:
         return {}
     return told

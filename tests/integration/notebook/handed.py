@@ -54,7 +54,7 @@ def make_places(guest: Guest, course: str) -> None:
     """Make a course's directories, as the first session of each student does."""
     make = (
         "from pathlib import Path; from provision.guest.pool.courses import *; "
-        "known = read_courses(); "
+        "known = read_courses(Path('/home/students')); "
         f"members = known['{course}']['members']; "
         "[list(views(Path('/home/students'), name, known)) for name in members]"
     )

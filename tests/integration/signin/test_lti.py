@@ -2,20 +2,13 @@
 
 import contextlib
 import json
-import os
 import re
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,108 +16,9 @@ import pytest
 from provision.guest.hub.silence import QUIET
 from provision.guest.lti.people import Person
 from provision.guest.pool.accounts import Accounts
-from provision.machine.ports import free_port
 from tests.integration.lti_platform import LTI, Platform, jwk, key_pair, unsigned
 from tests.integration.signin.browser import Browser
-
-HUB = """
-import json
-from pathlib import Path
-from provision.guest.hub.words import OWN, Words
-from provision.guest.lti.tool import configure
-c = get_config()
-state = Path(".").resolve()
-c.merge(configure({{"lti": json.loads({platforms!r})}}, state))
-c.PoolAuthenticator.accounts_file = str(state / "accounts.json")
-c.PoolAuthenticator.open_accounts = True
-c.PoolAuthenticator.admin_users = {{"sageadm"}}
-c.JupyterHub.template_paths = [str(OWN)]
-c.JupyterHub.jinja_environment_options = {{"extensions": [Words]}}
-c.JupyterHub.template_vars = {{"own_accounts": True, "courses_page": False}}
-c.JupyterHub.redirect_to_server = False  # there are no sessions here
-c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
-c.JupyterHub.hub_port = {hub_port}
-c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_port}"
-c.ConfigurableHTTPProxy.command = [
-    *("env", "-u", "LD_PRELOAD", "NODE_PATH=/usr/share/nodejs:/usr/lib/nodejs"),
-    "configurable-http-proxy",
-]
-"""
-START = (
-    "from provision.guest.hub.guard import GuardedHub as Hub; Hub.launch_instance(['-f', 'hub.py'])"
-)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A hub that runs.
-
-    Args:
-        url: its address.
-        state: its own files.
-        moodle, ilias: its platforms, which are not serving yet.
-    """
-
-    url: str
-    state: Path
-    moodle: Platform
-    ilias: Platform
-
-    def log(self) -> str:
-        return (self.state / "log").read_text()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """A hub with two platforms, for all tests of this module."""
-    state, port = tmp_path_factory.mktemp("hub"), free_port()
-    url = f"http://127.0.0.1:{port}"
-    platforms = [Platform(free_port(), url), Platform(free_port(), url)]
-    told = {"platforms": json.dumps([p.settings() for p in platforms]), "port": port}
-    told |= {"hub_port": free_port(), "proxy_port": free_port()}
-    (state / "hub.py").write_text(HUB.format(**told))
-    Accounts(state / "accounts.json").add("sageadm", "the first password")
-    env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-    with (state / "log").open("wb") as log:
-        hub = subprocess.Popen(
-            [sys.executable, "-c", START],
-            **{"cwd": state, "env": env, "stdout": log, "stderr": log},
-            start_new_session=True,
-        )
-        found = Place(url, state, *platforms)
-        try:
-            deadline = time.monotonic() + 180
-            while "JupyterHub is now running" not in (said := found.log()):
-                assert hub.poll() is None and time.monotonic() < deadline, said[-4000:]
-                time.sleep(0.2)
-            yield found
-        finally:
-            os.killpg(hub.pid, signal.SIGTERM)
-            hub.wait()
-
-
-@pytest.fixture
-def moodle(place: Place) -> Iterator[Platform]:
-    """One of them, with its usual keys and people."""
-    before = place.moodle.published
-    with place.moodle.serving() as platform:
-        yield platform
-    place.moodle.published = before
-
-
-def asked(platform: Platform, browser: Browser, sub: str = "9", /, **further: str) -> str:
-    """Click on the link: the address to which the hub leads, at the platform."""
-    status, address, page = browser.follow(platform.begun(sub, **further))
-    assert status == 302, page[-3000:]
-    return address
-
-
-def opened(
-    platform: Platform, browser: Browser, sub: str = "9", /, **further: Any
-) -> tuple[int, str, str]:
-    """Click on the link, and have the platform say who it is."""
-    form = platform.answer(asked(platform, browser, sub), **further)
-    return browser.get(f"{platform.tool}/hub/lti/launch", form, origin=platform.issuer)
+from tests.integration.signin.lti_hub import Place, asked, opened
 
 
 def test_a_pupil_opens_the_notebook_from_the_platform(place: Place, moodle: Platform) -> None:

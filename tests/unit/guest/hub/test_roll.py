@@ -37,7 +37,7 @@ def test_bytes_in_short(number: float | None, text: str) -> None:
 def two_courses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("algebra", "other"):
         (tmp_path / ".courses" / name / "material").mkdir(parents=True)
-    monkeypatch.setattr(desk, "read_courses", lambda: {"algebra": CLASS, "other": OTHER})
+    monkeypatch.setattr(desk, "read_courses", lambda _: {"algebra": CLASS, "other": OTHER})
     settings = type("Settings", (), {"directory": tmp_path})
     monkeypatch.setattr(desk, "read_settings", lambda: settings)
     monkeypatch.setattr("os.chown", lambda *_: None)
@@ -84,7 +84,7 @@ def test_nobody_reaches_anybody_else(words: tuple[str, ...]) -> None:
 @pytest.mark.usefixtures("two_courses")
 def test_who_leaves_a_course_is_out_of_reach_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     left = {"algebra": {**CLASS, "members": ["carl"]}}
-    monkeypatch.setattr(desk, "read_courses", lambda: left)
+    monkeypatch.setattr(desk, "read_courses", lambda _: left)
     assert desk.answer("may", "noether", "algebra") == {"students": ["carl"]}
     with pytest.raises(desk.AbsentError):
         desk.answer("may", "noether", "algebra", "emmy")
