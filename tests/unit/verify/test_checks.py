@@ -438,7 +438,7 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("visitors-share", "0 connections", lambda f: f["notebook"]["visitors"].update({"8000": 0})),
     ("visitors-share", "1024 files", lambda f: f["notebook"]["descriptors"].update(notebook=1024)),
     ("root-follows-no-link", "root:", lambda f: f["notebook"].update(link="files are on root:$y")),
-    ("capacity-kept", "1600M", lambda f: f["notebook_limits"].update(used=1600 << 20)),
+    ("capacity-kept", "1700M", lambda f: f["notebook_limits"].update(used=1700 << 20)),
     (
         "session-limits",
         "nb1: MemoryMax is infinity",
