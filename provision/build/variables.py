@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from provision.config import Config
+from provision.config import Config, books
 from provision.config.capacity import forks
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import further, kernel_of
@@ -163,6 +163,7 @@ def _of_hosting(config: Config) -> dict[str, Any]:
         "kernels_languages": further(kernels),
         "kernels_julia": julia,
         "kernels_wheels": bool(kernels.python.packages),
+        "documentation_books": books.descriptions(config),
         **({"kernels_wheels_lock": str(kernels.python.lock)} if kernels.python.lock else {}),
         "extensions_names": [
             *(["git"] * git.enabled),

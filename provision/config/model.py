@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from provision.config import languages, records, values
+from provision.config import books, languages, records, values
 from provision.config.architectures import Name as ArchName
 from provision.config.architectures import of_this_host
 from provision.config.distributions import DISTRIBUTIONS, Name
@@ -541,6 +541,8 @@ class Config(Section):
     """who says who a student is"""
     kernels: Kernels = Kernels()
     """further languages"""
+    documentation: tuple[books.Name, ...] | None = None
+    """books to read and search in a session, without a network; null: about all that is there"""
     profiles: dict[values.RecordName, Profile] = Field(default_factory=dict)
     """what students choose from when a session starts; none: no choice"""
     courses: dict[values.RecordName, Course] = Field(default_factory=dict)

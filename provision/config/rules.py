@@ -6,7 +6,7 @@ Each rule is a function from a configuration to its problems. ``check`` runs the
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from provision.config import words
+from provision.config import books, words
 from provision.config.architectures import of_this_host
 from provision.config.capacity import (
     forks,
@@ -152,6 +152,19 @@ def _languages(config: Config) -> Iterator[Problem]:
         yield Problem(
             ("kernels", "julia"), "it needs a path or a url", "add one of the two", others=()
         )
+
+
+def _documentation(config: Config) -> Iterator[Problem]:
+    possible = books.possible(config)
+    for number, name in enumerate(config.documentation or ()):
+        if name not in possible:
+            key: Key = tuple(books.BOOKS[name].key.split("."))
+            yield Problem(
+                ("documentation", number),
+                f"what {name} is about is not in this appliance",
+                f"leave it out, or set {'.'.join(map(str, key))}",
+                others=(key,),
+            )
 
 
 def _sign_in(config: Config) -> Iterator[Problem]:
@@ -601,6 +614,7 @@ _RULES: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _limits,
     _shares,
     _languages,
+    _documentation,
     _sign_in,
     _platforms,
     _courses,

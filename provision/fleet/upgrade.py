@@ -41,7 +41,12 @@ NOTICE = (
     "This server is about to be renewed. Please save your work and sign out: File, Hub Control"
     " Panel, Stop My Server. Your files stay."
 )
-END = "END OF LEAN.PY"
+END = "END OF ITS PROGRAM"
+# Where the appliance has a Sage's book, the new one gets its own, as a build writes it.
+DOCUMENTED = 'grep -q \'"name": "sage"\' /usr/local/share/documentation/books.json 2> /dev/null'
+DOCUMENT = (
+    'PYTHONHASHSEED=0 "$prefix/bin/python" -W ignore - "$prefix/share/documentation" SageMath sage'
+)
 TRIES = 3
 STEP_SECONDS = 3600.0  # a step that takes longer hangs
 DONE = {"received": 1, "unpacked": 2, "proven": 3, "switching": 3, "switched": 3}
@@ -336,6 +341,8 @@ def _unpacking(package: Package) -> tuple[str, bytes]:
     if package.lean:
         program = (ours / "lean.py").read_text()
         script += f"python3 - \"$prefix\" <<'{END}'\n{program}{END}\n"
+    program = (resources.PACKAGE / "guest/documentation/docstrings.py").read_text()
+    script += f"if {DOCUMENTED}; then\n{DOCUMENT} <<'{END}'\n{program}{END}\nfi\n"
     return "wheels", script.encode()
 
 

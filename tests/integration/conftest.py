@@ -31,6 +31,7 @@ from provision.process import require
 SMALL = (
     *("--set", "name=verify", "--set", "sage.source=none", "--set", "pool.count=2"),
     *("--set", "grader.enabled=true", "--set", "jail.enabled=true"),
+    *("--set", "documentation=[python]"),
     # Debian's own package tools beside Python, to prove that they work through the proxy.
     *("--set", "grader.images={python: [apt, python3, python3-pip]}"),
 )

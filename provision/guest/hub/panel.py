@@ -1,4 +1,4 @@
-"""An extension of the session's notebook server: its usage, its stores with their clock, downloads.
+"""An extension of the session's notebook server: usage, stores with their clock, downloads, books.
 
 Root's sampler writes the usage (``usage``), and ``account`` binds it into the session.
 """
@@ -13,6 +13,7 @@ from urllib.parse import quote
 from jupyter_server.base.handlers import JupyterHandler  # type: ignore[import-not-found]
 from tornado import web
 
+from provision.guest.documentation import shelf
 from provision.guest.hub import download, links
 from provision.guest.stores import desk, timer
 from provision.guest.stores.remotes import StoreError
@@ -33,7 +34,15 @@ class UsageHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is t
         largest, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
         known = largest != resource.RLIM_INFINITY
         stores = desk.COMMAND.exists()
-        self.finish({**found, "file": largest if known else None, "stores": stores})
+        known_books = shelf.KNOWN.exists()
+        self.finish(
+            {
+                **found,
+                "file": largest if known else None,
+                "stores": stores,
+                "documentation": known_books,
+            }
+        )
 
 
 class StoresHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is the guest's
@@ -90,11 +99,61 @@ class DownloadHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server i
         self.finish(download.page(self.xsrf_form_html(), lab, url, name, wrong))
 
 
+class DocumentationHandler(JupyterHandler):  # type: ignore[misc]  # jupyter_server is the guest's
+    """``appliance/documentation/?q=…``: a page with the books, and what is found in them."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """Show it."""
+        base = f"{self.base_url}appliance/documentation/"
+        if not self.request.path.endswith("/"):
+            self.redirect(base)
+            return
+        self.set_header("Content-Security-Policy", shelf.policy("", base))
+        query = self.get_query_argument("q", "")
+        found = await asyncio.to_thread(
+            shelf.page, query, shelf.books(), base, f"{self.base_url}lab"
+        )
+        self.finish(found)
+
+
+class BookHandler(JupyterHandler, web.StaticFileHandler):  # type: ignore[misc]  # likewise
+    """``appliance/documentation/BOOK/…``: root's files, which may run no script but their own."""
+
+    def set_extra_headers(self, path: str) -> None:
+        """Close the page to all but the book."""
+        base = f"{self.base_url}appliance/documentation/"
+        self.set_header("Content-Security-Policy", shelf.policy(self.request.host, base))
+        self.set_header("Cache-Control", "private, max-age=600")
+
+    @web.authenticated
+    async def get(self, name: str, path: str) -> None:  # type: ignore[override]
+        """Send a file of a book."""
+        await self._send(name, path, include_body=True)
+
+    @web.authenticated
+    async def head(self, name: str, path: str) -> None:  # type: ignore[override]
+        """What ``get`` would send, but for the file."""
+        await self._send(name, path, include_body=False)
+
+    async def _send(self, name: str, path: str, *, include_body: bool) -> None:
+        found = [book for book in shelf.books() if book.name == name]
+        if not found:
+            raise web.HTTPError(404)
+        self.root = str(found[0].place)
+        await web.StaticFileHandler.get(self, path, include_body)
+
+
 def _load_jupyter_server_extension(app: Any) -> None:
     links.mend()
     base = app.web_app.settings["base_url"].rstrip("/")
     app.web_app.add_handlers(".*", [(f"{base}/api/appliance/usage", UsageHandler)])
     app.web_app.add_handlers(".*", [(f"{base}/appliance/download", DownloadHandler)])
+    if shelf.KNOWN.exists():
+        place = f"{base}/appliance/documentation"
+        below = {"path": str(shelf.KNOWN.parent), "default_filename": "index.html"}
+        app.web_app.add_handlers(".*", [(f"{place}/?", DocumentationHandler)])
+        app.web_app.add_handlers(".*", [(f"{place}/([a-z]+)/(.*)", BookHandler, below)])
     if desk.COMMAND.exists():
         told = {"desk": desk.Desk()}
         app.web_app.add_handlers(".*", [(f"{base}/appliance/stores", StoresHandler, told)])

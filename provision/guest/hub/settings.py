@@ -8,6 +8,7 @@ from pathlib import Path
 
 from traitlets.config import Config
 
+from provision.guest.documentation import shelf
 from provision.guest.hub import assignments, metrics, pages, roll, stops, students
 from provision.guest.hub.words import OWN, Words
 from provision.guest.pool.spawner import PoolSpawner
@@ -53,6 +54,7 @@ def extend(config: Config, told: Record, state: Path) -> None:
     config.JupyterHub.template_vars["courses_page"] = lambda _: os.access(
         assignments.SOCKET, os.F_OK
     )
+    config.JupyterHub.template_vars["documentation"] = lambda _: os.access(shelf.KNOWN, os.F_OK)
     config.JupyterHub.template_vars["own_accounts"] = not told.sign_in or bool(
         told.sign_in.get("lti")
     )

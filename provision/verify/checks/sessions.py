@@ -1,6 +1,6 @@
 """Sessions that the hub starts: what a token opens, what a killed hub takes along, guessing."""
 
-from provision.config import Config
+from provision.config import Config, books
 from provision.verify.registry import Facts, Guest, Problems, check, collector
 
 
@@ -18,6 +18,7 @@ def gather(guest: Guest) -> Facts | None:
         sessions_port=config.notebook.sessions_port,
         directory=config.notebook.directory,
         secure=config.https,
+        documentation=books.selection(config),
     )
 
 
@@ -45,6 +46,12 @@ def foreign_pages_refused(config: Config, facts: Facts) -> Problems:
 def sessions_apart(config: Config, facts: Facts) -> Problems:
     """Sessions have an origin of their own, which only the hub's tickets open."""
     yield from facts["apart"]
+
+
+@check("sessions", how="open each book in a session, and search")
+def documentation_opens(config: Config, facts: Facts) -> Problems:
+    """The documentation that was asked for opens in a session, and the search finds in it."""
+    yield from facts["documentation"]
 
 
 @check("sessions", how="ask with the token for metrics for all else")

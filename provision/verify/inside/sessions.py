@@ -34,6 +34,7 @@ AT_ONCE = 40
 CROWD, FEW = "127.0.9.1", 20  # the address of a made-up room, and how many try there at once
 ROUNDS = 15
 ADDRESS_TRIES, ADDRESS_SECONDS = 100, 2  # as the hub counts: so many at once, then one in so long
+LOOKED_UP = {"python": "json.loads", "sage": "integrate", "r": "integrate", "octave": "quad"}
 URL = f"{'https' if ASKED['secure'] else 'http'}://127.0.0.1:{ASKED['port']}"
 ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
 
@@ -189,6 +190,23 @@ def apart() -> list[str]:
     )
     asked = {place: Visitor("").ask("GET", place, None, reading)[0] for place in places}
     return [f"{place}: {status}" for place, status in asked.items() if status != 403]
+
+
+def documentation(session: Visitor) -> list[str]:
+    """Which books do not open in a session, or are not searched."""
+    base, found = f"/user/{VICTIM}/appliance/documentation/", []
+    for book in ASKED["documentation"]:
+        status, _ = session.ask("GET", f"{base}{book}/index.html")
+        if status != 200:
+            found.append(f"{book} answers {status}")
+        if name := LOOKED_UP.get(book):
+            _, page = session.ask("GET", f"{base}?q={name}")
+            place, _, rest = page.partition(f'<a href="{base}{book}/')[2].partition('"')
+            if not rest.startswith(f">{name}<"):
+                found.append(f"{book}: the search does not find {name}")
+            elif session.ask("GET", f"{base}{book}/{place.partition('#')[0]}")[0] != 200:
+                found.append(f"{book}: {place} does not open")
+    return found
 
 
 def metrics() -> list[str]:
@@ -393,6 +411,7 @@ def main() -> None:
             raise RuntimeError(f"the server does not start: {asked}")
         session = Visitor(VICTIM, session_token(places().partition("@")[0]))
         facts["own"] = session.ask("GET", f"/user/{VICTIM}/api/status")[0] == 200
+        facts["documentation"] = documentation(session)
         facts["opened"] = opened(session, MALLORY) + opened(mallory, VICTIM)
         facts["classroom"] = classroom(mallory)
         facts["foreign"] = foreign()

@@ -24,7 +24,7 @@ from provision.build.playbook import run_playbook
 from provision.build.request import BUILD_CA_BUNDLE, Request
 from provision.build.work import WORK
 from provision.build.workshop import Workshop
-from provision.config import Config
+from provision.config import Config, books
 from provision.errors import ApplianceError
 from provision.jeos.archive import identity
 from provision.locks import holding
@@ -213,6 +213,22 @@ def sage_layer(layers: Sequence[Path], scratch: Path, *, lean: bool = True) -> P
     inputs += OURS[: 1 + lean]
     variables = {"sage_source": "passagemath", "sage_lean": lean}
     return further_layer("sage", layers, inputs, variables, scratch)
+
+
+def books_layer(layers: Sequence[Path], scratch: Path, config: Config) -> Path:
+    """A layer with a configuration's books on top of what they are about."""
+    role = resources.playbooks() / "roles" / "documentation"
+    inputs = [file for file in sorted(role.rglob("*")) if file.is_file()]
+    programs = ("docstrings.py", "names.py", "reference.R")
+    inputs += [
+        Path(books.__file__),
+        *(resources.PACKAGE / "guest/documentation" / p for p in programs),
+    ]
+    variables = {
+        "documentation_books": books.descriptions(config),
+        "sage_source": config.sage.source,
+    }
+    return further_layer("documentation", layers, inputs, variables, scratch)
 
 
 def further_layer(

@@ -19,6 +19,7 @@ import pytest
 from guest import Guest
 from handed import book, cell, make_places, write
 from student import Kernel, RefusedError, Student, await_
+from toybook import BASE, lay, take_away
 
 from provision.machine.ports import free_port
 
@@ -279,6 +280,8 @@ def hall(guest: Guest, friends: None) -> Iterator[Hall]:
     guest.run(f"mkdir -p {COURSE}/source/test; echo 1,2 > {COURSE}/source/test/data.csv")
     write(guest, f"{COURSE}/source/test/work.ipynb", json.dumps(paper()))
 
+    lay(guest, "cheat")
+
     friend = Student(guest.url, "friend").sign_in().start()
     friend.kernel().run(FRIEND)
     student = Student(guest.url, "cheat").sign_in().start()
@@ -299,6 +302,7 @@ def hall(guest: Guest, friends: None) -> Iterator[Hall]:
     yield Hall(student, kernel, before, attempts(kernel), early)
     guest.run(f"notebook-assignments release examined test {times(guest, -9, -8)}")
     guest.run(UNFRIENDLY)
+    take_away(guest)
     for each in (student, friend):
         each.stop()
 
@@ -326,6 +330,12 @@ def test_the_server_offers_the_exams_kernels_and_no_terminal(hall: Hall) -> None
         with pytest.raises(RefusedError) as refused:
             hall.student.server("POST", path, body)
         assert refused.value.status in (400, 403, 404, 500), what
+
+
+def test_the_exam_has_documentation(hall: Hall) -> None:
+    base = f"/user/cheat/{BASE}"
+    assert f'"{base}toy/index.html#index-quad"' in hall.student.request("GET", f"{base}?q=quad")
+    assert "index-quad" in hall.student.request("GET", f"{base}toy/index.html")
 
 
 def test_an_address_is_not_brought_into_the_exam(hall: Hall) -> None:

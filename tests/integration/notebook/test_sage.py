@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import FORKED, Guest, notebook_guest, sage_layer
+from guest import FORKED, Guest, books_layer, notebook_guest, sage_layer
 from student import Kernel, Student
+from toybook import BASE
+
+from provision.config import Config
 
 ATTEMPTS = """
 cdef extern from '<unistd.h>':
@@ -33,6 +36,12 @@ print(json.dumps([str(each) for each in (
     maxima_calculus(f"random({big})"), tmp_filename(), sage.misc.randstate.initial_seed())]))
 """
 
+BOOK = {
+    "factor": "sage.arith.misc.html#factor",
+    "sin": "sage.functions.trig.html#Function_sin",
+    "Integer.is_prime": "sage.rings.integer.html#Integer.is_prime",  # of a compiled module
+}
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
@@ -48,13 +57,31 @@ def classroom(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> I
         "notebook_forked": FORKED,
         "notebook_network": "open",
     }
-    with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
+    below = [*layers, sage_layer(layers, scratch)]
+    book = books_layer(below, scratch, Config.model_validate({"documentation": ("sage",)}))
+    with notebook_guest([*below, book], scratch, variables) as guest:
         yield guest
 
 
 @pytest.fixture(scope="module")
 def sage(classroom: Guest) -> Kernel:
     return Student(classroom.url, "gauss").sign_in().start(240).kernel("sagemath")
+
+
+def test_its_book_is_searched_and_has_its_size(classroom: Guest, sage: Kernel) -> None:
+    student, base = Student(classroom.url, "gauss").sign_in(), f"/user/gauss/{BASE}"
+    found = student.request("GET", f"{base}?q=integrate")
+    first = found.partition(f'<a href="{base}sage/')[2].partition("</a>")[0]
+    assert first == 'sage.misc.functional.html#integral">integrate'
+    page = student.request("GET", f"{base}sage/sage.misc.functional.html")
+    assert "Return an indefinite or definite integral" in page
+    for name, address in BOOK.items():
+        assert f'"{base}sage/{address}">{name}<' in student.request("GET", f"{base}?q={name}")
+    place = "/opt/sage-current/share/documentation"
+    pages, packed = classroom.run(f"ls {place} | wc -l; tar -chf - {place} | gzip | wc -c").split()
+    assert int(pages) > 2000
+    assert 5 * 10**6 < int(packed) < 14 * 10**6  # of 100 MB that all books together may have
+    assert classroom.run("ls -A /var/tmp /root/.sage 2>&1 | grep -v : || true").strip() == ""
 
 
 def test_mesa_is_there_for_who_asks_only(classroom: Guest) -> None:

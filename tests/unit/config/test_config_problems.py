@@ -72,6 +72,23 @@ VALUES = {
         "nmae: a\n",
         "appliance.yml:1:1: nmae: no such key\n  1 | nmae: a\n    | ^^^^ did you mean name?",
     ),
+    "unknown book": (
+        "documentation: [python, fortran]\n",
+        "appliance.yml:1:25: documentation[1]: not one of the choices\n"
+        "  1 | documentation: [python, fortran]\n"
+        "    |                         ^^^^^^^ write python, packages, sage, r or octave",
+    ),
+    "book of what is not there": (
+        "documentation: [python, r]\n",
+        "appliance.yml:1:25: documentation[1]: what r is about is not in this appliance\n"
+        "  1 | documentation: [python, r]\n    |                         ^ leave it out, or set"
+        " kernels.r",
+    ),
+    "book of no Sage": (
+        "sage: {source: none}\ndocumentation: [sage]\n",
+        "documentation[0]: what sage is about is not in this appliance",
+    ),
+    "documentation that is a word": ("documentation: all\n", "appliance.yml:1:16: documentation:"),
     "unknown inner key": (
         "pool:\n  limits: {memroy: 1G}\n",
         "appliance.yml:2:12: pool.limits.memroy: no such key\n  2 |   limits: {memroy: 1G}\n"

@@ -189,6 +189,7 @@ def _good() -> dict[str, dict[str, Any]]:
         "sessions": {
             "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "foreign": [],
             "apart": [],
+            "documentation": [],
             "metrics": [],
             "admin": 403, "lost": [],
             "changed": [], "closed": {"open": True, "left": [], "stranger": 403},
@@ -540,6 +541,11 @@ BROKEN: list[tuple[str, str, Break]] = [
     ),
     ("leases-exclusive", "emmy", lambda f: f["sessions"]["leased"].update(students=["emmy"])),
     ("leases-exclusive", "on nb1", lambda f: f["sessions"]["leased"].update(loose=["nb1"])),
+    (
+        "documentation-opens",
+        "sage: the search",
+        lambda f: f["sessions"]["documentation"].append("sage: the search does not find it"),
+    ),
     ("way-in-kept", "answers 202", lambda f: f["sessions"]["way_in"].update(gone=202)),
     ("way-in-kept", "afterwards", lambda f: f["sessions"]["way_in"].update(opens=False)),
     ("way-in-kept", "answers 500", lambda f: f["sessions"]["way_in"].update(gone=500)),

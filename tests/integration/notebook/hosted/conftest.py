@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import FORKED, Guest, further_layer, notebook_guest
+from guest import FORKED, Guest, books_layer, further_layer, notebook_guest
 from playwright.sync_api import Browser, sync_playwright
 
 from provision import resources
 from provision.build.variables import EGRESS_PORT, egress_proxy
-from provision.config import languages
+from provision.config import Config, languages
 from provision.process import require
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -91,19 +91,21 @@ def hosted_layers(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) 
         *(file for role in roles for file in sorted(role.rglob("*")) if file.is_file()),
     ]
     tarball = julia(scratch)
-    asked = {
+    kernels = {
         "bash": True,
         "r": True,
         "octave": True,
         "julia": {**tarball, "path": Path(tarball["path"])},
     }
     told = {
-        "kernels_languages": languages.further(languages.Kernels.model_validate(asked)),
+        "kernels_languages": languages.further(languages.Kernels.model_validate(kernels)),
         "kernels_julia": tarball,
         "kernels_wheels": True,
         "extensions_names": ["git", "signin", "stores"],
     }
-    return [*layers, further_layer("hosted", layers, inputs, told, scratch)]
+    below = [*layers, further_layer("hosted", layers, inputs, told, scratch)]
+    asked = {"sage": {"source": "none"}, "kernels": {"r": True, "octave": True}}
+    return [*below, books_layer(below, scratch, Config.model_validate(asked))]
 
 
 @pytest.fixture(scope="session")

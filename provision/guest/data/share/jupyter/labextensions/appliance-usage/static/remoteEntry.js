@@ -1,4 +1,4 @@
-// What the session uses and what is left, at the right of the top bar. A JupyterLab extension
+// What the session uses and what is left, at the right of the top bar, and the way to documentation. A JupyterLab extension
 // written by hand as a federated module, so that nothing is built.
 (() => {
   let shared;
@@ -118,7 +118,7 @@
   const plugin = {
     id: "appliance-usage:plugin",
     autoStart: true,
-    activate: async app => {
+    activate: async (app, menu, launcher) => {
       const base = JSON.parse(document.getElementById("jupyter-config-data").textContent).baseUrl;
       if (move(base)) return;
       const { Widget } = await module("@lumino/widgets");
@@ -144,6 +144,21 @@
         label: "Get a File from the Web…",
         execute: () => { window.open(base + "appliance/download"); },
       });
+      const read = "appliance:documentation";
+      app.commands.addCommand(read, {
+        label: "Documentation",
+        caption: "Read and search the documentation of what is installed",
+        isVisible: () => Boolean(usage.documentation),
+        execute: () => { window.open(base + "appliance/documentation/"); },
+      });
+      if (menu) menu.helpMenu.addGroup([{ command: read }], -1);
+      let offered = false;
+      const offer = () => {
+        if (!usage.documentation || offered) return;
+        offered = true;
+        app.commands.notifyCommandChanged(read);
+        if (launcher) launcher.add({ command: read, category: "Other", rank: 10 });
+      };
       app.contextMenu.addItem({ command: get, selector: ".jp-DirListing-content", rank: 90 });
       const ask = async () => {
         if (document.visibilityState !== "visible") return;
@@ -155,6 +170,7 @@
           const fresh = await answer.json(), before = usage.memory, now = fresh.memory;
           if (before && now && now.killed > (before.killed || 0)) { last.kill = Date.now(); last.limit = now.limit; }
           show(widget.node, usage = fresh, base);
+          offer();
         } catch (error) { /* the page itself says that the server is gone */ }
       };
       ask();
@@ -165,6 +181,10 @@
   window._JUPYTERLAB = window._JUPYTERLAB || {};
   window._JUPYTERLAB["appliance-usage"] = {
     init: scope => { shared = scope; },
-    get: () => Promise.resolve(() => ({ __esModule: true, default: plugin })),
+    get: async () => {
+      const { IMainMenu } = await module("@jupyterlab/mainmenu"), { ILauncher } = await module("@jupyterlab/launcher");
+      plugin.optional = [IMainMenu, ILauncher];
+      return () => ({ __esModule: true, default: plugin });
+    },
   };
 })();
