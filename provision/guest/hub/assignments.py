@@ -105,7 +105,8 @@ class AssignmentsHandler(CoursePage):
         told |= dict(zip(names, words, strict=True))
         self.set_header("Cache-Control", "no-store")
         jobs = self._visitor.jobs.jobs
-        self.finish(await self.render_template(page, jobs=jobs, **told))
+        words = {"jobs": jobs, "authenticator": self.authenticator, **told}
+        self.finish(await self.render_template(page, **words))
 
     @web.authenticated
     async def post(self) -> None:
