@@ -187,6 +187,18 @@ def test_only_who_has_a_key_is_served(grader: Start, state: Path) -> None:
     assert as_("one", "/runs", body, "POST").json["stdout"] == "secret\n"
 
 
+def test_a_short_request_cannot_fill_the_memory(client: Client) -> None:
+    """It may name a large file many times; and whoever asks meanwhile is answered."""
+    content = json.dumps({"file_contents": base64.b64encode(bytes(5 << 20)).decode()}).encode()
+    assert ask(client, content, "PUT", "/files/abcdefgh").status == 204
+    spec: dict[str, Any] = {"language_id": "python3", "sourcecode": "print(1)"}
+    spec["file_list"] = [["abcdefgh", f"f{number}"] for number in range(100)]
+    refused = ask(client, json.dumps({"run_spec": spec}).encode())
+    assert (refused.status, b"the files have more than" in refused.body) == (400, True), refused
+    spec["file_list"] = spec["file_list"][:2]
+    assert ask(client, json.dumps({"run_spec": spec}).encode()).json["stdout"] == "1\n"
+
+
 def test_a_service_without_room_says_so(grader: Start, tmp_path: Path) -> None:
     client = grader(instances=1, queue=0).client
     sleeper = "import time; time.sleep(3)"

@@ -3,9 +3,11 @@
 import contextlib
 import hashlib
 import os
-import tempfile
+import threading
 import time
 from pathlib import Path
+
+_LEAST = 4096  # bytes that any file counts for
 
 
 class Files:
@@ -21,6 +23,7 @@ class Files:
 
     def __init__(self, place: Path, keep: float, most: int) -> None:
         self._place, self._keep, self._most = place, keep, most
+        self._alone = threading.Lock()
 
     def put(self, client: str, identifier: str, content: bytes) -> None:
         """Keep a file, in place of one with this identifier.
@@ -29,40 +32,50 @@ class Files:
             OSError: the disk is full.
         """
         place = self._of(client)
-        place.mkdir(parents=True, exist_ok=True)
-        self._tidy(place, len(content))
-        with tempfile.NamedTemporaryFile(dir=place, prefix=".", delete=False) as part:
+        with self._alone:
+            place.mkdir(parents=True, exist_ok=True)
+            self._tidy(place, len(content))
+            part = place / f".{identifier}"
             try:
-                part.write(content)
-                part.flush()
-                Path(part.name).rename(place / identifier)
+                part.write_bytes(content)
+                part.rename(place / identifier)
             except OSError:
-                Path(part.name).unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
                 raise
 
     def get(self, client: str, identifier: str) -> bytes | None:
         """The content of a file, which is kept longer for it; None: it is not here."""
         path = self._of(client) / identifier
-        with contextlib.suppress(FileNotFoundError):
-            os.utime(path)
-            return path.read_bytes()
+        if self.size(client, identifier) is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
+                return path.read_bytes()
         return None
 
-    def has(self, client: str, identifier: str) -> bool:
-        """Whether a file is here."""
-        return (self._of(client) / identifier).is_file()
+    def size(self, client: str, identifier: str) -> int | None:
+        """The bytes of a file; None: it is not here, or not any more."""
+        with contextlib.suppress(FileNotFoundError):
+            stat = (self._of(client) / identifier).stat()
+            if time.time() - stat.st_mtime <= self._keep:
+                return stat.st_size
+        return None
 
     def _of(self, client: str) -> Path:
         return self._place / hashlib.sha256(client.encode()).hexdigest()[:32]
 
     def _tidy(self, place: Path, more: int) -> None:
         found = sorted(((path.stat(), path) for path in place.iterdir()), key=_age)
-        size, now = more + sum(stat.st_size for stat, _ in found), time.time()
-        for stat, path in found:
-            if size > self._most or now - stat.st_mtime > self._keep:
-                path.unlink(missing_ok=True)
-                size -= stat.st_size
+        size, now = max(more, _LEAST) + sum(map(_room, found)), time.time()
+        for entry in found:
+            if size > self._most or now - _age(entry) > self._keep:
+                entry[1].unlink(missing_ok=True)
+                size -= _room(entry)
 
 
 def _age(entry: tuple[os.stat_result, Path]) -> float:
     return entry[0].st_mtime
+
+
+def _room(entry: tuple[os.stat_result, Path]) -> int:
+    """An empty file takes a place on the disk, too."""
+    return max(entry[0].st_size, _LEAST)

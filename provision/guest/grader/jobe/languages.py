@@ -15,12 +15,13 @@ class Language:
         program: the path in an image that tells whether it is there.
         version: the command whose first number with a dot is the version.
         source: the source's name where none is given.
-        compiling: the command that must succeed, and be silent on stderr, before the program
-            runs; ``{args}``, ``{source}`` and ``{linkargs}`` are filled in. Empty: none.
+        compiling: the command that must succeed before the program runs; ``{args}``,
+            ``{source}`` and ``{linkargs}`` are filled in. Empty: none.
         running: the command; ``{args}``, ``{source}`` and ``{main}`` are filled in.
         compileargs, interpreterargs: for a run that names none.
         megabytes: of address space; 0: it reserves more than it uses, and the box alone counts.
         tasks: processes and threads that it needs at the least.
+        silent: whether a compiler that says something on stderr has failed.
     """
 
     program: str
@@ -32,6 +33,7 @@ class Language:
     interpreterargs: tuple[str, ...] = ()
     megabytes: int = 400
     tasks: int = 30
+    silent: bool = True
 
 
 LANGUAGES: Mapping[str, Language] = {
@@ -85,7 +87,8 @@ LANGUAGES: Mapping[str, Language] = {
         source="prog.pas",
         compiling="fpc {args} -oprog.exe {source} {linkargs}",
         running="./prog.exe {args}",
-        compileargs=("-vew",),
+        compileargs=("-vew", "-Se"),
+        silent=False,  # its linker warns of what is none of the program's
     ),
     "php": Language(
         program="usr/bin/php",

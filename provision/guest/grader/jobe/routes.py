@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from provision.guest.grader.engine import Engine
+from provision.guest.grader.engine import FINISHED, Engine
 from provision.guest.grader.jobe.files import Files
 from provision.guest.grader.jobe.languages import LANGUAGES
 from provision.guest.grader.jobe.run import (
@@ -39,7 +39,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 log = logging.getLogger(__name__)
 
 PLACES = ("/jobe/index.php/restapi", "/jobe/restapi")  # with and without a rewritten address
-_BODY = 16 * MIB  # bytes of a request, which is held in memory
+_BODY, _RUN_BODY = 8 * MIB, 2 * MIB  # bytes of a request with a file, and with a run
 _KEPT = 8  # times the size of an upload that a client's files may have
 _LONG = 60.0  # seconds between looks at a task
 
@@ -64,12 +64,13 @@ class Jobe:
         self._files = Files(
             settings.state / "jobe", settings.keep_seconds, _KEPT * settings.upload_size
         )
-        self._most = min(_BODY, settings.upload_size)
         # While a request is read it takes memory: those of one client wait for each other.
         self._turns: dict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(settings.uploads_per_client)
         )
-        self._versions: dict[str, dict[str, str]] = {}
+        # What is decoded or packed takes many times the memory of a request: one at a time.
+        self._decoding = asyncio.Lock()
+        self._versions: dict[tuple[str, ...], dict[str, str]] = {}
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes; before those that take any path."""
@@ -100,73 +101,75 @@ class Jobe:
         return found
 
     async def _ask_versions(self, client: str, image: str, names: list[str]) -> dict[str, str]:
-        if image not in self._versions:
+        key = (image, *names)
+        if key not in self._versions:
             try:
                 done = await self._work(client, image, pack_versions(names), self._settings.limits)
             except (BusyError, QuotaError, OSError, sqlite3.Error):
                 return read_versions(names, "")
             assert done.result is not None  # noqa: S101 (it is done)
-            self._versions[image] = read_versions(names, done.result.stdout)
-        return self._versions[image]
+            told = read_versions(names, done.result.stdout)
+            if done.result.status != FINISHED:  # on a host without room: asked again next time
+                return told
+            self._versions[key] = told
+        return self._versions[key]
 
     async def _has(self, request: web.Request) -> web.StreamResponse:
         identifier = request.match_info["id"]
-        known = FILE_ID.fullmatch(identifier) and self._files.has(request["client"], identifier)
-        return web.Response(status=204 if known else 404)
+        known = FILE_ID.fullmatch(identifier)
+        if not known or self._files.size(request["client"], identifier) is None:
+            return web.Response(status=404)
+        return web.Response(status=204)
 
     async def _put(self, request: web.Request) -> web.StreamResponse:
         identifier = request.match_info["id"]
         if not FILE_ID.fullmatch(identifier):
             raise BadRunError(f"{identifier!r} is no identifier: 8 to 64 letters and digits")
         async with self._turns[request["client"]]:
-            told = await self._read(request)
-            text = told.get("file_contents") if isinstance(told, dict) else None
-            if not isinstance(text, str):
-                raise BadRunError("file_contents is missing")
-            try:
-                content = base64.b64decode(text, validate=True)
-            except ValueError:
-                raise BadRunError("file_contents is not in Base64") from None
+            body = await self._read(request, _BODY)
+            async with self._decoding:
+                content = await asyncio.to_thread(_content, body)
             await asyncio.to_thread(self._files.put, request["client"], identifier, content)
         return web.Response(status=204)
 
     async def _run(self, request: web.Request) -> web.StreamResponse:
         client: str = request["client"]
         async with self._turns[client]:
-            run = parse(await self._read(request), self._settings.limits)
+            body = await self._read(request, _RUN_BODY)
+            async with self._decoding:
+                run = await asyncio.to_thread(_parse, body, self._settings.limits)
             image = self._languages_of_images().get(run.language)
             if image is None:
                 raise BadRunError(f"no image here has the language {run.language}")
-            files = await asyncio.to_thread(self._load, client, run)
-        if missing := [run.files[name] for name, content in files.items() if content is None]:
-            return web.Response(text=f"files are missing: {', '.join(missing)}", status=404)
-        archive = pack(run, {name: content or b"" for name, content in files.items()})
-        if len(archive) > self._settings.upload_size:
-            raise BadRunError(f"run and files are larger than {self._settings.upload_size} bytes")
+            sizes = {each: self._files.size(client, each) for each in run.files.values()}
+            if missing := [each for each, size in sizes.items() if size is None]:
+                return web.Response(text=f"files are missing: {', '.join(missing)}", status=404)
+            if sum(sizes[each] or 0 for each in run.files.values()) > self._settings.upload_size:
+                raise BadRunError(f"the files have more than {self._settings.upload_size} bytes")
+            async with self._decoding:
+                archive = await asyncio.to_thread(self._pack, client, run)
         done = await self._work(client, image, archive, limit(run, self._settings.limits))
         assert done.result is not None  # noqa: S101 (it is done)
         return web.json_response(answer(run, done.id, done.result))
 
-    async def _read(self, request: web.Request) -> Any:
-        """The JSON of a request.
+    async def _read(self, request: web.Request, most: int) -> bytes:
+        """The body of a request.
 
         Raises:
-            ValueError: it is none, or too large.
+            BadRunError: it is too large.
             TimeoutError: it came too slowly.
         """
-        body = bytearray()
+        body, most = bytearray(), min(most, self._settings.upload_size)
         async with asyncio.timeout(self._settings.upload_seconds):
             async for piece in request.content.iter_any():
                 body += piece
-                if len(body) > self._most:
-                    raise BadRunError(f"the request is larger than {self._most} bytes")
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError):
-            raise BadRunError("the request is no JSON") from None
+                if len(body) > most:
+                    raise BadRunError(f"the request is larger than {most} bytes")
+        return bytes(body)
 
-    def _load(self, client: str, run: Run) -> dict[str, bytes | None]:
-        return {name: self._files.get(client, identifier) for name, identifier in run.files.items()}
+    def _pack(self, client: str, run: Run) -> bytes:
+        told = {name: self._files.get(client, each) or b"" for name, each in run.files.items()}
+        return pack(run, told)
 
     async def _work(self, client: str, image: str, archive: bytes, limits: Limits) -> Task:
         """Run a task to its end.
@@ -202,6 +205,28 @@ class Jobe:
         return task
 
 
+def _parse(body: bytes, most: Limits) -> Run:
+    return parse(_json(body), most)
+
+
+def _content(body: bytes) -> bytes:
+    told = _json(body)
+    text = told.get("file_contents") if isinstance(told, dict) else None
+    if not isinstance(text, str):
+        raise BadRunError("file_contents is missing")
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise BadRunError("file_contents is not in Base64") from None
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadRunError("the request is no JSON") from None
+
+
 def _safe(handler: Handler) -> Handler:
     """A handler whose errors are answered as Jobe's clients read them."""
 
@@ -219,6 +244,6 @@ def _safe(handler: Handler) -> Handler:
             raise
         except (OSError, sqlite3.Error) as error:
             log.error("%s: %s", request.path, error)
-            return web.Response(text="the disk is full", status=507)
+            return web.Response(text="it cannot be kept: is the disk full?", status=507)
 
     return handle

@@ -29,10 +29,10 @@ _COMPILING_TASKS = 16  # processes: gcc starts four, fpc three
 _COMPILING_MEMORY = 500 * _MEGABYTE
 _LAST_STATUS = 128  # after it, a signal's number
 _SIGXCPU = 128 + 24
-_MAIN_CLASS = re.compile(
-    r"\bpublic\s+class\s+(\w+)[^{]*\{.*?\b(?:public\s+static|static\s+public)\s+void\s+main\s*\(",
-    re.DOTALL,
-)
+_CLASS = re.compile(r"\bpublic\s+class\s+(\w+)")
+_MAIN = re.compile(r"\b(?:public\s+static|static\s+public)\s+void\s+main\s*\(")
+_LARGEST = 1e6  # of any number: seconds, megabytes, processes
+_FILES = 100  # of a run
 
 
 class BadRunError(ValueError):
@@ -51,6 +51,7 @@ class Run:
         words: lists of words for the commands: ``compileargs``, ``interpreterargs`` …
         numbers: what the run may use: ``cputime`` (seconds), ``memorylimit``, ``disklimit``,
             ``streamsize`` (megabytes), ``numprocs``.
+        main: the class of Java that is run; empty: the file's name says it.
         nonce: begins what a compiler said, so that no program's output is taken for it.
     """
 
@@ -61,6 +62,7 @@ class Run:
     files: Mapping[str, str] = field(default_factory=dict)
     words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
+    main: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
@@ -89,19 +91,26 @@ def parse(told: object, most: Limits) -> Run:
     if not isinstance(parameters, dict):
         raise BadRunError("parameters is no object")
     named = {name: value for name, value in parameters.items() if value is not None}
-    limits = {**_NUMBERS, "memorylimit": None, "numprocs": None}
-    run = Run(
+    wanted = (*_NUMBERS, "memorylimit", "numprocs")
+    numbers = {name: _number(name, named[name]) for name in wanted if name in named}
+    if (cpu := numbers.get("cputime", 0)) > most.cpu:
+        raise BadRunError(f"cputime of {cpu:g} s is more than the {most.cpu:g} s allowed here")
+    numbers["cputime"] = cpu or min(_NUMBERS["cputime"], most.cpu)
+    if "numprocs" in numbers:
+        numbers["numprocs"] = min(numbers["numprocs"], most.tasks)
+    main = _check("main_class", named.get("main_class", ""))
+    if main and not re.fullmatch(r"[\w.$]{1,200}", main):
+        raise BadRunError(f"main_class {main!r} is no name of a class"[:200])
+    return Run(
         language=language,
         source=source,
         name=_source_name(spec, language, source),
         stdin=_text(spec, "input", ""),
         files=_files(spec.get("file_list") or []),
         words={name: _words(name, named[name]) for name in _WORDS if name in named},
-        numbers={name: _number(name, named[name]) for name in limits if name in named},
+        numbers=numbers,
+        main=main,
     )
-    if (cpu := _cpu(run)) > most.cpu:
-        raise BadRunError(f"cputime of {cpu:g} s is more than the {most.cpu:g} s allowed here")
-    return run
 
 
 def _text(spec: Mapping[str, Any], name: str, default: str | None = None) -> str:
@@ -129,11 +138,11 @@ def _number(name: str, value: object) -> float:
     """A number, or a text of one, as PHP's arrays have it."""
     try:
         number = float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         number = math.nan
     if not 0 <= number < math.inf:
-        raise BadRunError(f"{name} is no number from 0 on: {value!r}"[:200])
-    return number
+        raise BadRunError(f"{name} is no number from 0 on: {str(value)[:100]!r}")
+    return min(number, _LARGEST)
 
 
 def _words(name: str, value: object) -> tuple[str, ...]:
@@ -149,16 +158,25 @@ def _source_name(spec: Mapping[str, Any], language: str, source: str) -> str:
     name = _text(spec, "sourcefilename", "")
     if not name or (language == "java" and name == LANGUAGES["java"].source):
         # What CodeRunner says of every program in Java, whose file is named by its class.
-        main = _MAIN_CLASS.search(source) if language == "java" else None
-        return f"{main[1]}.java" if main else LANGUAGES[language].source
+        main = _main_class(source) if language == "java" else ""
+        return f"{main}.java" if main else LANGUAGES[language].source
     if not _NAME.fullmatch(name):
         raise BadRunError(f"sourcefilename {name!r} is not allowed: letters, digits, . _ - +")
     return name
 
 
+def _main_class(source: str) -> str:
+    """The class of Java in which ``main`` is, as far as two looks can tell; empty: none."""
+    if (main := _MAIN.search(source)) is None:
+        return ""
+    return next((found[1] for found in reversed([*_CLASS.finditer(source, 0, main.start())])), "")
+
+
 def _files(told: object) -> dict[str, str]:
     """Identifiers of files by the names that they get; of two of a name, the last."""
     files = {}
+    if isinstance(told, list) and len(told) > _FILES:
+        raise BadRunError(f"{len(told)} files; a run has at most {_FILES}")
     for entry in told if isinstance(told, list) else [told]:
         match entry:
             case [str(identifier), str(name), *_] if FILE_ID.fullmatch(
@@ -170,14 +188,10 @@ def _files(told: object) -> dict[str, str]:
     return files
 
 
-def _cpu(run: Run) -> float:
-    return run.numbers.get("cputime") or _NUMBERS["cputime"]
-
-
 def limit(run: Run, most: Limits) -> Limits:
     """What a run's box may use: what it asks for, as far as any task may."""
     language = LANGUAGES[run.language]
-    cpu = _cpu(run)
+    cpu = run.numbers["cputime"]
     extra = _COMPILING if language.compiling else 0.0
     disk = int(run.numbers.get("disklimit", _NUMBERS["disklimit"]) * _MEGABYTE)
     stream = int(run.numbers.get("streamsize", _NUMBERS["streamsize"]) * _MEGABYTE)
@@ -221,20 +235,20 @@ def script(run: Run) -> str:
         )
         lines += [
             f"{told} </dev/null >../told 2>../wrong",
-            "if [ $? -ne 0 ] || [ -s ../wrong ]; then",
+            "if [ $? -ne 0 ]" + (" || [ -s ../wrong ]" if language.silent else "") + "; then",
             f"    {{ printf %s {run.nonce}; cat ../wrong ../told; }} >../output.txt",
             "    exit 1",
             "fi",
         ]
-    lines.append(f"ulimit -S -t {max(math.ceil(_cpu(run)), 1)}")
+    lines.append(f"ulimit -S -t {max(math.ceil(run.numbers['cputime']), 1)}")
     megabytes = run.numbers.get("memorylimit", language.megabytes)
     if megabytes and language.megabytes:
         lines.append(f"ulimit -v {math.ceil(megabytes * _KILOBYTES)}")
     if "numprocs" in run.numbers:
         tasks = max(int(run.numbers["numprocs"]), 1 if language.megabytes else language.tasks)
         # The box's first process is counted, too; dash has another letter for it than bash.
-        lines.append(f"ulimit -p {tasks + 1} 2>/dev/null || ulimit -u {tasks + 1}")
-    main = run.name.partition(".")[0]
+        lines.append(f"ulimit -p {tasks + 1} 2>/dev/null || ulimit -u {tasks + 1} 2>/dev/null")
+    main = run.main or run.name.partition(".")[0]
     running = language.running.format(args=words["interpreterargs"], source=run.name, main=main)
     lines.append(f"exec {running} {words['runargs']} <../stdin")
     return "\n".join(lines) + "\n"

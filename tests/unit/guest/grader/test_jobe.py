@@ -5,6 +5,7 @@ import os
 import sqlite3
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,9 @@ def test_a_request_that_is_no_run(told: object, says: str) -> None:
         ({"parameters": {"cputime": 11}}, "11 s is more than the 10 s"),
         ({"parameters": {"runargs": "x"}}, "runargs is no array"),
         ({"parameters": {"runargs": ["a\nb"]}}, "line feed"),
+        ({"parameters": {"cputime": 10**400}}, "cputime is no number"),
+        ({"parameters": {"main_class": "x; rm"}}, "main_class"),
+        ({"file_list": [["abcdef0123", f"f{n}"] for n in range(101)]}, "101 files"),
     ],
 )
 def test_a_run_that_cannot_be_begun(spec: dict[str, Any], says: str) -> None:
@@ -80,8 +84,34 @@ def test_a_run_that_cannot_be_begun(spec: dict[str, Any], says: str) -> None:
 
 def test_what_php_leaves_empty_is_nothing() -> None:
     run = parse(parameters=[], file_list=None, input=False, sourcefilename="")
-    assert (run.stdin, run.files, run.numbers, run.name) == ("", {}, {}, "prog.py")
+    assert (run.stdin, run.files, run.words, run.name) == ("", {}, {}, "prog.py")
     assert parse(parameters={"cputime": "3", "memorylimit": None}).numbers == {"cputime": 3.0}
+    assert parse(parameters={"memorylimit": 1e308}).numbers["memorylimit"] == 1e6
+
+
+def test_who_names_no_time_has_what_there_is() -> None:
+    told = {"run_spec": {"language_id": "c", "sourcecode": "x"}}
+    assert jobe.parse(told, MOST._replace(cpu=3)).numbers["cputime"] == 3
+
+
+def test_no_run_asks_for_more_processes_than_its_box_may_have() -> None:
+    run = parse(parameters={"numprocs": 10**6})
+    assert f"ulimit -p {MOST.tasks + 1} " in jobe.script(run)
+
+
+@pytest.mark.parametrize(
+    "source", ["public class a{" * 60_000, "public " * 100_000, "public  class  x" + " " * 10**6]
+)
+def test_no_program_keeps_others_from_being_read(source: str) -> None:
+    """A text in which a careless pattern would look from every place to the end."""
+    assert parse(language_id="java", sourcecode=source).name == "prog.java"
+
+
+def test_the_class_with_main_is_the_one_before_it() -> None:
+    source = "public class A {}\npublic class B {\n static public void main(String[] a) {}\n}"
+    assert parse(language_id="java", sourcecode=source).name == "B.java"
+    run = parse(language_id="java", sourcecode=source, parameters={"main_class": "p.C"})
+    assert "java -Xrs -Xss8m -Xmx200m p.C" in jobe.script(run)
 
 
 @pytest.mark.parametrize("given", ["", "prog.java"])
@@ -152,19 +182,32 @@ def test_a_clients_files_are_its_own(tmp_path: Path) -> None:
 
 
 def test_old_files_and_too_many_go(tmp_path: Path) -> None:
-    files = Files(tmp_path, keep=60, most=100)
+    files = Files(tmp_path, keep=60, most=12_000)
     for number in range(3):
-        files.put("moodle", f"abcdefg{number}", bytes(40))
+        files.put("moodle", f"abcdefg{number}", bytes(5000))
         (written,) = tmp_path.glob(f"*/abcdefg{number}")
         os.utime(written, (time.time() - 50 + number,) * 2)
-    assert [files.has("moodle", f"abcdefg{number}") for number in range(3)] == [False, True, True]
+    assert [files.size("moodle", f"abcdefg{number}") for number in range(3)] == [None, 5000, 5000]
     assert files.get("moodle", "abcdefg1") is not None  # and is young again
     (written,) = tmp_path.glob("*/abcdefg2")
     os.utime(written, (time.time() - 61,) * 2)
+    assert files.get("moodle", "abcdefg2") is None
     files.put("moodle", "abcdefg3", b"x")
-    assert [files.has("moodle", f"abcdefg{number}") for number in range(4)] == [
-        *(False, True, False, True)
-    ]
+    assert [path.name for path in sorted(tmp_path.glob("*/*"))] == ["abcdefg1", "abcdefg3"]
+
+
+def test_an_empty_file_takes_a_place_too(tmp_path: Path) -> None:
+    files = Files(tmp_path, keep=60, most=5 * 4096)
+    for number in range(10):
+        files.put("moodle", f"abcdefg{number}", b"")
+    assert len(list(tmp_path.glob("*/*"))) == 5
+
+
+def test_many_send_files_at_once(tmp_path: Path) -> None:
+    files = Files(tmp_path, keep=60, most=20 * 4096)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: files.put("moodle", f"abcdefg{n}", b"x"), range(200)))
+    assert len(list(tmp_path.glob("*/*"))) == 20
 
 
 def test_a_database_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
