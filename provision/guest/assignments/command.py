@@ -107,8 +107,11 @@ def _do(asked: argparse.Namespace, course: Course) -> None:
         for student in course.feedback(asked.assignment, asked.student):
             print(f"{student}: hand-in/feedback/{asked.assignment}")
     elif asked.verb == "similar":
-        for pair in similar(course, asked.assignment):
+        told = similar(course, asked.assignment)
+        for pair in told["pairs"]:
             print(f"{' and '.join(pair['students'])}: {pair['share']:.0%}")
+        for student in told["unread"]:
+            print(f"{student}: cannot be compared", file=sys.stderr)
     elif asked.verb == "show":
         _show(course.rows(asked.assignment))
     else:

@@ -6,11 +6,12 @@ from typing import Any
 
 from provision.guest.assignments.course import ENVIRONMENT, PYTHON, AssignmentError, Course
 
-PATIENCE = 300  # seconds for a whole class
+PATIENCE = 600  # seconds for a whole class
+LARGEST = 2_000_000  # characters of a notebook; larger ones are not compared
 _SIMILAR = (PYTHON, "-c", "from provision.guest.assignments.similar import main; main()")
 
 
-def similar(course: Course, assignment: str) -> list[dict[str, Any]]:
+def similar(course: Course, assignment: str) -> dict[str, Any]:
     """Which students' newest versions are alike; see ``similar.alike``.
 
     Args:
@@ -20,12 +21,12 @@ def similar(course: Course, assignment: str) -> list[dict[str, Any]]:
     Raises:
         AssignmentError: it was not released, or cannot be compared.
     """
-    handed = {student: course.texts(assignment, student) for student in course.members}
+    handed = {student: _texts(course, assignment, student) for student in course.members}
     given = course.sheet(assignment)
     return _ask(course, given=given, handed={k: v for k, v in handed.items() if v})
 
 
-def beside(course: Course, assignment: str, one: str, other: str) -> list[dict[str, Any]]:
+def beside(course: Course, assignment: str, one: str, other: str) -> dict[str, Any]:
     """Two students' newest versions, line by line; see ``similar.beside``.
 
     Args:
@@ -36,11 +37,17 @@ def beside(course: Course, assignment: str, one: str, other: str) -> list[dict[s
     Raises:
         AssignmentError: it was not released, there is no such student, or they cannot be compared.
     """
-    texts = [course.texts(assignment, student) for student in (one, other)]
-    return _ask(course, one=texts[0], other=texts[1])
+    texts = [_texts(course, assignment, student) for student in (one, other)]
+    return _ask(course, given=course.sheet(assignment), one=texts[0], other=texts[1])
 
 
-def _ask(course: Course, **request: Any) -> list[dict[str, Any]]:
+def _texts(course: Course, assignment: str, student: str) -> dict[str, str]:
+    """What a student has handed in, but for pictures by the megabyte: what is large is output."""
+    texts = course.texts(assignment, student)
+    return {name: text for name, text in texts.items() if len(text) <= LARGEST}
+
+
+def _ask(course: Course, **request: Any) -> dict[str, Any]:
     try:
         done = subprocess.run(
             _SIMILAR,
@@ -55,6 +62,6 @@ def _ask(course: Course, **request: Any) -> list[dict[str, Any]]:
             timeout=PATIENCE,
             check=True,
         )
-        return list(json.loads(done.stdout))
+        return dict(json.loads(done.stdout))
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise AssignmentError(f"they cannot be compared: {type(error).__name__}") from None

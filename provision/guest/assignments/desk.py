@@ -128,11 +128,11 @@ def _page(course: Course, assignment: str, student: str, notebook: str) -> dict[
 
 
 def _similar(course: Course, assignment: str) -> dict[str, Any]:
-    return {"pairs": similar(course, assignment)}
+    return similar(course, assignment)
 
 
 def _beside(course: Course, assignment: str, one: str, other: str) -> dict[str, Any]:
-    return {"notebooks": beside(course, assignment, one, other)}
+    return beside(course, assignment, one, other)
 
 
 def _release(

@@ -1,8 +1,12 @@
 """Which hand-ins count as alike: copies, renamed or not; not what all have, or can hardly avoid."""
 
 import json
+import re
 from typing import Any
 
+import pytest
+
+from provision.guest.assignments import similar
 from provision.guest.assignments.similar import alike, beside
 
 COPIED = """
@@ -33,7 +37,8 @@ def notebook(*sources: Any, locked: str = "", language: str = "python") -> dict[
 
 
 def pairs(handed: dict[str, Any], given: dict[str, str] | None = None) -> list[tuple[Any, ...]]:
-    return [(*pair["students"], pair["share"]) for pair in alike(given or notebook(), handed)]
+    told = alike(given or notebook(), handed)
+    return [(*pair["students"], pair["share"]) for pair in told["pairs"]]
 
 
 def test_a_copy_is_found_though_all_is_renamed() -> None:
@@ -48,7 +53,7 @@ def test_lists_of_lines_are_read_too() -> None:
 
 def test_what_was_handed_out_or_is_locked_is_no_likeness() -> None:
     handed = {name: notebook(COPIED, f"{name} = 1", locked=OWN) for name in "ab"}
-    assert pairs(handed, notebook(COPIED)) == []
+    assert pairs(handed, notebook(COPIED, locked=OWN)) == []
 
 
 def test_what_half_of_the_class_writes_is_no_likeness() -> None:
@@ -62,8 +67,49 @@ def test_short_answers_are_alike_by_themselves() -> None:
 
 def test_texts_and_unknown_languages_count_by_their_words() -> None:
     text = "A group is a set with one operation that is associative, and each has its inverse."
-    handed = {name: notebook(text, language="no-such-language") for name in "ab"}
-    assert pairs(handed) == [("a", "b", 1.0)]
+    given = notebook(language="no-such-language")
+    assert pairs({name: notebook(text) for name in "ab"}, given) == [("a", "b", 1.0)]
+
+
+CELL = {"cell_type": "code", "source": COPIED}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        notebook(COPIED, language="javascript"),
+        notebook(COPIED, language="text"),
+        notebook(locked=COPIED),
+        {"work": json.dumps({"cells": [{"source": 5, "cell_type": "code"}, CELL]})},
+        {"work": json.dumps({"cells": [{**CELL, "metadata": []}], "metadata": 7})},
+    ],
+)
+def test_a_copier_cannot_hide_by_what_a_notebook_says_of_itself(hidden: dict[str, str]) -> None:
+    assert pairs({"a": notebook(RENAMED), "b": hidden, "c": notebook(OWN)}) == [("a", "b", 1.0)]
+
+
+def test_who_takes_too_long_is_named_and_stops_nobody() -> None:
+    slow = notebook("\n".join("'" * number for number in range(400)) + "\\" * 50_000)
+    handed = {
+        "a": notebook(COPIED),
+        "b": notebook(RENAMED),
+        "blank": notebook(" \n" * 40_000 + "x"),
+    }
+    told = alike(notebook(), {**handed, "slow": slow})
+    assert [pair["students"] for pair in told["pairs"]] == [["a", "b"]]
+    assert "blank" not in told["unread"]
+    with pytest.raises(TimeoutError), similar._within(0.1):
+        re.fullmatch(r"(a+)+b", "a" * 40)
+
+
+def test_what_is_shown_has_an_end() -> None:
+    told = beside(
+        notebook(), notebook("x\n" * 9000 + "\ud800" + "y" * 10_000), notebook("x\n" * 9000)
+    )
+    (shown,) = told["notebooks"]
+    assert told["cut"]
+    assert len(shown["rows"]) == similar.LINES
+    json.dumps(told).encode()
 
 
 def test_what_is_no_notebook_stops_nobody() -> None:
@@ -74,7 +120,8 @@ def test_what_is_no_notebook_stops_nobody() -> None:
         **{"u": {"work": json.dumps(broken)}, "v": {"work": "{}"}, "w": {}},
     }
     assert pairs(handed) == [("a", "b", 1.0)]
-    assert beside(handed["a"], handed["y"])[0]["rows"][1][1:] == ["", False]
+    shown = beside(notebook(), handed["a"], handed["y"])
+    assert shown["notebooks"][0]["rows"][1][1:] == ["", False]
 
 
 def test_the_most_alike_come_first() -> None:
@@ -92,7 +139,9 @@ def test_the_most_alike_come_first() -> None:
 
 
 def test_two_are_shown_line_by_line() -> None:
-    (shown,) = beside(notebook("a\nb\nc"), notebook("a\nB\nc\nd"))
+    told = beside(notebook("given"), notebook("given", "a\nb\nc"), notebook("given", "a\nB\nc\nd"))
+    (shown,) = told["notebooks"]
+    assert not told["cut"]
     assert shown["notebook"] == "work"
     assert shown["rows"][:4] == [
         ["a", "a", True],
