@@ -4,6 +4,7 @@ Nothing is installed on the seat but VirtualBox: the file copies the program int
 directory, brings the appliance, starts it, and opens it in the browser.
 """
 
+import datetime
 import re
 import subprocess
 import sys
@@ -30,23 +31,33 @@ set "PYTHON=%PLACE%\python\python.exe"
 set "HAVE="
 set /p NEW=<"%STICK%windows\VERSION"
 if exist "%PLACE%\VERSION" set /p HAVE=<"%PLACE%\VERSION"
-if "%HAVE%"=="%NEW%" goto there
+rem A later stick brings a later program; an older one brings none.
+if "%NEW%" LEQ "%HAVE%" goto there
 echo Checking the stick ...
 "%STICK%windows\python\python.exe" "%STICK%verify.py"
 if not "%ERRORLEVEL%"=="0" goto wrong
 echo Copying the program ...
-if exist "%PLACE%" rmdir /S /Q "%PLACE%"
+rem What was not copied to its end has no VERSION, and is copied anew.
+if exist "%PLACE%\VERSION" del "%PLACE%\VERSION"
+if exist "%PLACE%\python" rmdir /S /Q "%PLACE%\python"
+if exist "%PLACE%\site" rmdir /S /Q "%PLACE%\site"
 xcopy "%STICK%windows\python" "%PLACE%\python" /E /I /Q /Y >nul
 if not "%ERRORLEVEL%"=="0" goto wrong
 xcopy "%STICK%windows\site" "%PLACE%\site" /E /I /Q /Y >nul
 if not "%ERRORLEVEL%"=="0" goto wrong
-copy /Y "%STICK%windows\VERSION" "%PLACE%\VERSION" >nul
-if not "%ERRORLEVEL%"=="0" goto wrong
 if not exist "%LOCALAPPDATA%\Microsoft\WindowsApps" mkdir "%LOCALAPPDATA%\Microsoft\WindowsApps"
 copy /Y "%STICK%windows\appliance.cmd" "%LOCALAPPDATA%\Microsoft\WindowsApps\appliance.cmd" >nul
+copy /Y "%STICK%windows\VERSION" "%PLACE%\VERSION" >nul
+if not "%ERRORLEVEL%"=="0" goto wrong
 :there
 "%PYTHON%" -m provision.cli pull "%STICK%." --public-key "%STICK%minisign.pub"
-if not "%ERRORLEVEL%"=="0" goto wrong
+if "%ERRORLEVEL%"=="0" goto brought
+if not exist "%PLACE%\BROUGHT" goto wrong
+echo Nothing is brought from this stick, see above; what is here already is started.
+goto start
+:brought
+echo 1 >"%PLACE%\BROUGHT"
+:start
 "%PYTHON%" -m provision.cli up
 if not "%ERRORLEVEL%"=="0" goto wrong
 "%PYTHON%" -m provision.cli open
@@ -89,7 +100,8 @@ def add_program(python: Path, wheels: Sequence[Path], target: Path) -> list[Path
     place = target / FOLDER
     version = _unpack(python, place / "python")
     _install(own[0], wheels, version, place / "site")
-    (place / "VERSION").write_text(f"{own[0].name} {python.name}\r\n", newline="")
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d%H%M%S")
+    (place / "VERSION").write_text(f"{when}\r\n", newline="")
     (place / "appliance.cmd").write_text(_COMMAND.replace("\n", "\r\n"), newline="")
     (target / START).write_text(_START.replace("\n", "\r\n"), newline="")
     return [target / START, *sorted(path for path in place.rglob("*") if path.is_file())]
@@ -100,9 +112,7 @@ def _unpack(package: Path, place: Path) -> str:
     try:
         with zipfile.ZipFile(package) as packed:
             names = packed.namelist()
-            paths = [
-                found for name in names if (found := re.fullmatch(r"python3(\d+)\._pth", name))
-            ]
+            paths = [found for name in names if (found := _PATHS.fullmatch(name))]
             if len(paths) != 1 or "python.exe" not in names:
                 raise UsageError(f"{package}: no Python for Windows that runs as it is", hint=_HINT)
             if any(name.startswith(("/", "\\")) or ".." in name or ":" in name for name in names):

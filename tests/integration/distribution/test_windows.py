@@ -144,7 +144,12 @@ def test_a_teacher_double_clicks_what_is_on_the_stick(
     # Once more: neither checked nor copied nor brought again.
     again = here.cmd(start).stdout
     assert "Copying" not in again and "(no change)" in again, again
-    (stick / "windows/VERSION").write_text("later\r\n")
+    # An older stick brings no program, and nothing that is older; what is here is started.
+    (stick / "windows/VERSION").write_text("20200101000000\r\n")
+    (stick / "channels/stable.minisig").write_text("damaged")
+    older = here.cmd(start).stdout
+    assert "Copying" not in older and "what is here already is started" in older, older
+    (stick / "windows/VERSION").write_text("99990101000000\r\n")
     next((stick / "windows/site").rglob("click/core.py")).write_text("")
     damaged = here.cmd(start)
     assert "BAD windows/site/click/core.py" in damaged.stdout, damaged
