@@ -12,18 +12,23 @@ from typing import Any
 from provision.guest import record
 from provision.guest.assignments.course import AssignmentError, Course
 from provision.guest.pool.courses import PLACE, read_courses
-from provision.guest.pool.rolls import enroll, names
+from provision.guest.pool.rolls import connections, enroll, names
 
 
-def platforms_courses() -> set[str]:
-    """The courses that are some platform's, by the record."""
+def check(source: str, course: str) -> None:
+    """Make sure that a platform's course is ours, by the record.
+
+    Args:
+        source: which platform, and which course there (``rolls.source_of``).
+        course: which course here.
+
+    Raises:
+        AssignmentError: it is not.
+    """
     told = record.read()
-    return {
-        each["course"]
-        for platform in told.sign_in.get("lti", ())
-        for each in platform["courses"]
-        if each["course"] in told.courses
-    }
+    connected = connections(told.sign_in.get("lti", ()))
+    if course not in told.courses or connected.get(source) != course:
+        raise AssignmentError(f"no platform has a course that is {course}")
 
 
 def take_roll(directory: Path, source: str, course: str, roll: str) -> dict[str, Any]:
@@ -39,8 +44,7 @@ def take_roll(directory: Path, source: str, course: str, roll: str) -> dict[str,
         AssignmentError: the course is no platform's.
         ValueError: a name is none of a platform's.
     """
-    if course not in platforms_courses():
-        raise AssignmentError(f"no platform has a course that is {course}")
+    check(source, course)
     told = json.loads(roll)
     whole = told.pop("whole") is True
     enroll(directory / PLACE, course, source, told, whole=whole)
@@ -58,8 +62,7 @@ def tell_points(directory: Path, source: str, course: str) -> dict[str, Any]:
     Raises:
         AssignmentError: the course is no platform's.
     """
-    if course not in platforms_courses():
-        raise AssignmentError(f"no platform has a course that is {course}")
+    check(source, course)
     theirs = names(directory / PLACE, course, source)
     work = Course(directory, course, read_courses(directory)[course])
     points: list[dict[str, Any]] = []

@@ -24,6 +24,7 @@ from provision.guest.lti.platforms import Platform
 from provision.guest.lti.points import Gradebook, Outbox, Points
 from provision.guest.lti.services import Services, UnansweredError
 from provision.guest.pool.keeper import RefusedError, asked
+from provision.guest.pool.rolls import source_of
 from provision.guest.whole import keep
 
 DAY = 86400
@@ -58,7 +59,7 @@ class Link:
     @property
     def source(self) -> str:
         """What no other course of a platform's has."""
-        return json.dumps([self.issuer, self.client_id, self.deployment, self.context])
+        return source_of(self.issuer, self.client_id, self.deployment, self.context)
 
     def with_launch(self, launch: Launch, assignment: str) -> "Link":
         """With what a launch says; what it does not say stays.

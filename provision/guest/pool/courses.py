@@ -61,7 +61,9 @@ def read_courses(directory: Path) -> dict[str, Any]:
     Raises:
         DamagedError: the record or the file of rolls is damaged.
     """
-    return rolls.merge(record.read().courses, directory / PLACE)
+    told = record.read()
+    connected = rolls.connections(told.sign_in.get("lti", ()))
+    return rolls.merge(told.courses, directory / PLACE, connected)
 
 
 def views(directory: Path, student: str, courses: Mapping[str, Any]) -> Iterator[View]:

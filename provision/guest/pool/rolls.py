@@ -24,12 +24,36 @@ MEND = "remove it: the platforms' next rolls write it anew"
 Rolls = dict[str, dict[str, dict[str, list[str]]]]  # names by course, source and role
 
 
-def merge(courses: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+def source_of(issuer: str, client_id: str, deployment: str, context: str) -> str:
+    """The name of a platform's course, which no other one has."""
+    return json.dumps([issuer, client_id, deployment, context])
+
+
+def connections(platforms: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Which course of ours each course of a platform's is, by its ``source_of``.
+
+    Args:
+        platforms: ``sign_in.lti`` of the record.
+    """
+    return {
+        source_of(
+            *(each["issuer"], each["client_id"]),
+            *(one.get("deployment") or each["deployments"][0], one["context"]),
+        ): one["course"]
+        for each in platforms
+        for one in each["courses"]
+    }
+
+
+def merge(
+    courses: Mapping[str, Any], directory: Path, connected: Mapping[str, str]
+) -> dict[str, Any]:
     """The courses of the record, with those who are on a platform's roll.
 
     Args:
         courses: by name, each a ``record.Course``.
         directory: of the courses' directories.
+        connected: from ``connections``; the roll of one that is no more is nobody's.
 
     Raises:
         DamagedError: the file of rolls is damaged.
@@ -37,7 +61,8 @@ def merge(courses: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     rolls = _read(directory)
     told = {}
     for name, course in courses.items():
-        of_platform = rolls.get(name, {}).values()
+        known = rolls.get(name, {})
+        of_platform = [roll for source, roll in known.items() if connected.get(source) == name]
         found: dict[str, list[str]] = {}
         for role, other in (ROLES, ROLES[::-1]):
             came = {each for roll in of_platform for each in roll.get(role, ())} - {*course[other]}
