@@ -105,8 +105,8 @@ class AssignmentsHandler(CoursePage):
         told |= dict(zip(names, words, strict=True))
         self.set_header("Cache-Control", "no-store")
         jobs = self._visitor.jobs.jobs
-        words = {"jobs": jobs, "authenticator": self.authenticator, **told}
-        self.finish(await self.render_template(page, **words))
+        shown = {"jobs": jobs, "authenticator": self.authenticator, **told}
+        self.finish(await self.render_template(page, **shown))
 
     @web.authenticated
     async def post(self) -> None:
