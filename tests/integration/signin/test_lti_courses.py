@@ -11,9 +11,11 @@ from typing import Any
 import jwt
 import pytest
 
+from provision.guest import record
 from provision.guest.assignments.course import AssignmentError
 from provision.guest.assignments.desk import AbsentError
 from provision.guest.lti.people import Person
+from provision.guest.pool.rolls import connections
 from tests.integration.lti_platform import LTI, PUPIL, TEACHER, Platform, platform_keys
 from tests.integration.signin.browser import Browser
 from tests.integration.signin.lti_hub import Place, opened
@@ -112,15 +114,19 @@ def test_the_hub_cannot_make_anybody_else_a_teacher(
     place: Place, course: str, roll: dict[str, list[str]]
 ) -> None:
     """Root's service, whatever the hub asks."""
+    known = connections(record.read().sign_in["lti"])
+    source = next(each for each in known if known[each] == "algebra")
     before = place.asked("may", "hilbert", "algebra")
     told = json.dumps({**roll, "whole": False})
     if roll.get("members") == ["lti-a"] * 2:  # twice is once
-        place.asked("enroll", "source", course, told)
+        rolls = place.students / ".courses/rolls.json"
+        kept = json.loads(rolls.read_text())["algebra"].get(source, {}) if rolls.exists() else {}
+        place.asked("enroll", source, course, told)
         assert students(place, "hilbert").count("lti-a") == 1
-        place.asked("enroll", "source", course, json.dumps({"whole": True}))
+        place.asked("enroll", source, course, json.dumps({**kept, "whole": True}))
     else:
         with pytest.raises((AssignmentError, ValueError)):
-            place.asked("enroll", "source", course, told)
+            place.asked("enroll", source, course, told)
     assert place.asked("may", "hilbert", "algebra") == before
     with pytest.raises(AbsentError):
         place.asked("may", "karl", "algebra")
@@ -286,9 +292,11 @@ def test_nobody_learns_of_points_but_the_own_platform(place: Place, moodle: Plat
     told = place.asked("returned", source, "algebra")["points"]
     assert {each["student"] for each in told} <= {*students(place, "hilbert")} - {"karl"}
     assert all(each["student"].startswith("lti-") for each in told)
-    assert place.asked("returned", "another", "algebra")["points"] == []
-    with pytest.raises(AssignmentError):
-        place.asked("returned", source, "secret")
+    for wrong in (("another", "algebra"), (source, "secret")):
+        with pytest.raises(AssignmentError, match="no platform has a course"):
+            place.asked("returned", *wrong)
+        with pytest.raises(AssignmentError, match="no platform has a course"):
+            place.asked("enroll", *wrong, json.dumps({"teachers": ["lti-a"], "whole": False}))
 
 
 def title(moodle: Platform, column: str) -> str:
