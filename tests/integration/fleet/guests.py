@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import paramiko
 from toy import tree
@@ -118,15 +119,7 @@ def finished(layers: Sequence[Path], place: Path) -> Base:
 
 def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path, places: int) -> None:
     layer, log = part / "layer", scratch / "fleet.log"
-    public = keys.generate(part / "key", comment="fleet")
-    told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
-    told |= {"pool_accounts": [f"nb{number}" for number in range(1, places + 1)]}
-    told |= {"keys_admin": [public]}
-    told |= {"notebook_accounts": False, "sage_version": OLD}
-    told["notebook_limits"] = {
-        **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
-        **{"file_size": 100 << 20, "tmp": 32 << 20, "disk": 0},
-    }
+    told = variables(keys.generate(part / "key", comment="fleet"), places)
     tree(layer / "opt" / f"sage-{OLD}", OLD, python)
     (layer / "opt").chmod(0o755)
     layer.chmod(0o755)
@@ -141,6 +134,24 @@ def _make(layers: Sequence[Path], part: Path, python: str, scratch: Path, places
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
+def variables(public: str, places: int = 3) -> dict[str, Any]:
+    """Of the playbook that makes such an appliance.
+
+    Args:
+        public: the administrator's public key.
+        places: sessions that it has room for.
+    """
+    told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
+    told |= {"pool_accounts": [f"nb{number}" for number in range(1, places + 1)]}
+    told |= {"keys_admin": [public]}
+    told |= {"notebook_accounts": False, "sage_version": OLD}
+    told["notebook_limits"] = {
+        **{"memory": 1 << 30, "swap": 0, "cpu": 100, "tasks": 256, "files": 1024},
+        **{"file_size": 100 << 20, "tmp": 32 << 20, "disk": 0},
+    }
+    return told
+
+
 @dataclass
 class Guest:
     """One appliance of the fleet's tests."""
@@ -151,6 +162,7 @@ class Guest:
     ssh: int = field(default_factory=free_port)
     notebook: dict[int, int] = field(default_factory=both_ports)
     machine: NspawnMachine | None = None
+    endpoint: SshEndpoint | None = None
     root: paramiko.SSHClient | None = None
 
     @property
@@ -173,8 +185,8 @@ class Guest:
             user=self.base.user,
             console=self.place / f"{self.name}.console",
         )
-        endpoint: SshEndpoint = self.machine.start()
-        self.root = connect(endpoint)
+        self.endpoint = self.machine.start()
+        self.root = connect(self.endpoint)
         if (
             not (inventory.parent / "known_hosts").exists()
             or str(self.ssh) not in (inventory.parent / "known_hosts").read_text()
