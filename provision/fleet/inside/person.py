@@ -44,12 +44,15 @@ AUDIT = "audit.jsonl"
 WISHES = ("limits.json", "messages.json", "lti/people.json", "lti/sent.json")
 FILES = ("notices", "machines")  # one each, by the student's name
 ROLLS = ".courses/rolls.json"  # of learning platforms, root's
+SUMS = "SHA256SUMS"  # of what was handed in, by which it is shown later that nothing has changed
 GRADEBOOK = "results/gradebook.csv"  # of a course; written anew whenever something is graded
 ASIDE = (".gone-", ".leaving-", ".back-", ".new-")  # before a directory's name, while it moves
 KEPT = {
     "the system's journal": "its lines name who signed in; the oldest go as new ones come",
     "the hub's database and accounts in backups": "what a restore of everyone needs; they go with"
     " the backups that `keep` lets go",
+    "the lists of hashes in backups": "they show that nothing of the others' has changed; they go"
+    " with those backups, too",
 }
 
 
@@ -136,6 +139,7 @@ def _steps(name: str, pseudonym: str) -> Iterator[tuple[str, Callable[[], dict[s
         yield "backups", lambda: _rewrite(name)
     for what, path in list(_paths(name)):
         yield what, lambda path=path: _remove(path)  # type: ignore[misc]
+    yield "lists of hashes", lambda: _leave_lists(name)
     yield "a learning platform's rolls", lambda: _leave_rolls(name)
     yield "the hub's files", lambda: _as_hub("hub-erase", name, pseudonym)
     if TAKEN.exists():
@@ -173,6 +177,24 @@ def _remove(path: Path) -> dict[str, Any]:
     told = {"path": str(path), "bytes": _size(path)}
     remove(path)
     return told
+
+
+def _leave_lists(name: str) -> dict[str, Any] | None:
+    """Take a person's files off the lists of what was handed in; the others' lines stay."""
+    mine = re.compile(rf"[0-9a-f]+  {re.escape(name)}\.[0-9]{{5}}/")
+    changed = []
+    for path in sorted((students() / ".courses").glob(f"*/grades/*/{SUMS}")):
+        place = os.open(path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX)  # as who adds to it does
+            lines = path.read_text().splitlines(keepends=True)
+            left = [line for line in lines if not mine.match(line)]
+            if left != lines:
+                write(path, "".join(left), mode=0o600)
+                changed.append(str(path))
+        finally:
+            os.close(place)
+    return {"path": ", ".join(changed)} if changed else None
 
 
 def _leave_rolls(name: str) -> dict[str, Any] | None:
