@@ -29,6 +29,7 @@ from provision.guest.whole import keep
 
 DAY = 86400
 EVERY = 60  # seconds; points wait for no longer
+LATER = 600  # seconds after which a roll is asked for that could not be had
 OFTEN = 60  # seconds for which a roll is not asked for again
 MEND = "remove it: the platforms' next launches write it anew"
 
@@ -232,6 +233,8 @@ class Exchange:
             members = await self._services.members(platform, link.roster)
         except UnansweredError as error:
             self._log.error("lti: the roll of %s cannot be had: %s", link.course, error)
+            # A platform asks for our keys first, which a hub that begins does not tell yet.
+            self._read[link.source] = time.monotonic() - DAY + LATER
             return
         roll, people = roll_of(link.issuer, members)
         if not people:  # who has asked for it is on it
