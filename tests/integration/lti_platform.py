@@ -62,6 +62,8 @@ class Platform:
         self.asked: list[str] = []
         self.tokens: dict[str, set[str]] = {}
         self.assertions: list[str] = []
+        self.says: dict[str, Any] = {}  # claims of each launch besides the usual ones
+        self.returned: list[dict[str, str]] = []  # what came back of links that were set up
         self.status = 0  # of each answer of a service, where it is not as it should be
         self.silent = threading.Event()
 
@@ -106,6 +108,7 @@ class Platform:
                 "lineitems": f"{self.issuer}/columns?type=1",
                 "scope": [SCOPES["score"], SCOPES["column"]],
             },
+            **self.says,
             **further,
         }
         return {name: each for name, each in told.items() if each is not None}
@@ -153,6 +156,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._say(platform.published)
         elif parts.path == "/auth":
             self._form(platform.answer(f"{platform.issuer}{self.path}"))
+        elif parts.path == "/course":
+            self._course(**query)
         elif parts.path == "/members" and self._may("roster"):
             begin = int(query.get("from", 0))
             end = begin + platform.page
@@ -180,6 +185,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             time.sleep(20)
         if parts.path == "/token":
             self._token(dict(urllib.parse.parse_qsl(body.decode())))
+        elif parts.path == "/return":
+            platform.returned.append(dict(urllib.parse.parse_qsl(body.decode())))
+            self._send(b"<p>It is set up.</p>", "text/html")
         elif parts.path == "/columns" and self._may("column"):
             column = json.loads(body)
             column["id"] = f"{platform.issuer}/columns/{len(platform.columns) + 1}?type=1"
@@ -234,6 +242,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         place = f"{self.platform.tool}/hub/lti/launch"
         page = f'<form method="post" action="{place}">{inputs}<button>go on</button></form>'
         self._send(page.encode(), "text/html")
+
+    def _course(self, sub: str, target: str) -> None:
+        """A page with a link, which opens inside it or in a window, as Moodle sends it."""
+        begun = urllib.parse.urlsplit(self.platform.begun(sub))
+        inputs = "".join(
+            f'<input type="hidden" name="{name}" value="{value}">'
+            for name, value in urllib.parse.parse_qsl(begun.query)
+        )
+        place = f"{self.platform.tool}{begun.path}"
+        page = (
+            f'<form method="post" action="{place}" target="{target}">{inputs}<button>open</button>'
+        )
+        frame = '</form><iframe name="inside" width="700" height="500"></iframe>'
+        self._send(f"{page}{frame}".encode(), "text/html")
 
     def _say(self, told: Any, status: int = 200, **headers: str) -> None:
         self._send(json.dumps(told).encode(), "application/json", status, **headers)

@@ -1,49 +1,50 @@
-"""Links that a teacher sets up in a platform's course: what they are to open."""
+"""Links that a teacher sets up in a platform's course: what they open, and what waits for it."""
 
 import secrets
+import time
 from typing import Any
 
 from provision.guest.lti.launch import LINKS, LTI, Launch
 
 LINK = "ltiResourceLink"
-MOST = 1000  # links that are set up at once
+MOST = 1000  # that wait at once
+LIFE = 3600  # seconds
 
 
 class Choices:
-    """Links that are being set up, until it is chosen what they open; the newest of them."""
+    """Launches that somebody is to go on with, once and within an hour; the newest of them.
+
+    Whoever has a key goes on with it: it is in a page of that browser's only.
+    """
 
     def __init__(self) -> None:
-        self._open: dict[str, tuple[str, Launch]] = {}
+        self._open: dict[str, tuple[float, str, Launch]] = {}
 
     def keep(self, name: str, launch: Launch) -> str:
         """Remember one; its key.
 
         Args:
-            name: who chooses.
+            name: who goes on.
             launch: with which the platform has asked.
         """
         key = secrets.token_urlsafe(18)
-        self._open[key] = name, launch
+        self._open[key] = time.monotonic(), name, launch
         while len(self._open) > MOST:
             del self._open[next(iter(self._open))]
         return key
 
-    def look(self, name: str, key: str) -> Launch | None:
-        """The one that somebody chooses for; arguments as of ``take``."""
-        whose, launch = self._open.get(key, ("", None))
-        return launch if whose == name else None
-
-    def take(self, name: str, key: str) -> Launch | None:
-        """The one that somebody has chosen for, once; None: there is none.
+    def take(self, key: str, name: str = "") -> tuple[str, Launch] | None:
+        """Who goes on with what; None: nobody, or not any more.
 
         Args:
-            name: who.
             key: from ``keep``.
+            name: who is signed in; empty: that is not known.
         """
-        launch = self.look(name, key)
-        if launch:
-            del self._open[key]
-        return launch
+        when, whose, launch = self._open.get(key, (float("-inf"), "", None))
+        if launch is None or time.monotonic() - when > LIFE or name not in ("", whose):
+            return None
+        del self._open[key]
+        return whose, launch
 
 
 def response(launch: Launch, place: str, assignment: str, wanted: str) -> dict[str, Any]:

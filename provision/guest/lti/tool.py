@@ -24,6 +24,7 @@ from traitlets.config import Config
 
 from provision.guest.lti.choices import LINK, Choices, response
 from provision.guest.lti.exchange import Exchange
+from provision.guest.lti.frames import in_frame, policy
 from provision.guest.lti.keys import Known, Pair
 from provision.guest.lti.launch import (
     OLDEST,
@@ -83,7 +84,7 @@ class Tool:
             directory=directory,
             log=log,
         )
-        self.choices = Choices()
+        self.choices, self.windows = Choices(), Choices()
         self._known = {platform.name: Known() for platform in platforms}
         self._turns = {platform.name: asyncio.Lock() for platform in platforms}
         self._used: dict[str, float] = {}
@@ -160,7 +161,7 @@ class LtiAuthenticator(PoolAuthenticator):
         """Those of a tool, besides the others; with them begins what the hub does by itself."""
         self._exchanging = asyncio.get_running_loop().create_task(self.tool.exchange.run())
         own_ones = [(r"/lti/login", Login), (r"/lti/launch", Opening), (r"/lti/keys", Keys)]
-        own_ones.append((r"/lti/link", Linking))
+        own_ones += [(r"/lti/link", Linking), (r"/lti/window", Window)]
         return [*super().get_handlers(app), *own_ones]
 
 
@@ -198,6 +199,11 @@ class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
         tool: Tool = self.authenticator.tool
         return tool
 
+    def set_default_headers(self) -> None:
+        """What is shown here, and what goes wrong here, a platform may show inside its own page."""
+        super().set_default_headers()
+        self.set_header("Content-Security-Policy", policy(self.tool.platforms))
+
     @property
     def origin(self) -> str:
         """Of the hub, as the browser has it."""
@@ -213,10 +219,19 @@ class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
 
     def _keep(self, state: str, asked: _Asked) -> None:
         told = [state, asked.nonce, *asked.platform.name, _STARTED, time.time()]
-        # The platform's form comes from another site, and brings this only so.
-        rules = {"samesite": "None"} if self.request.protocol == "https" else {}
-        lives = {"max_age": OLDEST, "path": "/"}
-        self._set_cookie(self._cookie(state), json.dumps(told), **rules, **lives)
+        name = self._cookie(state)
+        self._put(name, self.create_signed_value(name, json.dumps(told)).decode(), OLDEST)
+
+    def _put(self, name: str, value: str, seconds: int) -> None:
+        """Have the browser keep a cookie that comes along with a form of another site.
+
+        Inside a page of that site it does so in a place of that site's own only (``Partitioned``),
+        which this Python's own cookies do not know.
+        """
+        secure = self.request.protocol == "https"
+        rules = "; Secure; SameSite=None; Partitioned" if secure else ""
+        kept = f"{name}={value}; Path=/; Max-Age={seconds}; HttpOnly{rules}"
+        self.add_header("Set-Cookie", kept)
 
     def _take(self, state: str) -> _Asked:
         """What this browser was asked with; once.
@@ -234,8 +249,23 @@ class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
         same = hmac.compare_digest(kept.encode(), state.encode()) and started == _STARTED
         if platform is None or not same or time.time() - when > OLDEST:
             raise web.HTTPError(400, f"{HALF} {self._again()}")
-        self.clear_cookie(name, path="/", secure=self.request.protocol == "https")
+        self._put(name, "", 0)
         return _Asked(platform, nonce)
+
+    async def _show(self, launch: Launch, page: str, **words: Any) -> None:
+        """Show a page, also inside one of the platform's."""
+        place = launch.chooses.get("deep_link_return_url")
+        self.set_header("Content-Security-Policy", policy(self.tool.platforms, place))
+        self.set_header("Cache-Control", "no-store")
+        self.finish(await self.render_template(page, **words))
+
+    def _lead(self, launch: Launch, user: Any) -> None:
+        """Lead somebody who has come to where the link leads."""
+        custom = launch.custom
+        if launch.course and (custom.get("open") or custom.get("assignment")):
+            self.redirect(f"{self.hub.base_url}assignments{_part(launch)}")
+        else:
+            self.redirect(self.get_next_url(user))
 
     def _again(self) -> str:
         return AGAIN.format(title=" or ".join(self.authenticator.titles))
@@ -312,12 +342,16 @@ class Opening(_Page):
         if launch.course:
             await self.tool.exchange.take(launch, user.name)
         if launch.chooses:
-            key = self._choose(launch, user.name)
-            self.redirect(f"{self.hub.base_url}lti/link?{urlencode({'key': key})}")
-        elif launch.course and (launch.custom.get("open") or launch.custom.get("assignment")):
-            self.redirect(f"{self.hub.base_url}assignments{_part(launch)}")
+            told = await self.tool.exchange.assignments(user.name, launch.course)
+            words = {"course": launch.course, "assignments": told}
+            await self._show(
+                launch, "lti-choose.html", key=self._choose(launch, user.name), **words
+            )
+        elif in_frame(self.request.headers):
+            key = self.tool.windows.keep(user.name, launch)
+            await self._show(launch, "lti-window.html", key=key)
         else:
-            self.redirect(self.get_next_url(user))
+            self._lead(launch, user)
 
     def _choose(self, launch: Launch, name: str) -> str:
         """Remember what a teacher sets up a link for; its key.
@@ -332,40 +366,52 @@ class Opening(_Page):
         return self.tool.choices.keep(name, launch)
 
 
-class Linking(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
-    """``/hub/lti/link?key=…``: a teacher chooses what a link there opens; that goes back."""
+class _Own(_Page):
+    """What pages of these send on; a key in them says who it is, also where no cookie comes."""
 
-    @web.authenticated
-    async def get(self) -> None:
-        """Ask."""
-        key, name = self.get_query_argument("key", ""), self.current_user.name
-        if (launch := self.authenticator.tool.choices.look(name, key)) is None:
-            raise web.HTTPError(400, _GONE)
-        told = await self.authenticator.tool.exchange.assignments(name, launch.course)
-        self.set_header("Cache-Control", "no-store")
-        page = await self.render_template(
-            "lti-choose.html", course=launch.course, assignments=told, key=key
-        )
-        self.finish(page)
+    from_elsewhere = False
 
-    @web.authenticated
+    @property
+    def key(self) -> str:
+        """The key."""
+        key: str = self.get_body_argument("key", "")
+        return key
+
+    @property
+    def name(self) -> str:
+        """Who is signed in here; empty: nobody, as in a frame."""
+        return self.current_user.name if self.current_user else ""
+
+
+class Linking(_Own):
+    """``POST /hub/lti/link``: a teacher has chosen what a link there opens; that goes back."""
+
     async def post(self) -> None:
         """Sign it, and have the browser send it."""
-        tool, name = self.authenticator.tool, self.current_user.name
-        launch = tool.choices.take(name, self.get_body_argument("key", ""))
-        if launch is None:
+        tool = self.tool
+        if (found := tool.choices.take(self.key, self.name)) is None:
             raise web.HTTPError(400, _GONE)
+        name, launch = found
         assignment = self.get_body_argument("assignment", "")
         if assignment and assignment not in await tool.exchange.assignments(name, launch.course):
             raise web.HTTPError(404, "There is no such assignment.")
         wanted = assignment or self.get_body_argument("open", "")
-        place = f"{self.request.protocol}://{self.request.host}{self.hub.base_url}lti/launch"
-        answer = tool.pair.sign(response(launch, place, assignment, wanted), OLDEST)
-        self.set_header("Cache-Control", "no-store")
-        page = await self.render_template(
-            "lti-chosen.html", place=launch.chooses["deep_link_return_url"], answer=answer
-        )
-        self.finish(page)
+        answer = response(launch, self.place("launch"), assignment, wanted)
+        signed, place = tool.pair.sign(answer, OLDEST), launch.chooses["deep_link_return_url"]
+        await self._show(launch, "lti-chosen.html", place=place, answer=signed)
+
+
+class Window(_Own):
+    """``POST /hub/lti/window``: what was opened inside a platform's page goes on."""
+
+    async def post(self) -> None:
+        """Sign in, and lead on."""
+        if (found := self.tool.windows.take(self.key)) is None:
+            raise web.HTTPError(400, self._again())
+        user = await self.login_user(found[1])
+        if user is None:
+            raise web.HTTPError(403, "You may not sign in here.")
+        self._lead(found[1], user)
 
 
 def _part(launch: Launch) -> str:

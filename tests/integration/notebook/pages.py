@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
-from playwright.sync_api import Page
+from playwright.sync_api import Frame, Page
 
 
 def sign_in(page: Page, url: str, name: str, password: str) -> None:
@@ -38,11 +38,11 @@ def add(page: Page, url: str, text: str, password: str) -> None:
     done.wait_for()
 
 
-def accessible(page: Page) -> None:
+def accessible(page: Page | Frame) -> None:
     """The page keeps WCAG 2.2 AA, in light and dark, and says where one is; axe-core looks.
 
     Args:
-        page: as it is now.
+        page: as it is now, or what another page shows inside.
     """
     script = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text()
     chosen: dict[str, Any] = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}

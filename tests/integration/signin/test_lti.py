@@ -188,7 +188,7 @@ def test_a_form_from_elsewhere_opens_nothing_else(place: Place, moodle: Platform
     """The guard lets the platform's form through to where it belongs."""
     browser = Browser()
     opened(moodle, browser)
-    for path in ("login", "token", "logout", "lti/keys"):
+    for path in ("login", "token", "logout", "lti/keys", "lti/link", "lti/window"):
         status = browser.get(f"{place.url}/hub/{path}", {"a": "b"}, origin=moodle.issuer)[0]
         assert status in (403, 405), path
 
