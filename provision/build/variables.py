@@ -164,6 +164,7 @@ def _of_hosting(config: Config) -> dict[str, Any]:
         "kernels_julia": julia,
         "kernels_wheels": bool(kernels.python.packages),
         "documentation_books": books.descriptions(config),
+        "notebook_books": [book["title"] for book in books.descriptions(config)],
         **({"kernels_wheels_lock": str(kernels.python.lock)} if kernels.python.lock else {}),
         "extensions_names": [
             *(["git"] * git.enabled),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import grimp
 import pytest
+from jinja2 import Environment, nodes
 
 from provision import resources
 from provision.build import closure, roles
@@ -132,3 +133,15 @@ def test_every_template_of_the_guest_is_read_by_a_playbook() -> None:
 def test_a_role_that_is_off_decides_nothing() -> None:
     off = roles.files_of("configure", {"grader_enabled": False})
     assert not [path for path in off if "roles/grader/" in path.as_posix()]
+
+
+@pytest.mark.parametrize("stage", ["packages", "configure"])
+def test_a_template_has_the_variables_that_it_names(stage: str) -> None:
+    """One of another stage's roles is not there when it is rendered, whatever it falls back to."""
+    wanted = request()
+    have = set(wanted.variables_of(stage))
+    for path in roles.files_of(stage, wanted.variables()):
+        if path.suffix == ".j2":
+            names = Environment(autoescape=True).parse(path.read_text("utf-8")).find_all(nodes.Name)
+            missing = {each.name for each in names} & set(wanted.variables()) - have
+            assert not missing, f"{path.name} names {', '.join(missing)}"
