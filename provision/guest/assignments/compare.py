@@ -4,7 +4,7 @@ import json
 import subprocess
 from typing import Any
 
-from provision.guest.assignments.course import ENVIRONMENT, PYTHON, AssignmentError, Course
+from provision.guest.assignments.course import PYTHON, AssignmentError, Course, without_rights
 
 PATIENCE = 600  # seconds for a whole class
 LARGEST = 2_000_000  # characters of a notebook; larger ones are not compared
@@ -54,13 +54,9 @@ def _ask(course: Course, **request: Any) -> dict[str, Any]:
             input=json.dumps(request),
             capture_output=True,
             text=True,
-            env=ENVIRONMENT,
-            cwd="/",
-            user=course.owner,
-            group=course.owner,
-            extra_groups=[],
             timeout=PATIENCE,
             check=True,
+            **without_rights(course.owner),
         )
         return dict(json.loads(done.stdout))
     except (OSError, ValueError, subprocess.SubprocessError) as error:

@@ -40,7 +40,7 @@ ENDING = ".ipynb"
 PATIENCE = 1800  # seconds for the notebooks of one student
 PYTHON = "/opt/notebook/bin/python"
 _WORKER = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
-ENVIRONMENT = {
+_ENVIRONMENT = {
     **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/nbgrader"},
     **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
 }
@@ -779,11 +779,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env=ENVIRONMENT,
-            cwd="/",
-            user=self._owner,
-            group=self._owner,
-            extra_groups=[],
+            **without_rights(self._owner),
         )
         try:
             answer = self._answer(self._first)
@@ -812,6 +808,16 @@ class _Worker:
             self._process.kill()
             self._process.communicate()
             self._process = None
+
+
+def without_rights(owner: int) -> dict[str, Any]:
+    """How a process is started that reads what students wrote: as nobody but a course's number.
+
+    Args:
+        owner: the course's user and group.
+    """
+    whose = {"user": owner, "group": owner, "extra_groups": []}
+    return {"env": _ENVIRONMENT, "cwd": "/", **whose}
 
 
 def deadline(due: str) -> str:
