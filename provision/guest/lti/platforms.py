@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from provision.guest.pool.rolls import places_of
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -53,10 +55,7 @@ def read_platforms(told: Sequence[Mapping[str, Any]]) -> list[Platform]:
             keys=each["keys"],
             token=each["token"],
             audience=each.get("audience") or each["token"],
-            courses={
-                (one.get("deployment") or each["deployments"][0], one["context"]): one["course"]
-                for one in each["courses"]
-            },
+            courses=places_of(each),
         )
         for each in told
     ]

@@ -29,19 +29,29 @@ def source_of(issuer: str, client_id: str, deployment: str, context: str) -> str
     return json.dumps([issuer, client_id, deployment, context])
 
 
+def places_of(platform: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Which course of ours each course of one platform's is, by deployment and context there.
+
+    Args:
+        platform: one of ``sign_in.lti`` of the record.
+    """
+    usual = platform["deployments"][0]
+    return {
+        (each.get("deployment") or usual, each["context"]): each["course"]
+        for each in platform["courses"]
+    }
+
+
 def connections(platforms: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Which course of ours each course of a platform's is, by its ``source_of``.
+    """The same of all platforms, by ``source_of``.
 
     Args:
         platforms: ``sign_in.lti`` of the record.
     """
     return {
-        source_of(
-            *(each["issuer"], each["client_id"]),
-            *(one.get("deployment") or each["deployments"][0], one["context"]),
-        ): one["course"]
+        source_of(each["issuer"], each["client_id"], *place): course
         for each in platforms
-        for one in each["courses"]
+        for place, course in places_of(each).items()
     }
 
 
