@@ -1,27 +1,27 @@
 """A real hub behind its guard, with two learning platforms and courses that root's service keeps.
 
-Root's service is our own code, in the tests' process; what it would read of the machine is made up.
+Root's service is our own code; what it would read of the machine is made up. It has a process of
+its own, as the hub lives on while others' tests run in this one.
 """
 
 import contextlib
 import json
 import os
 import signal
+import socket
 import socketserver
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pytest
+from typing import IO, Any
 
 from provision.guest import record
 from provision.guest.assignments import desk
 from provision.guest.assignments.course import AssignmentError
+from provision.guest.pool.account import Settings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.courses import course_directory, hand_in_directory
 from provision.guest.pool.exams import GRADES, RECORD
@@ -43,7 +43,7 @@ from provision.guest.lti import exchange, points
 from provision.guest.lti.tool import configure
 c = get_config()
 state = Path(".").resolve()
-assignments.SOCKET = exchange.SOCKET = state / "desk.socket"
+assignments.SOCKET = exchange.SOCKET = state / {socket!r}
 exchange.EVERY, exchange.OFTEN, points.FIRST, points.LAST = 1, 0, 1, 2
 c.JupyterHub.extra_handlers = assignments.handlers(state)
 c.merge(configure({{"lti": json.loads({platforms!r})}}, state))
@@ -62,6 +62,8 @@ c.ConfigurableHTTPProxy.command = [
     "configurable-http-proxy",
 ]
 """
+ROOT = Path(__file__).parents[3]
+SOCKET = "desk.socket"
 START = "from provision.guest.hub.guard import GuardedHub as H; H.launch_instance(['-f', 'hub.py'])"
 
 
@@ -73,12 +75,14 @@ class Place:
         url: its address.
         state: its own files.
         students: the students' files, with those of courses.
-        moodle, ilias: its platforms, which are not serving yet.
+        settings: its platforms, as the configuration has them.
+        moodle, ilias: they themselves, which are not serving yet.
     """
 
     url: str
     state: Path
     students: Path
+    settings: list[dict[str, Any]]
     moodle: Platform
     ilias: Platform
 
@@ -87,8 +91,20 @@ class Place:
         return (self.state / "log").read_text()
 
     def asked(self, verb: str, *words: str) -> dict[str, Any]:
-        """What root's service says."""
-        return desk.answer(verb, *words)
+        """What root's service says.
+
+        Raises:
+            AbsentError: there is nothing of that name for who asks.
+            AssignmentError: it cannot be done.
+        """
+        with socket.socket(socket.AF_UNIX) as service:
+            service.connect(str(self.state / SOCKET))
+            service.sendall(json.dumps([verb, *words]).encode())
+            service.shutdown(socket.SHUT_WR)
+            said: dict[str, Any] = json.loads(service.makefile().read())
+        if "error" in said:
+            raise (desk.AbsentError if "absent" in said else AssignmentError)(said["error"])
+        return said
 
     def grade(self, student: str, score: float, graded: str, assignment: str = "primes") -> None:
         """Have work of a student graded and returned, as it is after that."""
@@ -117,39 +133,43 @@ def running(state: Path) -> Iterator[Place]:
     platforms = [Platform(free_port(), url), Platform(free_port(), url)]
     settings = [platform.settings(courses=ALGEBRA) for platform in platforms]
     told = {"platforms": json.dumps(settings), "port": port}
-    told |= {"hub_port": free_port(), "proxy_port": free_port()}
+    told |= {"hub_port": free_port(), "proxy_port": free_port(), "socket": SOCKET}
     (state / "hub.py").write_text(HUB.format(**told))
     Accounts(state / "accounts.json").add("sageadm", "the first password")
-    found = Place(url, state, students, *platforms)
-    with _service(state / "desk.socket", students, settings), (state / "log").open("wb") as log:
-        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        hub = subprocess.Popen(
-            [sys.executable, "-c", START],
-            **{"cwd": state, "env": env, "stdout": log, "stderr": log},
-            start_new_session=True,
-        )
-        try:
-            deadline = time.monotonic() + 180
-            while "JupyterHub is now running" not in (said := found.log()):
-                assert hub.poll() is None and time.monotonic() < deadline, said[-4000:]
-                time.sleep(0.2)
-            yield found
-        finally:
-            os.killpg(hub.pid, signal.SIGTERM)
-            hub.wait()
+    found = Place(url, state, students, settings, *platforms)
+    service = [sys.executable, "-m", __name__, str(state / SOCKET), str(students)]
+    with (
+        (state / "log").open("wb") as log,
+        _process(*service, json.dumps(settings), directory=ROOT, log=log),
+        _process(sys.executable, "-c", START, directory=state, log=log) as hub,
+    ):
+        deadline = time.monotonic() + 180
+        while "JupyterHub is now running" not in (said := found.log()):
+            assert hub.poll() is None and time.monotonic() < deadline, said[-4000:]
+            time.sleep(0.2)
+        yield found
 
 
 @contextlib.contextmanager
-def _service(socket: Path, students: Path, settings: list[dict[str, Any]]) -> Iterator[None]:
-    read = record.Record("sageadm", [], {}, courses=COURSES, sign_in={"lti": settings})
-    pool = type("Settings", (), {"directory": students})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(record, "read", lambda: read)
-        patch.setattr(desk, "read_settings", lambda: pool)
-        with socketserver.ThreadingUnixStreamServer(str(socket), _Desk) as server:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
-            yield
-            server.shutdown()
+def _process(*command: str, directory: Path, log: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    places = {"cwd": directory, "env": env, "stdout": log, "stderr": log}
+    begun = subprocess.Popen(command, **places, start_new_session=True)
+    try:
+        yield begun
+    finally:
+        os.killpg(begun.pid, signal.SIGTERM)
+        begun.wait()
+
+
+def _serve(place: str, students: str, settings: str) -> None:
+    """Be root's service."""
+    lti = {"lti": json.loads(settings)}
+    read = record.Record("sageadm", [], {}, courses=COURSES, sign_in=lti)
+    record.read = lambda: read  # type: ignore[assignment]
+    desk.read_settings = lambda: Settings(Path(students), 0)
+    with socketserver.ThreadingUnixStreamServer(place, _Desk) as server:
+        server.serve_forever()
 
 
 class _Desk(socketserver.StreamRequestHandler):
@@ -177,3 +197,7 @@ def opened(
     """Click on the link, and have the platform say who it is."""
     form = platform.answer(asked(platform, browser, sub), **further)
     return browser.get(f"{platform.tool}/hub/lti/launch", form, origin=platform.issuer)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])
