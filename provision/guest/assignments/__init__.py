@@ -1,4 +1,4 @@
-"""Assignments of courses, in nbgrader's format: handed out, collected, graded, returned.
+"""Assignments of courses, in nbgrader's format or read into it: handed out, graded, returned.
 
 Of one notebook two boxes are made. In the pupil's box its cells run; in the examiner's the tests,
 and nothing of the student's. A test asks the pupil for values and calls its functions; only plain

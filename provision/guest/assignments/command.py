@@ -14,7 +14,7 @@ from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
 
 EXAMS = ("extra", "pause", "resume", "check", "archive")
-SAID = """Assignments of courses, in nbgrader's format.
+SAID = """Assignments of courses, in nbgrader's or otter-grader's format.
 
 A teacher writes notebooks into courses/COURSE/source/ASSIGNMENT; students work below
 courses/COURSE/hand-in/ASSIGNMENT."""

@@ -143,7 +143,7 @@ class Course:
                 for name, why in worker.missing.items():
                     raise AssignmentError(f"{name}{ENDING} {why}")
             files = {f"{name}{ENDING}": text.encode() for name, text in released.items()}
-            written = {**worker.beside, **files}
+            written = {**{name: worker.beside[name] for name in worker.files}, **files}
             place = self._grades / assignment
             place.mkdir(mode=0o700, exist_ok=True)
             told: dict[str, Any] = {"due": until, "grace": grace, "notebooks": sorted(released)}
@@ -754,6 +754,7 @@ class _Worker:
         self._process: subprocess.Popen[str] | None = None
         self.released: dict[str, str] = {}
         self.missing: dict[str, str] = {}
+        self.files: list[str] = []
 
     def __enter__(self) -> "_Worker":
         self._start()
@@ -790,6 +791,7 @@ class _Worker:
             self._end()
             raise AssignmentError(answer["error"])
         self.released, self.missing = answer["released"], answer["missing"]
+        self.files = answer["files"]
 
     def _answer(self, request: str) -> dict[str, Any]:
         assert self._process and self._process.stdin and self._process.stdout  # noqa: S101

@@ -68,11 +68,21 @@ class Examiner:
         if sage:
             algebra.declare_in(self._names)
         self._exceptions: dict[type, int] = {}
+        self._printed = io.StringIO()
+
+    def ask(self, verb: str, *arguments: Any) -> Any:
+        """Ask the notebook; what it prints meanwhile goes where a test lets printing go."""
+        if sys.stdout is self._printed:
+            return self.peer.ask(verb, *arguments)
+        printed, value = self.peer.ask("captured", verb, *arguments)
+        sys.stdout.write(printed)
+        return value
 
     def run(self, source: str) -> list[dict[str, Any]]:
         """Run a test; its outputs, as a kernel would tell them."""
         outputs: list[dict[str, Any]] = []
-        printed, complained = io.StringIO(), io.StringIO()
+        self._printed = printed = io.StringIO()
+        complained = io.StringIO()
         result = None
         try:
             with _at_most(self._seconds), _printing(printed, complained):
@@ -171,6 +181,13 @@ class _Names(dict[str, Any]):
         self._theirs.add(name)
         return value
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """A name, which may be one of the notebook's."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
+
     def __setitem__(self, name: str, value: Any) -> None:
         # What a test puts in the place of a function, the notebook's other functions call.
         if not name.startswith("__") and (name in self._theirs or name in self._examiner.language):
@@ -217,7 +234,7 @@ class Remote:
     def __call__(self, *positional: Any, **keywords: Any) -> Any:
         """Call it where it is; mutable arguments hold afterwards what it made of them."""
         examiner = object.__getattribute__(self, "_examiner")
-        return examiner.peer.ask("call", self, keywords, *positional)
+        return examiner.ask("call", self, keywords, *positional)
 
     def __instancecheck__(self, value: Any) -> Any:
         return type(value) is Remote and _ask("isinstance", value, self)
@@ -240,7 +257,7 @@ class Remote:
 
 
 def _ask(verb: str, remote: Remote, *further: Any) -> Any:
-    return object.__getattribute__(remote, "_examiner").peer.ask(verb, remote, *further)
+    return object.__getattribute__(remote, "_examiner").ask(verb, remote, *further)
 
 
 def _comparable(remote: Remote, other: Any, what: str) -> None:
@@ -258,7 +275,7 @@ def _operator(verb: str, *, turned: bool = False) -> Callable[..., Any]:
         return _ask_pair(verb, other, self) if turned else _ask(verb, self, other)
 
     def _ask_pair(verb: str, left: Any, right: Remote) -> Any:
-        return object.__getattribute__(right, "_examiner").peer.ask(verb, left, right)
+        return object.__getattribute__(right, "_examiner").ask(verb, left, right)
 
     return operate
 

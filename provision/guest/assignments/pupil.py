@@ -57,6 +57,7 @@ def main(seconds: int, *, sage: bool = False) -> None:
                     peer.answer(message)
             elif "files" in message:
                 for name, content in message["files"].items():
+                    Path(name).parent.mkdir(parents=True, exist_ok=True)
                     Path(name).write_bytes(bytes.fromhex(content))
                 peer.send({"done": []})
             elif "printed" in message:
@@ -169,6 +170,10 @@ class Notebook:
         if verb == "call":
             function, keywords, *positional = arguments
             return function(*positional, **keywords)
+        if verb == "captured":
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                value = self.serve(*arguments)
+            return printed.getvalue(), value
         return VERBS[verb](*arguments)
 
 

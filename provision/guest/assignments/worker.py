@@ -1,5 +1,7 @@
 """What understands notebooks, for root who does not: nbgrader's part, in a process without rights.
 
+A notebook in otter-grader's form is read into nbgrader's first (``otter``).
+
 A request is a line of JSON on standard input, the answer one on standard output. The first names
 the assignment; each further one is one student's. nbgrader's own code reads and writes its
 metadata, clears solutions, brings back what was locked, and makes the feedback; ``boxes`` runs
@@ -23,6 +25,7 @@ from nbgrader import api, utils
 from nbgrader import preprocessors as nbgrader
 
 from provision.guest.assignments import boxes, kernels
+from provision.guest.assignments.otter import master
 from provision.guest.exports.exporters import complete
 
 
@@ -71,7 +74,8 @@ class Assignment:
         files: what is beside them.
         scratch: an empty directory.
 
-    ``released`` has the notebooks as students get them; ``missing`` why one cannot be graded here.
+    ``released`` has the notebooks as students get them; ``missing`` why one cannot be graded here;
+    ``files`` what of the files students get.
 
     Raises:
         NotebookError: one cannot be used.
@@ -81,6 +85,7 @@ class Assignment:
         self, name: str, notebooks: dict[str, str], files: dict[str, bytes], scratch: Path
     ) -> None:
         self.name, self.files = name, files
+        self._seeds: dict[str, str] = {}
         self._database = f"sqlite:///{scratch}/gradebook.db"
         self._sources: dict[str, dict[str, list[str]]] = {}
         self._kernels: dict[str, tuple[Path, kernels.Kernel]] = {}
@@ -88,19 +93,49 @@ class Assignment:
         self.missing: dict[str, str] = {}
         with self._gradebook() as book:
             book.update_or_create_assignment(name)
+        masters = self._masters(notebooks)
         for notebook, text in notebooks.items():
             with _naming(notebook):
                 source = read(text)
                 _check_source(source)
+                steps: tuple[Callable[[], Any], ...] = RELEASE
+                if found := masters.get(notebook):
+                    steps = tuple(step for step in RELEASE if step is not clear)
+                    source = nbformat.from_dict(found.whole)
+                    self._seeds[notebook] = found.seed
                 self._sources[notebook] = _source(source)
                 try:
                     kernel = kernels.find(_kernel(source))
                     root = boxes.root(scratch / f"root{len(self._sources)}", kernel)
                     self._kernels[notebook] = root, kernel
+                    if found and kernel.sage:
+                        raise LookupError("is in otter-grader's form, whose tests are Python")
                 except LookupError as error:
                     self.missing[notebook] = f"{error.args[0]}"
-                released = self._through(RELEASE, source, notebook, "")
+                if found:
+                    source = nbformat.from_dict(found.handed)
+                released = self._through(steps, source, notebook, "")
                 self.released[notebook] = nbformat.writes(released)
+
+    def _masters(self, notebooks: dict[str, str]) -> dict[str, master.Master]:
+        """The notebooks in otter-grader's form, with which there is none in nbgrader's."""
+        found, others = {}, []
+        for notebook, text in notebooks.items():
+            with _naming(notebook):
+                source = read(text)
+                if master.is_master(source):
+                    found[notebook] = master.read(source, self.files)
+                elif any("nbgrader" in cell.metadata for cell in source.cells):
+                    others.append(notebook)
+        if found and others:
+            raise NotebookError(
+                f"{min(found)}.ipynb is in otter-grader's form and {min(others)}.ipynb in"
+                " nbgrader's: put them into two folders, which are two assignments"
+            )
+        if found:
+            given = {name for each in found.values() for name in each.files}
+            self.files = {name: each for name, each in self.files.items() if name in given}
+        return found
 
     def grade(
         self,
@@ -181,7 +216,11 @@ class Assignment:
     def _run(self, notebook: Any, name: str, files: dict[str, bytes]) -> None:
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         cells = [boxes.Cell(cell.source, test=is_test(cell)) for cell in code]
+        if seed := self._seeds.get(name):
+            before = boxes.Cell(seed, test=False)
+            cells = [each for cell in cells for each in (before, cell)]
         outputs = boxes.run(*self._kernels[name], cells, files, self._sources[name])
+        outputs = outputs[1::2] if seed else outputs
         for number, (cell, shown) in enumerate(zip(code, outputs, strict=True), 1):
             cell.outputs = [nbformat.from_dict(output) for output in shown]
             cell.execution_count = number
@@ -309,6 +348,7 @@ def main() -> None:
                     )
                     answer: dict[str, Any] = {"released": assignment.released}
                     answer["missing"] = assignment.missing
+                    answer["files"] = sorted(assignment.files)
                 else:
                     told = {k: request[k] for k in ("student", "notebooks", "marks", "before")}
                     answer = assignment.grade(files=files, **told)

@@ -4,6 +4,7 @@ import decimal
 import fractions
 import io
 import json
+import unittest
 from typing import Any
 
 import pytest
@@ -96,13 +97,19 @@ def test_a_teachers_notebook_tells_what_a_test_has_of_its_own() -> None:
     assert source.given == ["def close(a):\n    ...", "from sys import *"]
 
 
+def test_an_exception_of_a_module_s_own_is_not_made_by_its_name() -> None:
+    """By this one a test of unittest's would end, and pass."""
+    kind = exception_class(["unittest.case._ShouldStop", "builtins.ValueError"])
+    assert kind is not unittest.case._ShouldStop  # type: ignore[attr-defined]
+    assert issubclass(kind, ValueError)
+
+
 class Book:
     """Stands for an examiner whose teacher knows a class."""
 
     source = Source(["class Point: ..."])
 
-    class peer:
-        ask = staticmethod(lambda verb, *_: verb)
+    ask = staticmethod(lambda verb, *_: verb)
 
 
 @pytest.mark.parametrize("compare", [lambda r: r == 4, lambda r: 4 - r, lambda r: 4 in r])
