@@ -37,6 +37,9 @@ FEEDBACK = "feedback"
 SOURCE, RESULTS = TEACHING
 HAND_OUT = SHARED[1]
 ENDING = ".ipynb"
+# By one of these a folder is an exercise in TMC's form, of programs in folders of folders.
+_EXERCISE = (".tmcproject.yml", "tmc")
+DEPTH = 5
 PATIENCE = 1800  # seconds for the notebooks of one student
 PYTHON = "/opt/notebook/bin/python"
 _WORKER = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
@@ -138,15 +141,19 @@ class Course:
         if since and not since < until:
             raise AssignmentError("an exam ends after it begins: say when")
         with self._alone():
-            with self._worker(assignment) as worker:
+            with self._worker(assignment, release=True) as worker:
                 released = worker.released
                 for name, why in worker.missing.items():
                     raise AssignmentError(f"{name}{ENDING} {why}")
+                if since and worker.folders:
+                    raise AssignmentError("an exam has notebooks: leave the time of beginning out")
             files = {f"{name}{ENDING}": text.encode() for name, text in released.items()}
-            written = {**{name: worker.beside[name] for name in worker.files}, **files}
+            written = {**worker.given, **files}
             place = self._grades / assignment
             place.mkdir(mode=0o700, exist_ok=True)
             told: dict[str, Any] = {"due": until, "grace": grace, "notebooks": sorted(released)}
+            if worker.folders:
+                told["folders"] = True
             if since:
                 kernels = sorted({_kernel(text) for text in released.values()})
                 rules = {"kernels": kernels, "terminals": terminals, "material": material}
@@ -190,13 +197,14 @@ class Course:
         Raises:
             AssignmentError: it was not released, or there is something already.
         """
-        if "exam" in self.told(assignment):
+        told = self.told(assignment)
+        if "exam" in told:
             raise AssignmentError(say("it is an exam: start your notebook when it begins"))
         there = f"{HAND_IN}/{assignment}"
         if self.begun(assignment, student):
             raise AssignmentError(say("there is {folder} already: go on there", folder=there))
         with folder(self.place / HAND_OUT) as base, folder(assignment, base) as below:
-            files = take(below).files
+            files = take(below, **_depth(told)).files
         with self._theirs(student) as base:
             put(files, [assignment], base, os.fstat(base).st_uid)
         return sorted(files)
@@ -609,7 +617,7 @@ class Course:
                 return False
             taken = Taken(problems={assignment: f"it is {found}"})
             with contextlib.suppress(OSError), folder(name, base) as below:
-                taken = take(below)
+                taken = take(below, **_depth(told))
         if not taken.files and not taken.problems:
             return False
         taken.changed = taken.changed or _now().timestamp()
@@ -656,12 +664,12 @@ class Course:
     ) -> None:
         """Grade a version, or put what is given by hand into what was graded."""
         marks = _marks(version)
-        notebooks, beside = _handed(version, worker.released)
+        notebooks, beside = _handed(version, worker.released, folders=worker.folders)
         before = None
         if not again:
             told = _read(version / "result.json").get("notebooks", {})
             before = {name: each["error"] for name, each in told.items() if "error" in each}
-            paths = {name: version / f"{name}{ENDING}" for name in worker.released}
+            paths = {name: version / f"{name}{ENDING}" for name in told}
             notebooks = {name: path.read_text() for name, path in paths.items() if path.exists()}
         told = {"student": student, "notebooks": notebooks, "marks": marks, "before": before}
         result = {**worker.ask(**told, files=_hex(beside)), "marks": marks}
@@ -721,11 +729,12 @@ class Course:
         with locking(self._grades):
             yield
 
-    def _worker(self, assignment: str) -> "_Worker":
+    def _worker(self, assignment: str, *, release: bool = False) -> "_Worker":
         with folder(self.place / SOURCE) as base:
             try:
                 with folder(_name(assignment), base) as below:
-                    taken = take(below)
+                    folders = any(what(name, below) for name in _EXERCISE)
+                    taken = take(below, **_depth({"folders": folders}))
             except OSError:
                 there = ", ".join(sorted(os.listdir(base))) or "nothing"  # noqa: PTH208
                 raise AssignmentError(
@@ -733,28 +742,38 @@ class Course:
                 ) from None
         for name, why in taken.problems.items():
             raise AssignmentError(f"{SOURCE}/{assignment}/{name}: {why}")
-        if not any(name.endswith(ENDING) for name in taken.files):
-            raise AssignmentError(f"{SOURCE}/{assignment} has no notebook")
-        return _Worker(assignment, taken.files, self.owner)
+        if not folders and not any(name.endswith(ENDING) for name in taken.files):
+            raise AssignmentError(
+                f"{SOURCE}/{assignment} has no notebook, and no {_EXERCISE[0]} as an exercise has"
+            )
+        return _Worker(assignment, taken.files, self.owner, folders=folders, release=release)
 
 
 class _Worker:
     """The process that understands notebooks; it is started anew when it has ended."""
 
-    def __init__(self, assignment: str, files: dict[str, bytes], owner: int) -> None:
-        self._owner = owner
-        self.beside = {name: each for name, each in files.items() if not name.endswith(ENDING)}
+    def __init__(
+        self,
+        assignment: str,
+        files: dict[str, bytes],
+        owner: int,
+        *,
+        folders: bool,
+        release: bool,
+    ) -> None:
+        self._owner, self.folders = owner, folders
         notebooks = {
             name.removesuffix(ENDING): each.decode(errors="replace")
             for name, each in files.items()
-            if name.endswith(ENDING)
+            if name.endswith(ENDING) and not folders
         }
-        told = {"assignment": assignment, "notebooks": notebooks, "files": _hex(self.beside)}
-        self._first = json.dumps(told)
+        beside = {k: v for k, v in files.items() if k.removesuffix(ENDING) not in notebooks}
+        told = {"assignment": assignment, "notebooks": notebooks, "files": _hex(beside)}
+        self._first = json.dumps({**told, "folders": folders, "release": release})
         self._process: subprocess.Popen[str] | None = None
         self.released: dict[str, str] = {}
         self.missing: dict[str, str] = {}
-        self.files: list[str] = []
+        self.given: dict[str, bytes] = {}
 
     def __enter__(self) -> "_Worker":
         self._start()
@@ -791,7 +810,8 @@ class _Worker:
             self._end()
             raise AssignmentError(answer["error"])
         self.released, self.missing = answer["released"], answer["missing"]
-        self.files = answer["files"]
+        given = answer.get("given", {})
+        self.given = {name: bytes.fromhex(each) for name, each in given.items()}
 
     def _answer(self, request: str) -> dict[str, Any]:
         assert self._process and self._process.stdin and self._process.stdout  # noqa: S101
@@ -843,10 +863,17 @@ def deadline(due: str) -> str:
     return sure.isoformat(timespec="seconds")
 
 
-def _handed(version: Path, wanted: Iterable[str]) -> tuple[dict[str, str], dict[str, bytes]]:
+def _depth(told: Mapping[str, Any]) -> dict[str, Any]:
+    """How a folder is taken: of an exercise all, of notebooks those and what is beside them."""
+    return {"kept": _EXERCISE, "deep": DEPTH} if told.get("folders") else {}
+
+
+def _handed(
+    version: Path, wanted: Iterable[str], *, folders: bool = False
+) -> tuple[dict[str, str], dict[str, bytes]]:
     """What was handed in: the notebooks that are wanted, and what is beside them."""
     with folder(version / "handed") as base:
-        files = take(base).files
+        files = take(base, **_depth({"folders": folders})).files
     notebooks = _texts(files, wanted)
     return notebooks, {name: each for name, each in files.items() if not name.endswith(ENDING)}
 
@@ -868,7 +895,7 @@ def _marks(version: Path) -> dict[str, Any]:
 
 def _files_of(place: Path) -> list[Path]:
     """The files that were handed in to an assignment."""
-    return sorted(path for path in place.glob("*.*/[0-9]*/handed/*") if path.is_file())
+    return sorted(path for path in place.glob("*.*/[0-9]*/handed/**/*") if path.is_file())
 
 
 def _hashes(place: Path) -> Iterator[tuple[str, str]]:

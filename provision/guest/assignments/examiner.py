@@ -16,7 +16,7 @@ from provision.guest.assignments import algebra
 from provision.guest.assignments.peer import Peer
 from provision.guest.assignments.pupil import KEPT, OPERATORS
 from provision.guest.assignments.source import Source
-from provision.guest.assignments.values import exception_class
+from provision.guest.assignments.values import exception_class, here
 
 
 def main(seconds: int, *, sage: bool = False) -> None:
@@ -220,7 +220,7 @@ class Remote:
         if name == "__class__":
             module = object.__getattribute__(self, "_module")
             last = object.__getattribute__(self, "_name")
-            found = getattr(sys.modules.get(module), last, None)
+            found = here(module, last)
             ours = isinstance(found, type) and module not in ("builtins", "__main__")
             return found if ours else Remote
         return _ask("getattr", self, name)

@@ -6,7 +6,7 @@ Directories are opened one by one, and never by a path that a student could bend
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
@@ -64,29 +64,38 @@ def what(name: str, above: int) -> str | None:
     return _KINDS.get(stat.S_IFMT(mode), "a file")
 
 
-def take(descriptor: int) -> Taken:
-    """Read the files of a folder, not those of folders in it, within limits.
+def take(descriptor: int, kept: Container[str] = (), deep: int = 0) -> Taken:
+    """Read the files of a folder, within limits; those of folders in it only if asked to.
 
     Args:
         descriptor: of the folder.
+        kept: which files are read although they are hidden.
+        deep: how many folders deep.
     """
-    taken, room = Taken(), ALL
-    names = sorted(os.listdir(descriptor))
-    for name in names[FILES:]:
-        taken.problems[name] = f"there are more than {FILES} files"
-    for name in names[:FILES]:
-        if name.startswith("."):
-            continue
-        try:
-            content, changed = _read(name, descriptor, room)
-        except OSError as error:
-            if not _is_folder_beside(name, descriptor):
-                taken.problems[name] = str(error.args[-1])
-            continue
-        room -= len(content)
-        taken.files[name] = content
-        taken.changed = max(taken.changed, changed)
+    taken = Taken()
+    _take(taken, descriptor, "", kept, deep)
     return taken
+
+
+def _take(taken: Taken, descriptor: int, above: str, kept: Container[str], deep: int) -> None:
+    for name in sorted(os.listdir(descriptor)):
+        path = f"{above}{name}"
+        if (name.startswith(".") and name not in kept) or name == "__pycache__":
+            continue
+        if len(taken.files) + len(taken.problems) >= FILES:
+            taken.problems[path] = f"there are more than {FILES} files"
+            return
+        try:
+            if deep and what(name, descriptor) == "a folder":
+                with folder(name, descriptor) as below:
+                    _take(taken, below, f"{path}/", kept, deep - 1)
+                continue
+            room = ALL - sum(map(len, taken.files.values()))
+            taken.files[path], changed = _read(name, descriptor, room)
+            taken.changed = max(taken.changed, changed)
+        except OSError as error:
+            if above or deep or not _is_folder_beside(name, descriptor):
+                taken.problems[path] = str(error.args[-1])
 
 
 def _is_folder_beside(name: str, descriptor: int) -> bool:
@@ -114,7 +123,7 @@ def put(files: Mapping[str, bytes], path: list[str], base: int, owner: int) -> N
     """Write files, each whole or not at all, into a folder that is made where it is missing.
 
     Args:
-        files: contents by name.
+        files: contents by name, or by path in that folder.
         path: names of the folders that lead there.
         base: descriptor of the first of them that is there for sure.
         owner: number of whoever is to own it all.
@@ -129,7 +138,12 @@ def put(files: Mapping[str, bytes], path: list[str], base: int, owner: int) -> N
         with folder(path[0], base) as below:
             put(files, path[1:], below, owner)
         return
+    deeper: dict[str, dict[str, bytes]] = {}
     for name, content in files.items():
+        first, inside, rest = name.partition("/")
+        if inside:
+            deeper.setdefault(first, {})[rest] = content
+            continue
         fresh = f".{name}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=base)
@@ -140,4 +154,6 @@ def put(files: Mapping[str, bytes], path: list[str], base: int, owner: int) -> N
             os.fchown(file.fileno(), owner, owner)
             os.fsync(file.fileno())
         os.rename(fresh, name, src_dir_fd=base, dst_dir_fd=base)
+    for name, each in deeper.items():
+        put(each, [name], base, owner)
     os.fsync(base)

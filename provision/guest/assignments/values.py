@@ -4,7 +4,6 @@ Nothing here runs code that the other side sent.
 """
 
 import base64
-import builtins
 import contextlib
 import decimal
 import fractions
@@ -107,6 +106,11 @@ def exception_names(kind: type) -> list[str]:
     return [f"{each.__module__}.{each.__qualname__}" for each in kind.__mro__[:DEEPEST]]
 
 
+def here(module: str, name: str) -> Any:
+    """What a module of this side has by a name of the other's; a stand-in is not asked for it."""
+    return getattr(sys.modules.get(module), "__dict__", {}).get(name)
+
+
 _made: dict[tuple[str, ...], type[BaseException]] = {}
 
 
@@ -126,7 +130,7 @@ def _exception(name: str) -> type[BaseException] | None:
     module, _, last = name.rpartition(".")
     if last.startswith("_"):  # by one of unittest's own a test would end, and pass
         return None
-    found = getattr(builtins if module == "builtins" else sys.modules.get(module), last, None)
+    found = here(module, last)
     ours = isinstance(found, type) and issubclass(found, BaseException)
     return found if ours and module != "__main__" else None
 

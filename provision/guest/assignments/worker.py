@@ -1,6 +1,7 @@
 """What understands notebooks, for root who does not: nbgrader's part, in a process without rights.
 
-A notebook in otter-grader's form is read into nbgrader's first (``otter``).
+A notebook in otter-grader's form is read into nbgrader's first (``otter``), and an exercise in
+TMC's is graded as one (``tmc``).
 
 A request is a line of JSON on standard input, the answer one on standard output. The first names
 the assignment; each further one is one student's. nbgrader's own code reads and writes its
@@ -26,6 +27,7 @@ from nbgrader import preprocessors as nbgrader
 
 from provision.guest.assignments import boxes, kernels
 from provision.guest.assignments.otter import master
+from provision.guest.assignments.tmc import exercise
 from provision.guest.exports.exporters import complete
 
 
@@ -73,18 +75,26 @@ class Assignment:
         notebooks: the teacher's, by name without ending.
         files: what is beside them.
         scratch: an empty directory.
+        folders: whether it is an exercise in TMC's form, all of which is in ``files``.
 
     ``released`` has the notebooks as students get them; ``missing`` why one cannot be graded here;
-    ``files`` what of the files students get.
+    ``given`` the files that students get.
 
     Raises:
         NotebookError: one cannot be used.
     """
 
     def __init__(
-        self, name: str, notebooks: dict[str, str], files: dict[str, bytes], scratch: Path
+        self,
+        name: str,
+        notebooks: dict[str, str],
+        files: dict[str, bytes],
+        scratch: Path,
+        *,
+        folders: bool = False,
     ) -> None:
         self.name, self.files = name, files
+        self._exercise: exercise.Exercise | None = None
         self._seeds: dict[str, str] = {}
         self._database = f"sqlite:///{scratch}/gradebook.db"
         self._sources: dict[str, dict[str, list[str]]] = {}
@@ -93,14 +103,20 @@ class Assignment:
         self.missing: dict[str, str] = {}
         with self._gradebook() as book:
             book.update_or_create_assignment(name)
+        if folders:
+            self._exercise = exercise.read(files)
+            self.files = self._exercise.beside
+            text = json.dumps(self._exercise.notebook(self._exercise.solved))
+            notebooks = {exercise.NOTEBOOK: text}
         masters = self._masters(notebooks)
         for notebook, text in notebooks.items():
             with _naming(notebook):
                 source = read(text)
                 _check_source(source)
                 steps: tuple[Callable[[], Any], ...] = RELEASE
-                if found := masters.get(notebook):
+                if masters or self._exercise:  # whose solutions are no more in what is released
                     steps = tuple(step for step in RELEASE if step is not clear)
+                if found := masters.get(notebook):
                     source = nbformat.from_dict(found.whole)
                     self._seeds[notebook] = found.seed
                 self._sources[notebook] = _source(source)
@@ -116,6 +132,30 @@ class Assignment:
                     source = nbformat.from_dict(found.handed)
                 released = self._through(steps, source, notebook, "")
                 self.released[notebook] = nbformat.writes(released)
+        self.given = self._exercise.handed if self._exercise else self.files
+        if self._exercise:
+            self._sources[exercise.NOTEBOOK] = self._exercise.source()
+            self.released = {}
+
+    def prove(self) -> None:
+        """Have the teacher's own programs pass the tests of an exercise.
+
+        Raises:
+            NotebookError: they do not.
+        """
+        if not self._exercise or self.missing:
+            return
+        notebook = nbformat.from_dict(self._exercise.notebook(self._exercise.solved))
+        self._run(notebook, exercise.NOTEBOOK, {**self._exercise.solved, **self.files})
+        for cell in notebook.cells:
+            if is_test(cell) and cell.metadata.nbgrader.points:
+                shown = [each for each in cell.outputs if each.output_type == "execute_result"]
+                if not shown or shown[0]["data"]["text/plain"] != "1":
+                    said = "".join(str(o.get("text", o.get("evalue", ""))) for o in cell.outputs)
+                    raise NotebookError(
+                        f"the solution in src does not get the point"
+                        f" {cell.metadata.nbgrader.grade_id}: {said.strip() or 'nothing is said'}"
+                    )
 
     def _masters(self, notebooks: dict[str, str]) -> dict[str, master.Master]:
         """The notebooks in otter-grader's form, with which there is none in nbgrader's."""
@@ -159,6 +199,10 @@ class Assignment:
             book.update_or_create_student(student)
             book.update_or_create_submission(self.name, student)
         found = {}
+        if self._exercise:
+            files = exercise.theirs(files)
+            if before is None:
+                notebooks = {exercise.NOTEBOOK: json.dumps(self._exercise.notebook(files))}
         for name in self._sources:
             text, beside = notebooks.get(name), {**files, **self.files}
             given = marks.get(name, {})
@@ -343,12 +387,19 @@ def main() -> None:
             try:
                 files = _bytes(request["files"])
                 if assignment is None:
-                    assignment = Assignment(
-                        request["assignment"], request["notebooks"], files, Path(scratch)
+                    fresh = Assignment(
+                        request["assignment"],
+                        request["notebooks"],
+                        files,
+                        Path(scratch),
+                        folders=request["folders"],
                     )
-                    answer: dict[str, Any] = {"released": assignment.released}
-                    answer["missing"] = assignment.missing
-                    answer["files"] = sorted(assignment.files)
+                    answer: dict[str, Any] = {"released": fresh.released}
+                    answer["missing"] = fresh.missing
+                    if request["release"]:
+                        fresh.prove()
+                        answer["given"] = {k: v.hex() for k, v in fresh.given.items()}
+                    assignment = fresh
                 else:
                     told = {k: request[k] for k in ("student", "notebooks", "marks", "before")}
                     answer = assignment.grade(files=files, **told)

@@ -224,6 +224,7 @@ def test_the_real_otter_gives_the_same(place: Path) -> None:
                 return dict(json.loads(worker.stdout.readline()))
 
             first = {"notebooks": {"work": json.dumps(notebook)}, "files": {"data.csv": "00"}}
+            first |= {"folders": False, "release": True}
             mine = json.loads(ask(assignment=name, **first)["released"]["work"])
             for who, work in WORKS.items():
                 (here / f"{who}.ipynb").write_text(json.dumps(solved(student, work)))

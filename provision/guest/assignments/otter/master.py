@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from provision.guest.assignments import cells
 from provision.guest.assignments.otter import check, lines, points
 from provision.guest.assignments.otter.cases import Case, read_call, read_doctest
 
@@ -135,16 +136,12 @@ class _Reader:
             self._wrong(f"BEGIN {self._blocks[-1].upper()} without its END: write it")
         metadata = {k: v for k, v in notebook["metadata"].items() if k != "otter"}
         if any("check_work" in (c or {}).get("source", "") for _, c in self.kept):
-            given = _about("otter-tests", locked=True)
-            cell = _cell("code", check.text(), {"nbgrader": given})
+            given = cells.about("otter-tests", locked=True)
+            cell = cells.cell("code", check.text(), {"nbgrader": given})
             self.kept.insert(0, (cell, cell))
-        books = []
-        for side in (0, 1):
-            cells = [{**pair[side]} for pair in self.kept if pair[side]]  # type: ignore[dict-item]
-            for number, cell in enumerate(cells):
-                cell["id"] = f"cell-{number}"
-            books.append({"cells": cells, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5})
-        return Master(books[0], books[1], tuple(self.config.get("files") or ()), self._seed())
+        whole = cells.book([each for each, _ in self.kept if each], metadata)
+        handed = cells.book([each for _, each in self.kept if each], metadata)
+        return Master(whole, handed, tuple(self.config.get("files") or ()), self._seed())
 
     def _configure(self, told: dict[str, Any]) -> None:
         self._check_keys(told, ASSIGNMENT)
@@ -193,9 +190,9 @@ class _Reader:
             if not name:
                 self._wrong("the question has no name: write 'name: q1' below BEGIN QUESTION")
             self._check_keys(told, QUESTION)
-            if before := self._names.get(name):
+            if before := self._names.get(cells.identity(name)):
                 self._wrong(f"the name {name!r} has the question of cell {before}, too: rename one")
-            self._names[name] = self.number
+            self._names[cells.identity(name)] = self.number
             self._question = _Question(name, told, self.number)
             if isinstance(told.get("points"), str):
                 self._number(told["points"])
@@ -231,7 +228,7 @@ class _Reader:
         self._blocks.pop()
         question = self._question
         if question and question.is_solved and not question.has_prompt:
-            prompt = self._answer(_cell("markdown", _RESPONSE))
+            prompt = self._answer(cells.cell("markdown", _RESPONSE))
             self.kept.insert(question.place, (None, prompt))
             question.has_prompt = True
         if question and block == "question":
@@ -256,8 +253,8 @@ class _Reader:
             most = sum(shares)
             tests = list(zip(question.tests, shares, strict=True))
             whole = bool(question.config.get("all_or_nothing"))
-            about = _about(question.name, grade=True, points=most, locked=True)
-            cell = _cell("code", _check_cell(question.name, tests, whole), {"nbgrader": about})
+            about = cells.about(question.name, grade=True, points=most, locked=True)
+            cell = cells.cell("code", _check_cell(question.name, tests, whole), {"nbgrader": about})
             self.kept.append((cell, cell))
         elif question.is_tested or told:
             self._wrong("it has no tests: write them in BEGIN TESTS, or 'manual: true'")
@@ -295,14 +292,14 @@ class _Reader:
             self._wrong("BEGIN PLUGIN: there are no plug-ins here: leave it out")
         if kind != "code" and source == "" and cell["source"]:
             return
-        whole, bared = _cell(kind, source, metadata), _cell(kind, bare, metadata)
+        whole, bared = cells.cell(kind, source, metadata), cells.cell(kind, bare, metadata)
         if not question:
             self.kept.append((whole, bared))
         elif block == "question":
             if kind == "markdown":
                 question.text = bared
             elif kind == "code":
-                about = _about(f"{question.name}-given-{len(self.kept)}", locked=True)
+                about = cells.about(f"{question.name}-given-{len(self.kept)}", locked=True)
                 for each in (whole, bared):
                     each["metadata"]["nbgrader"] = about
             self.kept.append((whole, bared))
@@ -322,10 +319,11 @@ class _Reader:
         question.answers += 1
         first = question.answers == 1 and bool(question.config.get("manual"))
         name = question.name if first else f"{question.name}-answer-{question.answers}"
-        about = _about(name, solution=True)
+        about = cells.about(name, solution=True)
         if first:
             about |= {"grade": True, "points": self._number(question.config.get("points") or 0)}
-        cell["metadata"] = {**cell["metadata"], "nbgrader": about}
+        if first or cell["cell_type"] == "code":  # nbgrader knows no words beside those
+            cell["metadata"] = {**cell["metadata"], "nbgrader": about}
         return cell
 
     def _number(self, value: Any) -> float:
@@ -366,7 +364,7 @@ def _check_cell(name: str, tests: list[tuple[Case, float]], whole: bool) -> str:
     found = [f"# Run this cell to check your work on {name}, {most:g} points.", ""]
     found[1] = f"check_work({name!r}, ["
     for test, share in tests:
-        told = {"points": repr(share), "code": _literal(test.code)}
+        told = {"points": repr(share), "code": cells.literal(test.code)}
         words = {"call": test.call, "success": test.success, "failure": test.failure}
         told |= {key: repr(each) for key, each in words.items() if each}
         line = f"    {{{', '.join(f'{key!r}: {each}' for key, each in told.items())}}},"
@@ -374,22 +372,6 @@ def _check_cell(name: str, tests: list[tuple[Case, float]], whole: bool) -> str:
         found += hidden if test.hidden else [line]
     found.append("], whole=True)" if whole else "])")
     return "\n".join(found)
-
-
-def _literal(text: str) -> str:
-    """A text as Python has it, readable where it can be."""
-    plain = "'''" not in text and "\\" not in text and not text.endswith("'")
-    return f"'''\n{text}\n'''" if plain else repr(text)
-
-
-def _about(name: str, **told: Any) -> dict[str, Any]:
-    plain = {"schema_version": 3, "grade": False, "solution": False, "locked": False, "task": False}
-    return {**plain, "grade_id": name, **told}
-
-
-def _cell(kind: str, source: str, metadata: dict[str, Any] | None = None) -> dict[str, Any]:
-    code: dict[str, Any] = {"execution_count": None, "outputs": []} if kind == "code" else {}
-    return {"cell_type": kind, "metadata": dict(metadata or {}), "source": source, **code}
 
 
 def _is_config(cell: Mapping[str, Any]) -> bool:
@@ -402,13 +384,15 @@ def _mark(cell: Mapping[str, Any]) -> tuple[str, str] | None:
     return (found[1].lower(), found[2].lower()) if found else None
 
 
-def _open_fences(cells: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _open_fences(all_of: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The cells; what stands in a markdown cell as a block of otter's is a raw cell."""
-    for cell in cells:
+    for cell in all_of:
         if cell["cell_type"] != "markdown" or not _FENCE.search(cell["source"]):
             yield cell
             continue
         for number, part in enumerate(_FENCE.split(cell["source"])):
             if part.strip():
                 kind = "raw" if number % 2 else "markdown"
-                yield _cell(kind, part.rstrip("\n"), cell["metadata"] if kind != "raw" else None)
+                yield cells.cell(
+                    kind, part.rstrip("\n"), cell["metadata"] if kind != "raw" else None
+                )
