@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from provision.guest.assignments import algebra
+from provision.guest.assignments import algebra, tables
 
 DEEPEST = 50
 _WORD = 1 << 62
@@ -73,6 +73,7 @@ def encode(  # noqa: PLR0911 - a case each
     return (
         _encode_array(value)
         or algebra.encode(value, lambda part: encode(part, named, depth + 1))
+        or tables.encode(value, lambda part: encode(part, named, depth + 1))
         or named(value)
     )
 
@@ -98,6 +99,8 @@ def decode(node: Any, named: Callable[[list[Any]], Any]) -> Any:
         return _DECODERS[tag](rest, named)
     if tag in algebra.TAGS:
         return algebra.decode(tag, rest, lambda part: decode(part, named))
+    if tag in tables.TAGS:
+        return tables.decode(tag, rest, lambda part: decode(part, named))
     return named(node)
 
 

@@ -95,6 +95,7 @@ class Assignment:
     ) -> None:
         self.name, self.files = name, files
         self._exercise: exercise.Exercise | None = None
+        self._proofs: dict[str, dict[str, Any]] = {}
         self._seeds: dict[str, str] = {}
         self._database = f"sqlite:///{scratch}/gradebook.db"
         self._sources: dict[str, dict[str, list[str]]] = {}
@@ -116,7 +117,12 @@ class Assignment:
                 steps: tuple[Callable[[], Any], ...] = RELEASE
                 if masters or self._exercise:  # whose solutions are no more in what is released
                     steps = tuple(step for step in RELEASE if step is not clear)
-                if found := masters.get(notebook):
+                found = masters.get(notebook)
+                if self._exercise:
+                    self._proofs[notebook] = source
+                if found:
+                    if found.is_run:
+                        self._proofs[notebook] = found.whole
                     source = nbformat.from_dict(found.whole)
                     self._seeds[notebook] = found.seed
                 self._sources[notebook] = _source(source)
@@ -138,24 +144,19 @@ class Assignment:
             self.released = {}
 
     def prove(self) -> None:
-        """Have the teacher's own programs pass the tests of an exercise.
+        """Have the teacher's own solution pass the tests, where the form has one that can be run.
 
         Raises:
-            NotebookError: they do not.
+            NotebookError: it does not.
         """
-        if not self._exercise or self.missing:
-            return
-        notebook = nbformat.from_dict(self._exercise.notebook(self._exercise.solved))
-        self._run(notebook, exercise.NOTEBOOK, {**self._exercise.solved, **self.files})
-        for cell in notebook.cells:
-            if is_test(cell) and cell.metadata.nbgrader.points:
-                shown = [each for each in cell.outputs if each.output_type == "execute_result"]
-                if not shown or shown[0]["data"]["text/plain"] != "1":
-                    said = "".join(str(o.get("text", o.get("evalue", ""))) for o in cell.outputs)
-                    raise NotebookError(
-                        f"the solution in src does not get the point"
-                        f" {cell.metadata.nbgrader.grade_id}: {said.strip() or 'nothing is said'}"
-                    )
+        for name, whole in self._proofs.items():
+            notebook = nbformat.from_dict(whole)
+            solved = self._exercise.solved if self._exercise else {}
+            self._run(notebook, name, {**solved, **self.files})
+            for cell in notebook.cells:
+                if is_test(cell) and cell.metadata.nbgrader.points:
+                    with _naming(name):
+                        _check_proof(cell)
 
     def _masters(self, notebooks: dict[str, str]) -> dict[str, master.Master]:
         """The notebooks in otter-grader's form, with which there is none in nbgrader's."""
@@ -340,6 +341,17 @@ def read(text: str) -> Any:
 def is_test(cell: Any) -> bool:
     """Whether a cell is one of the teacher's tests, which gives points by itself."""
     return bool(utils.is_grade(cell)) and not utils.is_solution(cell)
+
+
+def _check_proof(cell: Any) -> None:
+    """Whether a test of the teacher's gave the teacher all of its points."""
+    told = cell.metadata.nbgrader
+    values = [each["data"]["text/plain"] for each in cell.outputs if "data" in each]
+    if values != [f"{told.points!r}"]:
+        said = "".join(str(each.get("text", each.get("evalue", ""))) for each in cell.outputs)
+        raise NotebookError(
+            f"the solution does not get all points of {told.grade_id}: {said.strip() or values}"
+        )
 
 
 def _check_source(notebook: Any) -> None:

@@ -72,7 +72,7 @@ SHARED = question(
     [code("a, b = 3, 4  # SOLUTION\nc = a + b  # SOLUTION\nd = {}\nd['k'] = 1  # SOLUTION")],
     [
         code('""" # BEGIN TEST CONFIG\npoints: 2\n""" # END TEST CONFIG\na', "3"),
-        code("# HIDDEN\nprint(a, b)\nc", "7", "3 4\n"),
+        code("# HIDDEN\nprint(a, b) or c", "7", "3 4\n"),
         code('""" # BEGIN TEST CONFIG\nhidden: true\n""" # END TEST CONFIG\nassert d["k"] == 1'),
     ],
 )
@@ -187,6 +187,39 @@ RAISING = master(
         ),
     ],
 )
+_FLAVORS = ["chocolate", "vanilla", "chocolate", "strawberry", "vanilla", "mint", "chocolate"]
+_MEANS = "data.groupby('flavor')[['price']].mean()['price']"
+_PRICES = f"""
+# BEGIN SOLUTION NO PROMPT
+data = pd.DataFrame({{"flavor": {_FLAVORS}, "price": [2, 1.5, 3, 2, 2, 4, 5]}})
+price_by_flavor = {_MEANS}
+# END SOLUTION
+\"\"\" # BEGIN PROMPT
+data = ...
+price_by_flavor = ...
+\"\"\" # END PROMPT
+price_by_flavor
+"""
+TABLES = master(
+    "export_cell: false",
+    [
+        code("import pandas as pd\nimport numpy as np\n%matplotlib inline"),
+        *question(
+            "name: prices",
+            [code(_PRICES, "a table")],
+            [
+                code("len(data['flavor'].unique()) == 4", "True"),
+                code(
+                    "for each in ['chocolate', 'mint']:\n    assert each in data['flavor'].unique()"
+                ),
+                code("assert type(price_by_flavor) == pd.Series"),
+                code("assert len(price_by_flavor) == 4"),
+                code("# HIDDEN\nnp.isclose(price_by_flavor['chocolate'], 10 / 3)", "np.True_"),
+                code("# HIDDEN\nprice_by_flavor['mint'] == 4", "np.True_"),
+            ],
+        ),
+    ],
+)
 # What students write, by what was in its place; what is not in it stays.
 GOOD = {
     "def square(x):\n    ...": "def square(x):\n    return x * x",
@@ -201,7 +234,11 @@ GOOD = {
         "drawn = np.random.choice(1000)"
     ),
 }
-_SQUARE, _SHARED, _GREET, _NUMBERS, _X, _DRAWN = GOOD
+GOOD["data = ...\nprice_by_flavor = ...\nprice_by_flavor"] = (
+    f"data = pd.DataFrame({{'flavor': {_FLAVORS}, 'price': [2, 1.5, 3, 2, 2, 4, 5]}})\n"
+    f"price_by_flavor = {_MEANS}"
+)
+_SQUARE, _SHARED, _GREET, _NUMBERS, _X, _DRAWN, _PRICED = GOOD
 WORKS = {
     "good": GOOD,
     "nothing": {},
@@ -212,6 +249,7 @@ WORKS = {
         _NUMBERS: "def numbers():\n    yield from (0, 1, 1)",
         _X: "x = 3",
         _DRAWN: "np.random.choice(7)\nrolls, drawn = [1, 2, 3], np.random.choice(1000)",
+        _PRICED: f"data = pd.DataFrame({{'flavor': {_FLAVORS}}})\nprice_by_flavor = [1, 2, 3, 4]",
     },
     "wrong": {
         _SQUARE: "def square(x):\n    raise ValueError('no')",

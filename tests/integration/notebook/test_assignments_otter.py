@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from guest import Guest
 from handed import book, cell, hand_in, make_places, write
-from masters import DOCTESTS, GOOD, RAISING, WORKS, code, master, question, solved
+from masters import DOCTESTS, GOOD, RAISING, TABLES, WORKS, code, master, question, solved
 
 COURSE = "/home/students/.courses/graded"
 MARK = "what-no-student-reads"
 # What otter-grader 7 gives for WORKS: the slow test asks it.
 POINTS = {
-    "good": {"square": 1.0, "shared": 3.5, "whole": 1.5, "numbers": 4.0},
+    "good": {"square": 1.0, "shared": 5, "whole": 1.5, "numbers": 4.0},
     "nothing": {"square": 0, "shared": 0, "whole": 0, "numbers": 0},
     "half": {"square": 2 / 3, "shared": 2, "whole": 0, "numbers": 2.0},
     "wrong": {"square": 0, "shared": 0, "whole": 0, "numbers": 0},
 }
+BEST = {"raising": {"q1": 2.5, "drawn": 1.0}, "tables": {"prices": 1.0}}
 SECRET = master(
     "",
     [
@@ -113,7 +114,7 @@ def test_it_gives_the_points_that_otter_gives(course: Guest) -> None:
     for number, work in enumerate(WORKS.values()):
         hand_in(course, COURSE, f"pupil{number:02}", "otter", solved(handed, work))
     said = course.run("notebook-assignments grade graded otter", timeout=300)
-    assert "pupil00: 10 of 15, handed in " in said
+    assert "pupil00: 11.5 of 14.5, handed in " in said
     for number, (name, points) in enumerate(POINTS.items()):
         found = cells_of(course, "otter", f"pupil{number:02}")
         assert found == pytest.approx({**points, "essay": 0}), name
@@ -176,6 +177,10 @@ NBGRADER = book([cell("x = 1", grade_id="x", solution=True, locked=False)])
             "work.ipynb: cell 2, question double: points: 'x' is no number of points",
         ),
         (
+            {"work.ipynb": json.dumps(SECRET).replace("return 2 * n", "return 3 * n")},
+            "work.ipynb: the solution does not get all points of double: double - 1:",
+        ),
+        (
             {"work.ipynb": json.dumps(master("files: [a.csv", []))},
             "work.ipynb: cell 1: it, line 2, 'files: [a.csv'",
         ),
@@ -201,7 +206,11 @@ def place() -> Iterator[Path]:
 def test_the_real_otter_gives_the_same(place: Path) -> None:
     """Otter itself assigns and runs; ours runs the same works in its boxes, with one Python."""
     python = real_otter(place)
-    for name, notebook in (("doctests", DOCTESTS), ("raising", RAISING)):
+    for name, notebook in (
+        ("doctests", DOCTESTS),
+        ("raising", RAISING),
+        ("tables", TABLES),
+    ):
         here = place / name
         here.mkdir()
         (here / "data.csv").write_text("1,2\n")
@@ -240,7 +249,7 @@ def test_the_real_otter_gives_the_same(place: Path) -> None:
                 if name == "doctests":
                     assert ours == pytest.approx(POINTS[who]), who
                 elif work is GOOD:
-                    assert ours == {"q1": 2.5, "drawn": 1.0}
+                    assert ours == pytest.approx(BEST[name])
             worker.stdin.close()
 
 

@@ -91,7 +91,10 @@ def test_feedback_shows_which_tests_passed(guest: Guest, said: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"src/work.py": "def double(n): return n"}, "does not get the point 1-1: Double.test_"),
+        (
+            {"src/work.py": "def double(n): return n"},
+            "does not get all points of 1-1: Double.test_",
+        ),
         ({"work.ipynb": "{}"}, "work.ipynb is a notebook, in an exercise of TMC's form"),
         ({".tmcproject.yml": "a: [1"}, ".tmcproject.yml, line 1: "),
         ({"src/work.py": "# BEGIN SOLUTION"}, "src/work.py, line 1: BEGIN SOLUTION without END"),

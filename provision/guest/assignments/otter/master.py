@@ -25,9 +25,9 @@ _RESPONSE = "_Type your answer here, replacing this text._"
 QUESTION = ("name", "manual", "points", "check_cell", "export", "all_or_nothing")
 # What decides here; then what is otter's own business, and has no effect.
 ASSIGNMENT = (
-    *("config_file", "files", "seed", "generate", "tests", "show_question_points"),
+    *("config_file", "files", "seed", "generate", "tests", "run_tests", "show_question_points"),
     *("strip_solutions_from_all_cells", "autograder_files", "plugins"),
-    *("name", "requirements", "overwrite_requirements", "environment", "run_tests"),
+    *("name", "requirements", "overwrite_requirements", "environment"),
     *("solutions_pdf", "template_pdf", "init_cell", "check_all_cell", "export_cell"),
     *("save_environment", "ignore_modules", "student_files", "runs_on", "python_version"),
     *("channel_priority_strict", "suppress_no_tests_warning"),
@@ -57,12 +57,14 @@ class Master:
         handed: the same without solutions; hidden tests are between nbgrader's marks.
         files: names of what students get beside it.
         seed: what is run before each cell; empty: nothing.
+        is_run: whether the tests are run on the solution before it is handed out.
     """
 
     whole: dict[str, Any]
     handed: dict[str, Any]
     files: tuple[str, ...]
     seed: str
+    is_run: bool
 
 
 @dataclass
@@ -141,7 +143,8 @@ class _Reader:
             self.kept.insert(0, (cell, cell))
         whole = cells.book([each for each, _ in self.kept if each], metadata)
         handed = cells.book([each for _, each in self.kept if each], metadata)
-        return Master(whole, handed, tuple(self.config.get("files") or ()), self._seed())
+        files = tuple(self.config.get("files") or ())
+        return Master(whole, handed, files, self._seed(), self.config.get("run_tests", True))
 
     def _configure(self, told: dict[str, Any]) -> None:
         self._check_keys(told, ASSIGNMENT)
