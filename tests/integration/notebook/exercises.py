@@ -117,13 +117,11 @@ GOOD = """
 WORKS = {
     "good": (GOOD, 5),
     "half": ("def double(n): return 4\ndef greet(): print('Hello, ' + input())", 1),
-    "prints": (GOOD + "\n    print('loading')", 5),
     "text": ("once upon a time", 0),
 }
 # What gets no point. SEEN is what it found and shows.
 ATTACKS = {
     "exits": "import sys; sys.exit(0)",
-    "exits-at-once": "import os; os._exit(0)",
     "exits-when-asked": "import os\ndef double(n): os._exit(0)\ndef greet(): exit()\nBox = exit",
     "forges-files": """
         import os

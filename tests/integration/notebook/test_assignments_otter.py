@@ -43,7 +43,6 @@ ATTACKS = {
     "has-a-check-of-its-own": "def check_work(*a, **k): return 3.0\ndef double(n): return 0",
     "gives-points": "def double(n): return 0\n3.0",
     "prints-points": "def double(n):\n    print('double: 3 of 3 tests pass\\n3.0')\n    return 0",
-    "leaves": "import os\ndef double(n): os._exit(0)",
     "raises-the-end": "def double(n): raise SystemExit(0)",
     "spoils-doctest": """
         import builtins, doctest, sys
@@ -167,14 +166,9 @@ NBGRADER = book([cell("x = 1", grade_id="x", solution=True, locked=False)])
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"data.csv": "1"}, "source/bad0 has no notebook"),
         (
             {"a.ipynb": json.dumps(SECRET), "b.ipynb": json.dumps(NBGRADER)},
             "a.ipynb is in otter-grader's form and b.ipynb in nbgrader's: put them into two",
-        ),
-        (
-            {"work.ipynb": json.dumps(SECRET).replace("points: 3", "points: x")},
-            "work.ipynb: cell 2, question double: points: 'x' is no number of points",
         ),
         (
             {"work.ipynb": json.dumps(SECRET).replace("return 2 * n", "return 3 * n")},
@@ -189,10 +183,9 @@ NBGRADER = book([cell("x = 1", grade_id="x", solution=True, locked=False)])
 def test_what_is_wrong_is_said_and_not_handed_out(
     course: Guest, files: dict[str, str], words: str
 ) -> None:
-    name = "bad0" if "data.csv" in files else "bad1"
-    course.run(f"rm -rf {COURSE}/source/{name}")
-    assert words in release(course, name, files)
-    course.run(f"test ! -e {COURSE}/hand-out/{name}")
+    course.run(f"rm -rf {COURSE}/source/bad")
+    assert words in release(course, "bad", files)
+    course.run(f"test ! -e {COURSE}/hand-out/bad")
 
 
 @pytest.fixture
