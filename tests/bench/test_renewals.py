@@ -37,9 +37,8 @@ INSTALL = (
 
 @pytest.fixture(scope="module")
 def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    shared = base(
-        tmp_path_factory.mktemp("base"), SESSIONS + 2
-    )  # one comes, and one is the proof's
+    places = SESSIONS + 2  # one comes, and one is the proof's
+    shared = base(tmp_path_factory.mktemp("base"), places)
     with fleet(shared, tmp_path_factory.mktemp("ten"), HOSTS) as running:
         yield running
 
@@ -115,9 +114,9 @@ def test_ten_classes_notice_nothing(ten: Fleet, tmp_path: Path) -> None:
     for guest in ten.guests:
         guest.wait()
     with ThreadPoolExecutor(4) as threads:
-        classes = dict(zip(ten.guests, threads.map(begin, ten.guests), strict=True))
+        classes = list(threads.map(begin, ten.guests))
     over = threading.Event()
-    everybody = [kernel for each in classes.values() for _, kernel in each]
+    everybody = [kernel for each in classes for _, kernel in each]
     with ThreadPoolExecutor(HOSTS * (SESSIONS + 1)) as threads:
         cells = [threads.submit(kernel.run, CELL, WHOLE + 600) for kernel in everybody]
         coming = [threads.submit(arrivals, guest, over) for guest in ten.guests]
@@ -127,16 +126,14 @@ def test_ten_classes_notice_nothing(ten: Fleet, tmp_path: Path) -> None:
         time.sleep(10)
         over.set()
         waited = [seconds for each in coming for seconds in each.result()]
-        for each in classes.values():
+        for each in classes:
             for student, _ in each:
-                student.server(
-                    "PUT", "contents/bell", {"type": "file", "format": "text", "content": ""}
-                )
+                student.server("PUT", "contents/bell", BELL)
         said = [cell.result() for cell in cells]
     lost_cells = sum(not told.startswith("over") for told in said)
     kept = [kernel.run("print(kept)") for kernel in everybody]
     lost_kernels = sum(told != f"{at % SESSIONS + 36}\n" for at, told in enumerate(kept))
-    for guest, each in classes.items():
+    for guest, each in zip(ten.guests, classes, strict=True):
         late = Student(guest.host.url, f"pupil{SESSIONS}").sign_in().start(240)
         versions = {str(who.json("GET", f"/user/{who.name}/api/")["version"]) for who, _ in each}
         assert versions == {OLDER[0]}  # they keep what they began with

@@ -22,6 +22,7 @@ from provision.build import guest_wheel
 from provision.build.build import request
 from provision.build.playbook import run_playbook
 from provision.config import Config
+from provision.config.model import Pool
 from provision.errors import ApplianceError
 from provision.fleet.inventory import Host, Inventory, with_host, write
 from provision.fleet.remote import offered_key, pin
@@ -141,8 +142,8 @@ def variables(public: str, places: int = 3) -> dict[str, Any]:
         public: the administrator's public key.
         places: sessions that it has room for.
     """
-    told = {**request(Config()).variables(), "building": True, "notebook_secure": False}
-    told |= {"pool_accounts": [f"nb{number}" for number in range(1, places + 1)]}
+    config = Config(pool=Pool(count=places))
+    told = {**request(config).variables(), "building": True, "notebook_secure": False}
     told |= {"keys_admin": [public]}
     told |= {"notebook_accounts": False, "sage_version": OLD}
     told["notebook_limits"] = {
