@@ -59,3 +59,12 @@ def say(text: str, **values: Any) -> str:
     """
     said = translations(language()).gettext(text)
     return said.format(**values) if values else said
+
+
+def no_formula(text: str) -> str:
+    """A text that no program of tables takes for a formula.
+
+    Args:
+        text: that somebody else has chosen, as a student the name of a file.
+    """
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -30,7 +30,7 @@ from provision.guest.assignments.places import Taken, folder, put, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
 from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, exams_of, is_over, work_of
 from provision.guest.whole import flush, keep, locking
-from provision.guest.words import say
+from provision.guest.words import no_formula, say
 
 SUMS = "SHA256SUMS"
 FEEDBACK = "feedback"
@@ -516,7 +516,7 @@ class Course:
                         **{"student_id": row.student, "raw_score": score, "score": score},
                         **{"max_score": "" if row.max_score is None else row.max_score},
                         **{"late_submission_penalty": 0, "late": row.late},
-                        **{"by_hand": row.by_hand, "problems": _plain("; ".join(row.problems))},
+                        **{"by_hand": row.by_hand, "problems": no_formula("; ".join(row.problems))},
                     }
                 )
         return file.getvalue()
@@ -963,11 +963,6 @@ def _checked(marks: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
             if given:
                 kept.setdefault(notebook, {})[cell] = given
     return kept
-
-
-def _plain(text: str) -> str:
-    """A text that no program of tables takes for a formula: a student may name a file so."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def matching(wanted: str, names: Any) -> str | None:

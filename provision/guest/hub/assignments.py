@@ -4,10 +4,13 @@ The hub asks root's service (``assignments.desk``) for all of it, and says who h
 """
 
 import asyncio
+import csv
+import io
 import itertools
 import json
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ from tornado import web
 from provision.guest.hub.audit import note
 from provision.guest.hub.upkeep import Job, Jobs
 from provision.guest.pool.keeper import RefusedError, asked
+from provision.guest.words import no_formula
 
 SOCKET = Path("/run/notebook/assignments.socket")  # there where there are courses
 LASTING = ("grade", "again", "feedback", "collect", "release")
@@ -105,8 +109,7 @@ class AssignmentsHandler(CoursePage):
         told |= dict(zip(names, words, strict=True))
         self.set_header("Cache-Control", "no-store")
         jobs = self._visitor.jobs.jobs
-        shown = {"jobs": jobs, "authenticator": self.authenticator, **told}
-        self.finish(await self.render_template(page, **shown))
+        self.finish(await self.render_template(page, jobs=jobs, **told))
 
     @web.authenticated
     async def post(self) -> None:
@@ -169,7 +172,21 @@ class GradebookHandler(CoursePage):
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", 'attachment; filename="gradebook.csv"')
         self.set_header("Cache-Control", "no-store")
-        self.finish(told["csv"])
+        self.finish(_with_people(told["csv"], getattr(self.authenticator, "person", str)))
+
+
+def _with_people(table: str, person: Callable[[str], str]) -> str:
+    """A gradebook in which each student is called as on the pages, where that is not the name."""
+    rows = list(csv.DictReader(io.StringIO(table)))
+    called = {row["student_id"]: person(row["student_id"]) for row in rows}
+    if all(name == title for name, title in called.items()):
+        return table
+    file = io.StringIO()
+    written = csv.DictWriter(file, [*rows[0], "person"])
+    written.writeheader()
+    for row in rows:
+        written.writerow({**row, "person": no_formula(called[row["student_id"]])})
+    return file.getvalue()
 
 
 class ResultHandler(CoursePage):

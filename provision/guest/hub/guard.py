@@ -135,6 +135,13 @@ class GuardedHub(BoundedHub):
     """JupyterHub, each of whose handlers is guarded."""
 
     handlers: list[Any]
+    template_vars: dict[str, Any]
+
+    def init_tornado_settings(self) -> None:
+        """Let each page call people as a learning platform does, where there is one."""
+        person = getattr(self.authenticator, "person", str)
+        self.template_vars = {**self.template_vars, "person": lambda _: person}
+        super().init_tornado_settings()
 
     def init_handlers(self) -> None:
         """Put the guard before each, and the way out of the sessions before signing out."""

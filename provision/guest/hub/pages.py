@@ -117,7 +117,6 @@ class ClassroomHandler(_Page):
         now, rows = read_now(), read_history()
         page = await self.render_template(
             "classroom.html",
-            authenticator=self.authenticator,
             now=now,
             students=await self._students(now),
             wrong=ailments(now),

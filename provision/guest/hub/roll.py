@@ -154,7 +154,6 @@ class CourseHandler(CoursePage):
         self.set_header("Cache-Control", "no-store")
         page = await self.render_template(
             "course.html",
-            authenticator=self.authenticator,
             course=course,
             students=order(rows),
             size=size,

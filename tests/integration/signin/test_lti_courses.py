@@ -254,6 +254,31 @@ def test_points_go_back_to_whom_they_are_of(place: Place, moodle: Platform) -> N
     assert [c["label"] for c in moodle.columns].count("primes") == 1
 
 
+def test_people_are_called_as_there_and_a_table_takes_no_name_for_a_formula(
+    place: Place, moodle: Platform
+) -> None:
+    formula = "=1+1<b>&"
+    moodle.members = [member("7", TEACHER), member("10"), {**member("13"), "name": formula}]
+    teacher, log = Browser(), len(place.log())
+    opened(moodle, teacher, "7")
+    until(lambda: "algebra has 3 people" in place.log()[log:], place.log)
+    first = "2026-11-30T07:00:00+00:00"
+    place.grade(name(moodle, "10"), 5, first, "called")
+    place.grade(name(moodle, "13"), 5, first, "called")
+    pages = f"{place.url}/hub/assignments"
+    table = teacher.get(f"{pages}/gradebook?course=algebra")[2].splitlines()
+    assert table[0].endswith(",person")
+    (ten,) = [line for line in table if line.startswith("called") and name(moodle, "10") in line]
+    assert ten.endswith(",N. 10")
+    (other,) = [line for line in table if line.startswith("called") and name(moodle, "13") in line]
+    assert other.endswith(f",'{formula}")
+    one = f"{pages}?course=algebra&assignment=called&student={name(moodle, '13')}"
+    page = teacher.get(one)[2]
+    assert "<h1>=1+1&lt;b&gt;&amp;: called</h1>" in page
+    # In the bar each reads the own name.
+    assert '<span class="me-1">N. 7</span>' in page
+
+
 def test_a_column_of_the_platforms_own_gets_the_points_of_its_link(
     place: Place, moodle: Platform
 ) -> None:

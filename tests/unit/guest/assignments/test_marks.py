@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from provision.guest.assignments.course import AssignmentError, _checked, _plain
+from provision.guest.assignments.course import AssignmentError, _checked
+from provision.guest.words import no_formula
 
 RESULTS = {"work": {"cells": {"test": [3, 3], "why": [0, 2]}, "solutions": ["why"]}}
 
@@ -34,5 +35,5 @@ def test_what_cannot_be_given_is_said(typed: dict[str, Any], words: str) -> None
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", "\t=1"])
 def test_no_name_is_a_formula_in_a_table(name: str) -> None:
-    assert _plain(name) == f"'{name}"
-    assert _plain(f"work.ipynb {name}") == f"work.ipynb {name}"
+    assert no_formula(name) == f"'{name}"
+    assert no_formula(f"work.ipynb {name}") == f"work.ipynb {name}"
