@@ -3,9 +3,12 @@
 `pytest -s -m slow tests/bench/test_assignments.py` prints the table.
 """
 
+import base64
 import json
 import statistics
 import sys
+import textwrap
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -18,13 +21,15 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
 from guest import Guest, further_layer, installed_layers, notebook_guest, sage_layer
 from handed import PYTHON, book, cell, make_places, write
 from student import Student
+from test_assignments import ATTACKS, HONEST, MARK, SOURCE, notebook
 
 from provision import resources
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3 * 3600)]
 CLASS = [f"pupil{number:02}" for number in range(30)]
 SCHOOL = [f"many{number:03}" for number in range(300)]
-MEMBERS = {"bench": CLASS, "large": SCHOOL}
+HOSTILE = [f"hostile{number:03}" for number in range(500)]
+MEMBERS = {"bench": CLASS, "large": SCHOOL, "hostile": [*SCHOOL, *HOSTILE]}
 COURSES = {
     name: {"members": members, "teachers": ["marker"], "quota": 500 << 20}
     for name, members in MEMBERS.items()
@@ -35,7 +40,9 @@ NBGRADER = (
     "export HOME=/root PATH=/opt/notebook/bin:$PATH PYTHONPATH=/opt/nbgrader; "
     "cd /root/nbgrader; python -W ignore -m nbgrader"
 )
+SAGES, ONE = 0.4, 0.3  # of nbgrader's time: thirty of Sage's, and one to its feedback
 PAGE = 2.0  # a school's page over a class's, at most
+MEMORY = 1.1  # of the grader, in the last tenth of a school over that in the first, at most
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +81,7 @@ def ten_cells(sage: bool) -> list[dict[str, object]]:
 
 def timed(guest: Guest, command: str) -> float:
     begun = time.monotonic()
-    guest.run(command, timeout=3000)
+    guest.run(command, timeout=3 * 3600)
     return time.monotonic() - begun
 
 
@@ -100,6 +107,7 @@ def test_thirty_notebooks_and_one(guest: Guest, language: str) -> None:
     ours = timed(guest, f"notebook-assignments grade bench {name}")
     theirs = timed(guest, f"{NBGRADER} autograde {name} >log 2>&1")
     print(f"\n30 {language} notebooks: {ours:.1f} s, nbgrader {theirs:.1f} s, {ours / theirs:.2f}")
+    assert language != "sage" or ours <= SAGES * theirs
     shown = guest.run(f"notebook-assignments show bench {name}")
     assert shown.count("3 of 3") == len(CLASS)
 
@@ -115,6 +123,83 @@ def test_thirty_notebooks_and_one(guest: Guest, language: str) -> None:
         f"python -W ignore -m nbgrader generate_feedback {name} --force {one} >log 2>&1",
     )
     print(f"one to feedback: {ours:.1f} s, nbgrader {theirs:.1f} s, {ours / theirs:.2f}")
+
+
+def hand_in(guest: Guest, course: str, name: str, work: dict[str, str]) -> None:
+    """Let each of a course hand in a solution."""
+    guest.run(f"mkdir -p {PLACE}/{course}/source/{name}")
+    write(guest, f"{PLACE}/{course}/source/{name}/work.ipynb", json.dumps(notebook(SOURCE)))
+    guest.run(f"notebook-assignments release {course} {name}")
+    fresh = json.loads(guest.run(f"cat {PLACE}/{course}/hand-out/{name}/work.ipynb"))
+    script = ["set -e", f"cd {PLACE}/{course}/hand-in"]
+    for student, solution in work.items():
+        fresh["cells"][0]["source"] = textwrap.dedent(solution)
+        packed = base64.b64encode(json.dumps(fresh).encode()).decode()
+        script.append(
+            f"mkdir {student}/{name}; echo {packed} | base64 -d > {student}/{name}/work.ipynb"
+        )
+    write(guest, "/root/hand-in.sh", "\n".join(script))
+    guest.run("sh /root/hand-in.sh")
+
+
+def in_memory(guest: Guest, over: threading.Event) -> list[int]:
+    """KiB that the processes which understand notebooks have, now and again."""
+    count = "ps -eo rss=,args= | awk '/[a]ssignments.worker/ {sum += $1} END {print sum + 0}'"
+    found = []
+    while not over.wait(1):
+        if size := int(guest.run(count)):
+            found.append(size)
+    return found
+
+
+def test_a_school_takes_as_long_as_its_classes_and_no_more_memory(guest: Guest) -> None:
+    hand_in(guest, "bench", "few", dict.fromkeys(CLASS, HONEST))
+    hand_in(guest, "large", "many", dict.fromkeys(SCHOOL, HONEST))
+    few = timed(guest, "notebook-assignments grade bench few")
+    over, found = threading.Event(), []
+    watching = threading.Thread(target=lambda: found.extend(in_memory(guest, over)))
+    watching.start()
+    many = timed(guest, "notebook-assignments grade large many")
+    over.set()
+    watching.join()
+    tenth = len(found) // 10
+    first, last = statistics.median(found[tenth : 2 * tenth]), statistics.median(found[-tenth:])
+    print(f"\n300 notebooks: {many:.1f} s, 30: {few:.1f} s, {many / few / 10:.2f} for each")
+    print(
+        f"the grader's memory: {first / 1024:.0f} MiB, then {last / 1024:.0f}, {last / first:.2f}"
+    )
+    assert many <= 10 * few
+    assert last <= MEMORY * first
+
+
+def test_five_hundred_hostile_ones_among_three_hundred(guest: Guest) -> None:
+    attacks = [*ATTACKS.values()]
+    work = {name: attacks[at % len(attacks)] for at, name in enumerate(HOSTILE)}
+    # Among them: each second or third one is honest.
+    honest = iter(SCHOOL)
+    mixed = {}
+    for at, (name, solution) in enumerate(work.items()):
+        mixed[name] = solution
+        if at % 5 < 3:
+            mixed[next(honest)] = HONEST
+    hand_in(guest, "hostile", "task", mixed)
+    seconds = timed(guest, "notebook-assignments grade hostile task")
+    said = guest.run("notebook-assignments show hostile task").splitlines()
+    points = {line.partition(":")[0]: line.partition(": ")[2].partition(" of")[0] for line in said}
+    gained = [name for name in HOSTILE if points[name] != "0"]
+    disturbed = [name for name in SCHOOL if points[name] != "3"]
+    found = (
+        f"cd {PLACE}/hostile/results/task; python3 -c '"
+        "import glob, json\n"
+        'for path in glob.glob("hostile*/work.ipynb"):\n'
+        '    cells = json.load(open(path))["cells"]\n'
+        f'    own = [c for c in cells if "{MARK}" not in "".join(c["source"])]\n'
+        '    if "-no-student-" in json.dumps([c.get("outputs") for c in own]): print(path)'
+        "'"
+    )
+    read = guest.run(found).split()
+    print(f"\n500 hostile among 300: {seconds:.0f} s; points {gained}, read {read}, {disturbed}")
+    assert (gained, read, disturbed) == ([], [], [])
 
 
 def test_the_page_of_a_school_beside_a_classs(guest: Guest) -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest.assignments.kernels import Kernel
-from provision.guest.assignments.peer import LONGEST
+from provision.guest.assignments.peer import CLEAN, LONGEST
+from provision.guest.nursery import fresh
 from provision.guest.sandbox import box
 from provision.guest.sandbox.limits import MIB, Ended, Limits
 
@@ -24,6 +25,8 @@ BEGIN = 120  # until a box has its language
 GRACE = 5  # until a box that says nothing is ended
 # Of one notebook; memory is for each of its processes, where there is no cgroup for all.
 LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, output=LONGEST)
+# Of all notebooks of a run; each test has its own time.
+EXAMINER_LIMITS = LIMITS._replace(clock=86400, cpu=86400)
 SAGE_MEMORY = 2048 * MIB
 WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system
 OURS = "/opt/assignments"  # where our package is in a box
@@ -65,37 +68,62 @@ def root(place: Path, kernel: Kernel) -> Path:
     return place
 
 
-def run(
-    root: Path,
-    kernel: Kernel,
-    cells: Sequence[Cell],
-    files: Mapping[str, bytes],
-    source: Mapping[str, Sequence[str]],
-) -> list[list[dict[str, Any]]]:
-    """Run a notebook's cells one after another; the outputs of each, in nbformat's terms.
+class Boxes:
+    """The boxes of notebooks of one kernel: each has a pupil's of its own, and all one examiner's.
+
+    An examiner has nothing of a student's but values, and those in a process that is forked for
+    each notebook and leaves nothing behind. So its language, of which Sage's is most of the work,
+    is begun once.
 
     Args:
         root: from ``root``, of the same kernel.
-        kernel: what runs them.
-        cells: in their order.
-        files: what is beside the notebook, by name.
-        source: what ``Source`` is made of.
+        kernel: what runs the cells.
     """
-    with (
-        Boxed(root, kernel, "pupil", SECONDS) as pupil,
-        Boxed(root, kernel, "examiner", 2 * SECONDS) as examiner,
-    ):
-        pupil.send({"files": {name: content.hex() for name, content in files.items()}})
-        examiner.send({"source": {**source}})
-        for each in (pupil, examiner):  # at the same time
-            each.receive(BEGIN)
-        found = []
-        for cell in cells:
-            if cell.test:
-                found.append(_examine(cell.source, pupil, examiner))
-            else:
-                found.append(_work(pupil, {"run": cell.source}))
+
+    def __init__(self, root: Path, kernel: Kernel) -> None:
+        self._root, self.kernel = root, kernel
+        self._examiner: Boxed | None = None
+
+    def run(
+        self,
+        cells: Sequence[Cell],
+        files: Mapping[str, bytes],
+        source: Mapping[str, Sequence[str]],
+    ) -> list[list[dict[str, Any]]]:
+        """Run a notebook's cells one after another; the outputs of each, in nbformat's terms.
+
+        Args:
+            cells: in their order.
+            files: what is beside the notebook, by name.
+            source: what ``Source`` is made of.
+        """
+        with Boxed(self._root, self.kernel, "pupil", SECONDS, LIMITS) as pupil:
+            if self._examiner is None or not self._examiner.runs():
+                self.close()
+                self._examiner = Boxed(
+                    self._root, self.kernel, "examiner", 2 * SECONDS, EXAMINER_LIMITS
+                )
+            examiner = self._examiner
+            pupil.send({"files": {name: content.hex() for name, content in files.items()}})
+            examiner.send({"source": {**source}})
+            for each in (pupil, examiner):  # at the same time
+                each.receive(BEGIN)
+            found = []
+            for cell in cells:
+                if cell.test:
+                    found.append(_examine(cell.source, pupil, examiner))
+                else:
+                    found.append(_work(pupil, {"run": cell.source}))
+        examiner.send({"end": True})
+        if examiner.receive(GRACE) != CLEAN:  # the next notebook has another
+            self.close()
         return found
+
+    def close(self) -> None:
+        """End what is left."""
+        if self._examiner:
+            self._examiner.close()
+            self._examiner = None
 
 
 def _work(pupil: "Boxed", message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -163,11 +191,14 @@ class Boxed:
         kernel: whose Python runs it.
         program: ``pupil`` or ``examiner``.
         seconds: for one thing that it does.
+        limits: of all of it, but for the memory that Sage needs.
 
     ``gone`` says why it is no more; empty while it is.
     """
 
-    def __init__(self, root: Path, kernel: Kernel, program: str, seconds: int) -> None:
+    def __init__(
+        self, root: Path, kernel: Kernel, program: str, seconds: int, limits: Limits
+    ) -> None:
         self.gone = ""
         self._rest = b""
         theirs_in, self._writing = os.pipe2(os.O_CLOEXEC)
@@ -181,10 +212,11 @@ class Boxed:
                 *(*kernel.python, "-I", "-c"),
                 _START.format(OURS, program, seconds, kernel.sage),
             ),
-            limits=LIMITS._replace(memory=SAGE_MEMORY) if kernel.sage else LIMITS,
+            limits=limits._replace(memory=SAGE_MEMORY) if kernel.sage else limits,
             environment={
                 **box.ENVIRONMENT,
                 **kernel.environment,
+                **(fresh.OURS if program == "examiner" else {}),  # it forks
                 **{"HOME": WORK, "IPYTHONDIR": "/tmp/.ipython", "MPLBACKEND": "agg"},  # noqa: S108
             },
             directory=WORK,
@@ -201,6 +233,10 @@ class Boxed:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the box, and let go of all that is of it."""
         self.end("the notebook was at its end")
         self._thread.join()
         os.close(self._reading)
@@ -215,6 +251,10 @@ class Boxed:
         finally:
             os.close(stopped)
         self.why = told
+
+    def runs(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._thread.is_alive()
 
     def end(self, why: str) -> None:
         """End the box now."""

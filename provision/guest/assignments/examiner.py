@@ -4,23 +4,30 @@ import ast
 import builtins
 import contextlib
 import io
+import json
 import linecache
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
 
 from provision.guest.assignments import algebra
-from provision.guest.assignments.peer import Peer
+from provision.guest.assignments.peer import CLEAN, LONGEST, Peer
 from provision.guest.assignments.pupil import KEPT, OPERATORS
 from provision.guest.assignments.source import Source
 from provision.guest.assignments.values import exception_class, here
 
+_OVER = 3  # exit status of who was told that its notebook is at its end; no test has it
+
 
 def main(seconds: int, *, sage: bool = False) -> None:
-    """Serve standard input and output until it ends.
+    """Serve standard input and output: each notebook in a child, of which nothing is left.
+
+    It ends where a child ends otherwise than it should, for then somebody waits for an answer.
 
     Args:
         seconds: that one test may take.
@@ -31,15 +38,44 @@ def main(seconds: int, *, sage: bool = False) -> None:
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     examiner = Examiner(seconds, sage=sage)
-    peer = Peer(reading, writing, _serve, examiner.stand_in, examiner.number_of)
-    examiner.peer = peer
-    while True:
-        message = peer.receive()
-        if "source" in message:
-            examiner.begin(message["source"])
-            peer.send({"done": []})
-        else:
+    before = _files()
+    # Each waits for the other's word, so that nothing is read that is a child's.
+    while line := reading.readline(LONGEST):
+        if not (child := os.fork()):
+            _examine(examiner, json.loads(line), reading, writing)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != _OVER:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)  # what tests have started; not the box's first process
+        for path in sorted(_files() - before, reverse=True):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        writing.write(CLEAN)
+        writing.flush()
+
+
+def _examine(
+    examiner: "Examiner", message: dict[str, Any], reading: BinaryIO, writing: BinaryIO
+) -> NoReturn:
+    """Run the tests of one notebook, and end."""
+    status = 1
+    try:
+        peer = Peer(reading, writing, _serve, examiner.stand_in, examiner.number_of)
+        examiner.peer = peer
+        examiner.begin(message["source"])
+        peer.send({"done": []})
+        while "run" in (message := peer.receive()):
             peer.send({"done": examiner.run(message["run"])})
+        status = _OVER
+    finally:
+        os._exit(status)
+
+
+def _files() -> set[Path]:
+    return {
+        Path(place) / name
+        for place, below, files in os.walk(tempfile.gettempdir())
+        for name in (*below, *files)
+    }
 
 
 def _serve(verb: str, *arguments: Any) -> Any:

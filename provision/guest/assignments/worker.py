@@ -99,7 +99,8 @@ class Assignment:
         self._seeds: dict[str, str] = {}
         self._database = f"sqlite:///{scratch}/gradebook.db"
         self._sources: dict[str, dict[str, list[str]]] = {}
-        self._kernels: dict[str, tuple[Path, kernels.Kernel]] = {}
+        self._boxes: dict[str, boxes.Boxes] = {}  # by kernel's name
+        self._kernels: dict[str, str] = {}  # by notebook
         self.released: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         with self._gradebook() as book:
@@ -126,11 +127,13 @@ class Assignment:
                     source = nbformat.from_dict(found.whole)
                     self._seeds[notebook] = found.seed
                 self._sources[notebook] = _source(source)
+                self._kernels[notebook] = kernel = _kernel(source)
                 try:
-                    kernel = kernels.find(_kernel(source))
-                    root = boxes.root(scratch / f"root{len(self._sources)}", kernel)
-                    self._kernels[notebook] = root, kernel
-                    if found and kernel.sage:
+                    if kernel not in self._boxes:
+                        programs = kernels.find(kernel)
+                        root = boxes.root(scratch / f"root{len(self._boxes)}", programs)
+                        self._boxes[kernel] = boxes.Boxes(root, programs)
+                    if found and self._boxes[kernel].kernel.sage:
                         raise LookupError("is in otter-grader's form, whose tests are Python")
                 except LookupError as error:
                     self.missing[notebook] = f"{error.args[0]}"
@@ -177,6 +180,11 @@ class Assignment:
             given = {name for each in found.values() for name in each.files}
             self.files = {name: each for name, each in self.files.items() if name in given}
         return found
+
+    def close(self) -> None:
+        """End what grading has begun."""
+        for each in self._boxes.values():
+            each.close()
 
     def grade(
         self,
@@ -264,7 +272,7 @@ class Assignment:
         if seed := self._seeds.get(name):
             before = boxes.Cell(seed, test=False)
             cells = [each for cell in cells for each in (before, cell)]
-        outputs = boxes.run(*self._kernels[name], cells, files, self._sources[name])
+        outputs = self._boxes[self._kernels[name]].run(cells, files, self._sources[name])
         outputs = outputs[1::2] if seed else outputs
         for number, (cell, shown) in enumerate(zip(code, outputs, strict=True), 1):
             cell.outputs = [nbformat.from_dict(output) for output in shown]
@@ -392,7 +400,10 @@ def main() -> None:
     logging.getLogger("traitlets").setLevel(logging.ERROR)
     # A gradebook is for one run here, so that nobody asks for its version, which takes seconds.
     api.get_alembic_version = lambda: ""
-    with tempfile.TemporaryDirectory(prefix="assignment-") as scratch:
+    with (
+        contextlib.ExitStack() as stack,
+        tempfile.TemporaryDirectory(prefix="assignment-") as scratch,
+    ):
         assignment: Assignment | None = None
         for line in sys.stdin:
             request = json.loads(line)
@@ -406,6 +417,7 @@ def main() -> None:
                         Path(scratch),
                         folders=request["folders"],
                     )
+                    stack.callback(fresh.close)
                     answer: dict[str, Any] = {"released": fresh.released}
                     answer["missing"] = fresh.missing
                     if request["release"]:

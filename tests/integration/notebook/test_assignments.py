@@ -515,6 +515,38 @@ def test_who_has_another_name_by_now_begins_anew_and_nothing_is_lost(
     assert course.run(f"ls -A {COURSE}/hand-in/pupil34") == ""
 
 
+# A test that would fail, were there anything of the one before, whose box it has.
+LEAVES = """
+import builtins, os, subprocess
+from pathlib import Path
+
+assert not hasattr(builtins, "before")
+assert "sleep" not in {each.read_text().strip() for each in Path("/proc").glob("[0-9]*/comm")}
+builtins.before = True
+os.makedirs("/tmp/further/deep")
+open("left", "x").close()
+os.symlink("/", "/tmp/further/link")
+subprocess.Popen(["sleep", "1000"])
+assert double(2) == 4
+"""
+
+
+def test_what_tests_leave_meets_no_other_students(course: Guest, graded: Graded) -> None:
+    """Their language is begun once for all, their process is each student's own."""
+    source = notebook(SOURCE)
+    source["cells"][3]["source"] = LEAVES
+    course.run(f"mkdir {COURSE}/source/leaves")
+    write(course, f"{COURSE}/source/leaves/work.ipynb", json.dumps(source))
+    course.run("notebook-assignments release graded leaves")
+    class_ = [f"pupil{number}" for number in range(30, 36)]
+    for student in class_:
+        hand_in(course, COURSE, student, "leaves", notebook(HONEST))
+    course.run("notebook-assignments grade graded leaves")
+    said = course.run("notebook-assignments show graded leaves").splitlines()
+    whole = [line.partition(":")[0] for line in said if ": 3 of 3" in line]
+    assert whole == class_
+
+
 def test_two_teachers_at_once_grade_each_once(course: Guest, graded: Graded) -> None:
     start(course, "both", ["pupil30", "pupil31"])
     grade = "notebook-assignments grade graded both"
