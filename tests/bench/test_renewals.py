@@ -1,8 +1,9 @@
 """The notebook of ten appliances renewed while five students of each are at work.
 
 `pytest -s -n 0 -m "" tests/bench/test_renewals.py` prints the table: half an hour, some 12 GiB of
-memory. Beside it, in the same guests, the way of before `upgrade notebook`: all wheels to the
-appliance, and an environment made anew by pip.
+memory. Beside it, in the same guests and under the same students, the way of before `upgrade
+notebook`: all wheels to the appliance, an environment made anew by pip, the playbook's roles, and
+the hub again. It proves nothing, and ends every session.
 """
 
 import json
@@ -19,12 +20,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "fleet"))
 
-from guests import Fleet, Guest, base, fleet
+from guests import Fleet, Guest, base, fleet, variables
 from lists import OLDER, OURS, older_list
 from student import Kernel, RefusedError, Student
+from test_newest_ansible import PLAY
+
+from provision.build.playbook import run_playbook
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
 HOSTS, SESSIONS, PEERS = 10, 5, 2
+PLACES = SESSIONS + 2  # one comes, and one is the proof's
 WHOLE, WAIT = 600, 60  # seconds: for all, and that somebody new waits
 BYTES, TIME = 0.35, 0.5  # of the way by pip
 CELL = "import os, time\nwhile not os.path.exists('bell'): time.sleep(0.2)\nprint('over', kept)"
@@ -37,8 +42,7 @@ INSTALL = (
 
 @pytest.fixture(scope="module")
 def ten(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    places = SESSIONS + 2  # one comes, and one is the proof's
-    shared = base(tmp_path_factory.mktemp("base"), places)
+    shared = base(tmp_path_factory.mktemp("base"), PLACES)
     with fleet(shared, tmp_path_factory.mktemp("ten"), HOSTS) as running:
         yield running
 
@@ -92,6 +96,9 @@ def peers(ten: Fleet, place: Path) -> tuple[float, int]:
     )  # fmt: skip
     wheels = sorted(place.glob("*.whl"))
 
+    play = place / "play.yml"
+    play.write_text(PLAY)
+
     def install(guest: Guest) -> None:
         guest.run("mkdir -p /opt/wheels")
         assert guest.root is not None
@@ -100,6 +107,12 @@ def peers(ten: Fleet, place: Path) -> tuple[float, int]:
                 name = "all.lock" if file == OURS else file.name
                 sftp.put(str(file), f"/opt/wheels/{name}")
         guest.run(INSTALL, 1800)
+        key = guest.run("cat /etc/ssh/authorized_keys.d/sageadm").strip()
+        assert guest.endpoint is not None
+        told = variables(key, PLACES)
+        run_playbook(play, guest.endpoint, told, log=place / f"{guest.name}.log")
+        guest.run("systemctl restart notebook")
+        guest.wait()
         guest.run("rm -rf /opt/peer /opt/wheels")
 
     begun = time.monotonic()
@@ -126,6 +139,12 @@ def test_ten_classes_notice_nothing(ten: Fleet, tmp_path: Path) -> None:
         time.sleep(10)
         over.set()
         waited = [seconds for each in coming for seconds in each.result()]
+        over.clear()
+        coming = [threads.submit(arrivals, guest, over) for guest in ten.guests]
+        seconds, size = peers(ten, tmp_path)
+        over.set()
+        for again in coming:
+            again.result()
         for each in classes:
             for student, _ in each:
                 student.server("PUT", "contents/bell", BELL)
@@ -141,7 +160,6 @@ def test_ten_classes_notice_nothing(ten: Fleet, tmp_path: Path) -> None:
         for who in (late, *(student for student, _ in each)):
             who.stop()
     sent = statistics.mean(int(row["facts"]["sent"]) for row in rows)  # type: ignore[index,call-overload]
-    seconds, size = peers(ten, tmp_path)
     print("\n| ten appliances, five sessions each | | |\n|---|---|---|")
     print(f"| kernels lost, cells lost | {lost_kernels}, {lost_cells} | 0, 0 |")
     print(f"| whole | {whole:.0f} s | {WHOLE} s |")
