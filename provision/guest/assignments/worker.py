@@ -127,13 +127,9 @@ class Assignment:
                     source = nbformat.from_dict(found.whole)
                     self._seeds[notebook] = found.seed
                 self._sources[notebook] = _source(source)
-                self._kernels[notebook] = kernel = _kernel(source)
+                self._kernels[notebook] = _kernel(source)
                 try:
-                    if kernel not in self._boxes:
-                        programs = kernels.find(kernel)
-                        root = boxes.root(scratch / f"root{len(self._boxes)}", programs)
-                        self._boxes[kernel] = boxes.Boxes(root, programs)
-                    if found and self._boxes[kernel].kernel.sage:
+                    if self._boxes_of(notebook, scratch).kernel.sage and found:
                         raise LookupError("is in otter-grader's form, whose tests are Python")
                 except LookupError as error:
                     self.missing[notebook] = f"{error.args[0]}"
@@ -180,6 +176,14 @@ class Assignment:
             given = {name for each in found.values() for name in each.files}
             self.files = {name: each for name, each in self.files.items() if name in given}
         return found
+
+    def _boxes_of(self, notebook: str, scratch: Path) -> boxes.Boxes:
+        name = self._kernels[notebook]
+        if name not in self._boxes:
+            kernel = kernels.find(name)
+            root = boxes.root(scratch / f"root{len(self._boxes)}", kernel)
+            self._boxes[name] = boxes.Boxes(root, kernel)
+        return self._boxes[name]
 
     def close(self) -> None:
         """End what grading has begun."""
