@@ -228,7 +228,8 @@ def test_the_real_otter_gives_the_same(place: Path) -> None:
             first = {"notebooks": {"work": json.dumps(notebook)}, "files": {"data.csv": "00"}}
             first |= {"folders": False, "release": True}
             mine = json.loads(ask(assignment=name, **first)["released"]["work"])
-            for who, work in WORKS.items():
+            for who in WORKS if name == "doctests" else ("good", "half"):
+                work = WORKS[who]
                 (here / f"{who}.ipynb").write_text(json.dumps(solved(student, work)))
                 (here / who).mkdir()
                 otter(python, here, "run", f"{who}.ipynb", "-a", str(tests), "-o", who)
