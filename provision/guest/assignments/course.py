@@ -309,7 +309,7 @@ class Course:
         self.told(assignment)
         place = self._grades / assignment
         listed = _sums(place)
-        found = dict(_hashes(place))
+        found = dict(_hashes(place, _files_of(place, "*.*/")))
         gone = [f"{path} is gone" for path in listed if path not in found]
         new = [f"{path} is not listed" for path in found if path not in listed]
         return gone + new + [p for p in found if p in listed and found[p] != listed[p]]
@@ -328,7 +328,7 @@ class Course:
         place = self._grades / assignment
         sums = place / SUMS
         with tarfile.open(fileobj=file, mode="w|") as tar:
-            for path in ([sums] if sums.exists() else []) + _files_of(place):
+            for path in ([sums] if sums.exists() else []) + _files_of(place, "*.*/"):
                 tar.add(path, path.relative_to(place.parent), recursive=False)
         return hashlib.sha256(sums.read_bytes() if sums.exists() else b"").hexdigest()
 
@@ -624,6 +624,7 @@ class Course:
         text = json.dumps([sorted(taken.problems), _digests(taken.files)])
         digest = hashlib.sha256(text.encode()).hexdigest()
         if before and _read(before[-1] / "version.json")["digest"] == digest:
+            self._list(assignment, place)  # of a hand-in that was cut off it is not yet
             return False
         number = int(before[-1].name) + 1 if before else 1
         fresh = place / ".new"
@@ -640,16 +641,16 @@ class Course:
         keep(fresh / "version.json", json.dumps({**version, "problems": taken.problems}))
         fresh.rename(place / f"{number:04}")
         flush(place)
-        self._list(assignment)
+        self._list(assignment, place)
         return True
 
-    def _list(self, assignment: str) -> None:
-        """List the hashes of what was handed in and is not listed; what is, is as it was."""
+    def _list(self, assignment: str, theirs: Path) -> None:
+        """List the hashes of what a student handed in that are not; what is, is as it was."""
         place = self._grades / assignment
         with locking(place):
             listed = _sums(place)
-            found = {path: digest for path, digest in _hashes(place) if path not in listed}
-            if found:
+            new = [path for path in _files_of(theirs) if str(path.relative_to(place)) not in listed]
+            if found := dict(_hashes(place, new)):
                 lines = (f"{digest}  {path}\n" for path, digest in (listed | found).items())
                 keep(place / SUMS, "".join(lines))
 
@@ -893,14 +894,14 @@ def _marks(version: Path) -> dict[str, Any]:
     return _read(path) if path.exists() else {}
 
 
-def _files_of(place: Path) -> list[Path]:
-    """The files that were handed in to an assignment."""
-    return sorted(path for path in place.glob("*.*/[0-9]*/handed/**/*") if path.is_file())
+def _files_of(place: Path, whose: str = "") -> list[Path]:
+    """The files that a student handed in, in all versions; by a pattern, those of several."""
+    return sorted(path for path in place.glob(f"{whose}[0-9]*/handed/**/*") if path.is_file())
 
 
-def _hashes(place: Path) -> Iterator[tuple[str, str]]:
-    """The same with the hash of each, as sha256sum is told of them there."""
-    for path in _files_of(place):
+def _hashes(place: Path, paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """Files with the hash of each, as sha256sum is told of them in a place."""
+    for path in paths:
         if "\n" not in path.name:
             yield str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from provision.guest.assignments import places
 from provision.guest.assignments.course import Course
 from provision.guest.pool import exams
 
@@ -48,3 +49,31 @@ def test_one_whose_work_cannot_be_taken_keeps_nobody_from_handing_in(
     ill.clear()  # it is tried again; and she who was at work has come out
     assert dict(course.finish((), done)) == {"carl": "", "sofja": ""}
     assert dict(course.finish((), done)) == {}
+
+
+def test_a_hand_in_that_was_cut_off_before_it_was_listed_is_listed_by_the_next_round(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a power cut between the version's name and the list of hashes."""
+    hand_in = course.place / "hand-in" / "emmy"
+    hand_in.mkdir(parents=True)
+    owner = hand_in.stat().st_uid
+    work = exams.work_of(course.place, "test", "emmy", owner)
+    work.mkdir(parents=True)
+    (work / "work.ipynb").write_text("{}")
+    monkeypatch.setattr(places.os, "fchown", lambda *_: None)
+
+    def cut(*_: object) -> None:
+        raise OSError("power")
+
+    with monkeypatch.context() as cutting:
+        cutting.setattr(course, "_list", cut)
+        assert "power" in dict(course.finish((), set()))["emmy"]
+    (path,) = course.differences("test")
+    assert path == f"emmy.{owner}/0001/handed/work.ipynb is not listed"
+    assert dict(course.finish((), set())) == {}, "it is handed in once"
+    assert course.differences("test") == []
+    with (course.place / "grades/test" / path.partition(" ")[0]).open("a") as file:
+        file.write("more")
+    assert dict(course.finish((), set())) == {}
+    assert course.differences("test") == [path.partition(" ")[0]]
