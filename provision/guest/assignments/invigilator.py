@@ -14,10 +14,11 @@ from typing import Any
 
 from provision.guest import record
 from provision.guest.assignments.course import AssignmentError, Course
+from provision.guest.pool import notes
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.connection import account_of, told
 from provision.guest.pool.courses import read_courses
-from provision.guest.pool.exams import exam_of, exams_by_account
+from provision.guest.pool.exams import exam_of, exams_by_account, exams_now
 from provision.guest.pool.leases import Lease, Leases
 
 STATE = Path("/var/lib/notebook")
@@ -47,6 +48,20 @@ def look(directory: Path, courses: Mapping[str, Any], leases: Iterable[Lease]) -
     return at_work
 
 
+def tell(directory: Path, courses: Mapping[str, Any]) -> None:
+    """Have the hub's pages know who is in an exam; no exam waits for that.
+
+    Args:
+        directory: of all students.
+        courses: from ``read_courses``.
+    """
+    now = datetime.datetime.now(datetime.UTC)
+    try:
+        notes.write(exams_now(directory, courses, now), STATE.stat().st_gid)
+    except OSError as error:
+        print(f"exams: {error}", file=sys.stderr, flush=True)  # noqa: T201 - the journal
+
+
 def main() -> None:
     """Look, every two seconds."""
     directory = read_settings().directory
@@ -56,6 +71,7 @@ def main() -> None:
     while True:
         try:
             courses = read_courses(directory)
+            tell(directory, courses)  # before a session ends for it
             at_work = look(directory, courses, Leases(STATE / "leases", record.read().accounts))
             for name, course in courses.items():
                 # Who has just left may be writing for another moment.

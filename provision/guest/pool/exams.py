@@ -19,6 +19,7 @@ from typing import Any
 
 from provision.guest.pool.courses import PLACE, SHARED, View, hand_in_directory
 from provision.guest.pool.files import alone
+from provision.guest.whole import flush
 
 GRADES, RECORD, FILES = "grades", "assignment.json", "files"
 WORK = "exam"
@@ -45,7 +46,7 @@ class Exam:
         kernels: names of those that may be started.
         terminals: whether there are any.
         material: whether the course's is shown.
-        paused: nobody works on it now.
+        paused: since when nobody works on it; None: it goes on.
     """
 
     course: str
@@ -54,7 +55,7 @@ class Exam:
     kernels: tuple[str, ...] = ()
     terminals: bool = False
     material: bool = False
-    paused: bool = False
+    paused: datetime.datetime | None = None
 
     @property
     def name(self) -> str:
@@ -91,17 +92,37 @@ def exam_of(
             continue
         for assignment, told in exams_of(directory, course):
             if begin_of(told) <= now and not is_over(told, student, now):
-                rules = told["exam"]
-                return Exam(
-                    course,
-                    assignment,
-                    end_of(told, student),
-                    tuple(rules["kernels"]),
-                    rules["terminals"],
-                    rules["material"],
-                    student in rules["paused"],
-                )
+                return _exam(course, assignment, told, student)
     return None
+
+
+def exams_now(
+    directory: Path, courses: Mapping[str, Any], now: datetime.datetime
+) -> dict[str, Exam]:
+    """The exams that go on, by student; arguments as of ``exam_of``, which says the same of one."""
+    found: dict[str, Exam] = {}
+    for course, about in sorted(courses.items()):
+        for assignment, told in exams_of(directory, course):
+            if begin_of(told) > now:
+                continue
+            for student in about["members"]:
+                if student not in found and not is_over(told, student, now):
+                    found[student] = _exam(course, assignment, told, student)
+    return found
+
+
+def _exam(course: str, assignment: str, told: Mapping[str, Any], student: str) -> Exam:
+    rules = told["exam"]
+    since = rules["paused"].get(student)
+    return Exam(
+        course,
+        assignment,
+        end_of(told, student),
+        tuple(rules["kernels"]),
+        rules["terminals"],
+        rules["material"],
+        datetime.datetime.fromisoformat(since) if since else None,
+    )
 
 
 def begin_of(told: Mapping[str, Any]) -> datetime.datetime:
@@ -158,8 +179,12 @@ def make_work(directory: Path, exam: Exam, student: str) -> Path:
         for each in (fresh, *fresh.iterdir()):
             os.chown(each, owner, owner)
             each.chmod(0o700 if each.is_dir() else 0o600)
+        # A power cut leaves no folder whose files are empty.
+        for each in (*fresh.iterdir(), fresh):
+            flush(each)
         with contextlib.suppress(OSError):  # another session was faster
             fresh.rename(path)
+        flush(path.parent)
     return path
 
 

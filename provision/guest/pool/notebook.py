@@ -24,7 +24,7 @@ from provision.guest import record, typed
 from provision.guest.hub.evicting import Hub
 from provision.guest.hub.settings import extend
 from provision.guest.hub.visit import Sessions, VisitHandler
-from provision.guest.pool import tls
+from provision.guest.pool import notes, tls
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.activity import Notices
@@ -158,7 +158,12 @@ def hub_config(
     }
     notices = Notices(state / "notices")
     secure, token = bind_url.startswith("https"), os.environ.get("CONFIGPROXY_AUTH_TOKEN", "")
-    shown: dict[str, Any] = {"announcement": lambda user: notices.read(user.name) if user else ""}
+
+    def announce(user: Any) -> str:
+        told = (notices.read(user.name), notes.note(user.name)) if user else ()
+        return " ".join(filter(None, told))
+
+    shown: dict[str, Any] = {"announcement": announce}
     if title:
         shown["announcement_login"] = html.escape(title)
     settings: dict[str, dict[str, Any]] = {

@@ -14,6 +14,7 @@ from jupyterhub.spawner import Spawner, SpawnException
 from traitlets import Dict, Float, Integer, List, Unicode
 
 from provision.guest.hub import profiles
+from provision.guest.pool import notes
 from provision.guest.pool.activity import Notices, Watch, age_of, processor_time
 from provision.guest.pool.connection import (
     LOOPBACK,
@@ -298,6 +299,8 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
                 self.notices.clear(self.user.name)
                 return "127.0.0.1", port
             await asyncio.sleep(POLL_SECONDS)
+        if paused := notes.pause_of(self.user.name):
+            raise SessionError(paused, 503)
         self.log.error("Session on %s did not start: %s", self.account, self._last_words())
         raise SessionError(
             say(

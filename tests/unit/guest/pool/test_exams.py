@@ -59,6 +59,15 @@ def test_who_rests_is_in_the_exam_though_its_time_is_over(tmp_path: Path) -> Non
     assert exam.paused
 
 
+def test_of_all_is_known_what_is_known_of_each(tmp_path: Path) -> None:
+    release(tmp_path, extra={"carl": 600}, paused={"emmy": NOON.isoformat()})
+    release(tmp_path, "later")
+    for minutes in (-1, 1, 95, 500):
+        known = exams.exams_now(tmp_path, COURSES, at(minutes))
+        for student in ("emmy", "carl", "noether"):
+            assert known.get(student) == exam_at(tmp_path, student, minutes)
+
+
 def test_an_assignment_is_no_exam(tmp_path: Path) -> None:
     place = tmp_path / exams.PLACE / "algebra" / exams.GRADES / "sheet1"
     place.mkdir(parents=True)
