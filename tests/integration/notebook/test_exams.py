@@ -21,7 +21,10 @@ from handed import book, cell, make_places, write
 from student import Kernel, RefusedError, Student, await_
 from toybook import BASE, lay, take_away
 
+from provision.build.variables import EGRESS_PORT
+from provision.config import Config
 from provision.machine.ports import free_port
+from provision.verify import registry
 
 COURSES = "/home/students/.courses"
 COURSE = f"{COURSES}/examined"
@@ -425,9 +428,20 @@ def test_what_is_saved_survives_and_goes_on_elsewhere(guest: Guest, hall: Hall) 
 def test_a_pause_lets_nobody_work_and_is_added(guest: Guest, hall: Hall) -> None:
     guest.run("notebook-assignments pause examined test --student cheat")
     await_(lambda: has_ended(hall.student))
-    with pytest.raises((RefusedError, TimeoutError)):
+    with pytest.raises(RefusedError) as refused:
         hall.student.start(20)
+    said = "The exam test has been paused for you since "
+    assert said in refused.value.body
+    browser = Student(guest.url, "cheat")
+    browser.sign_in()
+    browser.token = ""
+    assert said in browser.request("GET", "/hub/home")
+    assert "the break is added to your time" in browser.request("GET", "/hub/home")
+    told = guest.run("stat -c '%a %U %G' /run/notebook-invigilator/exams.json").split()
+    assert told == ["640", "root", "notebook"]
     guest.run("notebook-assignments resume examined test --student cheat")
+    await_(lambda: said not in browser.request("GET", "/hub/home"))
+    assert "The exam test goes on, for you until " in browser.request("GET", "/hub/home")
     record = json.loads(guest.run(f"cat {COURSE}/grades/test/assignment.json"))
     assert record["exam"]["extra"]["cheat"] > 0
     assert record["exam"]["paused"] == {}
@@ -490,3 +504,61 @@ def test_times_that_make_no_exam_are_refused(guest: Guest, options: str, said: s
     make_places(guest, "examined")
     command = f"! notebook-assignments release examined test {options} 2>&1"
     assert said in guest.run(textwrap.dedent(command))
+
+
+SCRIPT = (registry.INSIDE / "exam.py").read_text()
+ASKED = {"directory": "/home/students", "egress": EGRESS_PORT}
+LEFT = (
+    "findmnt -n /etc/notebook/guest.json; ls -d /home/students/verify-* "
+    "/home/students/.courses/verify-*; grep -ls verify- /run/notebook-exams/*; "
+    "notebook-sessions | grep verify-; true"
+)
+
+
+def held(guest: Guest) -> dict[str, str]:
+    """What `verify` finds wrong with an exam that it holds in the guest, by promise."""
+    write(guest, "/root/exam.py", SCRIPT)
+    facts = json.loads(guest.run(f"python3 - '{json.dumps(ASKED)}' < /root/exam.py", timeout=300))
+    rows = registry.judge(Config(), {"exam": facts})
+    assert len([row for row in rows if row.name.startswith("exam-")]) == 3
+    return {row.name: row.detail for row in rows if row.result == "failed"}
+
+
+def test_verify_holds_an_exam_and_leaves_nothing_of_it(guest: Guest) -> None:
+    make_places(guest, "examined")
+    guest.run("systemctl start notebook-exams")
+    before = guest.run("cat /etc/notebook/guest.json")
+    assert held(guest) == {}
+    assert guest.run(LEFT) == ""
+    assert guest.run("cat /etc/notebook/guest.json") == before
+    assert guest.run("find /home/students -name '*verify-*'") == ""
+
+
+def test_verify_finds_out_what_an_exam_lacks(guest: Guest) -> None:
+    place = "/opt/notebook/lib/python3*/site-packages/provision/guest"
+    pool, unit = f"{place}/pool/exams.py", "systemctl restart notebook-exams"
+    with guest.keeping(pool, then=unit):
+        guest.run(f"sed -i 's/for path in PROGRAMS if/for path in () if/' {pool}")
+        assert "the program ssh" in held(guest)["exam-alone"]
+    with guest.keeping(pool, then=unit):
+        guest.run(f"sed -i 's/add {{element}}/list ruleset/' {pool}")
+        assert held(guest)["exam-alone"].startswith("the firewall lets its session out")
+    course = f"{place}/assignments/course.py"
+    with guest.keeping(course, then=unit):
+        guest.run(f"sed -i 's/return gone + new + .*/return []/' {course}")
+        assert held(guest) == {"exam-handed-in": "a changed hand-in is not noticed"}
+
+
+@pytest.mark.parametrize("how", ["KILL", "TERM"])
+def test_a_verify_that_is_cut_off_is_cleared_away(guest: Guest, how: str) -> None:
+    write(guest, "/root/exam.py", SCRIPT)
+    write(guest, "/root/cut.sh", f"exec python3 - '{json.dumps(ASKED)}' < /root/exam.py")
+    guest.run("systemd-run -q --collect --unit verify-exam sh /root/cut.sh")
+    seen = "ls /home/students/.courses/verify-course/exam/exam/*/during.json"
+    guest.run(f"timeout 100 sh -c 'until {seen}; do sleep 0.2; done' 2>&1")
+    guest.run(f"systemctl kill --kill-whom=main --signal={how} verify-exam")
+    guest.run("timeout 100 sh -c 'while systemctl is-active -q verify-exam; do sleep 0.2; done'")
+    if how == "KILL":
+        assert "guest.json" in guest.run(LEFT)
+        assert held(guest) == {}
+    assert guest.run(LEFT) == ""

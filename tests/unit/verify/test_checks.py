@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from provision.config import Config
+from provision.verify.checks.exam import BEFORE
 from provision.verify.checks.notebook import HEADERS, LETTER
 from provision.verify.checks.system import PROMISED
 from provision.verify.registry import judge
@@ -198,6 +199,11 @@ def _good() -> dict[str, dict[str, Any]]:
             "crowd": {"slowed": True, "classmate": 200},
             "confirmed": {"sign-in": 200, "token": 403},
             "outlived": {"hub_back": True, "held": True, "kept": True, "given_back": True},
+        },
+        "exam": {
+            "before": [*BEFORE], "begun": True, "during": [], "paper": True, "closed": True,
+            "kernels": ["python3"], "ended": True, "handed": True, "unchanged": True,
+            "noticed": True, "after": ["own files"], "opened": True, "left": [],
         },
         "inside": inside,
         "mounts": inside,
@@ -546,6 +552,19 @@ BROKEN: list[tuple[str, str, Break]] = [
         "sage: the search",
         lambda f: f["sessions"]["documentation"].append("sage: the search does not find it"),
     ),
+    ("exam-alone", "own files is not seen", lambda f: f["exam"].update(before=[])),
+    ("exam-alone", "before it goes on", lambda f: f["exam"].update(begun=False)),
+    ("exam-alone", "handed out", lambda f: f["exam"].update(paper=False)),
+    ("exam-alone", "kernels r", lambda f: f["exam"].update(kernels=["r"])),
+    ("exam-alone", "lets its session out", lambda f: f["exam"].update(closed=False)),
+    ("exam-alone", "has a terminal", lambda f: f["exam"].update(during=["a terminal"])),
+    ("exam-handed-in", "goes on", lambda f: f["exam"].update(ended=False)),
+    ("exam-handed-in", "not handed in", lambda f: f["exam"].update(handed=False)),
+    ("exam-handed-in", "as it was", lambda f: f["exam"].update(unchanged=False)),
+    ("exam-handed-in", "not noticed", lambda f: f["exam"].update(noticed=False)),
+    ("exam-over", "own files are gone", lambda f: f["exam"].update(after=[])),
+    ("exam-over", "keeps the account", lambda f: f["exam"].update(opened=False)),
+    ("exam-over", "/run/x is left", lambda f: f["exam"].update(left=["/run/x"])),
     ("way-in-kept", "answers 202", lambda f: f["sessions"]["way_in"].update(gone=202)),
     ("way-in-kept", "afterwards", lambda f: f["sessions"]["way_in"].update(opens=False)),
     ("way-in-kept", "answers 500", lambda f: f["sessions"]["way_in"].update(gone=500)),
