@@ -13,32 +13,32 @@ log = logging.getLogger(__name__)
 class Reporter(Protocol):
     """What shows progress. Calls nest as the steps do; every method returns at once."""
 
-    def started(self, title: str, depth: int) -> None:
+    def start(self, title: str, depth: int) -> None:
         """A step began."""
 
-    def advanced(self, title: str, done: float, total: float | None) -> None:
+    def advance(self, title: str, done: float, total: float | None) -> None:
         """A step is at ``done`` of ``total`` units (None: unknown)."""
 
-    def finished(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
+    def finish(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
         """A step ended."""
 
-    def noted(self, message: str) -> None:
+    def note(self, message: str) -> None:
         """Something that the user should read, though nothing failed."""
 
 
 class Silent:
     """A reporter for libraries and tests: shows nothing."""
 
-    def started(self, title: str, depth: int) -> None:
+    def start(self, title: str, depth: int) -> None:
         """Ignore."""
 
-    def advanced(self, title: str, done: float, total: float | None) -> None:
+    def advance(self, title: str, done: float, total: float | None) -> None:
         """Ignore."""
 
-    def finished(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
+    def finish(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
         """Ignore."""
 
-    def noted(self, message: str) -> None:
+    def note(self, message: str) -> None:
         """Ignore."""
 
 
@@ -61,8 +61,8 @@ class _Notes(Silent):
     def __init__(self, reporter: Reporter) -> None:
         self._reporter = reporter
 
-    def noted(self, message: str) -> None:
-        self._reporter.noted(message)
+    def note(self, message: str) -> None:
+        self._reporter.note(message)
 
 
 def only_notes() -> contextvars.Context:
@@ -78,7 +78,7 @@ def step(title: str) -> Iterator[None]:
     reporter, outer = _reporter.get(), _steps.get()
     token = _steps.set((*outer, title))
     log.info("%s", title)
-    reporter.started(title, len(outer))
+    reporter.start(title, len(outer))
     begun, failed = time.monotonic(), True
     try:
         yield
@@ -87,17 +87,17 @@ def step(title: str) -> Iterator[None]:
         seconds = time.monotonic() - begun
         _steps.reset(token)
         log.info("%s: %s after %.1f s", title, "failed" if failed else "done", seconds)
-        reporter.finished(title, len(outer), seconds, failed=failed)
+        reporter.finish(title, len(outer), seconds, failed=failed)
 
 
 def advance(done: float, total: float | None = None) -> None:
     """Tell how far the innermost step is, in any unit."""
     steps = _steps.get()
     if steps:
-        _reporter.get().advanced(steps[-1], done, total)
+        _reporter.get().advance(steps[-1], done, total)
 
 
 def note(message: str) -> None:
     """Tell the user something that no step's result says."""
     log.warning("%s", message)
-    _reporter.get().noted(message)
+    _reporter.get().note(message)

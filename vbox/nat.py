@@ -101,7 +101,7 @@ def check(forwards: Iterable[Forward]) -> None:
     """
     for forward in forwards:
         if not ports.free(forward.host_ip, forward.host_port, forward.protocol):
-            raise _port_taken(forward)
+            raise _refusal(forward)
 
 
 def correct(forwards: Iterable[Forward]) -> tuple[Forward, ...]:
@@ -120,7 +120,7 @@ def correct(forwards: Iterable[Forward]) -> tuple[Forward, ...]:
         ):
             port = ports.next_free(forward.host_ip, port, forward.protocol)
         if port is None:
-            raise _port_taken(forward)
+            raise _refusal(forward)
         result.append(replace(forward, host_port=port))
     return tuple(result)
 
@@ -142,10 +142,10 @@ def verify(running: Machine) -> None:
     """
     log = running.log.read_text(errors="replace")
     for forward in failures(log, read_forwards(running)):
-        raise _port_taken(forward)
+        raise _refusal(forward)
 
 
-def _port_taken(forward: Forward) -> PortTakenError:
+def _refusal(forward: Forward) -> PortTakenError:
     holder = ports.holder(forward.host_port, forward.protocol)
     return PortTakenError(
         f"port {forward.host_port} of this host, wanted for {forward.name!r}, is held by {holder}",

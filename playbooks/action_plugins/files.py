@@ -35,7 +35,7 @@ class ActionModule(ActionBase):
         known = ("path", "content", "state", "mode", "owner", "group")
         rest = {key: entry[key] for key in known if key in entry}
         if "template" in entry:
-            content = self._rendered(Path(templates, entry["template"]), entry, task_vars)
+            content = self._render(Path(templates, entry["template"]), entry, task_vars)
             return [{**rest, "content": content}]
         if "only" in entry:
             root = Path(entry["source"])
@@ -52,7 +52,7 @@ class ActionModule(ActionBase):
             return [{**rest, "content": _read(Path(entry["source"]))}]
         return [rest]
 
-    def _rendered(self, template, entry, task_vars):
+    def _render(self, template, entry, task_vars):
         """Render as the module ``template`` does; the entry is ``item``, as in a loop."""
         variables = {**task_vars, "item": entry, "ansible_managed": "Ansible managed"}
         templar = self._templar.copy_with_new_env(

@@ -39,7 +39,7 @@ def main():
     target, wheel = module.params["target"], base64.b64decode(module.params["content"])
     site = Path(target or _site(module))
     digest = hashlib.sha256(wheel).hexdigest()
-    changed = _installed(site) != digest
+    changed = _present_hash(site) != digest
     if changed and not module.check_mode:
         try:
             PLACE.mkdir(mode=0o700, exist_ok=True)
@@ -58,7 +58,7 @@ def _site(module):
     return module.run_command([PYTHON, "-I", "-c", code], check_rc=True)[1].strip()
 
 
-def _installed(site):
+def _present_hash(site):
     """The hash of the wheel that is there; None of none, and of what no wheel has brought."""
     for note in site.glob("classroom_appliance_guest-*.dist-info/direct_url.json"):
         return json.loads(note.read_text()).get("archive_info", {}).get("hashes", {}).get("sha256")

@@ -17,7 +17,7 @@ from provision.build.workshop import Workshop
 from provision.config.architectures import ARCHITECTURES
 from provision.errors import GuestError
 from provision.jeos.disk import FileSystem, make_disk
-from provision.jeos.layers import merged
+from provision.jeos.layers import merging
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.qemu import DirectBoot, QemuMachine
@@ -53,7 +53,7 @@ def guest(
     )
 
 
-def told(request: Request, playbook: str, endpoint: SshEndpoint) -> dict[str, Any]:
+def variables_for(request: Request, playbook: str, endpoint: SshEndpoint) -> dict[str, Any]:
     """The variables of a playbook, with the proxy as the guest reaches it.
 
     Args:
@@ -82,7 +82,7 @@ def _gateway(routes: str) -> str:
 
 
 @contextlib.contextmanager
-def linked(downloads: Path) -> Iterator[Path]:
+def linking(downloads: Path) -> Iterator[Path]:
     """A directory of one guest's own with the packages there are; new ones are kept at its end.
 
     apt locks the directory that it downloads into and waits for nobody, and other builds run.
@@ -109,7 +109,7 @@ def nspawn_guest(
     """Boot at native speed; what the guest writes is the new layer."""
     host_ca = request.host_ca
     with (
-        linked(downloads) as archives,
+        linking(downloads) as archives,
         NspawnMachine(
             layers,
             part / LAYER,
@@ -132,7 +132,7 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
         "scratch", "/", SCRATCH_BYTES, 0, "ext4", request.config.name, request.config.architecture
     )
     disk, extra = part / "scratch.raw", part / "extra"
-    with merged(layers, extra) as tree, step("make a scratch disk"):
+    with merging(layers, extra) as tree, step("make a scratch disk"):
         (tree / "etc/fstab").write_text(f"UUID={system.identity} / ext4 defaults 0 1\n")
         network = tree / BUILD_NETWORK
         network.parent.mkdir(parents=True, exist_ok=True)

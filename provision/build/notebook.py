@@ -87,7 +87,7 @@ class Difference:
     packages: Mapping[str, tuple[str | None, str | None]]
 
 
-def environment_wanted(lock: Path | None = None) -> Wanted:
+def wanted_environment(lock: Path | None = None) -> Wanted:
     """The environment of our own lists, or of another list.
 
     Args:

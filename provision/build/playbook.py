@@ -212,7 +212,7 @@ def run_playbook(
         finally:
             _close_connections(private)
         if failed:
-            raise _explained(name, endpoint, events, failed, log) from failed
+            raise _explain(name, endpoint, events, failed, log) from failed
     return PlaySummary(
         ok=events.ok,
         changed=tuple(events.changed),
@@ -331,7 +331,7 @@ def _close_connections(private: Path) -> None:
             )
 
 
-def _explained(
+def _explain(
     name: str, endpoint: SshEndpoint, events: _Events, failed: CommandFailedError, log: Path
 ) -> GuestError | ProvisioningError:
     """Turn what Ansible told into one error that names the playbook, the task and the reason."""

@@ -78,7 +78,7 @@ def _of_role(role: Path, tasks: str | None) -> set[Path]:
             if any(_names(text, name) for name in values for text in texts):
                 own.add(book)
                 texts.append(book.read_text())
-    return own | _templates(texts) | _files_brought(texts)
+    return own | _templates(texts) | _brought_files(texts)
 
 
 def _tasks(book: Path) -> Iterator[Path]:
@@ -98,7 +98,7 @@ def _templates(texts: list[str]) -> set[Path]:
     return found
 
 
-def _files_brought(texts: list[str]) -> set[Path]:
+def _brought_files(texts: list[str]) -> set[Path]:
     """Files of our own package that a role names."""
     found = {resources.PACKAGE / name for text in texts for name in _BROUGHT.findall(text)}
     return {path for path in found if path.is_file()}

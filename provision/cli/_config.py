@@ -28,10 +28,10 @@ def with_config(verb: Verb) -> Verb:
         help="Change one value, as in pool.count=3. May be repeated.",
     )
     @functools.wraps(verb)
-    def called(*args: Any, path: Path | None, assignments: tuple[str, ...], **options: Any) -> Any:
+    def wrapper(*args: Any, path: Path | None, assignments: tuple[str, ...], **options: Any) -> Any:
         from provision import config
 
         loaded = config.read(config.find(path), assignments=assignments)
         return verb(*args, loaded=loaded, **options)
 
-    return called
+    return wrapper

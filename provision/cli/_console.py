@@ -19,19 +19,19 @@ class TerminalReporter:
         self._live = Live(console=console, refresh_per_second=8, transient=True)
         self._running: list[str] = []
 
-    def started(self, title: str, depth: int) -> None:
+    def start(self, title: str, depth: int) -> None:
         """Add a running step; start the live display with the first."""
         self._running.append(f"{'  ' * depth}{title} …")
         if depth == 0:
             self._live.start()
         self._draw()
 
-    def advanced(self, title: str, done: float, total: float | None) -> None:
+    def advance(self, title: str, done: float, total: float | None) -> None:
         """Redraw the running step with its percentage or count."""
         share = f"{100 * done / total:3.0f} %" if total else f"{done:g}"
         self._draw(share)
 
-    def finished(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
+    def finish(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
         """Print a finished step for good."""
         if self._running:
             self._running.pop()
@@ -43,7 +43,7 @@ class TerminalReporter:
         if depth == 0:
             self._live.stop()
 
-    def noted(self, message: str) -> None:
+    def note(self, message: str) -> None:
         """Print a note above the running step."""
         self._console.print(Text("! ", "yellow") + Text(message))
 
@@ -57,19 +57,19 @@ class PlainReporter:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def started(self, title: str, depth: int) -> None:
+    def start(self, title: str, depth: int) -> None:
         """Print outer steps only; inner ones are printed when they end."""
         if depth == 0:
             self._write(f"{title} …")
 
-    def advanced(self, title: str, done: float, total: float | None) -> None:
+    def advance(self, title: str, done: float, total: float | None) -> None:
         """Nothing: a log needs no percentages."""
 
-    def finished(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
+    def finish(self, title: str, depth: int, seconds: float, *, failed: bool) -> None:
         """Print the step with its time."""
         self._write(f"{'  ' * depth}{'FAILED' if failed else 'ok'} {title} ({seconds:.1f} s)")
 
-    def noted(self, message: str) -> None:
+    def note(self, message: str) -> None:
         """Print the note."""
         self._write(f"! {message}")
 

@@ -53,10 +53,10 @@ def on(verb: Verb) -> Verb:
     @take_over
     @with_inventory
     @functools.wraps(verb)
-    def called(*args: Any, inventory: "Inventory", **options: Any) -> Any:
+    def wrapper(*args: Any, inventory: "Inventory", **options: Any) -> Any:
         return verb(*args, inventory=inventory if inventory.hosts else _here(inventory), **options)
 
-    return called
+    return wrapper
 
 
 def _here(empty: "Inventory") -> "Inventory":
@@ -84,14 +84,14 @@ def with_inventory(verb: Verb) -> Verb:
         help="Default: $APPLIANCE_FLEET, else fleet.yml in the user's configuration.",
     )
     @functools.wraps(verb)
-    def called(*args: Any, inventory_path: Path | None, **options: Any) -> Any:
+    def wrapper(*args: Any, inventory_path: Path | None, **options: Any) -> Any:
         from provision.fleet import inventory
 
         return verb(
             *args, inventory=inventory.read(inventory_path or inventory.default_path()), **options
         )
 
-    return called
+    return wrapper
 
 
 def with_pace(verb: Verb) -> Verb:
@@ -117,14 +117,14 @@ def with_pace(verb: Verb) -> Verb:
         help="Begin no further host after so many failures. Default: try all.",
     )
     @functools.wraps(verb)
-    def called(
+    def wrapper(
         *args: Any, parallel: int, canary: int, max_failures: int | None, **options: Any
     ) -> Any:
         from provision.fleet.many import Pace
 
         return verb(*args, pace=Pace(parallel, canary, max_failures), **options)
 
-    return called
+    return wrapper
 
 
 def carry_out(

@@ -14,7 +14,7 @@ def needs_linux(verb: Verb) -> Verb:
     """Refuse a verb on any other system."""
 
     @functools.wraps(verb)
-    def called(*args: Any, **options: Any) -> Any:
+    def wrapper(*args: Any, **options: Any) -> Any:
         if (system := platform.system()) != "Linux":
             raise HostNotReadyError(
                 f"this needs a Linux host, and here is {'macOS' if system == 'Darwin' else system}",
@@ -23,4 +23,4 @@ def needs_linux(verb: Verb) -> Verb:
             )
         return verb(*args, **options)
 
-    return called
+    return wrapper

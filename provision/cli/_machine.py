@@ -27,15 +27,15 @@ def with_machine(verb: Verb) -> Verb:
         help="The admin's private key. Default: the one that fits the configuration.",
     )
     @with_config
-    def called(*args: Any, loaded: "Loaded", identity: Path | None, **options: Any) -> Any:
+    def wrapper(*args: Any, loaded: "Loaded", identity: Path | None, **options: Any) -> Any:
         return verb(*args, vm=open_machine(loaded.config, identity), **options)
 
-    called.__name__, called.__doc__ = verb.__name__, verb.__doc__
-    called.__click_params__ = [  # type: ignore[attr-defined]
+    wrapper.__name__, wrapper.__doc__ = verb.__name__, verb.__doc__
+    wrapper.__click_params__ = [  # type: ignore[attr-defined]
         *getattr(verb, "__click_params__", []),
-        *called.__click_params__,  # type: ignore[attr-defined]
+        *wrapper.__click_params__,  # type: ignore[attr-defined]
     ]
-    return called
+    return wrapper
 
 
 def open_machine(
@@ -54,7 +54,7 @@ def host_of(vm: "VirtualMachine", endpoint: "SshEndpoint | None" = None) -> "Hos
     from provision.fleet.inventory import Host
 
     scheme, there = "https" if vm.config.https else "http", endpoint or vm.endpoint()
-    url = f"{scheme}://127.0.0.1:{vm.forwarded(vm.config.notebook.port)}"
+    url = f"{scheme}://127.0.0.1:{vm.host_port(vm.config.notebook.port)}"
     return Host(vm.config.name, there.host, there.port, there.user, there.key, url)
 
 

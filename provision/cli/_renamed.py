@@ -8,7 +8,7 @@ import click
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
-def option_renamed(new: str, old: str, name: str, **attributes: Any) -> Callable[[Verb], Verb]:
+def renamed_option(new: str, old: str, name: str, **attributes: Any) -> Callable[[Verb], Verb]:
     """An option, whose old spelling works still, with a warning.
 
     Args:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import click
 
-from provision.cli._renamed import option_renamed
+from provision.cli._renamed import renamed_option
 
-wait = option_renamed(
+wait = renamed_option(
     *("--timeout", "--wait", "wait"),
     type=click.IntRange(min=0),
     default=0,

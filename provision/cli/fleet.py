@@ -98,11 +98,11 @@ def add(
 
 
 def _pin(inventory: "Inventory", host: "Host", fingerprint: str | None, *, trust: bool) -> None:
-    from provision.fleet.remote import check_fingerprint, offered_key, pin, pinned
+    from provision.fleet.remote import check_fingerprint, offered_key, pin, pinned_fingerprint
     from provision.machine.ssh import HostKeyChangedError
 
     key = offered_key(host.address, host.port)
-    known = pinned(host, inventory.known_hosts)
+    known = pinned_fingerprint(host, inventory.known_hosts)
     if known == key.fingerprint:
         return
     if known is not None and fingerprint is None:
@@ -130,11 +130,15 @@ def _pin(inventory: "Inventory", host: "Host", fingerprint: str | None, *, trust
 @with_inventory
 def list_(inventory: "Inventory", hosts: tuple[str, ...], as_json: bool) -> None:
     """Show the appliances of the inventory."""
-    from provision.fleet.remote import pinned
+    from provision.fleet.remote import pinned_fingerprint
 
     chosen = inventory.select(hosts) if hosts or inventory.hosts else ()
     rows = [
-        {**asdict(host), "key": str(host.key), "fingerprint": pinned(host, inventory.known_hosts)}
+        {
+            **asdict(host),
+            "key": str(host.key),
+            "fingerprint": pinned_fingerprint(host, inventory.known_hosts),
+        }
         for host in chosen
     ]
     if as_json:

@@ -11,7 +11,7 @@ from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
-from provision.cli._renamed import option_renamed
+from provision.cli._renamed import renamed_option
 from provision.config import Loaded
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @needs_linux
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@option_renamed(
+@renamed_option(
     *("--secret-key", "--key", "key"),
     type=click.Path(dir_okay=False, path_type=Path),
     help="The minisign secret key. Default: one made on first use and kept with your data.",
@@ -119,11 +119,11 @@ def command(
 def _notebook(
     directory: Path, lock: Path | None, secret: Path, channel: str, days: int, *, as_json: bool
 ) -> None:
-    from provision.build.notebook import environment_wanted, offer
+    from provision.build.notebook import offer, wanted_environment
     from provision.config.distributions import DISTRIBUTIONS
     from provision.distribution.environments import PLACE, publish
 
-    environment = environment_wanted(lock)
+    environment = wanted_environment(lock)
     pythons = {python for each in DISTRIBUTIONS.values() for python in each.pythons.values()}
     told, files = offer(environment, sorted(pythons))
     pointed = publish(

@@ -11,12 +11,12 @@ import click
 
 from provision.cli import _seat
 from provision.cli._json import as_json
-from provision.cli._renamed import option_renamed
+from provision.cli._renamed import renamed_option
 
 
 @click.command()
 @click.argument("source", required=False)
-@option_renamed(
+@renamed_option(
     *("--public-key", "--key", "key"),
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The publisher's minisign.pub; needed the first time, pinned from then on.",

@@ -14,7 +14,7 @@ from provision.cli._fleet import carry_out, take_over, takes_over, with_inventor
 from provision.cli._group import Group
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
-from provision.cli._renamed import option_renamed
+from provision.cli._renamed import renamed_option
 from provision.config import Loaded
 from provision.files import ordinary
 
@@ -54,7 +54,7 @@ def command() -> None:
     help="Send the list of the wheels only: each HOST takes them from its own index.",
 )
 @click.option("--sha256", help="What the package must have. Default: PACKAGE.sha256, if there.")
-@option_renamed(
+@renamed_option(
     *("--public-key", "--key", "key"),
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A minisign public key: PACKAGE.minisig must be by it.",
@@ -68,7 +68,7 @@ def command() -> None:
     metavar="SECONDS",
     help="Wait so long until no student has a session.",
 )
-@option_renamed(
+@renamed_option(
     *("--timeout", "--patience", "patience"),
     type=click.IntRange(10),
     default=300,
@@ -114,7 +114,7 @@ def sage(
     from provision.errors import GuestError
     from provision.fleet.many import Record
     from provision.fleet.package import read, read_wheels
-    from provision.fleet.relay import offered
+    from provision.fleet.relay import offering
     from provision.fleet.upgrade import Options, prepare, upgrade_sage
     from provision.progress import note
 
@@ -142,7 +142,7 @@ def sage(
         if via is not None:
             try:
                 prepare(inventory.hosts[via], inventory, package, take_over=options.take_over)
-                relay = stack.enter_context(offered(inventory.hosts[via], inventory, package))
+                relay = stack.enter_context(offering(inventory.hosts[via], inventory, package))
                 options = replace(options, relay=relay)
             except GuestError as error:
                 note(f"{via} hands nothing on, all comes from here: {error}")
@@ -246,7 +246,7 @@ def notebook(
     The new environment is put beside the old one, proven there, and shown in its place; if
     anything fails the old one serves on. Sessions that run keep the old one until they end.
     """
-    from provision.build.notebook import environment_wanted
+    from provision.build.notebook import wanted_environment
     from provision.fleet.following import follow as follow_channel
     from provision.fleet.many import Record
     from provision.fleet.notebook import NotebookOptions, undo_notebook, upgrade_notebook
@@ -276,7 +276,7 @@ def notebook(
             columns=("changed",),
         )
         return
-    environment = environment_wanted(lock)
+    environment = wanted_environment(lock)
     options = NotebookOptions(patience=patience, keep=bool(keep), take_over=force)
     task = {"upgrade": "notebook", "environment": environment.name}
     record = Record.last(task) if resume else Record.new(task, chosen)
@@ -331,7 +331,7 @@ def _source(url: str, key: Path | None, channel: str) -> "Source | None":
     metavar="SECONDS",
     help="Before a reboot, tell students and wait so long until none has a session.",
 )
-@option_renamed(
+@renamed_option(
     *("--timeout", "--patience", "patience"),
     type=click.IntRange(10),
     default=1800,

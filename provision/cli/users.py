@@ -256,8 +256,8 @@ def import_(
     except ListError as error:
         told = "\n".join(f"{file}: {line}" for line in str(error).splitlines())
         raise UsageError(told, hint="no appliance was asked; mend these lines") from None
-    if make_names and found.made():
-        for written, name in found.made().items():
+    if make_names and found.made_names():
+        for written, name in found.made_names().items():
             click.echo(f"{written} -> {name}", err=True)
         if not yes:
             if not sys.stdin.isatty():

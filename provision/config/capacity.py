@@ -24,7 +24,7 @@ def forks(config: Config) -> bool:
         return config.kernels.forked
     system = SYSTEM_MEMORY + _nursery_memory(config)
     limit = config.pool.limits.memory
-    return sessions_promised(config.memory, limit, system) >= config.sessions
+    return promised_sessions(config.memory, limit, system) >= config.sessions
 
 
 def least_for_sage(config: Config, *, forked: bool = True) -> int:
@@ -52,7 +52,7 @@ def _sage_can_fork(config: Config) -> bool:
     return config.sage.source in {"passagemath", "tarball"}  # Debian's is not below /opt
 
 
-def sessions_promised(memory: int, session_memory: int, system: int = SYSTEM_MEMORY) -> int:
+def promised_sessions(memory: int, session_memory: int, system: int = SYSTEM_MEMORY) -> int:
     """Sessions that can all use their full limit at once.
 
     Args:
@@ -63,7 +63,7 @@ def sessions_promised(memory: int, session_memory: int, system: int = SYSTEM_MEM
     return max(0, memory - system) // max(1, session_memory)
 
 
-def memory_needed(sessions: int, session_memory: int, system: int = SYSTEM_MEMORY) -> int:
+def needed_memory(sessions: int, session_memory: int, system: int = SYSTEM_MEMORY) -> int:
     """Bytes of VM memory that promise so many sessions, rounded up to whole GiB."""
     gib = 1 << 30
     return -(-(system + sessions * session_memory) // gib) * gib
@@ -72,5 +72,5 @@ def memory_needed(sessions: int, session_memory: int, system: int = SYSTEM_MEMOR
 def capacity(config: Config) -> int:
     """Sessions that this configuration promises: what its memory holds and its pool serves."""
     limit = config.pool.limits.memory
-    promised = sessions_promised(config.memory, limit, system_memory(config))
+    promised = promised_sessions(config.memory, limit, system_memory(config))
     return min(promised, config.sessions)

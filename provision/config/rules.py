@@ -11,8 +11,8 @@ from provision.config.architectures import of_this_host
 from provision.config.capacity import (
     forks,
     least_for_sage,
-    memory_needed,
-    sessions_promised,
+    needed_memory,
+    promised_sessions,
     system_memory,
 )
 from provision.config.distributions import DISTRIBUTIONS
@@ -54,11 +54,11 @@ def check(config: Config) -> list[Problem]:
 
 def _memory(config: Config) -> Iterator[Problem]:
     limit, system = config.pool.limits.memory, system_memory(config)
-    wanted, promised = config.sessions, sessions_promised(config.memory, limit, system)
+    wanted, promised = config.sessions, promised_sessions(config.memory, limit, system)
     if promised >= wanted:
         return
     count: Key = ("notebook", "max_sessions") if config.notebook.max_sessions else ("pool", "count")
-    mend = f"write memory: {format_size(memory_needed(wanted, limit, system))}"
+    mend = f"write memory: {format_size(needed_memory(wanted, limit, system))}"
     if promised:
         mend += f" or {'.'.join(map(str, count))}: {promised}"
     yield Problem(
@@ -561,9 +561,9 @@ def _downloads(config: Config) -> Iterator[Problem]:
 def _packages(config: Config) -> Iterator[Problem]:
     python, sage = config.kernels.python, config.sage
     of_python: Key = ("kernels", "python")
-    yield from _packages_unlocked(of_python, python.packages, PYTHON_PACKAGES, python.lock)
+    yield from _unlocked_packages(of_python, python.packages, PYTHON_PACKAGES, python.lock)
     if sage.source == "passagemath":
-        yield from _packages_unlocked(("sage",), sage.packages, SAGE_PACKAGES, sage.lock)
+        yield from _unlocked_packages(("sage",), sage.packages, SAGE_PACKAGES, sage.lock)
     elif sage.packages != SAGE_PACKAGES:
         yield Problem(
             ("sage", "packages"),
@@ -573,7 +573,7 @@ def _packages(config: Config) -> Iterator[Problem]:
         )
 
 
-def _packages_unlocked(
+def _unlocked_packages(
     section: Key, packages: Sequence[str], tested: Sequence[str], lock: Path | None
 ) -> Iterator[Problem]:
     """Every package that no list of wheels with hashes has."""

@@ -35,7 +35,7 @@ class Address:
         parts = urlsplit(self.url)
         return parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme]
 
-    def moved(self, asked: str, location: str) -> "Address":
+    def redirect(self, asked: str, location: str) -> "Address":
         """Where a redirect leads to; another server is told no password.
 
         Args:

@@ -74,27 +74,27 @@ def cut(runs: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """
     start, blocks, expected = 0, list[bytes](), -1
 
-    def done() -> Iterator[tuple[int, bytes]]:
+    def flush() -> Iterator[tuple[int, bytes]]:
         if blocks:
             yield start, b"".join(blocks)
             blocks.clear()
 
     for offset, content in runs:
         if offset != expected:
-            yield from done()
+            yield from flush()
         expected = offset + len(content)
         for position in range(0, len(content), BLOCK):
             block = content[position : position + BLOCK]
             if block == _ZEROS[: len(block)]:
-                yield from done()
+                yield from flush()
                 continue
             if not blocks:
                 start = offset + position
             blocks.append(block)
             full = len(blocks) >= MAX_BLOCKS
             if full or (len(blocks) >= MIN_BLOCKS and zlib.crc32(block) % ONE_IN == 0):
-                yield from done()
-    yield from done()
+                yield from flush()
+    yield from flush()
 
 
 def read(disk: Path) -> Iterator[tuple[int, bytes]]:

@@ -61,7 +61,7 @@ class Installed:
 
     def version(self) -> str | None:
         """The version that is installed; None: no VM, or not one that was pulled."""
-        if version := version_recorded(self.machine.hypervisor, self.machine.config.name):
+        if version := recorded_version(self.machine.hypervisor, self.machine.config.name):
             return version
         found = self.machine.find()
         live = self.machine.notes(found).get(PUBLISHED) if found else None
@@ -165,7 +165,7 @@ class Installed:
             self._identify(found, mac)
 
     def _identify(self, found: Found, mac: str) -> None:
-        self.machine.identify(found, mac, (CREDENTIAL, told(self.machine.config)))
+        self.machine.identify(found, mac, (CREDENTIAL, seat_credential(self.machine.config)))
 
     def rollback(self) -> str:
         """Put the last version's root disk back, as it was left; return that version.
@@ -260,12 +260,12 @@ class Installed:
         return data
 
 
-def told(config: "Config") -> str:
+def seat_credential(config: "Config") -> str:
     """What a guest is told of its seat, at each boot."""
     return f"name={config.name} pool={config.pool.count}"
 
 
-def version_recorded(hypervisor: Hypervisor, name: str) -> str | None:
+def recorded_version(hypervisor: Hypervisor, name: str) -> str | None:
     """The version of a whole VM of ours, by one question where `find` has five."""
     live = hypervisor.notes(name).get(PUBLISHED)
     return Path(live).parent.name if live else None

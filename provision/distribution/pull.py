@@ -20,7 +20,7 @@ from provision.distribution import channel, chunks, manifest, pins, seats
 from provision.distribution.assemble import assemble, present
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import Piece, Store
-from provision.distribution.installed import Installed, slots, version_recorded
+from provision.distribution.installed import Installed, recorded_version, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
 from provision.distribution.source import MissingError, Origin
@@ -184,7 +184,7 @@ def pull(
     pins.check(folder, offer.channel, offer.key)
     if not accept_expired:
         _check_time(folder, offer.channel)
-    if same and (folder / pins.KEY).exists() and version_recorded(hypervisor, own) == version:
+    if same and (folder / pins.KEY).exists() and recorded_version(hypervisor, own) == version:
         pins.remember(folder, offer.channel)
         return Pulled(own, version, None, False, settings)
     config = seats.seat_config(described.definition, seat, own)

@@ -207,7 +207,7 @@ class Web:
                 return answer.status, self._read(answer, limit, there.url), _later(answer)
             answer.close()  # how much of a body there is, is the server's word
             try:
-                there = there.moved(there.url, location)
+                there = there.redirect(there.url, location)
             except UsageError as error:
                 raise SourceError(f"{there.url} leads elsewhere: {error}") from error
         raise SourceError(f"{self.url} leads from one address to the next, {MOVES} times")

@@ -29,23 +29,23 @@ def source(module: str) -> str:
 def shares(config: Config) -> dict[str, Any]:
     """Everything that decides what one session may use, as ``entitlement.share_of`` takes it."""
 
-    def given(section: Section) -> dict[str, Any]:
+    def dump(section: Section) -> dict[str, Any]:
         return section.model_dump(exclude_none=True)
 
     limits = config.pool.limits
     return {
         "default": {kind: getattr(limits, kind) for kind in entitlement.KINDS},
-        "profiles": {name: given(each.limits) for name, each in config.profiles.items()},
+        "profiles": {name: dump(each.limits) for name, each in config.profiles.items()},
         "groups": {
-            name: {"members": list(group.members), "limits": given(group.limits)}
+            name: {"members": list(group.members), "limits": dump(group.limits)}
             for name, group in config.pool.groups.items()
         },
-        "students": {name: given(share) for name, share in config.pool.students.items()},
+        "students": {name: dump(share) for name, share in config.pool.students.items()},
     }
 
 
 def choices(config: Config) -> dict[str, dict[str, Any]]:
-    """The profiles, as ``profiles.form`` and ``profiles.chosen`` take them."""
+    """The profiles, as ``profiles.form`` and ``profiles.choose`` take them."""
     return {
         name: {"title": profile.title, "kernels": list(map(kernel_of, profile.kernels))}
         for name, profile in config.profiles.items()

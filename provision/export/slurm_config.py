@@ -30,7 +30,7 @@ class ApplianceSpawner(SlurmSpawner):
 
     async def start(self):
         """Ask for what the student may use, whatever the request said."""
-        profile = profiles.chosen(TOLD["profiles"], self.user_options or {})
+        profile = profiles.choose(TOLD["profiles"], self.user_options or {})
         # batchspawner puts every option of the request into the job's script.
         self.user_options = {"profile": profile}
         share = entitlement.share_of(self.user.name, profile, TOLD["shares"])

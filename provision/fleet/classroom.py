@@ -14,7 +14,7 @@ import platformdirs
 from provision.build import places
 from provision.errors import GuestError, UsageError
 from provision.fleet.inventory import Host, Inventory
-from provision.fleet.remote import reached
+from provision.fleet.remote import reach
 
 PROGRAM = "classroom"
 SECONDS = 120.0
@@ -47,7 +47,7 @@ def ask(
         GuestError: no way in.
     """
     tell(words[0], "")
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         how = ("--take-over",) if take_over else ()
         answer: dict[str, Any] = remote.program(program, *how, *words, stdin=stdin)
         return answer
@@ -60,7 +60,7 @@ def tell_students(host: Host, inventory: Inventory, text: str, tell: Tell) -> di
         GuestError: no way in.
     """
     tell("message", "")
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         there = remote.program(PROGRAM, "sessions-list", timeout=SECONDS)["sessions"]
         names = [each["student"] for each in there]
         place = remote.sudo("sed", "-n", "s/^directory = //p", "/etc/notebook/pool.conf").strip()

@@ -12,7 +12,7 @@ from provision.build.variables import playbook_variables
 from provision.config import Config
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell
-from provision.fleet.remote import Remote, reached
+from provision.fleet.remote import Remote, reach
 from provision.fleet.system import SystemOptions, log_of, upgrade_system, variables_for
 from provision.fleet.upgrade import NotReadyError
 
@@ -46,8 +46,8 @@ def preview(host: Host, inventory: Inventory, config: Config, tell: Tell) -> dic
         ProvisioningError: a task cannot be tried.
     """
     tell("compare", "")
-    with reached(host, inventory) as remote:
-        _installed(remote, config)
+    with reach(host, inventory) as remote:
+        _refuse_missing(remote, config)
         variables = variables_for(config, remote)
     endpoint = host.endpoint(inventory.known_hosts)
     found = run_playbook("configure", endpoint, variables, log=log_of(host), check=True).changes
@@ -79,8 +79,8 @@ def configure(
         GuestError: no way in, or the connection broke; the appliance goes back by itself.
     """
     tell("compare", "")
-    with reached(host, inventory) as remote:
-        _installed(remote, config)
+    with reach(host, inventory) as remote:
+        _refuse_missing(remote, config)
     options = SystemOptions(
         packages=False,
         config=config,
@@ -93,7 +93,7 @@ def configure(
     return {name: done[name] for name in ("tasks", "changed")}
 
 
-def brought(told: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def paths_of_packages(told: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """What a configuration wants that only packages bring: patterns of paths, by name.
 
     Args:
@@ -105,7 +105,7 @@ def brought(told: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return wanted | {name: BROUGHT[name] for name in told["extensions_names"]}
 
 
-def _installed(remote: Remote, config: Config) -> None:
+def _refuse_missing(remote: Remote, config: Config) -> None:
     """Refuse a configuration that wants what only packages bring."""
     told = playbook_variables(config, (), epoch=0)
     script = [
@@ -115,7 +115,7 @@ def _installed(remote: Remote, config: Config) -> None:
     ]
     script += [
         f"ls -d {' '.join(paths)} >/dev/null 2>&1 || echo {shlex.quote(name)}"
-        for name, paths in brought(told).items()
+        for name, paths in paths_of_packages(told).items()
     ]
     if missing := remote.sudo("sh", "-c", "\n".join([*script, ":"])).splitlines():
         raise NotReadyError(

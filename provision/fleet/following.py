@@ -9,7 +9,7 @@ from typing import Any
 
 from provision.fleet import lease
 from provision.fleet.inventory import Host, Inventory
-from provision.fleet.remote import reached
+from provision.fleet.remote import reach
 from provision.fleet.upgrade import Tell
 
 PROGRAM = "update_notebook"
@@ -52,8 +52,8 @@ def follow(
     what = "upgrade notebook --follow"
     tell(words[0], "")
     with (
-        lease.held(host, inventory, what, take_over=take_over) as ours,
-        reached(ours, inventory) as remote,
+        lease.holding(host, inventory, what, take_over=take_over) as ours,
+        reach(ours, inventory) as remote,
     ):
         told: dict[str, Any] = remote.program(PROGRAM, *words, timeout=TIMEOUT)
     return told

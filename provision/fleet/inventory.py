@@ -193,7 +193,7 @@ def from_ansible(path: Path) -> tuple[Host, ...]:
             groups.setdefault(name, []).append(group)
     written = Written(path)
     return tuple(
-        _host(written, name, Found(_placed((name,), variables[name]), groups.get(name, [])))
+        _host(written, name, Found(_locate((name,), variables[name]), groups.get(name, [])))
         for name in variables
     )
 
@@ -217,18 +217,18 @@ def _walk(
     def part(key: str, mend: str) -> Mapping[str, Any]:
         return written.mapping((*at, key), group.get(key), f"{key} of the group {name!r}", mend)
 
-    own = {**inherited, **_placed((*at, "vars"), part("vars", "vars: {NAME: VALUE}"))}
+    own = {**inherited, **_locate((*at, "vars"), part("vars", "vars: {NAME: VALUE}"))}
     for host, variables in part("hosts", "hosts: {NAME: {ansible_host: ADDRESS}}").items():
         key = (*at, "hosts", host)
         given = written.mapping(key, variables, f"the host {host!r}", "{ansible_host: ADDRESS}")
         known = hosts.setdefault(host, Found())
-        known.variables = {**own, **known.variables, **_placed(key, given)}
+        known.variables = {**own, **known.variables, **_locate(key, given)}
         known.groups.append(name)
     for child, below in part("children", "children: {GROUP: {hosts: {}}}").items():
         _walk(written, (*at, "children", child), below, own, hosts)
 
 
-def _placed(at: Key, variables: Mapping[str, Any]) -> Variables:
+def _locate(at: Key, variables: Mapping[str, Any]) -> Variables:
     return {name: (value, (*at, name)) for name, value in variables.items()}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from provision.errors import GuestError
 from provision.fleet.inventory import Host, Inventory
-from provision.fleet.remote import WAIT, BusyError, reached
+from provision.fleet.remote import WAIT, BusyError, reach
 
 PROGRAM = "lease"
 RENEW_SECONDS = 60.0
@@ -25,7 +25,9 @@ _ours: set[str] = set()  # runs of this process that go on
 
 
 @contextlib.contextmanager
-def held(host: Host, inventory: Inventory, what: str, *, take_over: bool = False) -> Iterator[Host]:
+def holding(
+    host: Host, inventory: Inventory, what: str, *, take_over: bool = False
+) -> Iterator[Host]:
     """Have an appliance to oneself for a ``with`` block.
 
     Args:
@@ -41,7 +43,7 @@ def held(host: Host, inventory: Inventory, what: str, *, take_over: bool = False
         BusyError: another run is at work.
         GuestError: no way in.
     """
-    ours = replace(host, run=begun())
+    ours = replace(host, run=new_run())
     take(ours, inventory, what, take_over=take_over)
     ended = threading.Event()
     threading.Thread(target=_keep, args=(ours, inventory, ended), daemon=True).start()
@@ -52,7 +54,7 @@ def held(host: Host, inventory: Inventory, what: str, *, take_over: bool = False
         release(ours, inventory)
 
 
-def begun() -> str:
+def new_run() -> str:
     """The id of a new run of this process; it has taken nothing yet."""
     run = secrets.token_hex(8)
     _ours.add(run)
@@ -67,7 +69,7 @@ def take(host: Host, inventory: Inventory, what: str, *, take_over: bool = False
         GuestError: no way in.
     """
     words = ("take", what, f"{getpass.getuser()}@{platform.node()}", f"{_origin()} {host.run}")
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         how = ("--take-over",) if take_over else ()
         there = remote.program(PROGRAM, *words, *how, timeout=STEP_SECONDS)
         if there.get("busy") and _is_dead(there["origin"]):
@@ -79,14 +81,14 @@ def take(host: Host, inventory: Inventory, what: str, *, take_over: bool = False
 def release(host: Host, inventory: Inventory) -> None:
     """End a run; where the appliance does not answer, its lease ends by itself."""
     _ours.discard(host.run)
-    with contextlib.suppress(GuestError), reached(host, inventory) as remote:
+    with contextlib.suppress(GuestError), reach(host, inventory) as remote:
         remote.program(PROGRAM, "release", timeout=STEP_SECONDS)
 
 
 def _keep(host: Host, inventory: Inventory, ended: threading.Event) -> None:
     """Give a sign of life now and then: a playbook or a transfer takes no step for long."""
     while not ended.wait(RENEW_SECONDS):
-        with contextlib.suppress(GuestError, OSError), reached(host, inventory) as remote:
+        with contextlib.suppress(GuestError, OSError), reach(host, inventory) as remote:
             remote.program(PROGRAM, "renew", timeout=STEP_SECONDS)
 
 
@@ -95,7 +97,7 @@ def _origin() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         room = Path("/proc/self/ns/pid").readlink()
-        return f"{boot} {room} {os.getpid()} {_started(os.getpid())}"
+        return f"{boot} {room} {os.getpid()} {_start_time(os.getpid())}"
     except OSError:
         return "? ? ? ?"
 
@@ -108,11 +110,11 @@ def _is_dead(origin: str) -> bool:
     if words[2:4] == here[2:]:
         return words[4] not in _ours
     try:
-        return _started(int(words[2])) != words[3]
+        return _start_time(int(words[2])) != words[3]
     except (OSError, ValueError):
         return True
 
 
-def _started(process: int) -> str:
+def _start_time(process: int) -> str:
     """When a process began, in ticks since the boot."""
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]

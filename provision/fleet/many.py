@@ -156,8 +156,8 @@ def run_on(
     def through(pool: ThreadPoolExecutor, group: list[Host], limit: int | None) -> None:
         """Begin no further host once the limit of failures is reached."""
         running: set[Future[None]] = set()
-        while running or (group and not _reached(failures(), limit)):
-            while group and len(running) < pace.parallel and not _reached(failures(), limit):
+        while running or (group and not _is_over(failures(), limit)):
+            while group and len(running) < pace.parallel and not _is_over(failures(), limit):
                 run = only_notes().run  # what is to be read of it, as that a wheel is yanked
                 running.add(pool.submit(run, _one, group.pop(0), work, update, stopping))
             _, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
@@ -175,7 +175,7 @@ def run_on(
     return tuple(rows[host.name] for host in hosts)
 
 
-def _reached(failures: int, limit: int | None) -> bool:
+def _is_over(failures: int, limit: int | None) -> bool:
     return limit is not None and failures >= limit
 
 

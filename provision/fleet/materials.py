@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from provision.errors import GuestError
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell
-from provision.fleet.remote import reached
+from provision.fleet.remote import reach
 from provision.ova.sbom import PYTHON_PLACES, sbom
 
 PROGRAM = "materials"
@@ -29,7 +29,7 @@ def materials(host: Host, inventory: Inventory, tell: Tell) -> str:
         GuestError: no way in, or its answer makes no sense.
     """
     tell("materials", "")
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         places = [f"/{place}" for place in PYTHON_PLACES]
         told: dict[str, str] = remote.program(PROGRAM, "files", *places, timeout=SECONDS)["files"]
     with TemporaryDirectory(prefix="materials-") as place:

@@ -13,7 +13,7 @@ from provision.fleet import lease
 from provision.fleet.inside.answers import LEAST_MEMORY, SHOWN, NotebookFacts
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
-from provision.fleet.remote import StepError, reached
+from provision.fleet.remote import StepError, reach
 from provision.fleet.upgrade import (
     STEP_SECONDS,
     Tell,
@@ -71,7 +71,7 @@ def upgrade_notebook(
             run goes on.
     """
     tell("connect", "")
-    with lease.held(host, inventory, "upgrade notebook", take_over=options.take_over) as ours:
+    with lease.holding(host, inventory, "upgrade notebook", take_over=options.take_over) as ours:
         return renew_notebook(ours, inventory, wanted, options, tell)
 
 
@@ -80,7 +80,7 @@ def renew_notebook(
 ) -> dict[str, Any]:
     """The same, for who has the appliance already."""
     sent = 0
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         facts = remote.ask(NotebookFacts, PROGRAM, "look")
         if facts.state.step in SHOWN:
             facts = remote.ask(NotebookFacts, PROGRAM, "recover", timeout=STEP_SECONDS)
@@ -101,7 +101,7 @@ def renew_notebook(
             tell("transfer", "")
     if done < 2:
         sent = transfer(host, inventory, package, tell, program=PROGRAM, incoming=INCOMING)
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         ours = functools.partial(remote.program, PROGRAM, timeout=STEP_SECONDS)
         try:
             if done < 2:
@@ -142,8 +142,8 @@ def undo_notebook(
     tell("back", "")
     what = "upgrade notebook --undo"
     with (
-        lease.held(host, inventory, what, take_over=take_over) as ours,
-        reached(ours, inventory) as remote,
+        lease.holding(host, inventory, what, take_over=take_over) as ours,
+        reach(ours, inventory) as remote,
     ):
         before = remote.ask(NotebookFacts, PROGRAM, "look").current
         facts = remote.ask(NotebookFacts, PROGRAM, "undo", timeout=STEP_SECONDS)

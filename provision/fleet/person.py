@@ -7,7 +7,7 @@ from provision.errors import UsageError
 from provision.files import write_whole, writing_whole
 from provision.fleet.classroom import Tell, ask
 from provision.fleet.inventory import Host, Inventory
-from provision.fleet.remote import reached
+from provision.fleet.remote import reach
 
 PROGRAM = "person"
 SIGNATURE = ".sig"  # behind the record's name, as ssh-keygen writes it
@@ -34,7 +34,7 @@ def export(host: Host, inventory: Inventory, name: str, folder: Path, tell: Tell
     target = _fresh(folder / f"{name}-{host.name}.tar.gz")
     tell("export", "")
     with (
-        reached(host, inventory) as remote,
+        reach(host, inventory) as remote,
         writing_whole(target, mode=0o600, replace=False) as file,
     ):
         remote.receive(PROGRAM, "export", name, into=file)

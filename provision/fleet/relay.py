@@ -11,7 +11,7 @@ from typing import Any
 from provision.errors import GuestError
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
-from provision.fleet.remote import Remote, reached
+from provision.fleet.remote import Remote, reach
 from provision.machine import keys
 from provision.progress import note
 
@@ -54,7 +54,7 @@ class Relay:
 
 
 @contextlib.contextmanager
-def offered(host: Host, inventory: Inventory, package: Package) -> Iterator[Relay]:
+def offering(host: Host, inventory: Inventory, package: Package) -> Iterator[Relay]:
     """Have a host offer the package that it received, with a key made for this run alone.
 
     Raises:
@@ -64,7 +64,7 @@ def offered(host: Host, inventory: Inventory, package: Package) -> Iterator[Rela
     with tempfile.TemporaryDirectory() as place:
         public = keys.generate(Path(place) / "key", comment="hand-on")
         private = (Path(place) / "key").read_text()
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         words = ("offer", host.user, package.sha256, str(HOURS))
         answer = remote.program(PROGRAM, *words, stdin=public.encode())
     address, _, port = (host.room or f"{host.address}:{host.port}").rpartition(":")
@@ -79,7 +79,7 @@ def offered(host: Host, inventory: Inventory, package: Package) -> Iterator[Rela
         yield relay
     finally:
         try:
-            with reached(host, inventory) as remote:
+            with reach(host, inventory) as remote:
                 remote.program(PROGRAM, "withdraw", host.user)
         except GuestError as error:
             note(f"{host.name} cannot be told to end its offer, which ends in {HOURS} h: {error}")

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar
@@ -58,7 +58,7 @@ class Remote:
         self._placed: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        if pinned(self.host, self._known_hosts) is None:
+        if pinned_fingerprint(self.host, self._known_hosts) is None:
             raise GuestError(
                 f"no host key is pinned for {self.host.name}",
                 hint=f"appliance fleet add {self.host.name} {self.host.address}"
@@ -163,7 +163,7 @@ class Remote:
         """Put one of our programs into the guest; returns its path there."""
         if name in self._placed:
             return self._placed[name]
-        source = packed(name)
+        source = pack(name)
         path = f"/usr/local/lib/appliance/{name.replace('_', '-')}"
         script = (
             f"mkdir -p /usr/local/lib/appliance && cat > {path}.new.$$ &&"
@@ -217,7 +217,7 @@ class Remote:
         return sent
 
 
-def packed(name: str) -> bytes:
+def pack(name: str) -> bytes:
     """One of our programs, with the modules that it imports at its top, as one file.
 
     It is a zip file that Python runs; the same source gives the same bytes. What the host has too
@@ -256,7 +256,7 @@ def _watch(transport: paramiko.Transport) -> None:
         time.sleep(PATIENCE)
 
 
-def reached(host: Host, inventory: Inventory) -> Remote:
+def reach(host: Host, inventory: Inventory) -> Remote:
     """A connection to a host; enter it to connect."""
     return Remote(host, inventory.known_hosts)
 
@@ -301,7 +301,7 @@ def forget(address: str, port: int, known_hosts: Path) -> None:
         )
 
 
-def pinned(host: Host, known_hosts: Path) -> str | None:
+def pinned_fingerprint(host: Host, known_hosts: Path) -> str | None:
     """The fingerprint that is pinned for a host."""
     if not known_hosts.exists():
         return None
@@ -320,13 +320,6 @@ def check_fingerprint(key: paramiko.PKey, wanted: str) -> None:
             f"the host key is {key.fingerprint}, not {wanted}",
             hint="compare with the appliance's console; somebody else may be answering",
         )
-
-
-@contextlib.contextmanager
-def connected(host: Host, inventory: Inventory) -> Iterator[Remote]:
-    """A connection to a host for a ``with`` block."""
-    with reached(host, inventory) as remote:
-        yield remote
 
 
 def _name(address: str, port: int) -> str:

@@ -15,7 +15,7 @@ from provision.errors import ApplianceError, GuestError, UsageError
 from provision.fleet import lease
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell
-from provision.fleet.remote import BusyError, reached
+from provision.fleet.remote import BusyError, reach
 from provision.fleet.upgrade import WentBackError, healthy
 from provision.machine import SshEndpoint
 
@@ -110,7 +110,7 @@ Find = Callable[[SshEndpoint], Host]
 
 def _run(host: Find) -> Find:
     """The same host each time it is asked for, in one run."""
-    run = lease.begun()
+    run = lease.new_run()
     return lambda endpoint: dataclasses.replace(host(endpoint), run=run)
 
 
@@ -121,7 +121,7 @@ def _leave(disk: Exchangeable, host: Find, tell: Tell, *, take_over: bool) -> Fi
     where, inventory = run(endpoint), Inventory(endpoint.known_hosts, {})
     lease.take(where, inventory, WHAT, take_over=take_over)
     try:
-        with reached(where, inventory) as remote:
+        with reach(where, inventory) as remote:
             remote.program(PROGRAM, "save", where.user, str(LEAVE_SECONDS))
     except BaseException:
         lease.release(where, inventory)
@@ -138,7 +138,7 @@ def _healthy(disk: Exchangeable, host: Find, tell: Tell) -> str:
     inventory = Inventory(endpoint.known_hosts, {})
     # Another root disk knows of no run, or of one that was when it was taken out.
     lease.take(where, inventory, WHAT, take_over=True)
-    with reached(where, inventory) as remote:
+    with reach(where, inventory) as remote:
         if not remote.program(PROGRAM, "taken")["taken"]:
             raise GuestError("the new root did not take what the old one left for it")
     healthy(where.url, patience=HEALTH_SECONDS)

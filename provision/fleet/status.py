@@ -10,7 +10,7 @@ from provision.files import write_whole
 from provision.fleet.classroom import ask
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell, runs
-from provision.fleet.system import drifted, log_of
+from provision.fleet.system import drift, log_of
 from provision.guest.hub import conditions
 
 
@@ -42,7 +42,7 @@ def status(host: Host, inventory: Inventory, config: Config | None, tell: Tell) 
     if config is not None:
         tell("drift", "")
         try:
-            facts["drift"] = list(drifted(host, inventory, config, log_of(host)))
+            facts["drift"] = list(drift(host, inventory, config, log_of(host)))
         except ApplianceError as error:
             facts["drift"] = [str(error)]
     return facts

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.build import places
-from provision.build.notebook import environment_wanted
+from provision.build.notebook import wanted_environment
 from provision.build.playbook import run_playbook
 from provision.build.variables import playbook_variables
 from provision.config import Config
@@ -23,7 +23,7 @@ from provision.fleet import lease, local
 from provision.fleet.inside.answers import GOES_BACK, Confirmed, SystemFacts
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.notebook import NotebookOptions, renew_notebook
-from provision.fleet.remote import BusyError, Remote, StepError, reached
+from provision.fleet.remote import BusyError, Remote, StepError, reach
 from provision.fleet.upgrade import (
     STEP_SECONDS,
     NotReadyError,
@@ -99,8 +99,8 @@ def upgrade_system(
     """
     tell("connect", "")
     what = "configure" if options.playbook == "configure" else "upgrade system"
-    with lease.held(host, inventory, what, take_over=options.take_over) as ours:
-        with reached(ours, inventory) as remote:
+    with lease.holding(host, inventory, what, take_over=options.take_over) as ours:
+        with reach(ours, inventory) as remote:
             facts = remote.ask(SystemFacts, PROGRAM, "look")
             if facts.state.step in UNFINISHED:
                 tell("back", "an earlier run was not confirmed")
@@ -110,7 +110,7 @@ def upgrade_system(
         if options.config is not None and options.playbook == "site":
             # First, and for good: it has a proof and a way back of its own, and sessions go on.
             renewal = NotebookOptions(take_over=options.take_over)
-            renew_notebook(ours, inventory, environment_wanted(), renewal, tell)
+            renew_notebook(ours, inventory, wanted_environment(), renewal, tell)
         with _fallen_back(host, tell):
             return _renew(ours, inventory, options, tell)
 
@@ -151,7 +151,7 @@ class LostError(GuestError):
 
 def _renew(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell) -> dict[str, Any]:
     """Change, start anew, look after it, confirm; what fails in the guest goes back there."""
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         tell("record", "")
         remote.program(PROGRAM, "begin", str(options.patience), timeout=STEP_SECONDS)
         try:
@@ -161,7 +161,7 @@ def _renew(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell)
         except ApplianceError as error:
             raise _back(remote, error) from error
     reboot = _reboot(host, inventory, options, tell)
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         try:
             tell("health", "")
             facts = remote.ask(SystemFacts, PROGRAM, "check", timeout=STEP_SECONDS)
@@ -195,22 +195,22 @@ def undo_system(
     """
     tell("back", "")
     with (
-        lease.held(host, inventory, "upgrade system --undo", take_over=take_over) as ours,
-        reached(ours, inventory) as remote,
+        lease.holding(host, inventory, "upgrade system --undo", take_over=take_over) as ours,
+        reach(ours, inventory) as remote,
     ):
         facts = remote.ask(SystemFacts, PROGRAM, "undo", timeout=None)
     healthy(host.url)
     return {"reboot": "pending" if facts.reboot else "no"}
 
 
-def drifted(host: Host, inventory: Inventory, config: Config, log: Path) -> tuple[str, ...]:
+def drift(host: Host, inventory: Inventory, config: Config, log: Path) -> tuple[str, ...]:
     """What differs from a configuration: the names of the tasks that would change something.
 
     Raises:
         GuestError: no way in.
         ProvisioningError: a task cannot be tried.
     """
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         variables = variables_for(config, remote)
     endpoint = host.endpoint(inventory.known_hosts)
     return run_playbook("configure", endpoint, variables, log=log, check=True).changed
@@ -306,7 +306,7 @@ def _follow(remote: Remote) -> None:
 
 def _reboot(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell) -> str:
     """Start the appliance anew where it is needed and allowed; says what came of it."""
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         remote.program(PROGRAM, "extend")
         before = remote.ask(SystemFacts, PROGRAM, "look")
         if not before.reboot:
@@ -326,12 +326,12 @@ def _reboot(host: Host, inventory: Inventory, options: SystemOptions, tell: Tell
 
 
 def _wait_for_boot(host: Host, inventory: Inventory, before: str) -> None:
-    def booted() -> bool:
-        with reached(host, inventory) as remote:
+    def is_new_boot() -> bool:
+        with reach(host, inventory) as remote:
             return remote.ask(SystemFacts, PROGRAM, "look").boot != before
 
     try:
-        back = until(booted, BOOT_SECONDS, pause=POLL_SECONDS, despite=GuestError)
+        back = until(is_new_boot, BOOT_SECONDS, pause=POLL_SECONDS, despite=GuestError)
     except GuestError as error:
         raise LostError(f"it did not come back from its reboot: {error}") from error
     if not back:

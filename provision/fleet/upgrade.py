@@ -30,7 +30,7 @@ from provision.fleet.inside.answers import (
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.package import Package
 from provision.fleet.relay import Relay
-from provision.fleet.remote import Remote, StepError, reached
+from provision.fleet.remote import Remote, StepError, reach
 from provision.machine.ssh import NoAnswerError
 from provision.progress import advance, step
 from provision.waiting import until
@@ -107,7 +107,7 @@ def upgrade_sage(
     """
     tell("connect", "")
     what = f"upgrade sage to {package.version}"
-    with lease.held(host, inventory, what, take_over=options.take_over) as ours:
+    with lease.holding(host, inventory, what, take_over=options.take_over) as ours:
         return _renew(ours, inventory, package, options, tell)
 
 
@@ -115,7 +115,7 @@ def _renew(
     host: Host, inventory: Inventory, package: Package, options: Options, tell: Tell
 ) -> dict[str, Any]:
     version, sent = package.version, 0
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         facts = remote.ask(SageFacts, PROGRAM, "look")
         if facts.state.step in SHOWN:
             facts = remote.ask(SageFacts, PROGRAM, "recover")
@@ -130,7 +130,7 @@ def _renew(
             tell("transfer", "")
     if done < 2:
         sent = transfer(host, inventory, package, tell, options.relay)
-    with reached(host, inventory) as remote:
+    with reach(host, inventory) as remote:
         ours = functools.partial(remote.program, PROGRAM, timeout=STEP_SECONDS)
         try:
             if done < 2:
@@ -166,8 +166,8 @@ def prepare(host: Host, inventory: Inventory, package: Package, *, take_over: bo
         GuestError: no way in.
     """
     what = f"the package of Sage {package.version}"
-    with lease.held(host, inventory, what, take_over=take_over) as ours:
-        with reached(ours, inventory) as remote:
+    with lease.holding(host, inventory, what, take_over=take_over) as ours:
+        with reach(ours, inventory) as remote:
             remote.program(PROGRAM, "install", host.user, timeout=60)
         with step(f"{package.path.name} to {host.name}"):
             transfer(ours, inventory, package, lambda _, more: advance(_percent(more), 100))
@@ -281,11 +281,11 @@ def transfer(
     sent, damaged = 0, 0
     if relay and relay.serves(host):
         tell("transfer", f"from {relay.host.name}")
-        with contextlib.suppress(GuestError), reached(host, inventory) as remote:
+        with contextlib.suppress(GuestError), reach(host, inventory) as remote:
             relay.hand_on(remote, package)
     for attempt in range(TRIES):
         try:
-            with reached(host, inventory) as remote:
+            with reach(host, inventory) as remote:
                 sent += remote.upload(
                     package.path,
                     target,

@@ -19,7 +19,7 @@ class DamagedError(ValueError):
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
+def reporting_damage() -> Iterator[None]:
     """Around a program: a damaged file ends it with one line for its log, and no trace of ours."""
     try:
         yield

@@ -98,7 +98,7 @@ def build_base(
     downloads.mkdir(parents=True, exist_ok=True)
     skeleton = target.with_name(target.name + ".skeleton.tar")
     skeleton.write_bytes(skeleton_tar(spec.epoch))
-    archives, outside = "/var/cache/apt/archives", _quoted(downloads)
+    archives, outside = "/var/cache/apt/archives", _quote(downloads)
     argv = [
         mmdebstrap,
         "--mode=root",  # of the host, or of an ordinary user's namespace
@@ -110,11 +110,11 @@ def build_base(
         '--aptopt=APT::Install-Recommends "false"',
         *("--skip=download/empty", "--skip=essential/unlink"),
         # As --dpkgopt the rules would send each essential package through a filter in Python.
-        f'--setup-hook=tar -C "$1" -xf {_quoted(skeleton)}',  # the hook tar-in starts a Perl
+        f'--setup-hook=tar -C "$1" -xf {_quote(skeleton)}',  # the hook tar-in starts a Perl
         # Plain copies: mmdebstrap's own way sends all packages, twice, by a pipe.
         f'--setup-hook=mkdir -p "$1{archives}"',
         f'--setup-hook=find {outside} -maxdepth 1 -name "*.deb" -exec cp -t "$1{archives}" {{}} +',
-        f'--customize-hook=sh {_quoted(INITRAMFS)} "$1"',
+        f'--customize-hook=sh {_quote(INITRAMFS)} "$1"',
         f'--customize-hook=cd {outside}; for new in "$1{archives}"/*.deb; do kept=${{new##*/}};'
         ' test -e "$kept" || { cp "$new" "$kept.part" && mv "$kept.part" "$kept"; }; done',
         f"--customize-hook={_WITHOUT_DOCUMENTATION}",
@@ -218,5 +218,5 @@ def _scratch(fallback: Path) -> Path:
     return TMPFS if roomy else fallback
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     return "'" + str(path.resolve()).replace("'", "'\\''") + "'"

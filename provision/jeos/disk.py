@@ -104,7 +104,7 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
         *([f"offset={offset}"] if offset else []),
     ]
     loader = _guest_loader(tools, system.arch)
-    with _complete_or_gone(target):
+    with _completing(target):
         with target.open("wb") as image:
             image.truncate(system.size)
         try:
@@ -146,7 +146,7 @@ def convert(raw: Path, target: Path, kind: str, *, identity: uuid.UUID) -> None:
         identity: the VDI's UUID.
     """
     qemu_img = require("qemu-img", "qemu-utils")
-    with _complete_or_gone(target):
+    with _completing(target):
         try:
             run([qemu_img, "convert", "-f", "raw", "-O", kind, str(raw), str(target)])
         except CommandFailedError as error:
@@ -177,7 +177,7 @@ def _guest_loader(tree: Path, arch: ArchName) -> list[str]:
 
 
 @contextlib.contextmanager
-def _complete_or_gone(target: Path) -> Iterator[None]:
+def _completing(target: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:

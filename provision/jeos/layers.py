@@ -49,7 +49,7 @@ def make_private() -> None:
 
 
 @contextlib.contextmanager
-def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
+def merging(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
     """Show layers as one tree while the context lasts; in it fsync(2) does not wait for the disk.
 
     Args:
@@ -57,15 +57,15 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
         upper: takes changes; None: the tree is read-only.
     """
     place = temporary.make()
-    options = "lowerdir=" + ":".join(escaped(path) for path in reversed(lowers))
+    options = "lowerdir=" + ":".join(escape(path) for path in reversed(lowers))
     work: Path | None = None
     if upper is not None:
         upper.mkdir(parents=True, exist_ok=True)
         work = upper.with_name(upper.name + ".work")
         work.mkdir(exist_ok=True)
-        options += f",upperdir={escaped(upper)},workdir={escaped(work)},volatile"
+        options += f",upperdir={escape(upper)},workdir={escape(work)},volatile"
     elif len(lowers) == 1:
-        options += f":{escaped(place)}"  # overlayfs wants two layers where nothing is writable
+        options += f":{escape(place)}"  # overlayfs wants two layers where nothing is writable
     if not roots_namespace():
         options += ",userxattr"  # it may not set the usual ones: no directory could be removed
     try:
@@ -81,9 +81,9 @@ def merged(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def unsynced(directory: Path) -> Iterator[Path]:
+def skipping_sync(directory: Path) -> Iterator[Path]:
     """Another place of a directory, at which fsync(2) does not wait for the disk."""
-    with temporary.directory() as nothing, merged([nothing], directory) as place:
+    with temporary.directory() as nothing, merging([nothing], directory) as place:
         yield place
 
 
@@ -92,7 +92,7 @@ def roots_namespace() -> bool:
     return Path("/proc/self/uid_map").read_text().split() == ["0", "0", str(2**32 - 1)]
 
 
-def escaped(path: Path) -> str:
+def escape(path: Path) -> str:
     """A path as overlayfs wants it in its mount options."""
     text = str(path.resolve())
     for special in ("\\", ":", ","):

@@ -45,12 +45,12 @@ class Proxy:
     def within(self, gateway: str) -> "Proxy":
         """The same for a guest, which reaches this host's loopback at its ``gateway``."""
         return replace(
-            self, urls={scheme: _moved(url, gateway) for scheme, url in self.urls.items()}
+            self, urls={scheme: _rehost(url, gateway) for scheme, url in self.urls.items()}
         )
 
     def __str__(self) -> str:
         """For people: without user and password."""
-        return " and ".join(dict.fromkeys(_shown(url) for url in self.urls.values()))
+        return " and ".join(dict.fromkeys(_redact(url) for url in self.urls.values()))
 
 
 def of(configured: str | None) -> Proxy:
@@ -67,9 +67,9 @@ def of(configured: str | None) -> Proxy:
     """
     known = urllib.request.getproxies_environment()
     bypass = known.get("no", "")
-    ours = {scheme: _checked(known[scheme]) for scheme in SCHEMES if known.get(scheme)}
+    ours = {scheme: _check(known[scheme]) for scheme in SCHEMES if known.get(scheme)}
     if configured:
-        same = (url for url in ours.values() if _shown(url) == configured.rstrip("/"))
+        same = (url for url in ours.values() if _redact(url) == configured.rstrip("/"))
         return Proxy(dict.fromkeys(SCHEMES, next(same, configured)), bypass, APPLIANCE)
     if ours:
         return Proxy(ours, bypass, ENVIRONMENT)
@@ -85,14 +85,14 @@ def _apt() -> dict[str, str]:
         return {}
     named = dict(re.findall(r"^acquire::(https?)::proxy=(.+)$", told, re.MULTILINE | re.IGNORECASE))
     found = {
-        scheme.lower(): _checked(url) for scheme, url in named.items() if url.upper() != "DIRECT"
+        scheme.lower(): _check(url) for scheme, url in named.items() if url.upper() != "DIRECT"
     }
     if "http" in found and "https" not in named:
         found["https"] = found["http"]  # as apt itself does
     return found
 
 
-def _checked(url: str) -> str:
+def _check(url: str) -> str:
     whole = url if "://" in url else f"http://{url}"
     try:
         parts = urlsplit(whole)
@@ -101,13 +101,13 @@ def _checked(url: str) -> str:
         good = False
     if not good or not whole.isprintable() or re.search(r'[\s"]', whole):
         raise HostNotReadyError(
-            f"{_shown(whole)} is no HTTP proxy",
+            f"{_redact(whole)} is no HTTP proxy",
             hint="http_proxy=http://USER:PASSWORD@HOST:PORT, with %40 for @ in the password",
         )
     return whole
 
 
-def _moved(url: str, host: str) -> str:
+def _rehost(url: str, host: str) -> str:
     parts = urlsplit(url)
     name = parts.hostname or ""
     try:
@@ -121,7 +121,7 @@ def _moved(url: str, host: str) -> str:
     return parts._replace(netloc=f"{login}{at}{host}{port}").geturl()
 
 
-def _shown(url: str) -> str:
+def _redact(url: str) -> str:
     """A proxy's URL without what may be a user and a password, however it is written."""
     scheme, _, rest = url.rpartition("://") if "@" not in url else url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/")

@@ -35,5 +35,5 @@ class Machine(Protocol):
     def stop(self) -> None:
         """Shut the guest down in order; when it does not obey, cut the power. Idempotent."""
 
-    def forwarded(self, guest_port: int) -> int:
+    def host_port(self, guest_port: int) -> int:
         """The loopback port of this host that reaches ``guest_port``."""

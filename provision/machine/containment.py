@@ -51,7 +51,7 @@ def contain(arch: ArchName | None = None) -> None:
         HostNotReadyError: nothing runs programs of that architecture here.
     """
     foreign = arch if arch != of_this_host() else None
-    if os.geteuid() != 0 and _allowed(*ROOT_OF_ONES_OWN, "true"):
+    if os.geteuid() != 0 and _succeeds(*ROOT_OF_ONES_OWN, "true"):
         command = (sys.executable, *sys.orig_argv[1:])
         os.execvp(ROOT_OF_ONES_OWN[0], (*ROOT_OF_ONES_OWN, "--", *command))  # noqa: S606
     libc = ctypes.CDLL(None, use_errno=True)
@@ -107,7 +107,7 @@ def _interpret(arch: ArchName) -> None:
     with contextlib.suppress(CommandFailedError, OSError):
         run(["mount", "-t", "binfmt_misc", "binfmt_misc", str(BINFMT)])
         (BINFMT / "register").write_bytes(rule.read_bytes().strip())
-    if not _allowed(require("arch-test", "arch-test"), arch):
+    if not _succeeds(require("arch-test", "arch-test"), arch):
         raise HostNotReadyError(
             f"programs for {arch} do not run on this host",
             hint="sudo apt-get install qemu-user-static; before Linux 6.7 the host itself must know"
@@ -115,7 +115,7 @@ def _interpret(arch: ArchName) -> None:
         )
 
 
-def _allowed(*command: str) -> bool:
+def _succeeds(*command: str) -> bool:
     try:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:

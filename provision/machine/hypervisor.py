@@ -273,4 +273,4 @@ def of_this_host(*, fetch: bool = False) -> Hypervisor:
     """
     from provision.machine import virtualbox  # noqa: PLC0415 (only who needs it loads it)
 
-    return virtualbox.VirtualBox(virtualbox.manage() if fetch else virtualbox.found())
+    return virtualbox.VirtualBox(virtualbox.manage() if fetch else virtualbox.find_virtualbox())

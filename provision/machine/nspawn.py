@@ -17,7 +17,7 @@ from typing import Self
 
 from provision import temporary
 from provision.errors import HostNotReadyError, HypervisorError
-from provision.jeos.layers import escaped
+from provision.jeos.layers import escape
 from provision.machine import SSH, SshEndpoint, keys
 from provision.machine.containment import rules_the_host
 from provision.machine.credentials import sign_in
@@ -167,12 +167,12 @@ class NspawnMachine:
             shutil.rmtree(work, ignore_errors=True)
             _remove_cgroup(self._id)
 
-    def forwarded(self, guest_port: int) -> int:
+    def host_port(self, guest_port: int) -> int:
         """The loopback port of this host that reaches ``guest_port``."""
         return self._forwards[guest_port]
 
     def _argv(self, work: Path, public_key: str) -> list[str]:
-        lowers = ":".join(escaped(path) for path in reversed(self._lowers))
+        lowers = ":".join(escape(path) for path in reversed(self._lowers))
         forwards = [
             word
             for guest, host in self._forwards.items()
@@ -185,7 +185,7 @@ class NspawnMachine:
             *("unshare", "--mount", "--ipc", "--uts", "--pid", "--fork"),
             *("--kill-child=SIGKILL", "--mount-proc"),
             *("bash", str(Path(__file__).with_name("nspawn.sh"))),
-            *(self._id, lowers, escaped(self._upper), escaped(work)),
+            *(self._id, lowers, escape(self._upper), escape(work)),
             *(NAME_SERVER, *forwards, "--"),
             *(f"--set-credential={n}:{v}" for n, v in sign_in(self._user, public_key).items()),
             *binds,

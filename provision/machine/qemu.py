@@ -147,7 +147,7 @@ class QemuMachine:
             HypervisorError: QEMU ended before SSH answered, or a forwarded port is taken.
             GuestError: SSH did not answer in time, or refused us.
         """
-        accelerator = self._accelerator or ("kvm" if self._lent() else "tcg")
+        accelerator = self._accelerator or ("kvm" if self._has_kvm() else "tcg")
         if accelerator == "kvm" and self._accelerator is None:
             try:
                 return self._start("kvm")
@@ -182,7 +182,7 @@ class QemuMachine:
             temporary.remove(self._directory)
         self._directory = None
 
-    def forwarded(self, guest_port: int) -> int:
+    def host_port(self, guest_port: int) -> int:
         """The loopback port of this host that reaches ``guest_port``."""
         return self._forwards[guest_port]
 
@@ -247,7 +247,7 @@ class QemuMachine:
             raise
         return endpoint
 
-    def _lent(self) -> bool:
+    def _has_kvm(self) -> bool:
         """Whether the host's own processor can run the guest."""
         return self._arch == of_this_host() and kvm.works()
 
@@ -273,7 +273,7 @@ class QemuMachine:
             *self._firmware(),
             *("-chardev", f"socket,id=monitor,fd={monitor}"),
             *("-mon", "chardev=monitor,mode=control"),
-            *("-chardev", f"file,id=serial,path={_escaped(self.console)},append=on"),
+            *("-chardev", f"file,id=serial,path={_escape(self.console)},append=on"),
             *("-serial", "chardev:serial"),
             *("-netdev", f"user,id=net{forwards}", "-device", f"{network},netdev=net"),
         ]
@@ -283,12 +283,12 @@ class QemuMachine:
             device = "virtio-blk-pci" if self._bus == "virtio" else f"ide-hd,bus=ide.{number}"
             argv += [
                 "-drive",
-                f"file={_escaped(image)},format={form},if=none,id=disk{number},"
+                f"file={_escape(image)},format={form},if=none,id=disk{number},"
                 f"cache={cache},discard=unmap",
                 *("-device", f"{device},drive=disk{number},serial=disk{number}"),
             ]
         if self._seed:
-            file = _escaped(self._seed)
+            file = _escape(self._seed)
             drive = f"file={file},format=raw,if=none,id=seed,read-only=on"
             if self._bus == "virtio":
                 argv += ["-drive", drive, "-device", "virtio-blk-pci,drive=seed"]
@@ -388,7 +388,7 @@ def _format(disk: Path) -> str:
     return form
 
 
-def _escaped(path: Path) -> str:
+def _escape(path: Path) -> str:
     """Write a path as a value of QEMU's option lists, where a comma is doubled."""
     return str(path.resolve()).replace(",", ",,")
 

@@ -26,7 +26,7 @@ class RootDisk:
 
     vm: VirtualMachine
 
-    def kept(self) -> Path | None:
+    def old_disk(self) -> Path | None:
         """The old root disk that waits to be confirmed; None: there is none."""
         found = self.vm.get()
         kept = self.vm.notes(found).get(KEPT)
@@ -50,7 +50,7 @@ class RootDisk:
             raise UsageError(
                 f"the VM {found.name!r} was pulled", hint="appliance pull brings its next root"
             )
-        if self.kept():
+        if self.old_disk():
             raise UsageError(
                 f"the old root disk of {found.name!r} is still kept",
                 hint="appliance replace-root --confirm, or --rollback",
@@ -110,7 +110,7 @@ class RootDisk:
         self.vm.stop()
 
     def _require(self) -> Path:
-        kept = self.kept()
+        kept = self.old_disk()
         if kept is None:
             raise UsageError(f"no old root disk of {self.vm.config.name!r} is kept")
         return kept

@@ -78,7 +78,7 @@ def connect(
         GuestError: our own key cannot be read.
     """
     key = _load_key(endpoint)
-    connection = _greeted(endpoint, patience)
+    connection = _open_connection(endpoint, patience)
     client = paramiko.SSHClient()
     try:
         if endpoint.known_hosts.exists():
@@ -99,7 +99,7 @@ def connect(
         told = _banner(client)
         client.close()
         connection.close()
-        raise _translated(endpoint, error, told) from error
+        raise _translate(endpoint, error, told) from error
     return client
 
 
@@ -207,7 +207,7 @@ def _load_key(endpoint: SshEndpoint) -> paramiko.PKey:
         ) from error
 
 
-def _greeted(endpoint: SshEndpoint, patience: float) -> socket.socket:
+def _open_connection(endpoint: SshEndpoint, patience: float) -> socket.socket:
     """Open a connection on which the server's greeting already waits to be read."""
     connection: socket.socket | None = None
     try:
@@ -240,7 +240,7 @@ def _banner(client: paramiko.SSHClient) -> str:
     return text.decode(errors="replace").strip() if text else ""
 
 
-def _translated(endpoint: SshEndpoint, error: BaseException, told: str) -> BaseException:
+def _translate(endpoint: SshEndpoint, error: BaseException, told: str) -> BaseException:
     """Say in our terms what paramiko met; interruptions stay what they are."""
     where = f"{endpoint.host} port {endpoint.port}"
     if isinstance(error, paramiko.BadHostKeyException):

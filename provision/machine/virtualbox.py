@@ -83,7 +83,7 @@ def translating() -> Iterator[None]:
         raise HypervisorError(str(error), hint=error.hint or None) from error
 
 
-def found() -> VBoxManage:
+def find_virtualbox() -> VBoxManage:
     """Find VirtualBox.
 
     Raises:
@@ -255,15 +255,15 @@ class VirtualBoxMachine:
         found = self.get()
         if found.running:
             return found
-        with translating(), self._ports_locked(), step(f"start {self.config.name}"):
+        with translating(), self._locking_ports(), step(f"start {self.config.name}"):
             if found.saved:  # frozen with the ports it had
                 nat.check(nat.read_forwards(found))
-                return self._started(found)
+                return self._start(found)
             for attempt in (1, 2):
                 nat.ensure(self.manage, found, self._free_forwards())
                 with contextlib.suppress(FileNotFoundError):
                     self.console.unlink()
-                running = self._started(found)
+                running = self._start(found)
                 try:
                     nat.verify(running)
                 except PortTakenError as error:
@@ -299,7 +299,7 @@ class VirtualBoxMachine:
     def forwards(self) -> tuple[Forward, ...]:
         return nat.read_forwards(self.get())
 
-    def forwarded(self, guest_port: int) -> int:
+    def host_port(self, guest_port: int) -> int:
         for forward in self.forwards():
             if forward.guest_port == guest_port and forward.protocol == "tcp":
                 return forward.host_port
@@ -310,7 +310,7 @@ class VirtualBoxMachine:
 
     def endpoint(self) -> SshEndpoint:
         return SshEndpoint(
-            nat.LOOPBACK, self.forwarded(SSH), self.config.admin.user, self.key, self.known_hosts
+            nat.LOOPBACK, self.host_port(SSH), self.config.admin.user, self.key, self.known_hosts
         )
 
     @property
@@ -390,7 +390,7 @@ class VirtualBoxMachine:
         )  # fmt: skip
         for attached in now.attachments:  # an import knows nothing of discard
             medium.solid_state(self.manage, now, attached)
-        nat.ensure(self.manage, now, self._wanted())
+        nat.ensure(self.manage, now, self._wanted_forwards())
         extradata.write(self.manage, now.uuid, COMPLETE_KEY, config.version)
 
     @translating()
@@ -452,7 +452,7 @@ class VirtualBoxMachine:
                 self.manage, self.get(), name, on_progress=lambda percent: advance(percent, 100)
             )
 
-    def _wanted(self) -> tuple[Forward, ...]:
+    def _wanted_forwards(self) -> tuple[Forward, ...]:
         return tuple(
             Forward(
                 name,
@@ -464,11 +464,11 @@ class VirtualBoxMachine:
         )
 
     def _free_forwards(self) -> tuple[Forward, ...]:
-        wanted = self._wanted()
+        wanted = self._wanted_forwards()
         if not self.config.network.auto:
             nat.check(wanted)
             return wanted
-        corrected = _corrected(wanted)
+        corrected = _correct(wanted)
         for before, after in zip(wanted, corrected, strict=True):
             if before != after:
                 holder = ports.holder(before.host_port)
@@ -478,7 +478,7 @@ class VirtualBoxMachine:
                 )
         return corrected
 
-    def _started(self, found: Machine) -> Machine:
+    def _start(self, found: Machine) -> Machine:
         try:
             return machine.start(self.manage, found)
         except VBoxError as error:
@@ -506,13 +506,13 @@ class VirtualBoxMachine:
         return check
 
     @contextlib.contextmanager
-    def _ports_locked(self) -> Iterator[None]:
+    def _locking_ports(self) -> Iterator[None]:
         """Have no other start of ours take a port between our check and VirtualBox's bind."""
         with locks.holding(self.folder.parent / "ports.lock", wait=True):
             yield
 
 
-def _corrected(wanted: tuple[Forward, ...]) -> tuple[Forward, ...]:
+def _correct(wanted: tuple[Forward, ...]) -> tuple[Forward, ...]:
     """Free ports; a browser finds the sessions' by the notebook's, so that these move together."""
     while True:
         found = nat.correct(wanted)

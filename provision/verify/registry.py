@@ -33,7 +33,7 @@ class Guest:
 
     Args:
         config: what the appliance was built from.
-        machine: the runtime that it runs in; ``forwarded(port)`` reaches its ports.
+        machine: the runtime that it runs in; ``host_port(guest_port)`` reaches its ports.
         endpoint: its SSH server, for the administrator's account.
         client: an open connection to it.
     """

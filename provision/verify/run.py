@@ -10,7 +10,7 @@ from platformdirs import user_cache_path
 from provision import temporary
 from provision.config import Config
 from provision.config.architectures import require_host
-from provision.config.capacity import memory_needed, system_memory
+from provision.config.capacity import needed_memory, system_memory
 from provision.machine import Machine, SshEndpoint
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ports import free_port
@@ -82,7 +82,7 @@ def _in_qemu(config: Config, disks: Sequence[Path]) -> dict[str, Facts]:
     admin = config.admin.user
     # One session has to reach its own limit before the machine reaches its.
     memory = min(
-        max(MEMORY, memory_needed(1, config.pool.limits.memory, system_memory(config))),
+        max(MEMORY, needed_memory(1, config.pool.limits.memory, system_memory(config))),
         config.memory,
     )
     forwards = dict.fromkeys(wanted_ports(config), 0)

@@ -67,7 +67,7 @@ def hubs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Guest, str]
             " /opt/notebook/bin/jupyterhub -f c.py"
         )
         assert guest.machine is not None
-        theirs = f"http://127.0.0.1:{guest.machine.forwarded(THEIR_PORT)}"
+        theirs = f"http://127.0.0.1:{guest.machine.host_port(THEIR_PORT)}"
         Guest(theirs, guest.root).wait()
         guest.run("systemctl start 'nursery@*' --all")
         yield guest, theirs

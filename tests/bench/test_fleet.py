@@ -96,7 +96,7 @@ def test_one_five_and_ten(shared: Base, ten: Fleet, tmp_path: Path) -> None:
         assert rows[-1][1] <= 2 * longest
     plain = package(shared, tmp_path, "2.99", "gz")
     program = tmp_path / "renew-sage"
-    program.write_bytes(remote.packed("renew_sage"))
+    program.write_bytes(remote.pack("renew_sage"))
     playbook = tmp_path / "plain.yml"
     playbook.write_text(PLAYBOOK.format(package=plain, version="2.99", program=program))
 

@@ -58,11 +58,16 @@ IRREGULAR = frozenset(
     ]
 )
 VERBS = frozenset(("embed", "exceed", "feed", "need", "proceed", "seed", "shed", "speed"))
-VALUES = ("property", "cached_property")  # an attribute may say how a thing is
+ACTIONS = frozenset(("check", "find", "is", "open", "read", "refuse", "rename"))  # of what is so
+FOREIGN = frozenset(("v2",))  # Ansible's names
+VALUES = ("property", "cached_property", "check")  # what an attribute is like; what `verify` proves
 
 
 def is_participle(name: str) -> bool:
-    word = name.strip("_")
+    words = name.strip("_").split("_")
+    word = words[-1]
+    if words[0] in ACTIONS | FOREIGN:
+        return False
     return word in IRREGULAR or (len(word) > 3 and word.endswith("ed") and word not in VERBS)
 
 
@@ -72,7 +77,10 @@ def participles() -> Iterator[str]:
             for node in ast.walk(ast.parse(path.read_bytes())):
                 if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                     continue
-                made = [ast.unparse(each).rpartition(".")[2] for each in node.decorator_list]
+                made = [
+                    ast.unparse(each).partition("(")[0].rpartition(".")[2]
+                    for each in node.decorator_list
+                ]
                 if is_participle(node.name) and not set(VALUES) & set(made):
                     yield f"{path.relative_to(ROOT)} {node.name}"
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from provision.build.artefacts import LAYER
-from provision.build.guest import guest, told
+from provision.build.guest import guest, variables_for
 from provision.build.playbook import run_hooks, run_playbook
 from provision.build.sandboxes import roots
 from provision.build.workshop import Workshop
@@ -15,7 +15,7 @@ def work(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     """Run our configuration and the user's own playbooks and roles."""
     hooks = shop.request.config.hooks
     with guest(shop, layers, part) as endpoint:
-        variables = told(shop.request, "configure", endpoint)
+        variables = variables_for(shop.request, "configure", endpoint)
         variables |= roots(shop.request, shop.downloads)
         run_playbook("configure", endpoint, variables, log=shop.log)
         run_hooks(hooks.playbooks, hooks.roles, endpoint, variables, log=shop.log)

@@ -9,7 +9,7 @@ from pathlib import Path
 from provision.build.artefacts import DISKS, SBOM
 from provision.build.workshop import Workshop
 from provision.jeos import disk
-from provision.jeos.layers import merged, unsynced
+from provision.jeos.layers import merging, skipping_sync
 from provision.ova.sbom import sbom
 from provision.process import run
 from provision.progress import step
@@ -22,8 +22,8 @@ def work(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     root, *data = request.file_systems
     names = {"name": request.config.name, "version": request.config.version}
     with (
-        merged(layers) as tree,
-        unsynced(part / DISKS) as images,
+        merging(layers) as tree,
+        skipping_sync(part / DISKS) as images,
         ThreadPoolExecutor(1) as beside,
     ):
         materials = beside.submit(sbom, tree, **names, epoch=epoch)

@@ -6,7 +6,7 @@ from pathlib import Path
 from provision.build.artefacts import LAYER
 from provision.build.workshop import Workshop
 from provision.jeos import boot, disk
-from provision.jeos.layers import clamp_times, merged
+from provision.jeos.layers import clamp_times, merging
 from provision.jeos.seal import seal
 
 
@@ -14,7 +14,7 @@ def work(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
     """Take out all that belongs to one machine, and write what belongs to the disks."""
     request = shop.request
     epoch = request.release.epoch
-    with merged(layers, part / LAYER) as tree:
+    with merging(layers, part / LAYER) as tree:
         (tree / "etc/fstab").write_text(disk.fstab(request.file_systems))
         grub = tree / "boot/grub"
         grub.mkdir(parents=True, exist_ok=True)

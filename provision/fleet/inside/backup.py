@@ -22,7 +22,7 @@ from .contents import (
     PATIENCE,
     STATE,
     TAKEN,
-    excluded,
+    exclusions,
     lock_of_backups,
     places,
     students,
@@ -35,7 +35,7 @@ from .program import RefusedError, answer, write
 from .restic import TAG, last_words, restic, settings, stream
 from .restoring import everything, one, plan
 from .settle import install, password, setup
-from .snapshots import SHOWN, Snapshot, meant
+from .snapshots import SHOWN, Snapshot, choose
 
 LAST = STATE / "last.json"
 TRIES = 3
@@ -54,7 +54,7 @@ def run() -> dict[str, Any]:
         database = take()
         done = restic(
             *("backup", "--json", "--quiet", "--host", TAG, "--tag", TAG),
-            *(f"--exclude={pattern}" for pattern in excluded()),
+            *(f"--exclude={pattern}" for pattern in exclusions()),
             *("--", *map(str, places())),
             check=False,
             seen=writable_by_others(),
@@ -62,7 +62,7 @@ def run() -> dict[str, Any]:
         if done.returncode not in (0, 3):
             raise RefusedError(f"restic: {last_words(done)}")
         unread = last_words(done) if done.returncode == 3 else ""
-        changed = sorted(map(str, _changed(directory, begun)))
+        changed = sorted(map(str, _files_since(directory, begun)))
         if not (changed or unread) or tries == TRIES:
             break
     made = json.loads(done.stdout.splitlines()[-1])["snapshot_id"]
@@ -82,18 +82,20 @@ def run() -> dict[str, Any]:
 
 def snapshots() -> dict[str, Any]:
     """What there is to restore from."""
-    return {"snapshots": [{"id": each.name, "time": each.time.isoformat()} for each in _known()]}
+    return {
+        "snapshots": [{"id": each.name, "time": each.time.isoformat()} for each in _snapshots()]
+    }
 
 
 def meaning(wanted: str) -> dict[str, Any]:
     """Which snapshot a name or a time means."""
-    found = meant(wanted, _known())
+    found = choose(wanted, _snapshots())
     return {"snapshot": found.identity, "said": found.said}
 
 
 def forget(wanted: str) -> dict[str, Any]:
     """Remove one snapshot: of a day when the clock was wrong, say."""
-    found = meant(wanted, _known())
+    found = choose(wanted, _snapshots())
     restic("forget", "--quiet", "--prune", found.identity)
     return {"snapshot": found.name, "said": found.said}
 
@@ -104,7 +106,7 @@ def verify() -> dict[str, Any]:
     A file that was written to since may differ; one that was not must be the same. Nothing is
     unpacked: the files come as one stream.
     """
-    snapshot = meant("latest", _known())
+    snapshot = choose("latest", _snapshots())
     begun = snapshot.time.timestamp() - 5
     restic("check", "--quiet")
     roots = (students(), Path("/etc/notebook"))
@@ -139,20 +141,20 @@ def restore(wanted: str, student: str, path: str) -> dict[str, Any]:
         student: whose.
         path: a file or folder below the student's folder; ``.`` for all.
     """
-    return one(meant(wanted, _known()), student, path)
+    return one(choose(wanted, _snapshots()), student, path)
 
 
 def restore_all(wanted: str) -> dict[str, Any]:
     """Bring everything back: students' files, the hub, who may enter."""
-    return everything(meant(wanted, _known()))
+    return everything(choose(wanted, _snapshots()))
 
 
 def restore_plan(wanted: str) -> dict[str, Any]:
     """What ``restore-all`` would do."""
-    return plan(meant(wanted, _known()))
+    return plan(choose(wanted, _snapshots()))
 
 
-def _known() -> list[Snapshot]:
+def _snapshots() -> list[Snapshot]:
     found = json.loads(restic("snapshots", "--json", "--tag", TAG).stdout) or []
     return [Snapshot(each["id"], datetime.datetime.fromisoformat(each["time"])) for each in found]
 
@@ -163,7 +165,7 @@ def _look_at_the_clock() -> None:
     Raises:
         RefusedError: it is.
     """
-    newest = max(_known(), key=lambda each: each.time, default=None)
+    newest = max(_snapshots(), key=lambda each: each.time, default=None)
     now = datetime.datetime.now().astimezone()
     if newest is not None and (newest.time - now).total_seconds() > CLOCK_SECONDS:
         raise RefusedError(
@@ -187,7 +189,7 @@ def _forget_old(made: str) -> None:
         restic("forget", "--quiet", "--prune", *old)
 
 
-def _changed(root: Path, since: int) -> Iterator[Path]:
+def _files_since(root: Path, since: int) -> Iterator[Path]:
     for path, status in _files(root):
         if status.st_ctime_ns > since:
             yield path
@@ -258,16 +260,16 @@ READING = ("password", "snapshots", "meaning", "restore-plan")
 def main() -> None:
     """Carry out one verb; others wait for it, though not for ever."""
     with guarding(alone=ALONE):
-        verbs = {name: verb if name in READING else _swept(verb) for name, verb in VERBS.items()}
+        verbs = {name: verb if name in READING else _sweeping(verb) for name, verb in VERBS.items()}
         lock = lock_of_backups()
         answer(verbs, lock=lock, unlocked=READING, umask=0o077, patience=PATIENCE)
 
 
-def _swept(verb: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def _sweeping(verb: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
     """With the lock held, no other restore is at work: what is left of one is rubbish."""
 
-    def swept(*words: str) -> dict[str, Any]:
+    def wrapper(*words: str) -> dict[str, Any]:
         sweep()
         return verb(*words)
 
-    return swept
+    return wrapper

@@ -44,7 +44,7 @@ def users_list() -> dict[str, Any]:
     accounts = _accounts()
     return {
         "users": accounts.names(),
-        "locked": accounts.locked(),
+        "locked": accounts.locked_names(),
         "waiting": accounts.waiting(),
     }
 
@@ -63,7 +63,7 @@ def users_reset(name: str) -> dict[str, Any]:
     """Give an account the password on standard input, or a new one that is told."""
     password = sys.stdin.read().rstrip("\r\n") or _password()
     _accounts().set_password(name, password)
-    locked = [f"{name} is locked, and stays so until unlock"] * (name in _accounts().locked())
+    locked = [f"{name} is locked, and stays so until unlock"] * (name in _accounts().locked_names())
     return {"users": [name], "passwords": {name: password}, "said": locked, **_put_out(name)}
 
 
@@ -125,7 +125,7 @@ def _take(
     taken = _accounts().take(wanted, waiting=held, untouchable=[_admin()], reset=reset)
     told = _put_out(*taken.reset) if taken.reset else {}
     users = [*taken.added, *taken.reset]
-    return {"users": users, **vars(taken), "said": roster.told(taken), **told}
+    return {"users": users, **vars(taken), "said": roster.report(taken), **told}
 
 
 def _put_out(*names: str) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def status() -> dict[str, Any]:
         "memory": free_memory(),
         "sessions": sessions,
         "failed_units": sorted({*failed_units(), *silent}),
-        "reboot": _reboot_wanted(),
+        "reboot": _needs_reboot(),
         "certificate_days": _certificate_days(STATE / "tls" / "cert.pem"),
         "backup_seconds": None if backup is None else int(time.time() - backup),
         "backup_database": database,
@@ -238,7 +238,7 @@ def status() -> dict[str, Any]:
 def _metrics() -> dict[str, float]:
     """What the hub tells Prometheus of this machine, by name and labels; none where it is down."""
     with contextlib.suppress(OSError, RefusedError):
-        told = _asked("GET", "/hub/metrics", accept="text/plain").decode()
+        told = _ask_hub("GET", "/hub/metrics", accept="text/plain").decode()
         ours = re.findall(r"(?m)^(appliance_(?!session)\S+) (\S+)$", told)
         return {name: float(value) for name, value in ours}
     return {}
@@ -252,7 +252,7 @@ def _sessions() -> int | None:
     return None
 
 
-def _reboot_wanted() -> bool:
+def _needs_reboot() -> bool:
     """Whether the distribution says so, or an upgrade of ours that waits for its window."""
     return read(UPGRADE).get("stale") == boot_id() or Path("/run/reboot-required").exists()
 
@@ -279,11 +279,11 @@ def _accounts() -> Any:
 
 def _hub(method: str, path: str, form: bytes | None = None) -> Any:
     """Ask the hub as its administrator; what it says in JSON."""
-    text = _asked(method, path, form)
+    text = _ask_hub(method, path, form)
     return json.loads(text) if text else None
 
 
-def _asked(
+def _ask_hub(
     method: str, path: str, form: bytes | None = None, accept: str = "application/json"
 ) -> bytes:
     place = path if path.startswith("/hub/") else f"/hub/api{path}"

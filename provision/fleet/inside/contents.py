@@ -103,7 +103,7 @@ def places() -> list[Path]:
     return [*writable_by_others(), *(path for path in rest if path.exists())]
 
 
-def excluded() -> list[str]:
+def exclusions() -> list[str]:
     """Patterns of restic's for what is below these and left out."""
     files = [f"{literally(str(students()))}/.{kind}-*" for kind in ("restore", "back", "new")]
     homes = [f"{literally(each.pw_dir)}/.cache" for each in administrators()]

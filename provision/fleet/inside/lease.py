@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from .program import RefusedError, answer, boot_id, locked, read, write
+from .program import RefusedError, answer, boot_id, read, try_lock, write
 
 STATE = Path("/var/lib/appliance/run.json")
 LOCK = Path("/var/lib/appliance/run.lock")
@@ -43,17 +43,17 @@ def take(what: str, who: str, origin: str, *how: str) -> dict[str, Any]:
     run = _options.run
     if not run:
         raise RefusedError(NO_ID)
-    with _locked(fcntl.LOCK_EX):
+    with _locking(fcntl.LOCK_EX):
         there = read(STATE)
         if there.get("run") != run and is_fresh(there) and TAKE_OVER not in how:
-            return {"busy": told(there), "origin": there.get("origin", "")}
+            return {"busy": describe(there), "origin": there.get("origin", "")}
         _write({"run": run, "what": what, "who": who, "origin": origin})
     return {}
 
 
 def renew() -> dict[str, Any]:
     """The run is still at work, though between two steps."""
-    with _locked(fcntl.LOCK_SH):
+    with _locking(fcntl.LOCK_SH):
         there = _own(_options.run)
         _write(there)
     return {}
@@ -61,7 +61,7 @@ def renew() -> dict[str, Any]:
 
 def release() -> dict[str, Any]:
     """The run has ended; that of another is left alone."""
-    with _locked(fcntl.LOCK_EX):
+    with _locking(fcntl.LOCK_EX):
         if read(STATE).get("run") == _options.run:
             STATE.unlink()
     return {}
@@ -75,7 +75,7 @@ def is_fresh(there: dict[str, Any]) -> bool:
     return bool(since_boot() - then < FRESH_SECONDS)
 
 
-def told(there: dict[str, Any]) -> str:
+def describe(there: dict[str, Any]) -> str:
     """What a run is, for people."""
     return f"{there.get('who', 'somebody')} is at work here: {there.get('what', 'a change')}"
 
@@ -125,10 +125,10 @@ def guarding(held: Collection[str] = (), alone: Collection[str] = ()) -> Iterato
 @contextlib.contextmanager
 def _step() -> Iterator[None]:
     """Hold the lease for one step; nobody takes over in the middle of it."""
-    with _locked(fcntl.LOCK_SH):
+    with _locking(fcntl.LOCK_SH):
         if not _options.run:
             there = read(STATE)
-            raise BusyError(told(there)) if is_fresh(there) else RefusedError(NO_ID)
+            raise BusyError(describe(there)) if is_fresh(there) else RefusedError(NO_ID)
         _write(_own(_options.run))
         yield
 
@@ -143,11 +143,11 @@ def changing(what: str) -> Iterator[None]:
     Raises:
         BusyError: a run is at work.
     """
-    with _locked(fcntl.LOCK_EX, what):
+    with _locking(fcntl.LOCK_EX, what):
         there = read(STATE)
         if there.get("run") != (_options.run or None) and is_fresh(there):
             if not _options.take_over:
-                raise BusyError(told(there))
+                raise BusyError(describe(there))
             STATE.unlink()
         yield
 
@@ -155,7 +155,7 @@ def changing(what: str) -> Iterator[None]:
 def _own(run: str) -> dict[str, Any]:
     there = read(STATE)
     if there.get("run") != run:
-        by = f"; {told(there)}" if there.get("run") else ""
+        by = f"; {describe(there)}" if there.get("run") else ""
         raise BusyError(f"this run has lost the appliance to another{by}")
     return there
 
@@ -165,12 +165,12 @@ def _write(there: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _locked(kind: int, verb: str = "") -> Iterator[IO[str]]:
+def _locking(kind: int, verb: str = "") -> Iterator[IO[str]]:
     """Hold the lock; what is done at once is waited for, but not for ever."""
     LOCK.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with os.fdopen(os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as file:
-        if not locked(file, WAIT_SECONDS, kind=kind):
-            now = file.read(200).strip() or told(read(STATE))
+        if not try_lock(file, WAIT_SECONDS, kind=kind):
+            now = file.read(200).strip() or describe(read(STATE))
             raise BusyError(f"a step is still at work: {now}")
         if kind == fcntl.LOCK_EX:
             file.truncate(0)

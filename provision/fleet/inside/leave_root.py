@@ -12,7 +12,7 @@ from typing import Any
 
 from .lease import guarding
 from .own import own
-from .program import answer, finished, later
+from .program import answer, attempt, later
 
 PLACE = Path("/home/.appliance-root")
 SERVICES = ("notebook", "notebook-proxy", "grader@default")
@@ -47,7 +47,7 @@ def _write(admin: str) -> int:
     (PLACE / "password").write_text(f"{admin}:{hashed}\n")
     fresh, paths = PLACE / "state.new", [str(path.relative_to("/")) for path in own()]
     # tar opens one name after another: in the hub's directory no link leads it elsewhere.
-    done = finished("tar", "-C", "/", "-cf", str(fresh), "--", *paths)
+    done = attempt("tar", "-C", "/", "-cf", str(fresh), "--", *paths)
     if done.returncode > 1:  # 1: a file grew meanwhile
         raise OSError(f"tar: {done.stderr.strip()[-300:]}")
     fresh.replace(PLACE / "state.tar")
@@ -65,7 +65,7 @@ def stay(*units: str) -> dict[str, Any]:
     return {}
 
 
-def taken() -> dict[str, Any]:
+def confirm() -> dict[str, Any]:
     """Whether this root disk has taken what the one before it left; then nothing is kept of it."""
     if (PLACE / "state.tar").exists():
         return {"taken": False}
@@ -75,10 +75,10 @@ def taken() -> dict[str, Any]:
 
 def systemctl(*words: str) -> bool:
     """Whether systemd says yes."""
-    return finished("systemctl", *words).returncode == 0
+    return attempt("systemctl", *words).returncode == 0
 
 
 def main() -> None:
     """Carry out one verb."""
     with guarding(held=("save",)):
-        answer({"save": save, "stay": stay, "taken": taken}, umask=0o077)
+        answer({"save": save, "stay": stay, "taken": confirm}, umask=0o077)

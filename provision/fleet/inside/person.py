@@ -32,7 +32,7 @@ from .contents import (
 )
 from .lease import guarding
 from .own import HUB
-from .program import RefusedError, answer, finished, read, run, write
+from .program import RefusedError, answer, attempt, read, run, write
 from .restic import SETTINGS, TAG, restic
 
 PYTHON = "/opt/notebook/bin/python"
@@ -58,12 +58,12 @@ KEPT = {
 
 def traces(name: str) -> dict[str, Any]:
     """What there is of a person, and whether the person may sign in or is at work."""
-    found = _as_hub("hub-traces", _checked(name))
+    found = _as_hub("hub-traces", _check_name(name))
     told = [{"what": what, "path": str(path), "bytes": _size(path)} for what, path in _paths(name)]
     return {
         "files": told,
         "hub": found,
-        "configuration": _configured(name),
+        "configuration": _settings_naming(name),
         "backups": len(_snapshots()),
     }
 
@@ -98,7 +98,7 @@ def erase(name: str) -> dict[str, Any]:
     Raises:
         RefusedError: the person may still sign in, or a step cannot be done.
     """
-    there = _as_hub("hub-traces", _checked(name))
+    there = _as_hub("hub-traces", _check_name(name))
     if there["account"] or there["session"] or there["user"]:
         raise RefusedError(f"{name} may still sign in: delete the account first")
     begun = read(BEGUN)
@@ -112,7 +112,7 @@ def erase(name: str) -> dict[str, Any]:
     kept = [{"what": what, "why": why} for what, why in KEPT.items() if _applies(what)]
     kept += [
         {"what": place, "why": "as configured: take the name out of appliance.yml and `configure`"}
-        for place in _configured(name)
+        for place in _settings_naming(name)
     ]
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = json.dumps(
@@ -123,10 +123,10 @@ def erase(name: str) -> dict[str, Any]:
         indent=1,
     )
     told = {"erased": begun["erased"], "kept": kept}
-    return {"record": record, "signature": _signed(record), **told}
+    return {"record": record, "signature": _sign(record), **told}
 
 
-def erased(name: str) -> dict[str, Any]:
+def forget_erasure(name: str) -> dict[str, Any]:
     """Forget the erasure too: who asked for it has the record."""
     if read(BEGUN).get("name") == name:
         BEGUN.unlink()
@@ -161,14 +161,14 @@ def _paths(name: str) -> Iterator[tuple[str, Path]]:
     courses = directory / ".courses"
     for path in sorted(courses.glob(f"*/hand-in/{name}")):
         yield "hand-in", path
-    for pattern in _graded(name):
+    for pattern in _places_of_grades(name):
         yield from (("grades", path) for path in sorted(courses.glob(pattern)))
     for path in sorted(courses.glob(f"*/{GRADEBOOK}")):
         if f",{name}," in path.read_text():
             yield "grades", path
 
 
-def _graded(name: str) -> tuple[str, str]:
+def _places_of_grades(name: str) -> tuple[str, str]:
     """Where root keeps what a person handed in and what came of it, below ``.courses``."""
     return f"*/grades/*/{name}.{'[0-9]' * 5}", f"*/results/*/{name}"
 
@@ -219,7 +219,7 @@ def _rewrite(name: str) -> dict[str, Any] | None:
         *(f"{directory}/{before}{name}" for before in ASIDE),
         *(f"{archived}{end}" for end in ("tar.gz", "tar.part", "tree")),
         f"{directory}/.courses/*/hand-in/{name}",
-        *(f"{directory}/.courses/{place}" for place in _graded(name)),
+        *(f"{directory}/.courses/{place}" for place in _places_of_grades(name)),
         f"{directory}/.courses/*/{GRADEBOOK}",
         *(f"{TAKEN}/{place}/{name}" for place in FILES),
     ]
@@ -245,7 +245,7 @@ def _take_again() -> None:
         raise RefusedError(wrong)
 
 
-def _configured(name: str) -> list[str]:
+def _settings_naming(name: str) -> list[str]:
     """The settings that name a person."""
     word = json.dumps(name).encode()
     places = Path("/etc/notebook").glob("*.json")
@@ -256,7 +256,7 @@ def _applies(what: str) -> bool:
     return SETTINGS.exists() or "backups" not in what
 
 
-def _signed(record: str) -> str:
+def _sign(record: str) -> str:
     """A signature of the appliance's host key, as ``ssh-keygen -Y verify`` reads it."""
     with scratch() as place:
         (place / "record").write_text(record)
@@ -267,16 +267,16 @@ def _signed(record: str) -> str:
 def _size(path: Path) -> int:
     if path.is_file():
         return path.lstat().st_size
-    told = finished("du", "-sbx", "--", str(path)).stdout.split()  # it may be gone by now
+    told = attempt("du", "-sbx", "--", str(path)).stdout.split()  # it may be gone by now
     return int(told[0]) if told else 0
 
 
-def _checked(name: str) -> str:
-    from provision.guest.pool.certificate import checked  # noqa: PLC0415 (the guest's copy)
+def _check_name(name: str) -> str:
+    from provision.guest.pool.certificate import check_name  # noqa: PLC0415 (the guest's copy)
 
     if name == read(RECORD).get("admin"):
         raise RefusedError(f"{name} administers this notebook")
-    return checked(name)
+    return check_name(name)
 
 
 def _as_hub(*words: str) -> dict[str, Any]:
@@ -368,7 +368,7 @@ def _database() -> Iterator[sqlite3.Connection]:
 VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "traces": traces,
     "erase": erase,
-    "erased": erased,
+    "erased": forget_erasure,
     "hub-traces": hub_traces,
     "hub-erase": hub_erase,
 }

@@ -44,7 +44,7 @@ def resize(count: str) -> dict[str, Any]:
     leaving = [name for name in now if name not in wanted]
     if leaving and offer_without(leaving):
         renew_hub()
-    if busy := [name for name in leaving if leased(name)]:
+    if busy := [name for name in leaving if is_leased(name)]:
         # Its own name each time: it may be this very unit that waits on.
         later(f"{TIMER}-{time.time_ns()}", AGAIN_SECONDS, "resize", count)
         return {"pool": now, "leaving": busy}
@@ -79,7 +79,7 @@ def offer_without(names: list[str]) -> bool:
     return True
 
 
-def leased(name: str) -> bool:
+def is_leased(name: str) -> bool:
     """Whether somebody has a session on an account."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # the directory is the hub's
     with contextlib.suppress(FileNotFoundError, IsADirectoryError):

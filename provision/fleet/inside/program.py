@@ -1,7 +1,7 @@
 """What the programs of this folder share: how they run commands, write files and answer.
 
 Standard library only. Each program goes to the guest in one file with this module
-(``fleet.remote.packed``), so that what a timer or the next start runs again is whole.
+(``fleet.remote.pack``), so that what a timer or the next start runs again is whole.
 """
 
 import contextlib
@@ -81,12 +81,12 @@ def holding(lock: Path, patience: float | None = None) -> Iterator[None]:
     with lock.open("a") as file:
         if patience is None:
             fcntl.flock(file, fcntl.LOCK_EX)
-        elif not locked(file, patience):
+        elif not try_lock(file, patience):
             raise RefusedError(f"another run is still at work after {patience:.0f} s")
         yield
 
 
-def locked(
+def try_lock(
     file: IO[str],
     seconds: float,
     *,
@@ -111,7 +111,7 @@ def locked(
     return False
 
 
-def finished(*argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def attempt(*argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, however that is; it gets no input."""
     return subprocess.run(
         argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=env, check=False
@@ -124,7 +124,7 @@ def run(*argv: str, check: bool = True, env: Mapping[str, str] | None = None) ->
     Raises:
         RefusedError: it failed and ``check`` is set; with its last words.
     """
-    done = finished(*argv, env=env)
+    done = attempt(*argv, env=env)
     if check and done.returncode:
         told = "\n".join((done.stdout + done.stderr).strip().splitlines()[-6:])
         raise RefusedError(f"{argv[0]}: {told[-600:]}")

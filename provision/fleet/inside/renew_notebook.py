@@ -35,8 +35,8 @@ from .program import (
     RefusedError,
     answer,
     at_boot,
+    attempt,
     check_services,
-    finished,
     itself,
     later,
     pool_accounts,
@@ -78,7 +78,7 @@ def look() -> NotebookFacts:
     return NotebookFacts(
         **RENEWAL.facts(),
         python=site.parent.name.removeprefix("python"),
-        installed=installed(site),
+        installed=versions_in(site),
         lists={path.name: path.read_text() for path in sorted(HOME.glob("installed*.lock"))},
     )
 
@@ -131,7 +131,7 @@ def _make(part: Path, archive: Path) -> None:
         change = json.loads(Path(fresh, CHANGE).read_text())
         Path(fresh, CHANGE).unlink()
         site = site_of(part)
-        coming = list(installed(site_of(Path(fresh)))) if list(Path(fresh).glob("lib/*")) else []
+        coming = list(versions_in(site_of(Path(fresh)))) if list(Path(fresh).glob("lib/*")) else []
         for each in {*change["gone"], *coming}:
             take_out(site, each)
         for path in sorted(Path(fresh).rglob("*")):
@@ -149,13 +149,13 @@ def _make(part: Path, archive: Path) -> None:
 
 def _link_tree(source: Path, target: Path) -> None:
     """Have a tree once more, its files by further names: none is ever written into."""
-    shutil.copytree(source, target, symlinks=True, copy_function=_linked)
+    shutil.copytree(source, target, symlinks=True, copy_function=_link)
     for path in (target, *target.rglob("*")):
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)
 
 
-def _linked(source: str, target: str) -> None:
+def _link(source: str, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
@@ -342,7 +342,7 @@ def keep_in_sessions() -> None:
             if namespace in seen:
                 continue
             seen.add(namespace)
-            done = finished("nsenter", f"--mount={process}/ns/mnt", "mount", "--make-rprivate", "/")
+            done = attempt("nsenter", f"--mount={process}/ns/mnt", "mount", "--make-rprivate", "/")
             if done.returncode and process.exists():
                 raise RefusedError(f"a session would not keep its own: {done.stderr.strip()}")
 
@@ -459,7 +459,7 @@ def migrate() -> None:
         "from jupyterhub.dbutil import upgrade_if_needed;"
         f"upgrade_if_needed('sqlite:///{DATABASE}', backup=False)"
     )
-    done = finished(
+    done = attempt(
         *("systemd-run", "--quiet", "--wait", "--pipe", "--collect", f"--uid={hub_user()}"),
         *("-p", f"WorkingDirectory={HUB_STATE}", f"{HOME}/bin/python", "-I", "-c", code),
     )
@@ -541,7 +541,7 @@ def prove_session(place: Path | None) -> None:
 
 
 def _prove(failed: str, code: str, *options: str) -> None:
-    done = finished(
+    done = attempt(
         *("systemd-run", "--quiet", "--wait", "--pipe", "--collect"),
         *("-p", "PrivateNetwork=yes", "-p", "PrivateTmp=yes", "-p", "NoNewPrivileges=yes"),
         *("-p", "ProtectSystem=strict", "-p", "KillMode=control-group"),
@@ -567,7 +567,7 @@ def site_of(place: Path) -> Path:
     raise RefusedError(f"{place} is no Python environment")
 
 
-def installed(site: Path) -> dict[str, str]:
+def versions_in(site: Path) -> dict[str, str]:
     """Version by name of its packages, without what is ours."""
     found = dict(map(_name_of, site.glob("*.dist-info")))
     return {name: version for name, version in sorted(found.items()) if name not in OWN_NAMES}
@@ -591,7 +591,7 @@ def bring_own(source: Path, target: Path) -> None:
 
 def _within(place: Path, *words: str) -> None:
     """Run an environment's Python as if it were shown."""
-    done = finished(
+    done = attempt(
         *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--fork", "--kill-child"),
         *("sh", "-c", f'mount --bind "$1" {HOME} && shift && exec {HOME}/bin/python "$@"', "sh"),
         *(str(place), *words),

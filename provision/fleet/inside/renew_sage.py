@@ -22,8 +22,8 @@ from .program import (
     RefusedError,
     answer,
     at_boot,
+    attempt,
     check_services,
-    finished,
     itself,
     remove,
     run,
@@ -303,7 +303,7 @@ def compute(spec: Path) -> None:
         Path(place).chmod(0o755)
         shutil.copy(spec, Path(place) / "kernel.json")
         Path(place, "kernel.json").chmod(0o644)
-        done = finished(
+        done = attempt(
             *("systemd-run", "--quiet", "--wait", "--pipe", "--collect"),
             *(f"--uid={account}", "-p", "PrivateTmp=yes", "-p", "NoNewPrivileges=yes"),
             *("-p", "RuntimeDirectory=appliance-proof", "-p", "KillMode=control-group"),
@@ -342,7 +342,7 @@ def _install(lock: Path, part: Path, version: str) -> Path:
         script, wheels = Path(place, "install.sh"), Path(place, "wheels.lock")
         script.write_bytes(sys.stdin.buffer.read())
         shutil.copy(lock, wheels)
-        done = finished(
+        done = attempt(
             *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--fork", "--kill-child"),
             *("sh", "-c", 'mount --bind "$1" /opt && exec sh "$2" "/opt/$3" "$4"', "sh"),
             *(str(part), str(script), f"sage-{version}", str(wheels)),

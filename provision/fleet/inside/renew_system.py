@@ -31,9 +31,9 @@ from .program import (
     free_memory,
     itself,
     later,
-    locked,
     pool_accounts,
     run,
+    try_lock,
     write,
 )
 from .written import HOOK, duplicate, put_back, record
@@ -74,7 +74,7 @@ def look() -> SystemFacts:
         free=room.f_bavail * room.f_frsize,
         memory=free_memory(),
         boot=boot_id(),
-        reboot=reboot_wanted(),
+        reboot=needs_reboot(),
         hostname=os.uname().nodename,
         sage=current.readlink().name.removeprefix("sage-") if current.is_symlink() else None,
         pool=pool_accounts(),
@@ -194,7 +194,7 @@ def confirm() -> Confirmed:
     """What is now stays; the record stays, too, for ``undo``."""
     if JOURNAL.state().step not in (*GOES_BACK, "healthy"):
         raise RefusedError(LATE)
-    changed, stale = changes(), boot_id() if reboot_wanted() else None
+    changed, stale = changes(), boot_id() if needs_reboot() else None
     HOOK.unlink(missing_ok=True)
     JOURNAL.write(State(step="healthy", since=time.time(), stale=stale))
     JOURNAL.rest()
@@ -248,7 +248,7 @@ def _go_back(reason: str) -> None:
     record = json.loads(BEFORE.read_text())
     before, now = record["packages"], packages()
     wanted = {name: version for name, version in before.items() if now.get(name) != version}
-    old = [_kept(name, version) for name, version in wanted.items()]
+    old = [_place_of_package(name, version) for name, version in wanted.items()]
     if missing := [path.name for path in old if not path.exists()]:
         raise RefusedError(f"not kept: {', '.join(missing[:5])}")
     if old:
@@ -288,7 +288,7 @@ def _hand_back() -> None:
 def _alone() -> Iterator[None]:
     """Hold dpkg's lock; let another end first, such as an orphaned task of Ansible."""
     with Path("/var/lib/dpkg/lock").open("a") as file:
-        if not locked(file, LOCK_SECONDS, how=fcntl.lockf):
+        if not try_lock(file, LOCK_SECONDS, how=fcntl.lockf):
             raise RefusedError("another dpkg does not end")
         yield
 
@@ -298,7 +298,7 @@ def pack(name: str, arch: str, version: str) -> None:
 
     A configuration file that was changed here comes as it is here, and so stays.
     """
-    target = _kept(f"{name}:{arch}", version)
+    target = _place_of_package(f"{name}:{arch}", version)
     if target.exists():
         return
     info = Path("/var/lib/dpkg/info")
@@ -331,8 +331,8 @@ def pack(name: str, arch: str, version: str) -> None:
 
 def _take(tree: Path, path: str, package: str, *, is_directory: bool) -> None:
     source = Path(path)
-    if path in _diverted() and _diverted()[path][1] != package:
-        source = Path(_diverted()[path][0])
+    if path in _read_diversions() and _read_diversions()[path][1] != package:
+        source = Path(_read_diversions()[path][0])
     try:
         status = source.stat() if is_directory else source.lstat()
     except FileNotFoundError:
@@ -350,7 +350,7 @@ def _take(tree: Path, path: str, package: str, *, is_directory: bool) -> None:
 _diversions: dict[str, tuple[str, str]] = {}
 
 
-def _diverted() -> dict[str, tuple[str, str]]:
+def _read_diversions() -> dict[str, tuple[str, str]]:
     """Where packages' files are that another package has put aside, and which."""
     if not _diversions:
         lines = Path("/var/lib/dpkg/diversions").read_text().splitlines()
@@ -372,7 +372,7 @@ def _control(name: str) -> str:
     return "\n".join(kept) + "\n"
 
 
-def _kept(name: str, version: str) -> Path:
+def _place_of_package(name: str, version: str) -> Path:
     return KEPT / f"{name.replace(':', '_')}_{version.replace(':', '%3a')}.deb"
 
 
@@ -393,7 +393,7 @@ def changes() -> dict[str, list[str | None]]:
     }
 
 
-def reboot_wanted() -> bool:
+def needs_reboot() -> bool:
     """Whether something runs that only a new start replaces."""
     if Path("/run/reboot-required").exists():
         return True

@@ -62,7 +62,7 @@ def restic(
     given = given or settings()
     argv = [*_view(seen, write=write), "restic", *words]
     done = _run(argv, given)
-    if _locked(done) and unlock(given):
+    if _is_locked(done) and unlock(given):
         done = _run(argv, given)
     if check and done.returncode:
         raise RefusedError(f"restic {words[0]}: {last_words(done)}")
@@ -127,7 +127,7 @@ def _dead(lock: Mapping[str, Any]) -> bool:
         return True
 
 
-def _locked(done: "subprocess.CompletedProcess[str]") -> bool:
+def _is_locked(done: "subprocess.CompletedProcess[str]") -> bool:
     return done.returncode == LOCKED or (
         done.returncode != 0 and "repository is already locked" in done.stderr
     )

@@ -29,7 +29,7 @@ from .contents import (
     writable_by_others,
 )
 from .own import ADMIN_KEYS, HUB
-from .program import SSHD, RefusedError, finished, pool_accounts, run, write
+from .program import SSHD, RefusedError, attempt, pool_accounts, run, write
 from .restic import literally, restic
 from .snapshots import Snapshot
 
@@ -111,7 +111,7 @@ def everything(snapshot: Snapshot) -> dict[str, Any]:
 
 def plan(snapshot: Snapshot) -> dict[str, Any]:
     """What ``everything`` would do: which snapshot, and whose sessions would end."""
-    at_work = [each for each in _pool() if _populated(each)]
+    at_work = [each for each in _pool() if _has_process(each)]
     return {"snapshot": snapshot.identity, "said": snapshot.said, "sessions": len(at_work)}
 
 
@@ -136,7 +136,7 @@ def _give(path: Path, number: int) -> None:
     run("chown", "-RhP", f"{number}:{number}", "--", str(path))
 
 
-def _taken(besides: str = "") -> Iterator[int]:
+def _used_numbers(besides: str = "") -> Iterator[int]:
     """The numbers of students and of archives."""
     for entry in os.scandir(students()):
         if entry.name == ".archive":
@@ -153,7 +153,7 @@ def _parts(name: str) -> list[str]:
 
 def _free_number(number: int, *, besides: str) -> int:
     """A student's number, or the next free one where somebody else has it now."""
-    taken = set(_taken(besides))
+    taken = set(_used_numbers(besides))
     if number in NUMBERS and number not in taken:
         return number
     return max((each for each in taken if each in NUMBERS), default=NUMBERS[0] - 1) + 1
@@ -192,7 +192,7 @@ def _configuration_back(place: Path) -> list[str]:
         source, target = place / name[1:], Path(name)
         if not os.path.lexists(source):
             continue
-        if name == "/etc/notebook" and (missing := _unknown(source / SSHD.name)):
+        if name == "/etc/notebook" and (missing := _missing_accounts(source / SSHD.name)):
             left.append(f"{name}: this machine has no {', '.join(missing)}: appliance configure")
             continue
         if os.path.lexists(target):
@@ -211,10 +211,10 @@ def _configuration_back(place: Path) -> list[str]:
     return left
 
 
-def _unknown(settings: Path) -> list[str]:
+def _missing_accounts(settings: Path) -> list[str]:
     """Accounts of a pool that this machine does not have."""
     names = pool_accounts(settings)
-    return [name for name in names if finished("getent", "passwd", name).returncode]
+    return [name for name in names if attempt("getent", "passwd", name).returncode]
 
 
 def _merge_keys(source: Path) -> None:
@@ -242,7 +242,7 @@ def _hub_back(source: Path) -> list[str]:
     copy_tree(hub, fresh, "leases", f"{DATABASE}-*")
     today, audit = _object(fresh / "accounts.json"), _text(fresh / "audit.jsonl").splitlines()
     copy_tree(source, fresh)
-    accounts, kept = merged(today, _object(fresh / "accounts.json"))
+    accounts, kept = merge_accounts(today, _object(fresh / "accounts.json"))
     write(fresh / "accounts.json", json.dumps(accounts, indent=1, sort_keys=True), mode=0o600)
     if lines := _union(_text(fresh / "audit.jsonl").splitlines(), audit):
         write(fresh / "audit.jsonl", "".join(f"{line}\n" for line in lines), mode=0o600)
@@ -276,7 +276,9 @@ def _exchange(directory: Path, fresh: Path, aside: Path) -> None:
         os.close(folder)
 
 
-def merged(today: dict[str, Any], before: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def merge_accounts(
+    today: dict[str, Any], before: dict[str, Any]
+) -> tuple[dict[str, Any], list[str]]:
     """Accounts of the backup, besides those of today.
 
     Who is there today keeps password and lock: they were changed because somebody wanted it. Only
@@ -335,7 +337,7 @@ def _pool() -> list[str]:
     return [number for number in told if number]
 
 
-def _populated(number: str) -> bool:
+def _has_process(number: str) -> bool:
     """Whether an account has a process, in its own part of the tree of services."""
     with contextlib.suppress(OSError):
         return "populated 1" in (SLICES / f"user-{number}.slice" / "cgroup.events").read_text()
@@ -349,16 +351,16 @@ def _end_sessions() -> int:
         RefusedError: one does not end; then the hub serves again.
     """
     run("systemctl", "stop", *SERVICES)
-    busy = [number for number in _pool() if _populated(number)]
+    busy = [number for number in _pool() if _has_process(number)]
 
-    def ended() -> bool:
-        left = [number for number in busy if _populated(number)]
+    def end_all() -> bool:
+        left = [number for number in busy if _has_process(number)]
         for number in left:
             kill = ("systemctl", "kill", "--signal=SIGKILL", f"user-{number}.slice")
             run(*kill, check=False)
         return not left
 
-    if not until(ended, END_SECONDS):
+    if not until(end_all, END_SECONDS):
         _serve()
         raise RefusedError("the sessions do not end; nothing was restored")
     return len(busy)

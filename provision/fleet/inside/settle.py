@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .program import RefusedError, finished, itself, read, run, write
+from .program import RefusedError, attempt, itself, read, run, write
 from .restic import SETTINGS, last_words, restic, settings
 
 UNIT = "appliance-backup"
@@ -29,7 +29,7 @@ def setup() -> dict[str, Any]:
     Returns:
         The ``repository``, and the ``password`` that opens it.
     """
-    given = _checked(json.loads(sys.stdin.read()))
+    given = _check(json.loads(sys.stdin.read()))
     install(given["repository"])
     before = read(SETTINGS)
     known, made = given.pop("known", []), given.pop("made", False)
@@ -65,13 +65,13 @@ def install(repository: str) -> None:
         return
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for words in (["update", "-q"], ["install", "-y", "--no-install-recommends", *missing]):
-        done = finished("apt-get", *words, env=env)
+        done = attempt("apt-get", *words, env=env)
     if done.returncode:
         told = done.stderr.strip()[-300:]
         raise RefusedError(f"{' and '.join(missing)} cannot be installed: {told}")
 
 
-def _checked(given: dict[str, Any]) -> dict[str, Any]:
+def _check(given: dict[str, Any]) -> dict[str, Any]:
     for name in ("repository", "password"):
         text = given.get(name)
         if not isinstance(text, str) or not text.strip() or re.search(r"[\0\r\n]", text):
@@ -81,7 +81,7 @@ def _checked(given: dict[str, Any]) -> dict[str, Any]:
         if name not in KEPT or not isinstance(count, int) or count < 1:
             raise RefusedError(f"keep {name} {count!r}: one of {', '.join(KEPT)}, at least 1")
     when = given.setdefault("when", "daily")
-    if "\n" in when or finished("systemd-analyze", "calendar", "--", when).returncode:
+    if "\n" in when or attempt("systemd-analyze", "calendar", "--", when).returncode:
         raise RefusedError(f"{when!r} is no time of systemd's: as in daily or *-*-* 03:00")
     return given
 

@@ -48,7 +48,7 @@ class Snapshot:
         return f"snapshot {self.name} of {self.time.astimezone():{SHOWN}}"
 
 
-def meant(wanted: str, known: Sequence[Snapshot]) -> Snapshot:
+def choose(wanted: str, known: Sequence[Snapshot]) -> Snapshot:
     """The snapshot that a name or a time means.
 
     Args:

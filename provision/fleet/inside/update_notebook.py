@@ -33,7 +33,7 @@ from . import renew_notebook
 from .answers import LEAST_MEMORY, ROOM, SHOWN, NotebookFacts
 from .incoming import plain
 from .lease import BusyError, changing
-from .program import RefusedError, at_boot, finished, holding, itself, read, remove, run, write
+from .program import RefusedError, at_boot, attempt, holding, itself, read, remove, run, write
 
 STATE, RENEWAL = renew_notebook.STATE, renew_notebook.RENEWAL
 SETTINGS = STATE / "follow.json"
@@ -252,7 +252,7 @@ def _is_by(key: bytes, signature: bytes, message: bytes) -> bool:
         files = {"key": _KEY + key, "signature": signature, "message": message}
         for name, content in files.items():
             Path(place, name).write_bytes(content)
-        done = finished(
+        done = attempt(
             *("openssl", "pkeyutl", "-verify", "-rawin", "-pubin", "-keyform", "DER"),
             *("-inkey", f"{place}/key", "-sigfile", f"{place}/signature"),
             *("-in", f"{place}/message"),

@@ -20,7 +20,7 @@ A teacher writes notebooks into courses/COURSE/source/ASSIGNMENT; students work 
 courses/COURSE/hand-in/ASSIGNMENT."""
 
 
-@typed.told()
+@typed.reporting_damage()
 def main() -> None:
     """Carry out what was typed."""
     os.umask(0o077)

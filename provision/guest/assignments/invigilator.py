@@ -16,7 +16,7 @@ from provision.guest import record
 from provision.guest.assignments.course import AssignmentError, Course
 from provision.guest.pool import notes
 from provision.guest.pool.account import read_settings
-from provision.guest.pool.connection import account_of, told
+from provision.guest.pool.connection import account_of, greeting
 from provision.guest.pool.courses import read_courses
 from provision.guest.pool.exams import exam_of, exams_by_account, exams_now
 from provision.guest.pool.leases import Lease, Leases
@@ -36,7 +36,7 @@ def look(directory: Path, courses: Mapping[str, Any], leases: Iterable[Lease]) -
     now, at_work = datetime.datetime.now(datetime.UTC), set()
     for lease in leases:
         account = account_of(lease.account)
-        if not account.local or told(lease) is None:  # another machine's, or only opening
+        if not account.local or greeting(lease) is None:  # another machine's, or only opening
             continue
         # Asked once it has told: a session that opened since we began is what root made of it.
         found = exams_by_account().get(account.user)

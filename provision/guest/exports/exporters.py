@@ -105,7 +105,7 @@ def _set_formulas(soup: BeautifulSoup) -> None:
         soup.head.append(style)
 
 
-def _with_pasted(cell: Any) -> Any:
+def _embed_attachments(cell: Any) -> Any:
     """A cell whose own pictures are in its tags; nbconvert puts them into Markdown's alone."""
     pasted = cell.get("attachments") or {}
 
@@ -134,7 +134,7 @@ class _Drawn:
     def from_notebook_node(self, nb: Any, resources: Any = None, **more: Any) -> tuple[Any, Any]:
         """The export of a copy that has its pasted pictures where they are shown."""
         nb = copy.deepcopy(nb)
-        nb.cells = [_with_pasted(cell) for cell in nb.cells]
+        nb.cells = [_embed_attachments(cell) for cell in nb.cells]
         return super().from_notebook_node(nb, resources, **more)  # type: ignore[misc, no-any-return]
 
 

@@ -21,7 +21,7 @@ from tornado import web
 
 from provision.guest.hub.audit import note
 from provision.guest.hub.upkeep import Job, Jobs
-from provision.guest.pool.keeper import RefusedError, asked
+from provision.guest.pool.keeper import RefusedError, ask
 from provision.guest.words import no_formula
 
 SOCKET = Path("/run/notebook/assignments.socket")  # there where there are courses
@@ -81,7 +81,7 @@ class CoursePage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
             raise web.HTTPError(404, "There are no courses.")
         try:
             async with self._visitor.turn:
-                return await asked(verb, self.current_user.name, *words, place=SOCKET)
+                return await ask(verb, self.current_user.name, *words, place=SOCKET)
         except RefusedError as error:
             status = 404 if error.absent else 400
             raise web.HTTPError(status, str(error).replace("%", "%%")) from error
@@ -146,7 +146,7 @@ class AssignmentsHandler(CoursePage):
 
     async def _work(self, verb: str, *words: str) -> str:
         """What takes its time; its visitor goes on meanwhile."""
-        done = await asked(verb, self.current_user.name, *words, place=SOCKET)
+        done = await ask(verb, self.current_user.name, *words, place=SOCKET)
         if verb == "feedback" and hasattr(self.authenticator, "look"):
             self.authenticator.look()  # a learning platform gets the points
         return str(done["done"])

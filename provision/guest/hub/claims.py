@@ -41,7 +41,7 @@ def is_verified(claim: object) -> bool:
     return claim is True or (isinstance(claim, str) and claim.strip().lower() == "true")
 
 
-def refused(
+def refusal(
     claims: Mapping[str, Any],
     allowed: Mapping[str, Any],
     groups_claim: str,

@@ -77,7 +77,7 @@ def fresh(handler: Any) -> bool:
     return _key(handler) in _typed
 
 
-async def typed(handler: Any, password: str) -> bool:
+async def verify_password(handler: Any, password: str) -> bool:
     """Whether this is the administrator's password; if so it is not asked for a while.
 
     Where the school's provider signs people in, it is the password of the appliance's own
@@ -146,10 +146,10 @@ class GuardedHub(BoundedHub):
     def init_handlers(self) -> None:
         """Put the guard before each, and the way out of the sessions before signing out."""
         super().init_handlers()
-        self.handlers = [(where, _guarded(kind), *rest) for where, kind, *rest in self.handlers]
+        self.handlers = [(where, _guard(kind), *rest) for where, kind, *rest in self.handlers]
 
 
-def _guarded(kind: type) -> type:
+def _guard(kind: type) -> type:
     if not issubclass(kind, BaseHandler):
         return kind
     before: tuple[type, ...] = (_Guarded,)
@@ -171,7 +171,7 @@ class ConfirmHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no ty
     @web.authenticated
     async def post(self) -> None:
         """Look at what was typed, and go on."""
-        if await typed(self, self.get_body_argument("password", "")):
+        if await verify_password(self, self.get_body_argument("password", "")):
             self.redirect(self.get_next_url(self.current_user, default=self.hub.base_url))
             return
         self.set_status(403)

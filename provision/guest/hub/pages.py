@@ -27,7 +27,7 @@ from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.authenticator import PoolAuthenticator
 from provision.guest.pool.earlier import earlier
-from provision.guest.pool.keeper import RefusedError, asked
+from provision.guest.pool.keeper import RefusedError, ask
 
 LOG_LINES = 200
 LASTING = ("backup", "restore", "delete", "bring back")
@@ -133,21 +133,21 @@ class ClassroomHandler(_Page):
             jobs=self.jobs.jobs,
             clock=upkeep.clock,
             backup=upkeep.last_backup(),
-            deleted=await self._deleted(),
+            deleted=await self._archived_students(),
         )
         self.finish(page)
 
-    async def _deleted(self) -> list[str]:
+    async def _archived_students(self) -> list[str]:
         """The students whose files are archived; none where root's service cannot be asked."""
         try:
-            return list((await asked("deleted"))["deleted"])
+            return list((await ask("deleted"))["deleted"])
         except RefusedError as error:
             self.log.warning("%s", error)
             return []
 
     async def _students(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
         there, active = roll.sessions(now), roll.last_active(self)
-        locked, accounts = self.accounts.locked(), self.accounts.names()
+        locked, accounts = self.accounts.locked_names(), self.accounts.names()
         waiting, own = set(self.accounts.waiting()), self.wishes.limits()
         before = await earlier(waiting, read_settings().directory, self.state) if waiting else ()
         rows = [
@@ -204,7 +204,7 @@ class ActionHandler(_Page):
             raise web.HTTPError(400, f"{action!r} is done to one student at a time.")
         name = names[0] if names else ""
         user = self.find_user(name)
-        if action in GRAVE and not await self._confirmed(name, action):
+        if action in GRAVE and not await self._confirm(name, action):
             return
         if action in LASTING:
             await self._begin(action, name, user)
@@ -234,12 +234,12 @@ class ActionHandler(_Page):
         else:
             self.redirect(f"{self.hub.base_url}classroom?done={action}")
 
-    async def _confirmed(self, name: str, action: str) -> bool:
+    async def _confirm(self, name: str, action: str) -> bool:
         """Whether it was the administrator; if not, the page that asks is the answer."""
         if getattr(self, "_token_authenticated", False) or guard.fresh(self):
             return True
         password = self.get_body_argument("password", "")
-        if password and await guard.typed(self, password):
+        if password and await guard.verify_password(self, password):
             return True
         self.set_status(403)
         fields = {"student": name, "action": action}
@@ -301,7 +301,7 @@ class ActionHandler(_Page):
 
     async def _bring_back(self, name: str) -> str:
         """A deleted student's files and, where accounts are our own, the name."""
-        await asked("back", name)
+        await ask("back", name)
         if isinstance(self.authenticator, PoolAuthenticator) and name not in self.accounts.names():
             self.accounts.reserve(name)
             return "a new password lets the student in"

@@ -19,7 +19,7 @@ def form(profiles: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def chosen(profiles: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> str:
+def choose(profiles: Mapping[str, Mapping[str, Any]], options: Mapping[str, Any]) -> str:
     """The profile that a student has chosen, else the first; empty where there are none.
 
     Args:

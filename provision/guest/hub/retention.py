@@ -46,7 +46,7 @@ def _end(each: Archive, rules: record.Retention) -> float:
     return made.timestamp() + rules["archives"]
 
 
-def spent(lines: Sequence[str], rules: record.Retention, now: float) -> int:
+def expired_count(lines: Sequence[str], rules: record.Retention, now: float) -> int:
     """How many of the audit's lines, the oldest first, are kept no longer.
 
     One that was cut off has no time, and goes with those before it.
@@ -61,7 +61,7 @@ def spent(lines: Sequence[str], rules: record.Retention, now: float) -> int:
 def due(days: str) -> dict[str, Any]:
     """What goes within so many days, and the rules."""
     rules, later = record.read().retention, time.time() + int(days) * DAY
-    found = [_told(each, rules) for each in old(read_settings().directory, rules, later)]
+    found = [_describe(each, rules) for each in old(read_settings().directory, rules, later)]
     return {"rules": rules, "archives": found, "audit": _as_hub("count", days)}
 
 
@@ -95,7 +95,7 @@ def apply() -> int:
 def count(days: str = "0") -> dict[str, int]:
     """How many lines of the audit go within so many days; as the hub's user."""
     later = time.time() + int(days) * DAY
-    return {"lines": spent(audit.lines(STATE), record.read().retention, later)}
+    return {"lines": expired_count(audit.lines(STATE), record.read().retention, later)}
 
 
 def cut() -> dict[str, int]:
@@ -104,7 +104,7 @@ def cut() -> dict[str, int]:
 
     def change(lines: Sequence[str]) -> Sequence[str]:
         nonlocal gone
-        gone = spent(lines, rules, now)
+        gone = expired_count(lines, rules, now)
         return lines[gone:]
 
     if rules["audit"]:
@@ -112,7 +112,7 @@ def cut() -> dict[str, int]:
     return {"lines": gone}
 
 
-def _told(each: Archive, rules: record.Retention) -> dict[str, str]:
+def _describe(each: Archive, rules: record.Retention) -> dict[str, str]:
     goes = time.strftime("%F", time.localtime(_end(each, rules)))
     return {"student": each.student, "name": each.path.name, "goes": goes}
 

@@ -22,7 +22,7 @@ from tornado import httpclient, web
 from traitlets import Dict, Unicode, default
 from traitlets.config import Config
 
-from provision.guest.hub.claims import ENDPOINTS, endpoints, is_verified, refused
+from provision.guest.hub.claims import ENDPOINTS, endpoints, is_verified, refusal
 from provision.guest.hub.silence import SILENT, Silence
 from provision.guest.pool.certificate import NAME, WHOLE
 from provision.guest.pool.lockout import Guard
@@ -103,7 +103,7 @@ class _WithSecret(OAuthenticator):  # type: ignore[misc]  # it has no types
             HTTPError: 503, it does not answer; 502, it refuses, or answers what is no JSON.
         """
         try:
-            with self._silence.broken():
+            with self._silence.asking():
                 return await super().httpfetch(url, *words, **options)
         except (OSError, httpclient.HTTPClientError) as error:
             self.log.error("%s: %s", url, error)
@@ -206,7 +206,7 @@ class Oidc(_WithSecret, GenericOAuthenticator):  # type: ignore[misc]  # it has 
             return True
         claims = auth_model["auth_state"][self.user_auth_state_key]
         by_mail = self.username_claim == "email"
-        if why := refused(claims, self.allowed, self.groups_claim, by_mail=by_mail):
+        if why := refusal(claims, self.allowed, self.groups_claim, by_mail=by_mail):
             self.log.warning("Sign-in of %s refused: %s", username, why)
             raise web.HTTPError(403, f"This notebook is not open to you: {why}.")
         return True
@@ -253,7 +253,7 @@ class Ldap(LDAPAuthenticator):  # type: ignore[misc]  # it has no types
         ask = super().authenticate
         async with trying(self._guard, handler, name) as turn:
             try:
-                with self._silence.broken():
+                with self._silence.asking():
                     told = await asyncio.to_thread(lambda: asyncio.run(ask(handler, data)))
             except web.HTTPError:
                 turn.unknown = True

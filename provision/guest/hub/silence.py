@@ -25,7 +25,7 @@ class Silence:
         self._until = 0.0
 
     @contextmanager
-    def broken(self) -> Iterator[None]:
+    def asking(self) -> Iterator[None]:
         """Ask the provider.
 
         Raises:

@@ -20,10 +20,10 @@ def register(state: Path) -> None:
         return
 
     @functools.wraps(stop)
-    async def noted(handler: Any, user: Any, *words: Any, **more: Any) -> Any:
+    async def wrapper(handler: Any, user: Any, *words: Any, **more: Any) -> Any:
         who = getattr(handler.current_user, "name", None)
         if who and who != user.name and user.spawner.active:
-            Notices(state / "notices").stopped(user.name, who)
+            Notices(state / "notices").note_stop(user.name, who)
         return await stop(handler, user, *words, **more)
 
-    BaseHandler.stop_single_user = noted
+    BaseHandler.stop_single_user = wrapper

@@ -83,7 +83,7 @@ class AddHandler(_Page):
         try:
             if encoding not in (*ENCODINGS, "utf-8"):
                 raise ListError([(0, f"there is no encoding {encoding!r}")])
-            found = read_list(data, encoding=encoding, make_names=self._asked("make_names"))
+            found = read_list(data, encoding=encoding, make_names=self._is_set("make_names"))
         except ListError as error:
             text = ""
             with contextlib.suppress(ValueError):
@@ -91,9 +91,9 @@ class AddHandler(_Page):
             wrong = str(error).replace("--make-names", "make the names").splitlines()
             await self._form(400, wrong=wrong, text=text)
             return
-        if self._asked("make_names") and found.made():
-            await self._form(made=found.made(), text=found.as_csv())
-        elif not await self._confirmed():
+        if self._is_set("make_names") and found.made_names():
+            await self._form(made=found.made_names(), text=found.as_csv())
+        elif not await self._confirm():
             again = {"again": True, "refused": bool(self.get_body_argument("password", ""))}
             await self._form(403, text=found.as_csv(), **again)
         else:
@@ -102,14 +102,14 @@ class AddHandler(_Page):
     async def _add(self, found: ClassList) -> None:
         wanted = {n: word or secrets.token_urlsafe(9) for n, word in found.passwords().items()}
         there = self.accounts.names()
-        new = [name for name in wanted if name not in there and not self._asked("same")]
+        new = [name for name in wanted if name not in there and not self._is_set("same")]
         admins = {user.name for user in self.db.query(orm.User).filter(orm.User.admin)}
         taken: Taken = await asyncio.to_thread(
             self.accounts.take,
             wanted,
             waiting=await earlier(new, read_settings().directory, self.state) if new else (),
             untouchable=admins | self.authenticator.admin_users,
-            reset=self._asked("reset"),
+            reset=self._is_set("reset"),
         )
         for action, names in (("add", taken.added), ("password", taken.reset)):
             for name in names:
@@ -119,15 +119,15 @@ class AddHandler(_Page):
         made = {n: wanted[n] for n in [*taken.added, *taken.reset] if not given[n]}
         await self._show("classroom-added.html", taken=taken, made=made)
 
-    async def _confirmed(self) -> bool:
+    async def _confirm(self) -> bool:
         password = self.get_body_argument("password", "")
-        return guard.fresh(self) or bool(password and await guard.typed(self, password))
+        return guard.fresh(self) or bool(password and await guard.verify_password(self, password))
 
-    def _asked(self, name: str) -> bool:
+    def _is_set(self, name: str) -> bool:
         return bool(self.get_body_argument(name, ""))
 
     async def _form(self, status: int = 200, **told: Any) -> None:
-        kept = {name: self._asked(name) for name in ("reset", "same")}
+        kept = {name: self._is_set(name) for name in ("reset", "same")}
         await self._show("classroom-add.html", status, encodings=ENCODINGS, kept=kept, **told)
 
 
@@ -148,7 +148,7 @@ class ChangePasswordHandler(_Page):
         old, new, again = (
             self.get_body_argument(field, "", strip=False) for field in ("old", "new", "again")
         )
-        if wrong := self._refused(old, new, again):
+        if wrong := self._refusal(old, new, again):
             await self._show("change-password.html", 400, wrong=wrong)
             return
         data = {"username": name, "password": old}
@@ -167,7 +167,7 @@ class ChangePasswordHandler(_Page):
         self.set_login_cookie(self.current_user)
         await self._show("change-password.html", done=True)
 
-    def _refused(self, old: str, new: str, again: str) -> str:
+    def _refusal(self, old: str, new: str, again: str) -> str:
         if new != again:
             return "The new password is not the same in both fields. Nothing was changed."
         if len(new) < SHORTEST_PASSWORD:

@@ -17,7 +17,7 @@ from typing import Any
 from provision.guest.hub.admission import put_out
 from provision.guest.hub.wishes import Wishes
 from provision.guest.pool.accounts import Accounts
-from provision.guest.pool.keeper import RefusedError, asked
+from provision.guest.pool.keeper import RefusedError, ask
 
 LAST = Path("/var/lib/appliance/backup/last.json")
 STOP_SECONDS = 60.0
@@ -89,7 +89,7 @@ def last_backup() -> dict[str, Any]:
 
 async def back_up() -> str:
     """Back the appliance up now."""
-    done = await asked("backup")
+    done = await ask("backup")
     how = "consistent" if done["consistent"] else "files changed meanwhile"
     database = done.get("database", "ok")
     how = how if database == "ok" else f"the hub's database is not as it is now: {database}"
@@ -104,9 +104,9 @@ async def restore(job: Job, path: str, at: str) -> str:
         path: a file or folder, by its name; empty: all.
         at: a backup's name, or a time; empty: the last.
     """
-    found = await asked("meaning", at.strip() or "latest")
+    found = await ask("meaning", at.strip() or "latest")
     job.said = f"from {found['said']}"
-    done = await asked("restore", found["snapshot"], job.student, path or ".")
+    done = await ask("restore", found["snapshot"], job.student, path or ".")
     return f"{job.said} into {Path(done['place']).name}"
 
 
@@ -137,7 +137,7 @@ async def delete(handler: Any, user: Any, name: str, state: Path) -> str:
             await put_out(state, name)
         if user is not None:
             await _forget(handler, user)
-        made = (await asked("archive", name))["archives"]
+        made = (await ask("archive", name))["archives"]
     except BaseException:
         if known:
             await asyncio.to_thread(accounts.unlock, name)

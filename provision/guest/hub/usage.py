@@ -32,7 +32,7 @@ from provision.guest.pool.account import (
     read_settings,
 )
 from provision.guest.pool.activity import age_of, processor_time
-from provision.guest.pool.certificate import checked
+from provision.guest.pool.certificate import check_name
 from provision.guest.pool.connection import account_of
 from provision.guest.pool.entitlement import share_of
 from provision.guest.pool.files import QUOTACTL_FD, limit_disk, student_directory
@@ -78,7 +78,7 @@ class Sampler:
         """The leases of students: the hub writes the names, and root makes paths of them."""
         for lease in self.leases:
             with contextlib.suppress(ValueError):
-                checked(lease.student)
+                check_name(lease.student)
                 yield lease
 
     def _session(self, lease: Lease) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Sampler:
     def _disk(self, student: str) -> int:
         """Bytes of a student's files: as the file system counts them, else counted by us."""
         path = student_directory(self.directory, student)
-        if (used := quota_used(path)) is not None:
+        if (used := quota_usage(path)) is not None:
             return used
         when, size = self._counted.get(student, (float("-inf"), 0))
         if time.monotonic() - when > COUNTED_SECONDS:
@@ -165,7 +165,7 @@ def row(now: Mapping[str, Any]) -> list[Any]:
     return [round(now["time"]), now["pool"]["taken"], host["load"], *(round(u, 3) for u in used)]
 
 
-def quota_used(path: Path) -> int | None:
+def quota_usage(path: Path) -> int | None:
     """Bytes that the owner of a directory has on its file system; None: it keeps no quota."""
     # struct if_dqblk, as in ``files``.
     block = ctypes.create_string_buffer(struct.calcsize("=8QI") + 4)
@@ -190,7 +190,7 @@ def write(path: Path, data: Any, *, mode: int = 0o644, group: int = -1) -> None:
     fresh.replace(path)
 
 
-@typed.told()
+@typed.reporting_damage()
 def main() -> None:
     """Sample until told to stop."""
     told = record.read()

@@ -23,7 +23,7 @@ from provision.guest.lti.people import People, Person
 from provision.guest.lti.platforms import Platform
 from provision.guest.lti.points import Gradebook, Outbox, Points
 from provision.guest.lti.services import Services, UnansweredError
-from provision.guest.pool.keeper import RefusedError, asked
+from provision.guest.pool.keeper import RefusedError, ask
 from provision.guest.pool.rolls import source_of
 from provision.guest.whole import keep
 
@@ -180,7 +180,7 @@ class Exchange:
             course: which.
         """
         try:
-            told = await asked("overview", name, place=SOCKET)
+            told = await ask("overview", name, place=SOCKET)
         except RefusedError as error:
             self._log.error("lti: %s", error)
             return []
@@ -216,7 +216,7 @@ class Exchange:
         if not link.scope or self._outbox.waits(link.source):
             return
         try:
-            told = await asked("returned", link.source, link.course, place=SOCKET)
+            told = await ask("returned", link.source, link.course, place=SOCKET)
         except RefusedError as error:
             self._log.error("lti: the points of %s are not told: %s", link.course, error)
             return
@@ -247,7 +247,7 @@ class Exchange:
     async def _enroll(self, link: Link, roll: Mapping[str, list[str]], *, whole: bool) -> bool:
         told = json.dumps({**roll, "whole": whole})
         try:
-            await asked("enroll", link.source, link.course, told, place=SOCKET)
+            await ask("enroll", link.source, link.course, told, place=SOCKET)
         except RefusedError as error:
             self._log.error("lti: the roll of %s is not taken: %s", link.course, error)
             return False

@@ -156,7 +156,7 @@ class Services:
         client = AsyncHTTPClient(force_instance=True, max_body_size=LONGEST)
         silence = self._silence.setdefault(platform.issuer, Silence(*_BROKEN))
         try:
-            with silence.broken():
+            with silence.asking():
                 answer = await client.fetch(request, raise_error=False)
         except (*_BROKEN, ValueError, web.HTTPError) as error:
             raise UnansweredError(f"{request.url}: {error}") from None

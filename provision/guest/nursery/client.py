@@ -43,12 +43,12 @@ class Forked:
             return self.returncode
         gone = False
         try:
-            heard = _heard(self._connection)
+            heard = _receive(self._connection)
             gone = "status" not in heard
             self.returncode = heard.get("status")
         except BlockingIOError:
             pass
-        if self.returncode is None and _ended(self._pidfd, 0):
+        if self.returncode is None and _wait(self._pidfd, 0):
             self._until = self._until or time.monotonic() + WORD_SECONDS
             if gone or time.monotonic() > self._until:
                 self.returncode = UNKNOWN
@@ -68,7 +68,7 @@ class Forked:
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
-            _ended(self._pidfd, left)
+            _wait(self._pidfd, left)
             time.sleep(0.005)  # its nursery tells how, a moment later
         return status
 
@@ -126,13 +126,13 @@ def fork(
         opened.callback(os.close, place)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it says why
             send_request(connection, Request(tuple(argv), dict(env), mask), [stdin, 1, 2, place])
-        heard = _heard(connection)
+        heard = _receive(connection)
         if "pid" not in heard:
             raise RefusedError(str(heard.get("refused", heard or "it closed the connection")))
         return Forked(int(heard["pid"]), connection.dup())
 
 
-def _heard(connection: socket.socket) -> dict[str, Any]:
+def _receive(connection: socket.socket) -> dict[str, Any]:
     """What a nursery says; nothing once it has gone."""
     try:
         message = connection.recv(4096)
@@ -141,7 +141,7 @@ def _heard(connection: socket.socket) -> dict[str, Any]:
     return dict(json.loads(message)) if message else {}
 
 
-def _ended(pidfd: int, seconds: float | None) -> bool:
+def _wait(pidfd: int, seconds: float | None) -> bool:
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(None if seconds is None else seconds * 1000))

@@ -138,7 +138,7 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         born = Nursery(listener, os.getgid()).serve(
-            lambda: tell_systemd("WATCHDOG=1"), lambda: wanted(prefix)
+            lambda: tell_systemd("WATCHDOG=1"), lambda: is_current(prefix)
         )
     if born is None:
         sys.exit(STALE if stale() else 0)
@@ -206,7 +206,7 @@ def tell_systemd(word: str) -> None:
             notify.sendto(word.encode(), socket.MSG_DONTWAIT, place)
 
 
-def wanted(prefix: Path) -> bool:
+def is_current(prefix: Path) -> bool:
     """Whether somebody may still come: not to a Sage that another has replaced."""
     replaced = prefix.name.startswith("sage-") and CURRENT.resolve() != prefix
     return not replaced and not stale()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.guest import typed
-from provision.guest.pool.certificate import checked
+from provision.guest.pool.certificate import check_name
 from provision.guest.pool.classlist import LONGEST_PASSWORD, SHORTEST_PASSWORD, read_list
 from provision.guest.pool.evictions import Evictions
 
@@ -65,11 +65,11 @@ class Accounts:
 
     def waiting(self) -> list[str]:
         """The names that wait for the administrator, sorted."""
-        return self._marked(WAITING)
+        return self._names_with(WAITING)
 
-    def locked(self) -> list[str]:
+    def locked_names(self) -> list[str]:
         """The names that are locked, sorted."""
-        return self._marked(LOCKED)
+        return self._names_with(LOCKED)
 
     def open_to_first(self, name: str) -> bool:
         """Whether the account takes the first password that is offered."""
@@ -91,7 +91,7 @@ class Accounts:
         """
         entry = _entry(password, waiting=waiting)
         with self._changing() as accounts:
-            made = checked(name) not in accounts
+            made = check_name(name) not in accounts
             if made:
                 accounts[name] = entry
         return made
@@ -118,14 +118,14 @@ class Accounts:
         held, kept = set(waiting), set(untouchable)
         there = self._read().keys() | kept
         needed = {n: p for n, p in wanted.items() if n not in there or (reset and n not in kept)}
-        entries = {checked(name): _entry(password) for name, password in needed.items()}
+        entries = {check_name(name): _entry(password) for name, password in needed.items()}
         done = Taken([], [], [], {})
         with self._changing() as accounts:
             for name in wanted:
                 if name in kept:
                     done.skipped[name] = "administers this notebook"
                 elif name not in accounts and name in entries:
-                    accounts[name] = _marked(entries[name], waiting=name in held)
+                    accounts[name] = _mark(entries[name], waiting=name in held)
                     done.added.append(name)
                     done.waiting.extend([name] * (name in held))
                 elif reset and (entry := entries.get(name)):
@@ -165,7 +165,7 @@ class Accounts:
     def reserve(self, name: str) -> None:
         """Have a name without a password wait until the administrator gives it one."""
         with self._changing() as accounts:
-            accounts.setdefault(checked(name), WAITING)
+            accounts.setdefault(check_name(name), WAITING)
 
     def lock(self, name: str) -> None:
         """Keep a name from signing in, whatever the password; the student's files stay.
@@ -250,12 +250,12 @@ class Accounts:
     def _first(self, name: str, entry: str | None, *, may_make: bool) -> bool:
         """Keep the first password of a name; False: there is one, or no account to have it."""
         with self._changing() as accounts:
-            if accounts.get(checked(name)) is not None or not (may_make or name in accounts):
+            if accounts.get(check_name(name)) is not None or not (may_make or name in accounts):
                 return False
             accounts[name] = entry
         return True
 
-    def _marked(self, mark: str) -> list[str]:
+    def _names_with(self, mark: str) -> list[str]:
         entries = self._read().items()
         return sorted(name for name, entry in entries if mark in _marks(entry))
 
@@ -310,10 +310,10 @@ def matches(password: str, stored: str) -> bool:
 
 
 def _entry(password: str | None, *, waiting: bool = False) -> str | None:
-    return _marked(None if password is None else hash_of(password), waiting=waiting)
+    return _mark(None if password is None else hash_of(password), waiting=waiting)
 
 
-def _marked(entry: str | None, *, waiting: bool) -> str | None:
+def _mark(entry: str | None, *, waiting: bool) -> str | None:
     return WAITING + (entry or "") if waiting else entry
 
 

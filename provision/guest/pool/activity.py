@@ -89,7 +89,7 @@ class Notices:
             "What was saved is in your files; notebooks save themselves every 30 seconds.",
         )
 
-    def stopped(self, student: str, by: str) -> None:
+    def note_stop(self, student: str, by: str) -> None:
         """Note that somebody has stopped a session.
 
         Args:

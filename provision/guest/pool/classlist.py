@@ -106,7 +106,7 @@ class ClassList:
         csv.writer(out).writerows((each.name, each.password) for each in self.students)
         return out.getvalue()
 
-    def made(self) -> dict[str, str]:
+    def made_names(self) -> dict[str, str]:
         """The names that ``make_names`` made: what the list has, and the name."""
         return {e.written: e.name for e in self.students if plain(e.written) != e.name}
 

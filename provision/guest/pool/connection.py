@@ -128,7 +128,7 @@ async def lead(state: Path, entry: str, *forwards: str) -> None:
         raise ConnectionFailedError(f"ports of {entry}: {error.decode().strip()}")
 
 
-def told(lease: Lease) -> dict[str, Any] | None:
+def greeting(lease: Lease) -> dict[str, Any] | None:
     """What the account's side has told of itself, or None so far."""
     for line in lease.said:
         with contextlib.suppress(ValueError):

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from provision.guest.pool.files import AHEAD
-from provision.guest.pool.keeper import RefusedError, asked
+from provision.guest.pool.keeper import RefusedError, ask
 
 
 async def earlier(names: Collection[str], directory: Path, state: Path) -> set[str]:
@@ -26,7 +26,7 @@ async def earlier(names: Collection[str], directory: Path, state: Path) -> set[s
     if found == set(names):
         return found
     try:
-        archived = set((await asked("earlier"))["names"])
+        archived = set((await ask("earlier"))["names"])
     except RefusedError:
         return set(names)
     return found | (archived & set(names))

@@ -26,7 +26,7 @@ from provision.guest.pool.archives import (
     archives,
     unpack,
 )
-from provision.guest.pool.certificate import checked
+from provision.guest.pool.certificate import check_name
 from provision.guest.pool.connection import LOOPBACK
 from provision.guest.pool.files import STUDENTS, alone, free_number, read_untrusted
 from provision.guest.pool.leases import Leases
@@ -50,7 +50,7 @@ class RefusedError(Exception):
         self.absent = absent
 
 
-async def asked(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
+async def ask(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
     """Ask root's service.
 
     Args:
@@ -77,7 +77,7 @@ async def asked(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
 def delete(student: str) -> dict[str, Any]:
     """Archive a student's files whole, move them aside, remove them; or nothing of it."""
     directory = read_settings().directory
-    _idle(checked(student))
+    _idle(check_name(student))
     made = []
     # What an earlier run that was cut off has moved aside is archived once more.
     for name in (f"{GONE}{student}", f".leaving-{student}", student):
@@ -86,7 +86,7 @@ def delete(student: str) -> dict[str, Any]:
     return {"archives": made}
 
 
-def deleted() -> dict[str, Any]:
+def archived_students() -> dict[str, Any]:
     """The students whose files are archived."""
     found = archives(read_settings().directory)
     return {"deleted": sorted({each.student for each in found})}
@@ -97,13 +97,13 @@ def earlier() -> dict[str, Any]:
     directory = read_settings().directory
     begun = ".leaving-"
     leaving = {p.name.removeprefix(begun) for p in directory.iterdir() if p.name.startswith(begun)}
-    return {"names": sorted(leaving | set(deleted()["deleted"]))}
+    return {"names": sorted(leaving | set(archived_students()["deleted"]))}
 
 
 def back(student: str) -> dict[str, Any]:
     """Put the newest archive of a student back in its place."""
     directory = read_settings().directory
-    checked(student)
+    check_name(student)
     found = [each for each in archives(directory) if each.student == student]
     if not found:
         raise RefusedError(f"there is no archive of {student}")
@@ -137,12 +137,12 @@ def meaning(at: str) -> dict[str, Any]:
 
 def restore(at: str, student: str, path: str) -> dict[str, Any]:
     """Bring a student's files back from a backup, beside those of today."""
-    return _backup("restore", at, checked(student), path)
+    return _backup("restore", at, check_name(student), path)
 
 
 VERBS: dict[str, Callable[..., dict[str, Any]]] = {
     "archive": delete,
-    "deleted": deleted,
+    "deleted": archived_students,
     "earlier": earlier,
     "back": back,
     "backup": backup,

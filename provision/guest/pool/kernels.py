@@ -23,7 +23,7 @@ from jupyter_client.provisioning import (  # type: ignore[import-not-found]  # t
 )
 from traitlets import Float, List, Unicode
 
-from provision.guest.pool.connection import connect, lead, local_ports, told
+from provision.guest.pool.connection import connect, greeting, lead, local_ports
 from provision.guest.pool.leases import Lease, Leases
 from provision.guest.pool.session import KERNEL_PORTS
 
@@ -114,18 +114,18 @@ class PoolProvisioner(KernelProvisionerBase):  # type: ignore[misc]  # jupyter_c
                 key=self.pool_key,
                 state=Path(self.state_directory),
             )
-        said = await self._said(leases, deadline)
+        said = await self._greeting(leases, deadline)
         forwards = [f"127.0.0.1:{here[n]}:127.0.0.1:{said[n]}" for n in KERNEL_PORTS]
         words = [word for forward in forwards for word in ("-L", forward)]
         await lead(Path(self.state_directory), self.account, *words)
         self.connection_info = {**shared, **here, "key": key}
         return self.connection_info
 
-    async def _said(self, leases: Leases, deadline: float) -> dict[str, Any]:
+    async def _greeting(self, leases: Leases, deadline: float) -> dict[str, Any]:
         """What the kernel's side has told of itself."""
         while time.monotonic() < deadline and self.process and self.process.poll() is None:
             lease: Lease | None = leases.find(str(self.account))
-            if lease and (said := told(lease)):
+            if lease and (said := greeting(lease)):
                 return said
             await asyncio.sleep(POLL_SECONDS)
         raise RuntimeError(f"the kernel on {self.account} did not start")

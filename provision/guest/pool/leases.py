@@ -76,7 +76,7 @@ class Leases:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for account in self.accounts if among is None else among:
             file = self._path(account).open("a+b")
-            if _locked(file):
+            if _try_lock(file):
                 file.truncate(0)
                 file.write(json.dumps({"student": student, "profile": profile}).encode() + b"\n")
                 file.flush()
@@ -92,7 +92,7 @@ class Leases:
             contextlib.suppress(FileNotFoundError),
             os.fdopen(os.open(self._path(account), flags), "rb") as file,
         ):
-            if _locked(file):
+            if _try_lock(file):
                 return None
             first, *rest = file.read().decode(errors="replace").splitlines() or ["{}"]
             number = rest[0] if rest else ""
@@ -114,7 +114,7 @@ class Leases:
         return self._directory / account
 
 
-def _locked(file: IO[bytes]) -> bool:
+def _try_lock(file: IO[bytes]) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

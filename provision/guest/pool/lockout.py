@@ -63,7 +63,7 @@ class Lockout:
             0.0, self.failures[key][1] + min(2.0 ** (count - FREE_TRIES), LONGEST_WAIT) - now
         )
 
-    def failed(self, key: str, now: float) -> None:
+    def count_failure(self, key: str, now: float) -> None:
         """Count a wrong try."""
         count = self.count(key, now)
         self.failures[key] = (count + 1, now)
@@ -71,7 +71,7 @@ class Lockout:
         if len(self.failures) > REMEMBERED:
             self.failures.popitem(last=False)
 
-    def succeeded(self, key: str) -> None:
+    def forget_failures(self, key: str) -> None:
         """Forget the wrong tries."""
         self.failures.pop(key, None)
 
@@ -88,16 +88,16 @@ class Allowance:
 
     def empty(self, address: str, now: float) -> bool:
         """Whether no try is left."""
-        return self._time_spent(address, now) > ADDRESS_TRIES - 1
+        return self._debt(address, now) > ADDRESS_TRIES - 1
 
     def spend(self, address: str, now: float, tries: float = 1.0) -> None:
         """Take tries away, or give them back."""
-        self.spent[address] = (max(0.0, self._time_spent(address, now) + tries), now)
+        self.spent[address] = (max(0.0, self._debt(address, now) + tries), now)
         self.spent.move_to_end(address)
         if len(self.spent) > REMEMBERED:
             self.spent.popitem(last=False)
 
-    def _time_spent(self, address: str, now: float) -> float:
+    def _debt(self, address: str, now: float) -> float:
         spent, then = self.spent.get(address, (0.0, now))
         return max(0.0, spent - (now - then) / ADDRESS_SECONDS)
 
@@ -169,13 +169,13 @@ class Guard:
         """
         begun, place = self._clock(), self._place(name, visit)
         self._admit(place, visit)
-        turn = Turn(in_vain=self._crowded(visit) and not exists())
+        turn = Turn(in_vain=self._is_crowded(visit) and not exists())
         with self._line(place, name, "in vain" if turn.in_vain else "to be checked") as line:
             async with line, contextlib.nullcontext() if turn.in_vain else self._slots:
                 self._admit(place, visit)
                 before = self._names.failures.get(place)
                 now = self._clock()
-                self._names.failed(place, now)
+                self._names.count_failure(place, now)
                 self._addresses.spend(visit.address, now)
                 try:
                     if turn.in_vain:
@@ -193,14 +193,14 @@ class Guard:
         known = (name, visit.address) in self._known
         return f"{name} {visit.address if known else ELSEWHERE}"
 
-    def _crowded(self, visit: Visit) -> bool:
+    def _is_crowded(self, visit: Visit) -> bool:
         return not visit.device and self._addresses.empty(visit.address, self._clock())
 
     def _admit(self, place: str, visit: Visit) -> None:
         now = self._clock()
         if (seconds := self._names.wait(place, now)) > 0:
             raise RefusedError(f"Too many wrong passwords. Wait {seconds:.0f} seconds.", seconds)
-        if self._crowded(visit) and self._names.count(place, now):
+        if self._is_crowded(visit) and self._names.count(place, now):
             raise RefusedError(CROWDED, 30)
 
     @contextlib.contextmanager
@@ -224,7 +224,7 @@ class Guard:
     ) -> None:
         if not turn.right and not turn.unknown:
             return
-        self._names.succeeded(place)
+        self._names.forget_failures(place)
         if turn.unknown and before:
             self._names.failures[place] = before
         if not turn.made:

@@ -37,7 +37,7 @@ NODE, PROXY = "/usr/bin/node", Path(__file__).with_name("proxy.js")
 READY_SECONDS = 300  # an ended session is noticed at once; this is for slow machines
 
 
-@typed.told()
+@typed.reporting_damage()
 def notebook(
     *,
     server_pool: Sequence[str],

@@ -32,7 +32,7 @@ VERBS = {
 }
 
 
-@typed.told()
+@typed.reporting_damage()
 def main(owner: str) -> None:
     """Carry out the command line.
 
@@ -59,7 +59,7 @@ def main(owner: str) -> None:
             _import(accounts, data, arguments, owner)
         else:
             given = [arguments.name] if arguments.verb == "password" else arguments.names
-            names = [_checked(each) for each in given]
+            names = [_parse_name(each) for each in given]
             _change(accounts, arguments, names, owner)
     except (ValueError, OSError) as error:
         sys.exit("\n".join(f"notebook-accounts: {line}" for line in str(error).splitlines()))
@@ -86,7 +86,7 @@ def places() -> list[str]:
     return record.read().accounts
 
 
-def told(taken: Taken) -> list[str]:
+def report(taken: Taken) -> list[str]:
     """What became of a list, in lines for a person."""
     return [
         *(f"added {name}" for name in taken.added if name not in taken.waiting),
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(accounts: Accounts, *, as_json: bool) -> None:
-    names, locked, waiting = accounts.names(), accounts.locked(), accounts.waiting()
+    names, locked, waiting = accounts.names(), accounts.locked_names(), accounts.waiting()
     if as_json:
         _say(json.dumps({"users": names, "locked": locked, "waiting": waiting}))
         return
@@ -157,9 +157,9 @@ def _import(accounts: Accounts, data: bytes, arguments: argparse.Namespace, admi
     except ListError as error:
         lines = [f"{arguments.file}: {line}" for line in str(error).splitlines()]
         raise ValueError("\n".join([*lines, "nothing was imported"])) from None
-    for written, name in (found.made() if arguments.make_names else {}).items():
+    for written, name in (found.made_names() if arguments.make_names else {}).items():
         print(f"{written} -> {name}", file=sys.stderr)  # noqa: T201 - a program
-    ask = arguments.make_names and found.made() and not arguments.yes
+    ask = arguments.make_names and found.made_names() and not arguments.yes
     if ask and not (sys.stdin.isatty() and input("Make these names? [y/N] ").lower() == "y"):
         raise ValueError("nothing was imported; with --yes these names are made")
     for column in found.unused:
@@ -176,7 +176,7 @@ def _import(accounts: Accounts, data: bytes, arguments: argparse.Namespace, admi
     if arguments.json:
         _say(json.dumps({**vars(taken), "put_out": out}))
         return
-    for line in told(taken):
+    for line in report(taken):
         _say(line)
     _say_whether(out)
 
@@ -195,12 +195,12 @@ def _change(
         password = _password() if verb == "password" else None
         waiting = _earlier(names, same=getattr(arguments, "same_students", False))
         wanted = dict.fromkeys(names, password)
-        for line in told(accounts.take(wanted, waiting=waiting, untouchable=[admin])):
+        for line in report(accounts.take(wanted, waiting=waiting, untouchable=[admin])):
             _say(line)
         return
     if verb == "password":
         accounts.set_password(names[0], _password())
-        if names[0] in accounts.locked():
+        if names[0] in accounts.locked_names():
             _say(f"{names[0]} is locked, and stays so: notebook-accounts unlock {names[0]}")
     else:
         action: dict[str, Callable[[str], None]] = {
@@ -220,7 +220,7 @@ def _say_whether(out: bool) -> None:
         _say("The hub does not answer: before it does, browsers that are signed in are put out.")
 
 
-def _checked(written: str) -> str:
+def _parse_name(written: str) -> str:
     """A name as sign-in reads it."""
     if why := why_not(written):
         raise ValueError(why.removesuffix(", or --make-names"))

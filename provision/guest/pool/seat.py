@@ -142,11 +142,11 @@ def carry(old: str, new: str, text: str) -> str:
 def offering(text: str, names: list[str]) -> str:
     """The start script with these accounts of this machine; those of others stay."""
 
-    def listed(found: "re.Match[str]") -> str:
+    def merge(found: "re.Match[str]") -> str:
         away = [s for s in re.findall(r'"([^"]*)"', found[2]) if not s.endswith("@localhost")]
         return found[1] + json.dumps([*(f"{name}@localhost" for name in names), *away])[1:]
 
-    return re.sub(r"(server_pool=\[)([^\]]*)\]", listed, text)
+    return re.sub(r"(server_pool=\[)([^\]]*)\]", merge, text)
 
 
 def leasing(text: str, names: list[str]) -> str:

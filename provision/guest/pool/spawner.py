@@ -23,9 +23,9 @@ from provision.guest.pool.connection import (
     account_of,
     answers,
     connect,
+    greeting,
     lead,
     local_ports,
-    told,
 )
 from provision.guest.pool.leases import Lease, Leases
 from provision.guest.words import say
@@ -82,11 +82,11 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
         Raises:
             SessionError: there is no such profile; the page shows it above the choice.
         """
-        return {"profile": self._chosen(form_data)}
+        return {"profile": self._choose_profile(form_data)}
 
-    def _chosen(self, options: dict[str, Any]) -> str:
+    def _choose_profile(self, options: dict[str, Any]) -> str:
         try:
-            return profiles.chosen(self.profiles, options)
+            return profiles.choose(self.profiles, options)
         except ValueError as error:
             raise SessionError(f"{error} {say('Please start again.')}", 400) from None
 
@@ -244,7 +244,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
     def _profile(self) -> str:
         """What was chosen; one that is gone is refused once, and no later start asks for it."""
         try:
-            return self._chosen(self.user_options or {})
+            return self._choose_profile(self.user_options or {})
         except SessionError:
             (self.user_options or {}).clear()
             if self.orm_spawner is not None:
@@ -293,7 +293,7 @@ class PoolSpawner(Spawner):  # type: ignore[misc]  # JupyterHub has no types
             lease = self.lease()
             if lease is None or (self.process and self.process.poll() is not None):
                 break
-            if port is None and (said := told(lease)):
+            if port is None and (said := greeting(lease)):
                 port = await self._reach(account_of(lease.account), said)
             if port and await answers(port):
                 self.notices.clear(self.user.name)

@@ -28,7 +28,7 @@ KEY = "id_ed25519"
 WRITE = ("sh", "-c", 'umask 077 && cat > "$1.new" && sync "$1.new" && mv "$1.new" "$1"', "sh")
 
 
-@typed.told()
+@typed.reporting_damage()
 def main() -> None:
     """Do it; the arguments are the hub's user and the administrator."""
     hub, admin = map(pwd.getpwnam, sys.argv[1:])

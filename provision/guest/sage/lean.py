@@ -254,14 +254,14 @@ def same_in_memory(before: Path, after: Path) -> bool:
         False, too, where either is no program or not whole, or has more than its sections.
     """
     try:
-        with _mapped(before) as old, _mapped(after) as new:
+        with _mapping(before) as old, _mapping(after) as new:
             was, now = read(old), read(new)
             return (
                 was.header == now.header
                 and _nothing_behind(was)
                 and len(was.segments) == len(now.segments)
                 and all(_agree(now, *pair) for pair in zip(was.segments, now.segments, strict=True))
-                and all(_kept(was, now, each) for each in was.sections)
+                and all(_keeps(was, now, each) for each in was.sections)
             )
     except (struct.error, ValueError):
         return False
@@ -328,7 +328,7 @@ def _agree(now: Program, was: Segment, segment: Segment) -> bool:
     return not segment.length or inside == there
 
 
-def _kept(was: Program, now: Program, section: Section) -> bool:
+def _keeps(was: Program, now: Program, section: Section) -> bool:
     """Whether what a section has in memory is there still."""
     address, length = section.address, section.length
     if not section.flags & ALLOCATED or not length:
@@ -340,7 +340,7 @@ def _kept(was: Program, now: Program, section: Section) -> bool:
 
 
 @contextlib.contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
+def _mapping(path: Path) -> Iterator[mmap.mmap]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         yield content
 

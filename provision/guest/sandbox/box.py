@@ -374,7 +374,7 @@ class _Run:
         if self.group:
             self.cpu = self.group.cpu()[0]
         else:
-            files, held = self._written()
+            files, held = self._memory_files()
             memory = self._measure(held)
             if files > _INODES:
                 self._stop(Verdict.DISK)
@@ -403,7 +403,7 @@ class _Run:
                 return processes.buffers(self.first, room)
         return 0
 
-    def _written(self) -> tuple[int, int]:
+    def _memory_files(self) -> tuple[int, int]:
         """Files and bytes in the box's memory file system."""
         inside = f"/proc/{self.first}/root"
         with contextlib.suppress(OSError):
@@ -415,7 +415,8 @@ class _Run:
 
     def _stop(self, verdict: Verdict) -> None:
         if self.first and not self.group and not self.verdict:
-            self._measure(self._written()[1])  # what is killed is not counted by who waits for it
+            # What is killed is not counted by who waits for it.
+            self._measure(self._memory_files()[1])
         self.verdict = self.verdict or verdict
         self._kill()
 

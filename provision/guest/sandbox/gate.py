@@ -181,7 +181,7 @@ class _Keeper:
         await self._close(first)
         door = _Door(_listener_inside(*descriptors, tap=request["tap"]))
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
             assert task  # noqa: S101 (a server's callback is one)
             if len(door.connections) >= _CONNECTIONS:
@@ -194,7 +194,7 @@ class _Keeper:
                 door.connections.discard(task)
                 writer.close()
 
-        door.server = await asyncio.start_server(connected, sock=door.listener)
+        door.server = await asyncio.start_server(serve, sock=door.listener)
         self.doors[first] = door
 
     async def _close(self, first: int) -> None:

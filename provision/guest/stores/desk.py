@@ -134,19 +134,19 @@ def words(form: Callable[[str], str]) -> tuple[list[str], list[str]]:
     if action != "connect" or not name:
         raise StoreError(f"there is no {action!r} here, or it needs a name")
 
-    def given(*fields: str) -> list[str]:
-        return [f"--{field}={form(field)}" for field in fields if form(field)]
+    def fields(*names: str) -> list[str]:
+        return [f"--{name}={form(name)}" for name in names if form(name)]
 
     match kind := form("kind"):
         case "webdav" | "nextcloud":
-            options = [*given("folder", "url", "user"), *["--nextcloud"] * (kind == "nextcloud")]
+            options = [*fields("folder", "url", "user"), *["--nextcloud"] * (kind == "nextcloud")]
             return ["connect", name, "webdav", *options], [form("password")]
         case "s3":
-            options = given("folder", "url", "bucket", "region")
+            options = fields("folder", "url", "bucket", "region")
             return ["connect", name, "s3", *options], [form("key"), form("password")]
         case "drive":
             secret = [form("password")] if form("client-id") else []
-            return ["connect", name, "drive", *given("folder", "client-id")], secret
+            return ["connect", name, "drive", *fields("folder", "client-id")], secret
     raise StoreError(f"{kind!r} is no kind of store")
 
 

@@ -101,7 +101,7 @@ def _answers(machine: Machine, port: int, seconds: float) -> bool:
 
 def _answers_now(machine: Machine, port: int) -> bool:
     """Whether anything says a word; QEMU and pasta accept every connection themselves."""
-    address = ("127.0.0.1", machine.forwarded(port))
+    address = ("127.0.0.1", machine.host_port(port))
     # SSH's server speaks first, and hangs up on what it does not know; others are asked in plain
     # text, and then in TLS, whose servers are silent to any other language.
     try:

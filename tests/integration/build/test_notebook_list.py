@@ -16,7 +16,7 @@ class Notes(Silent):
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def noted(self, message: str) -> None:
+    def note(self, message: str) -> None:
         self.told.append(message)
 
 

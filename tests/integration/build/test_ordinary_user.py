@@ -15,7 +15,7 @@ import pytest
 from provision.build import places
 from provision.build.artefacts import LAYER, mark_whole
 from provision.build.build import Built
-from provision.jeos.layers import merged
+from provision.jeos.layers import merging
 from provision.machine.containment import ROOT_OF_ONES_OWN
 from tests.integration.conftest import SMALL
 
@@ -77,14 +77,14 @@ def test_the_root_of_a_user_namespace_seals(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
-from provision.jeos.layers import merged
+from provision.jeos.layers import merging
 from provision.jeos.seal import seal
 low, high = Path(sys.argv[1], "low"), Path(sys.argv[1], "high")
-with merged([low], high) as tree:
+with merging([low], high) as tree:
     seal(tree, 0)
     assert list((tree / "var/tmp").iterdir()) == []
     (tree / "var/tmp/left").mkdir()
-with merged([low, high]) as tree:
+with merging([low, high]) as tree:
     assert list((tree / "var/tmp").rglob("*")) == [tree / "var/tmp/left"]
 """
     words = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", code]
@@ -110,7 +110,7 @@ def test_from_the_same_files_it_makes_the_same_appliance(
         run("tee", str(entry / "stage.json"), input=b"{}")
     mark_whole(entry)
     attributes = ("--xattrs", "--xattrs-include=*", "--numeric-owner")
-    with merged(sealed[:-1]) as tree:
+    with merging(sealed[:-1]) as tree:
         packing = subprocess.Popen(
             ["tar", "-C", tree, *attributes, "-cf", "-", "."], stdout=subprocess.PIPE
         )

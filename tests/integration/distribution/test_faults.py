@@ -342,12 +342,12 @@ def test_clock_off_by_years(updated: Room, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_virtualbox_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from provision.machine.virtualbox import found
+    from provision.machine.virtualbox import find_virtualbox
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(HostNotReadyError, match="VirtualBox is not installed") as caught:
-        found()
+        find_virtualbox()
     assert "install VirtualBox" in str(caught.value.hint)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from trees import tree
 
 from provision.export import oci
-from provision.jeos.layers import merged
+from provision.jeos.layers import merging
 from provision.process import require
 
 
@@ -26,7 +26,7 @@ def test_what_a_layer_removes_and_replaces_is_so_in_the_image(tmp_path: Path) ->
     # cap_net_raw, as ping has it, in the kernel's second format
     power = bytes.fromhex("0100000200200000" + "00" * 12)
     os.setxattr(low / "bin/tool", "security.capability", power)
-    with merged([low], high) as root:
+    with merging([low], high) as root:
         (root / "etc/gone").unlink()
         shutil.rmtree(root / "etc/old")
         (root / "etc/old").mkdir()  # opaque: nothing of the one below

@@ -13,7 +13,7 @@ from trees import tree
 from provision.build import places
 from provision.build.build import Built
 from provision.config import Config, read
-from provision.jeos.layers import merged
+from provision.jeos.layers import merging
 from provision.process import require
 
 pytestmark = pytest.mark.slow
@@ -73,7 +73,7 @@ def test_registries_take_the_image(exported: Path, tmp_path: Path) -> None:
 
 
 def test_the_image_is_the_builds_root(unpacked: Path, sealed: list[Path]) -> None:
-    with merged(sealed) as root:
+    with merging(sealed) as root:
         ours = tree(root)
     theirs = tree(unpacked)
     assert ours.keys() == theirs.keys()

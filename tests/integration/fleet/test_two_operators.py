@@ -20,7 +20,7 @@ from provision.errors import ApplianceError
 from provision.fleet import configure, lease, package, replace_root, system, upgrade
 from provision.fleet.classroom import ask
 from provision.fleet.inventory import Host, Inventory, read
-from provision.fleet.remote import BusyError, StepError, reached
+from provision.fleet.remote import BusyError, StepError, reach
 from provision.machine import SshEndpoint
 
 pytestmark = pytest.mark.usefixtures("afresh")
@@ -119,7 +119,7 @@ def test_every_pair_is_refused(
 ) -> None:
     """While a run of the first kind is fresh, none of any kind begins, and it is told which."""
     made = package("9.9")
-    with lease.held(host, inventory, first) as ours:
+    with lease.holding(host, inventory, first) as ours:
         before = one.guests[0].run("ls -R /var/lib/appliance /etc/systemd/system; cat /etc/passwd")
         for second, verb in VERBS.items():
             with pytest.raises(BusyError, match=f"is at work here: {first}") as caught:
@@ -127,7 +127,7 @@ def test_every_pair_is_refused(
             assert "--take-over" in str(caught.value.hint), second
         after = one.guests[0].run("ls -R /var/lib/appliance /etc/systemd/system; cat /etc/passwd")
         assert after == before
-        with reached(ours, inventory) as remote:
+        with reach(ours, inventory) as remote:
             remote.program("lease", "renew")
 
 
@@ -154,9 +154,9 @@ def test_the_second_cannot_lead_the_first_back(
     """The guest's steps in the order in which two host programs called them."""
     guest = one.guests[0]
     with (
-        lease.held(host, inventory, "upgrade system") as first,
-        reached(first, inventory) as a,
-        reached(host, inventory) as b,
+        lease.holding(host, inventory, "upgrade system") as first,
+        reach(first, inventory) as a,
+        reach(host, inventory) as b,
     ):
         a.program(SYSTEM, "begin", "1800")
         guest.run("echo 'of A' > /etc/from-a")
@@ -170,7 +170,7 @@ def test_the_second_cannot_lead_the_first_back(
     assert guest.run("rm -v /etc/from-a").startswith("removed")
     for step in (("begin", "1800"), ("undo",)):  # nor is a step of no run let through
         with (
-            reached(host, inventory) as b,
+            reach(host, inventory) as b,
             pytest.raises(StepError, match="a run has an id"),
         ):
             b.program(SYSTEM, *step)
@@ -181,8 +181,8 @@ def test_who_was_taken_over_is_told_and_touches_nothing(
 ) -> None:
     guest = one.guests[0]
     with (
-        lease.held(host, inventory, "upgrade system") as first,
-        reached(first, inventory) as a,
+        lease.holding(host, inventory, "upgrade system") as first,
+        reach(first, inventory) as a,
     ):
         a.program(SYSTEM, "begin", "1800")
         guest.run("echo 'of A' > /etc/from-a")
@@ -193,7 +193,7 @@ def test_who_was_taken_over_is_told_and_touches_nothing(
             with pytest.raises(BusyError, match="lost the appliance"):
                 a.program(SYSTEM, *words)
     assert guest.run("test ! -e /etc/from-a && rm -v /etc/from-b").startswith("removed")
-    with lease.held(host, inventory, "free again"):
+    with lease.holding(host, inventory, "free again"):
         pass
 
 
@@ -203,19 +203,20 @@ def test_a_run_that_is_dead_is_no_obstacle(one: Fleet, host: Host, inventory: In
         "import sys, os, pathlib; from provision.fleet import lease;"
         "from provision.fleet.inventory import read;"
         "known = read(pathlib.Path(sys.argv[1])); host = next(iter(known.hosts.values()));"
-        "run = lease.held(host, known, 'a dead run'); run.__enter__(); print('held', flush=True);"
+        "run = lease.holding(host, known, 'a dead run'); run.__enter__();"
+        "print('held', flush=True);"
         "os.kill(os.getpid(), 9)"
     )
     dead = [sys.executable, "-c", script, str(one.inventory)]
     assert subprocess.run(dead, capture_output=True, check=False).stdout == b"held\n"
-    with lease.held(host, inventory, "the next"):
+    with lease.holding(host, inventory, "the next"):
         pass
     subprocess.run(dead, capture_output=True, check=False)
     one.guests[0].run(CHANGE.format("d['origin'] = 'elsewhere ' + d['origin'].split(' ', 1)[1]"))
     with pytest.raises(BusyError, match="a dead run"):
         VERBS["upgrade system"](host, inventory, Path())
     one.guests[0].run(CHANGE.format("d['at'] -= 301"))
-    with lease.held(host, inventory, "the one after that"):
+    with lease.holding(host, inventory, "the one after that"):
         pass
 
 
@@ -259,7 +260,7 @@ def test_a_run_that_stands_still_and_another_that_takes_over(
 def test_a_failure_frees_the_appliance(one: Fleet, host: Host, inventory: Inventory) -> None:
     with pytest.raises(ApplianceError):
         VERBS["upgrade sage"](host, inventory, Path("/dev/null"))
-    with pytest.raises(ZeroDivisionError), lease.held(host, inventory, "a bug"):
+    with pytest.raises(ZeroDivisionError), lease.holding(host, inventory, "a bug"):
         _ = 1 / 0
-    with lease.held(host, inventory, "free"):
+    with lease.holding(host, inventory, "free"):
         pass

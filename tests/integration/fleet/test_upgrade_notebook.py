@@ -24,7 +24,7 @@ from guests import Fleet, Guest, Outcome
 from lists import OLDER, OURS, older_list
 from student import Student
 
-from provision.build.notebook import environment_wanted, offer
+from provision.build.notebook import offer, wanted_environment
 from provision.distribution import environments
 from provision.machine.ports import free_port
 from provision.ova import minisign
@@ -372,7 +372,7 @@ class Publisher:
 
     def publish(self, guest: Guest, lock: Path | None, secret: Path | None = None) -> str:
         """Have it in the channel; the environment's name."""
-        wanted = environment_wanted(lock)
+        wanted = wanted_environment(lock)
         python = guest.run("ls -d /opt/notebook/lib/python3*").strip().rpartition("python")[2]
         told, packages = offer(wanted, [python])
         secret = secret or self.secret

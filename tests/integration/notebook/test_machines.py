@@ -73,7 +73,7 @@ def joined(guest: Guest, school: Guest) -> Iterator[None]:
     # Both machines are behind this host, whose loopback is the guest's gateway.
     gateway = guest.gateway()
     assert school.machine
-    port = school.machine.forwarded(2200)
+    port = school.machine.host_port(2200)
     pool = json.dumps([f"nb1@school:{port}", f"nb2@school:{port}"])
     with guest.keeping("/etc/hosts", START, then="pkill -x ssh; systemctl restart notebook"):
         guest.run(f"echo '{gateway} school' >> /etc/hosts")

@@ -113,7 +113,7 @@ def machine(disks: list[Path]) -> QemuMachine:
 def switched_on(vm: QemuMachine) -> Iterator[Guest]:
     """The running machine, as soon as it lets root in."""
     with connect(vm.start()) as client:
-        yield Guest(f"http://127.0.0.1:{vm.forwarded(PORT)}", client)
+        yield Guest(f"http://127.0.0.1:{vm.host_port(PORT)}", client)
 
 
 def tell(vm: QemuMachine, command: str) -> None:

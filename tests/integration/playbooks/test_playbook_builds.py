@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.jeos.layers import merged
+from provision.jeos.layers import merging
 
 pytestmark = pytest.mark.slow  # several whole builds
 PRIVATE_KEY = re.compile(rb"^-----BEGIN [A-Z ]*PRIVATE KEY-----$", re.MULTILINE)
@@ -63,9 +63,9 @@ def test_second_run_and_check_change_nothing_and_the_pool_shrinks_and_grows(boot
 
 
 def test_two_builds_give_the_same_tree(build, sealed):
-    with merged(sealed) as tree:
+    with merging(sealed) as tree:
         first = listing(tree)
-    with merged(build()) as tree:
+    with merging(build()) as tree:
         second = listing(tree)
     differing = {
         path: (first.get(path), second.get(path))
@@ -77,7 +77,7 @@ def test_two_builds_give_the_same_tree(build, sealed):
 
 def test_sealed_tree_tells_nothing_of_its_build(sealed, workshop):
     epoch = workshop.request.release.epoch
-    with merged(sealed) as tree:
+    with merging(sealed) as tree:
         late = [path for path, entry in listing(tree).items() if entry[3] > epoch * 10**9]
         assert late == []
         secret = [
@@ -112,12 +112,12 @@ def test_sealed_tree_tells_nothing_of_its_build(sealed, workshop):
 
 @pytest.mark.parametrize("path", ["/etc/apt/apt.conf.d/99mmdebstrap", "/etc/apt/sources.list"])
 def test_what_the_base_was_made_with_is_gone(sealed, path):
-    with merged(sealed) as tree:
+    with merging(sealed) as tree:
         assert not (tree / path.lstrip("/")).exists()
 
 
 def test_no_kernel_brings_drivers_that_no_machine_of_ours_has(sealed):
-    with merged(sealed) as tree:
+    with merging(sealed) as tree:
         (kernel,) = (tree / "usr/lib/modules").iterdir()
         drivers = kernel / "kernel/drivers"
         assert (drivers / "net/ethernet/intel/e1000").is_dir()

@@ -88,7 +88,7 @@ def test_the_console_is_in_a_file(running: Running) -> None:
 
 
 def test_root_and_passwords_do_not_get_in(running: Running) -> None:
-    transport = paramiko.Transport(("127.0.0.1", running.machine.forwarded(22)))
+    transport = paramiko.Transport(("127.0.0.1", running.machine.host_port(22)))
     with contextlib.closing(transport):
         transport.start_client(timeout=60)
         with pytest.raises(paramiko.BadAuthenticationType) as refusal:

@@ -87,7 +87,7 @@ def test_define_start_reach_stop_destroy(
         tiny.define([tiny_image])
     # What VirtualBox makes of it by itself, once its service has begun anew.
     tiny.manage.run("modifyvm", tiny.get().uuid, "--nat-localhostreachable1=on")
-    with pytest.raises(GuestError, match=f"port {tiny.forwarded(22)}"):
+    with pytest.raises(GuestError, match=f"port {tiny.host_port(22)}"):
         tiny.start(timeout=3)  # it greets as SSH does, and knows no more of it
     assert not nat.reaches_host(tiny.get())
     eventually(up(tiny))
@@ -112,11 +112,11 @@ def test_a_taken_port_is_corrected_or_refused_by_name(
         with pytest.raises(HostNotReadyError, match=rf"port {port} .* \(pid {os.getpid()}\)"):
             strict.power_on()
         tiny.power_on()
-        assert tiny.forwarded(22) > port
-        assert "VBoxHeadless" in ports.holder(tiny.forwarded(22))
+        assert tiny.host_port(22) > port
+        assert "VBoxHeadless" in ports.holder(tiny.host_port(22))
         tiny.stop(grace=0)
     strict.power_on()
-    assert strict.forwarded(22) == port
+    assert strict.host_port(22) == port
 
 
 def test_a_port_taken_between_check_and_start(
@@ -137,7 +137,7 @@ def test_a_port_taken_between_check_and_start(
 
         monkeypatch.setattr(nat, "correct", blind_at_first)
         tiny.power_on()
-        assert tiny.forwarded(22) > port
+        assert tiny.host_port(22) > port
 
 
 def test_a_foreign_vm_of_the_name_is_left_alone(

@@ -44,7 +44,7 @@ def test_the_old_root_waits_until_it_is_confirmed(root: RootDisk, tmp_path: Path
     image = tmp_path / "newer.raw"
     root.exchange(root.prepare(image))
     assert disks(root, tmp_path) == ["newer", "home"]
-    assert root.kept() is not None
+    assert root.old_disk() is not None
     with pytest.raises(UsageError, match="still kept"):
         root.prepare(image)
     root.put_back()
@@ -53,7 +53,11 @@ def test_the_old_root_waits_until_it_is_confirmed(root: RootDisk, tmp_path: Path
         root.put_back()
     root.exchange(root.prepare(image))
     old = root.confirm()
-    assert (old.exists(), root.kept(), disks(root, tmp_path)) == (False, None, ["newer", "home"])
+    assert (old.exists(), root.old_disk(), disks(root, tmp_path)) == (
+        False,
+        None,
+        ["newer", "home"],
+    )
     again = root.prepare(image)
     assert len(list(again.parent.glob("root-*.vdi"))) == 2  # the one in use, and the new
 
@@ -67,7 +71,7 @@ def test_a_kill_before_the_exchange_changes_nothing(root: RootDisk, tmp_path: Pa
     extradata.write(
         root.vm.manage, found.uuid, "appliance/kept-root", str(found.attachments[0].medium)
     )
-    assert root.kept() is None
+    assert root.old_disk() is None
     new = root.prepare(tmp_path / "newer.raw")
     assert not left.exists()
     root.exchange(new)
@@ -115,8 +119,8 @@ def test_killed_anywhere_there_is_a_whole_root(
         calls += 1
         now = disks(root, tmp_path)
         assert now in (["root", "home"], ["newer", "home"])
-        assert (root.kept() is not None) == (now == ["newer", "home"])
-        if root.kept():
+        assert (root.old_disk() is not None) == (now == ["newer", "home"])
+        if root.old_disk():
             root.put_back()
         assert disks(root, tmp_path) == ["root", "home"]
     assert calls >= 3
@@ -125,16 +129,16 @@ def test_killed_anywhere_there_is_a_whole_root(
         back += 1
         now = disks(root, tmp_path)
         assert now in (["root", "home"], ["newer", "home"])
-        assert (root.kept() is not None) == (now == ["newer", "home"])
-        if root.kept() is None:
+        assert (root.old_disk() is not None) == (now == ["newer", "home"])
+        if root.old_disk() is None:
             root.exchange(root.prepare(image))
     assert (back >= 2, disks(root, tmp_path)) == (True, ["root", "home"])
     root.exchange(root.prepare(image))
     confirmed = 0
-    while root.kept() and killed_after(monkeypatch, confirmed, root.confirm):
+    while root.old_disk() and killed_after(monkeypatch, confirmed, root.confirm):
         confirmed += 1
         assert disks(root, tmp_path) == ["newer", "home"]
-    assert (root.kept(), disks(root, tmp_path)) == (None, ["newer", "home"])
+    assert (root.old_disk(), disks(root, tmp_path)) == (None, ["newer", "home"])
     root.exchange(root.prepare(image))
 
 
@@ -166,7 +170,7 @@ def test_a_vm_that_runs(
         with pytest.raises(HypervisorError):
             root.exchange(new)
         assert (vm.get().state, vm.get().attachments[0].medium) == ("running", before)
-        assert root.kept() is None
+        assert root.old_disk() is None
         vm.stop()
         root.exchange(new)
         up()

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from provision.build.guest import linked
+from provision.build.guest import linking
 
 
 def test_two_guests_share_packages_and_no_lock(tmp_path: Path) -> None:
     (tmp_path / "old.deb").write_text("old")
-    with linked(tmp_path) as one, linked(tmp_path) as other:
+    with linking(tmp_path) as one, linking(tmp_path) as other:
         assert one != other
         assert (one / "old.deb").read_text() == (other / "old.deb").read_text() == "old"
         (one / "lock").touch()
@@ -22,7 +22,7 @@ def test_two_guests_share_packages_and_no_lock(tmp_path: Path) -> None:
 
 def test_what_a_failed_guest_downloaded_is_kept(tmp_path: Path) -> None:
     try:
-        with linked(tmp_path) as own:
+        with linking(tmp_path) as own:
             (own / "new.deb").write_text("new")
             raise InterruptedError
     except InterruptedError:

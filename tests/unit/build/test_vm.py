@@ -15,7 +15,7 @@ class Notes(Silent):
     def __init__(self) -> None:
         self.told: list[str] = []
 
-    def noted(self, message: str) -> None:
+    def note(self, message: str) -> None:
         self.told.append(message)
 
 
@@ -29,7 +29,7 @@ def test_a_virtualbox_that_starts_no_vm_is_fetched_only_when_asked(
         called.append(name)
         raise HostNotReadyError("VirtualBox is not installed")
 
-    monkeypatch.setattr(virtualbox, "found", lambda: missing("found"))
+    monkeypatch.setattr(virtualbox, "find_virtualbox", lambda: missing("found"))
     monkeypatch.setattr(virtualbox, "manage", lambda: missing("manage"))
     notes = Notes()
     with reporting(notes):

@@ -4,11 +4,11 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from provision.cli._renamed import option_renamed
+from provision.cli._renamed import renamed_option
 
 
 @click.command()
-@option_renamed(
+@renamed_option(
     "--timeout", "--wait", "seconds", type=click.IntRange(min=0), default=7, help="How long."
 )
 def verb(seconds: int) -> None:

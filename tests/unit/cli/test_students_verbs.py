@@ -25,7 +25,7 @@ class Vm:
     def endpoint(self):
         return SshEndpoint("127.0.0.1", 2222, "sageadm", Path("/data/key"), self.known_hosts)
 
-    def forwarded(self, port):
+    def host_port(self, port):
         return port + 10000
 
 

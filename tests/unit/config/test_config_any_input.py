@@ -12,8 +12,8 @@ from provision.config.capacity import (
     NURSERY_MEMORY,
     SYSTEM_MEMORY,
     forks,
-    memory_needed,
-    sessions_promised,
+    needed_memory,
+    promised_sessions,
     system_memory,
 )
 from provision.config.quantities import (
@@ -157,12 +157,12 @@ def test_percents(percent):
 
 @given(st.integers(0, 500), st.integers(64 << 20, 64 << 30))
 def test_the_memory_that_is_said_to_be_needed_is_enough(sessions, limit):
-    assert sessions_promised(memory_needed(sessions, limit), limit) >= sessions
+    assert promised_sessions(needed_memory(sessions, limit), limit) >= sessions
 
 
 @given(st.integers(0, 1 << 42), st.integers(1, 1 << 36))
 def test_the_promise_never_exceeds_the_memory(memory, limit):
-    promised = sessions_promised(memory, limit)
+    promised = promised_sessions(memory, limit)
     assert promised == 0 or SYSTEM_MEMORY + promised * limit <= memory
 
 

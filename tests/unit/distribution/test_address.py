@@ -52,12 +52,12 @@ def test_what_is_no_url_shows_no_password(text: str) -> None:
 def test_another_server_is_told_no_password() -> None:
     here = address.parse("http://u:p@x/a")
     for location in ("/b", "b", "http://x/b", "http://x:80/b", "//x/b", "http://v:w@x/b"):
-        assert here.moved("http://x/a/c", location).login == _login("u:p"), location
+        assert here.redirect("http://x/a/c", location).login == _login("u:p"), location
     for location in ("http://y/b", "https://x/b", "http://x:81/b", "//y", "http://v:w@y/b"):
-        assert here.moved("http://x/a/c", location).login == {}, location
+        assert here.redirect("http://x/a/c", location).login == {}, location
     for location in ("file:///etc/passwd", "ftp://x/b", "javascript:x", "http://x:y/"):
         with pytest.raises(UsageError):
-            here.moved("http://x/a/c", location)
+            here.redirect("http://x/a/c", location)
 
 
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")

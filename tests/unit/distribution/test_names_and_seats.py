@@ -159,7 +159,7 @@ def test_a_seat_has_a_pool_of_its_own(tmp_path: Path) -> None:
     told = definition(Config.model_validate({"pool": {"count": 5}}))
     own = seats.seat_config(told, seat, "sage-01")
     assert (own.pool.count, own.pool.group) == (3, "sageusers")
-    assert installed.told(own) == "name=sage-01 pool=3"
+    assert installed.seat_credential(own) == "name=sage-01 pool=3"
 
 
 def test_what_a_seat_cannot_be_is_told_with_its_number() -> None:

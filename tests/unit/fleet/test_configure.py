@@ -2,7 +2,7 @@
 
 from provision.build.variables import playbook_variables
 from provision.config import Config
-from provision.fleet.configure import brought
+from provision.fleet.configure import paths_of_packages
 
 EVERYTHING = {
     "kernels": {
@@ -17,7 +17,7 @@ EVERYTHING = {
 
 def test_everything_that_a_configuration_may_want_is_known() -> None:
     told = playbook_variables(Config.model_validate(EVERYTHING), (), epoch=0)
-    found = brought(told)
+    found = paths_of_packages(told)
     languages = ["bash", "r", "octave", "julia 1.12.1"]
     assert list(found) == [*languages, "kernels.python.packages", "git", "signin", "stores"]
     assert all(found.values())
@@ -27,4 +27,4 @@ def test_everything_that_a_configuration_may_want_is_known() -> None:
 
 def test_a_plain_configuration_wants_no_packages() -> None:
     plain = Config.model_validate({"kernels": {"python": {"packages": ()}}})
-    assert brought(playbook_variables(plain, (), epoch=0)) == {}
+    assert paths_of_packages(playbook_variables(plain, (), epoch=0)) == {}

@@ -84,10 +84,10 @@ def test_what_is_to_be_read_is_shown_and_steps_are_the_rows() -> None:
         def __init__(self) -> None:
             self.seen: list[str] = []
 
-        def started(self, title: str, depth: int) -> None:
+        def start(self, title: str, depth: int) -> None:
             self.seen.append(title)
 
-        def noted(self, message: str) -> None:
+        def note(self, message: str) -> None:
             self.seen.append(message)
 
     def work(host: Host, tell: Tell) -> Mapping[str, Any]:

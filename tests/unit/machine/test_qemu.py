@@ -40,7 +40,7 @@ def test_old_emulation_does_without_its_broken_instruction(
 
 
 def test_a_comma_in_a_path_does_not_end_the_option() -> None:
-    assert qemu._escaped(Path("/a,b/c.raw")) == "/a,,b/c.raw"
+    assert qemu._escape(Path("/a,b/c.raw")) == "/a,,b/c.raw"
 
 
 def test_the_console_of_a_place_with_a_comma_is_in_that_place(
@@ -181,7 +181,7 @@ def test_a_guest_of_another_architecture_has_its_board_and_its_firmware(
     monkeypatch.setattr(kvm, "works", lambda: True)
     (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA us")
     machine = qemu.QemuMachine([], directory=tmp_path, key=tmp_path / "key", arch="arm64")
-    assert not machine._lent()
+    assert not machine._has_kvm()
     argv = machine._argv("tcg", False, tmp_path / "key", 3)
     assert argv[0] == "qemu-system-aarch64"
     assert {"virt", "-bios", "cortex-a72", "virtio-net-pci,netdev=net"} <= set(argv)

@@ -119,7 +119,7 @@ class Failing(progress.Silent):
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
-    def advanced(self, title: str, done: float, total: float | None) -> None:
+    def advance(self, title: str, done: float, total: float | None) -> None:
         raise self._error
 
 
@@ -155,7 +155,7 @@ def test_progress_reaches_the_end_of_each_disk(
     reached: dict[str, list[float]] = {}
 
     class Recorder(progress.Silent):
-        def advanced(self, title: str, done: float, total: float | None) -> None:
+        def advance(self, title: str, done: float, total: float | None) -> None:
             assert total is not None
             reached.setdefault(title, []).append(done / total)
 

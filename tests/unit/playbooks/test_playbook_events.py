@@ -12,7 +12,7 @@ from provision.build.playbook import (
     Change,
     Transport,
     _Events,
-    _explained,
+    _explain,
     _prepare,
 )
 from provision.errors import GuestError, ProvisioningError
@@ -28,7 +28,7 @@ class Recorder(Silent):
     def __init__(self):
         self.shares = []
 
-    def advanced(self, title, done, total):
+    def advance(self, title, done, total):
         self.shares.append((title, done, total))
 
 
@@ -83,7 +83,7 @@ def test_what_changes_and_what_follows_is_told_in_detail():
 
 def failed(*lines: str) -> Exception:
     events, _, _ = told(*lines)
-    return _explained("site", ENDPOINT, events, CommandFailedError(["ansible"], 2, "tail"), LOG)
+    return _explain("site", ENDPOINT, events, CommandFailedError(["ansible"], 2, "tail"), LOG)
 
 
 def test_a_failed_task_is_a_provisioning_error():

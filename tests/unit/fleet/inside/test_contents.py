@@ -62,16 +62,16 @@ def test_accounts_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(restoring, "administrators", lambda: [admin])
     before = {"sageadm": "old", "emmy": "old", "carl": "old"}
     today = {"sageadm": "new", "emmy": "!locked", "ada": "new"}
-    merged, kept = restoring.merged(today, before)
+    merged, kept = restoring.merge_accounts(today, before)
     assert merged == {"sageadm": "new", "emmy": "!locked", "carl": "old", "ada": "new"}
     assert kept == ["ada"]
     # On a fresh appliance all is the backup's.
-    assert restoring.merged({"sageadm": "first"}, before) == (before, [])
+    assert restoring.merge_accounts({"sageadm": "first"}, before) == (before, [])
 
 
 def test_a_program_goes_with_what_it_imports() -> None:
-    whole = remote.packed("backup")
+    whole = remote.pack("backup")
     for name in ("backup", "contents", "own", "program", "restic", "restoring", "settle"):
         assert f"inside/{name}.py".encode() in whole
     assert b"inside/classroom.py" not in whole
-    assert whole == remote.packed("backup")
+    assert whole == remote.pack("backup")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from provision.fleet.inside.program import RefusedError
-from provision.fleet.inside.snapshots import Snapshot, end_of, meant
+from provision.fleet.inside.snapshots import Snapshot, choose, end_of
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +57,7 @@ KNOWN = [
     ],
 )
 def test_what_is_meant(wanted: str, name: str) -> None:
-    assert meant(wanted, KNOWN).name == name
+    assert choose(wanted, KNOWN).name == name
 
 
 @pytest.mark.parametrize(
@@ -82,18 +82,18 @@ def test_what_is_meant(wanted: str, name: str) -> None:
 )
 def test_what_cannot_be_read_or_means_several_is_refused(wanted: str) -> None:
     with pytest.raises(RefusedError):
-        meant(wanted, KNOWN)
+        choose(wanted, KNOWN)
 
 
 def test_a_refusal_names_the_value_and_the_mend() -> None:
     with pytest.raises(RefusedError, match=r"'28\.11\.2026' is no time.*as in 2026-11-20"):
-        meant("28.11.2026", KNOWN)
+        choose("28.11.2026", KNOWN)
     with pytest.raises(RefusedError, match=r"2026aa00 of 2026-11-27 12:00:00 .* and .*2026ab00"):
-        meant("2026a", KNOWN)
+        choose("2026a", KNOWN)
     with pytest.raises(RefusedError, match="the first is snapshot 2026aa00 of"):
-        meant("2025-01-01", KNOWN)
+        choose("2025-01-01", KNOWN)
     with pytest.raises(RefusedError, match="no backup yet"):
-        meant("latest", [])
+        choose("latest", [])
 
 
 def test_an_hour_that_is_there_twice_wants_its_zone() -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from provision.guest.hub.claims import endpoints, is_verified, refused
+from provision.guest.hub.claims import endpoints, is_verified, refusal
 
 ALLOWED = {"domains": ["school.test"], "groups": ["math"]}
 EMMY = {"email": "Emmy@school.test", "email_verified": True, "groups": ["math"]}
@@ -24,19 +24,19 @@ def test_a_verified_address(claim: object) -> None:
 )
 def test_everything_else_is_not_verified(claim: object) -> None:
     assert not is_verified(claim)
-    assert refused({**EMMY, "email_verified": claim}, ALLOWED, "groups").endswith("not verified")
+    assert refusal({**EMMY, "email_verified": claim}, ALLOWED, "groups").endswith("not verified")
 
 
 def test_what_is_missing_is_not_verified() -> None:
     claims = {key: value for key, value in EMMY.items() if key != "email_verified"}
-    assert refused(claims, ALLOWED, "groups").endswith("not verified")
+    assert refusal(claims, ALLOWED, "groups").endswith("not verified")
 
 
 def test_who_is_of_domain_and_group_may_come_in() -> None:
-    assert not refused(EMMY, ALLOWED, "groups")
-    assert not refused(EMMY, {"domains": ["School.Test"], "groups": []}, "groups")
-    assert not refused({**EMMY, "groups": "math"}, ALLOWED, "groups")
-    assert not refused({}, {"domains": [], "groups": []}, "groups")
+    assert not refusal(EMMY, ALLOWED, "groups")
+    assert not refusal(EMMY, {"domains": ["School.Test"], "groups": []}, "groups")
+    assert not refusal({**EMMY, "groups": "math"}, ALLOWED, "groups")
+    assert not refusal({}, {"domains": [], "groups": []}, "groups")
 
 
 @pytest.mark.parametrize(
@@ -47,19 +47,19 @@ def test_who_is_of_domain_and_group_may_come_in() -> None:
     ],
 )
 def test_other_domains_may_not(address: object) -> None:
-    assert "domain" in refused({**EMMY, "email": address}, ALLOWED, "groups")
+    assert "domain" in refusal({**EMMY, "email": address}, ALLOWED, "groups")
 
 
 @pytest.mark.parametrize("groups", [[], None, "cooks", ["cooks"], 5, True, {"math": True}])
 def test_other_groups_may_not(groups: object) -> None:
-    assert "groups" in refused({**EMMY, "groups": groups}, ALLOWED, "groups")
+    assert "groups" in refusal({**EMMY, "groups": groups}, ALLOWED, "groups")
 
 
 def test_a_name_that_is_an_address_must_be_verified_without_domains_too() -> None:
     everybody: dict[str, Any] = {"domains": [], "groups": []}
     claims = {"email": "emmy@school.test"}
-    assert not refused(claims, everybody, "groups")
-    assert "verified" in refused(claims, everybody, "groups", by_mail=True)
+    assert not refusal(claims, everybody, "groups")
+    assert "verified" in refusal(claims, everybody, "groups", by_mail=True)
 
 
 def test_a_provider_says_where_it_is_asked() -> None:

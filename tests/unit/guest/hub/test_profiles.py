@@ -2,17 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from provision.guest.hub.profiles import arguments, chosen, form
+from provision.guest.hub.profiles import arguments, choose, form
 
 PROFILES = {"any": {"title": "All & more"}, "stats": {"title": "R"}}
 
 
 def test_the_first_is_chosen_unless_told_otherwise() -> None:
-    assert chosen(PROFILES, {}) == "any"
-    assert chosen(PROFILES, {"profile": ["stats"]}) == "stats"
-    assert chosen({}, {}) == ""
+    assert choose(PROFILES, {}) == "any"
+    assert choose(PROFILES, {"profile": ["stats"]}) == "stats"
+    assert choose({}, {}) == ""
     with pytest.raises(ValueError, match="no profile 'x'"):
-        chosen(PROFILES, {"profile": "x"})
+        choose(PROFILES, {"profile": "x"})
 
 
 def test_the_form_is_html_and_has_one_mark() -> None:

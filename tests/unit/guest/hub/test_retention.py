@@ -47,10 +47,13 @@ def test_parts_of_archives_that_were_cut_off_are_found(tmp_path: Path) -> None:
 
 def test_lines_go_up_to_the_first_that_is_kept() -> None:
     rules = {**KEEP_ALL, "audit": 10 * DAY}
-    assert retention.spent([noted(20), '{"time": "20', noted(9), "torn", noted(8)], rules, NOW) == 2
-    assert retention.spent([noted(20), noted(11)], rules, NOW) == 2
-    assert retention.spent([noted(20)], KEEP_ALL, NOW) == 0
-    assert retention.spent([], rules, NOW) == 0
+    assert (
+        retention.expired_count([noted(20), '{"time": "20', noted(9), "torn", noted(8)], rules, NOW)
+        == 2
+    )
+    assert retention.expired_count([noted(20), noted(11)], rules, NOW) == 2
+    assert retention.expired_count([noted(20)], KEEP_ALL, NOW) == 0
+    assert retention.expired_count([], rules, NOW) == 0
 
 
 def test_who_notes_while_lines_are_removed_loses_none(tmp_path: Path) -> None:

@@ -75,6 +75,6 @@ def test_a_notice_is_for_one_student_until_it_is_cleared(tmp_path: Path) -> None
 
 def test_who_was_stopped_reads_by_whom_and_that_files_are_safe(tmp_path: Path) -> None:
     notices = Notices(tmp_path / "notices")
-    notices.stopped("alice", "noether")
+    notices.note_stop("alice", "noether")
     assert "by noether" in notices.read("alice")
     assert "files are safe" in notices.read("alice")

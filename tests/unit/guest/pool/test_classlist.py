@@ -135,7 +135,7 @@ def made(text: str) -> ClassList:
 
 
 def test_names_are_made_by_a_rule() -> None:
-    assert made("müller\nO'Brien\nzoë\nEmmy Noether\nada\n").made() == {
+    assert made("müller\nO'Brien\nzoë\nEmmy Noether\nada\n").made_names() == {
         **{"müller": "mueller", "O'Brien": "obrien", "zoë": "zoe"},
         "Emmy Noether": "emmy.noether",
     }

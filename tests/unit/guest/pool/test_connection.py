@@ -1,6 +1,6 @@
 import pytest
 
-from provision.guest.pool.connection import Account, account_of, local_ports, told
+from provision.guest.pool.connection import Account, account_of, greeting, local_ports
 from provision.guest.pool.leases import Lease
 
 
@@ -27,5 +27,5 @@ def test_the_ports_that_lead_to_accounts_never_overlap() -> None:
 def test_what_a_session_tells_is_found_among_other_words() -> None:
     said = ("Warning: Permanently added", "42", "[]", '{"port": 12001, "tunnels": [20008]}')
     lease = Lease("nb1@localhost", "alice", 7, said)
-    assert told(lease) == {"port": 12001, "tunnels": [20008]}
-    assert told(Lease("nb1@localhost", "alice", 7, ())) is None
+    assert greeting(lease) == {"port": 12001, "tunnels": [20008]}
+    assert greeting(Lease("nb1@localhost", "alice", 7, ())) is None

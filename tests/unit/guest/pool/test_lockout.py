@@ -26,7 +26,7 @@ HOME, AWAY = Visit("192.0.2.1"), Visit("198.51.100.7")
 def test_some_wrong_passwords_are_human() -> None:
     lockout = Lockout()
     for second in range(FREE_TRIES - 1):
-        lockout.failed("alice", float(second))
+        lockout.count_failure("alice", float(second))
     assert lockout.wait("alice", 5.0) == 0
 
 
@@ -34,7 +34,7 @@ def test_each_further_one_doubles_the_wait() -> None:
     lockout = Lockout()
     waits = []
     for _ in range(FREE_TRIES + 3):
-        lockout.failed("alice", 0.0)
+        lockout.count_failure("alice", 0.0)
         waits.append(lockout.wait("alice", 0.0))
     assert waits[FREE_TRIES - 1 :] == [1, 2, 4, 8]
 
@@ -42,7 +42,7 @@ def test_each_further_one_doubles_the_wait() -> None:
 def test_the_wait_ends_and_has_a_limit() -> None:
     lockout = Lockout()
     for _ in range(50):
-        lockout.failed("alice", 0.0)
+        lockout.count_failure("alice", 0.0)
     assert lockout.wait("alice", 0.0) == LONGEST_WAIT
     assert lockout.wait("alice", LONGEST_WAIT) == 0
 
@@ -50,22 +50,22 @@ def test_the_wait_ends_and_has_a_limit() -> None:
 def test_wrong_passwords_are_forgotten() -> None:
     lockout = Lockout()
     for _ in range(50):
-        lockout.failed("alice", 0.0)
+        lockout.count_failure("alice", 0.0)
     assert lockout.count("alice", FORGOTTEN) == 0
 
 
 def test_others_do_not_wait() -> None:
     lockout = Lockout()
     for _ in range(50):
-        lockout.failed("alice", 0.0)
+        lockout.count_failure("alice", 0.0)
     assert lockout.wait("bob", 0.0) == 0
 
 
 def test_the_right_password_clears_the_name() -> None:
     lockout = Lockout()
     for _ in range(FREE_TRIES + 1):
-        lockout.failed("alice", 0.0)
-    lockout.succeeded("alice")
+        lockout.count_failure("alice", 0.0)
+    lockout.forget_failures("alice")
     assert lockout.wait("alice", 0.0) == 0
 
 
@@ -73,7 +73,7 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lockout, "REMEMBERED", 10)
     names, addresses = Lockout(), Allowance()
     for number in range(100):
-        names.failed(f"name{number}", 0.0)
+        names.count_failure(f"name{number}", 0.0)
         addresses.spend(f"address{number}", 0.0)
     assert len(names.failures) == len(addresses.spent) == 10
     assert names.count("name99", 0.0) == 1
