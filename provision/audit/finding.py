@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from provision.audit.advisory import Advisory, highest
 from provision.audit.component import Bill, Component
 from provision.audit.database import Database
-from provision.audit.mending import Reach, Target, mend, reach
-from provision.audit.versions import Verdict, latest, verdict
+from provision.audit.mending import AuditTarget, Reach, mend, reach
+from provision.audit.versions import VersionVerdict, latest, verdict
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Finding:
     unclear: str = ""
 
 
-def judge(target: Target, bill: Bill, database: Database) -> tuple[Finding, ...]:
+def judge(target: AuditTarget, bill: Bill, database: Database) -> tuple[Finding, ...]:
     """All that is open in a target, whatever its severity."""
     return tuple(
         _finding(target, component, hole)
@@ -46,7 +46,7 @@ def judge(target: Target, bill: Bill, database: Database) -> tuple[Finding, ...]
     )
 
 
-_Hit = tuple[Advisory, Verdict]
+_Hit = tuple[Advisory, VersionVerdict]
 
 
 def _holes(component: Component, database: Database) -> Iterator[Sequence[_Hit]]:
@@ -62,7 +62,7 @@ def _holes(component: Component, database: Database) -> Iterator[Sequence[_Hit]]
     yield from sorted(holes, key=lambda hole: min(each.name for each, _ in hole))
 
 
-def _finding(target: Target, component: Component, hole: Sequence[_Hit]) -> Finding:
+def _finding(target: AuditTarget, component: Component, hole: Sequence[_Hit]) -> Finding:
     names = sorted(frozenset[str]().union(*(each.names for each, _ in hole)))
     cves = [name for name in names if name.startswith("CVE-")]
     fixes = [said.fixed for _, said in hole if said.fixed is not None]

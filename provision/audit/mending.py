@@ -38,7 +38,7 @@ _NO_SESSION = frozenset(
 
 
 @dataclass(frozen=True)
-class Target:
+class AuditTarget:
     """What is audited.
 
     Args:
@@ -82,7 +82,7 @@ def _reach_at(component: Component, place: str) -> Reach:
     return "session"
 
 
-def mend(target: Target, component: Component, fixed: str | None) -> str | None:
+def mend(target: AuditTarget, component: Component, fixed: str | None) -> str | None:
     """The command that brings the fixed version of a component to a target.
 
     Returns:
@@ -105,7 +105,7 @@ def mend(target: Target, component: Component, fixed: str | None) -> str | None:
     return _upgrade(target, "system")
 
 
-def _upgrade(target: Target, verb: str) -> str:
+def _upgrade(target: AuditTarget, verb: str) -> str:
     if target.kind == "host":
         settings = "" if verb == "notebook" else " -c appliance.yml"
         return f"appliance upgrade {verb}{settings} {shlex.quote(target.name)}"

@@ -25,7 +25,7 @@ TABLE = Path(__file__).with_suffix(".toml")
 
 
 @dataclass(frozen=True)
-class Entry:
+class Series:
     """What is known of one series of a package, or of a distribution.
 
     Args:
@@ -45,7 +45,7 @@ class Entry:
     lists: tuple[str, ...] = ()
 
 
-def read(text: str) -> tuple[Entry, ...]:
+def read(text: str) -> tuple[Series, ...]:
     """Read the table.
 
     Args:
@@ -53,20 +53,20 @@ def read(text: str) -> tuple[Entry, ...]:
     """
     told = tomllib.loads(text)
     newest = told["newest"]
-    rolling = (Entry(name, "", newest["until"], "", newest["source"]) for name in newest["names"])
-    series = (Entry(**{**each, "lists": tuple(each.get("lists", ()))}) for each in told["series"])
+    rolling = (Series(name, "", newest["until"], "", newest["source"]) for name in newest["names"])
+    series = (Series(**{**each, "lists": tuple(each.get("lists", ()))}) for each in told["series"])
     suites = (
-        Entry(each["name"], "", each["until"], each["title"], each["source"])
+        Series(each["name"], "", each["until"], each["title"], each["source"])
         for each in told["suite"]
     )
     pythons = (
-        Entry("python", each["version"], each["until"], each.get("title", ""), each["source"])
+        Series("python", each["version"], each["until"], each.get("title", ""), each["source"])
         for each in told["python"]
     )
     return (*suites, *pythons, *series, *rolling)
 
 
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[Series, ...]:
     """Our table."""
     return read(TABLE.read_text(encoding="utf-8"))
 
@@ -97,7 +97,7 @@ def _ours() -> Iterator[str]:
 
 
 def troubles(
-    table: Sequence[Entry],
+    table: Sequence[Series],
     names: frozenset[str],
     lists: Mapping[str, Mapping[str, str]],
     today: datetime.date,
@@ -129,7 +129,7 @@ def troubles(
                 yield f"{name} {version} in {file}: the table speaks of {told}"
 
 
-def _fits(version: str, entry: Entry) -> bool:
+def _fits(version: str, entry: Series) -> bool:
     return SpecifierSet(entry.version).contains(version, prereleases=True)
 
 
@@ -138,7 +138,7 @@ def lists(paths: Sequence[Path]) -> dict[str, dict[str, str]]:
     return {path.name: pins(path.read_text(encoding="utf-8")) for path in paths}
 
 
-def document(table: Sequence[Entry]) -> str:
+def document(table: Sequence[Series]) -> str:
     """The text of docs/supported.md."""
     rows = [
         f"| {each.name} | {each.version.replace('|', '/') or 'newest'} | {each.until}"

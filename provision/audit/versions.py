@@ -13,7 +13,7 @@ from provision.audit.component import PYPI
 
 
 @dataclass(frozen=True)
-class Verdict:
+class VersionVerdict:
     """What an advisory says of one version.
 
     Args:
@@ -27,7 +27,7 @@ class Verdict:
     unclear: str = ""
 
 
-def verdict(version: str, advisory: Advisory) -> Verdict:
+def verdict(version: str, advisory: Advisory) -> VersionVerdict:
     """Judge a version by OSV's algorithm.
 
     A version that cannot be compared counts as affected: nobody has said that it is not.
@@ -44,8 +44,8 @@ def verdict(version: str, advisory: Advisory) -> Verdict:
             hit = hit or inside
             fixes += [fixed] if inside and fixed is not None else []
     except ValueError as error:
-        return Verdict(True, None, f"{version} cannot be compared: {error}")
-    return Verdict(hit, latest(advisory.ecosystem, fixes) if hit else None)
+        return VersionVerdict(True, None, f"{version} cannot be compared: {error}")
+    return VersionVerdict(hit, latest(advisory.ecosystem, fixes) if hit else None)
 
 
 def latest(ecosystem: str, versions: list[str]) -> str | None:

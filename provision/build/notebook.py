@@ -247,7 +247,7 @@ def offer(wanted: Wanted, pythons: Iterable[str]) -> tuple[str, dict[str, bytes]
     return json.dumps({"machine": machine, "lists": lists, "python": told}), pieces
 
 
-def _piece(tree: Path, python: str, each: "Distribution") -> bytes:
+def _piece(tree: Path, python: str, each: "InstalledPackage") -> bytes:
     content = io.BytesIO()
     # Closed it would end the whole.
     _fill(tarfile.open(fileobj=content, mode="w"), tree, each, python)  # noqa: SIM115
@@ -259,7 +259,7 @@ def _digest(data: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Distribution:
+class InstalledPackage:
     """An installed package.
 
     Args:
@@ -280,18 +280,18 @@ class Distribution:
         return sum(path.stat().st_size + 4096 for path in self.files)
 
 
-def distributions(tree: Path) -> Iterator[Distribution]:
+def distributions(tree: Path) -> Iterator[InstalledPackage]:
     """What uv has installed in a directory."""
     for record in sorted(tree.glob("*.dist-info/RECORD")):
         name, _, version = record.parent.name.removesuffix(".dist-info").partition("-")
         with record.open(encoding="utf-8", newline="") as rows:
             files = [tree / row[0] for row in csv.reader(rows) if row]
         found = tuple(sorted(path for path in files if path.is_file()))
-        yield Distribution(normalize(name), version, record, found)
+        yield InstalledPackage(normalize(name), version, record, found)
 
 
 def _pack(
-    tree: Path, needed: Iterable[Distribution], python: str, change: str, target: Path
+    tree: Path, needed: Iterable[InstalledPackage], python: str, change: str, target: Path
 ) -> None:
     part = target.with_suffix(".part")
     try:
@@ -312,7 +312,7 @@ def _pack(
         part.unlink(missing_ok=True)
 
 
-def _fill(tar: tarfile.TarFile, tree: Path, each: Distribution, python: str) -> None:
+def _fill(tar: tarfile.TarFile, tree: Path, each: InstalledPackage, python: str) -> None:
     """Add a package as an environment has it."""
     for path in each.files:
         inside = str(path.relative_to(tree))

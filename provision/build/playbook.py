@@ -65,7 +65,7 @@ class Transport(Enum):
 
 
 @dataclass(frozen=True)
-class Change:
+class TaskChange:
     """What one task changed, or would.
 
     Args:
@@ -99,7 +99,7 @@ class PlaySummary:
     skipped: int
     seconds: float
     times: tuple[tuple[str, float], ...] = field(repr=False)
-    changes: tuple[Change, ...] = field(repr=False, default=())
+    changes: tuple[TaskChange, ...] = field(repr=False, default=())
 
 
 class _Events:
@@ -110,7 +110,7 @@ class _Events:
         self._file = file
         self.done = self.total = self.ok = self.skipped = 0
         self.changed: list[str] = []
-        self.changes: list[Change] = []
+        self.changes: list[TaskChange] = []
         self.times: list[tuple[str, float]] = []
         self.failure: dict[str, Any] | None = None
         self.other: list[str] = []
@@ -139,7 +139,7 @@ class _Events:
         self._write(f"  {status} ({event['seconds']:.1f} s)" + (f": {message}" if message else ""))
         if "items" in event:
             items, diff = tuple(event["items"]), tuple(event.get("diff", ()))
-            self.changes.append(Change(task, items, event["handler"], diff))
+            self.changes.append(TaskChange(task, items, event["handler"], diff))
         match status:
             case "ok" | "ignored":
                 self.ok += 1

@@ -7,7 +7,7 @@ from typing import Any
 from provision.build.roles import roles_of
 from provision.build.variables import playbook_variables
 from provision.config import Config
-from provision.jeos.archive import Release, Source
+from provision.jeos.archive import Release, SourceLine
 from provision.jeos.base import BaseSpec
 from provision.jeos.disk import FileSystem
 from provision.jeos.proxy import Proxy
@@ -31,7 +31,7 @@ class Request:
     """
 
     config: Config
-    sources: tuple[Source, ...]
+    sources: tuple[SourceLine, ...]
     release: Release
     admin_keys: tuple[str, ...]
     host_ca: Path | None

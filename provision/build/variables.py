@@ -12,7 +12,7 @@ from provision.config.section import Section
 from provision.guest.grader.instances import proxy_configuration
 from provision.guest.grader.settings import Settings
 from provision.guest.record import VERSION
-from provision.jeos.archive import Source
+from provision.jeos.archive import SourceLine
 
 # What the roles grader and jail run on.
 GRADER_PACKAGES = (
@@ -31,7 +31,7 @@ SWAP_PACKAGES: Mapping[str, Sequence[str]] = {"none": (), "zram": ("systemd-zram
 
 def playbook_variables(
     config: Config,
-    sources: Sequence[Source],
+    sources: Sequence[SourceLine],
     *,
     epoch: int,
     admin_keys: Sequence[str] = (),
@@ -228,7 +228,7 @@ def _environment(
     return environment
 
 
-def _distribution(config: Config, sources: Sequence[Source]) -> list[dict[str, Any]]:
+def _distribution(config: Config, sources: Sequence[SourceLine]) -> list[dict[str, Any]]:
     """One record for each archive: suites of the same address and keyring share one."""
     records: dict[tuple[Any, ...], dict[str, Any]] = {}
     for source in sources:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.errors import ApplianceError
 
 INTERRUPTED = 130
@@ -28,7 +28,7 @@ _HEADINGS = {
 }
 
 
-class Verbs(Group):
+class Verbs(VerbGroup):
     """A group whose subcommands are the sibling modules that define ``command``.
 
     A module name with a leading underscore is a helper; ``_`` inside a name is shown as ``-``,

@@ -14,7 +14,7 @@ import click
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Host, Inventory
-    from provision.fleet.many import Pace, Record, Row, Work
+    from provision.fleet.many import HostRow, Pace, RunRecord, Work
 
 Verb = Callable[..., Any]
 PARTIAL = 6
@@ -133,10 +133,10 @@ def carry_out(
     pace: "Pace",
     *,
     as_json: bool,
-    record: "Record | None" = None,
+    record: "RunRecord | None" = None,
     columns: Sequence[str] = (),
     lists: Sequence[str] = (),
-    further: "Callable[[Sequence[Row]], dict[str, Any]] | None" = None,
+    further: "Callable[[Sequence[HostRow]], dict[str, Any]] | None" = None,
 ) -> None:
     """Do a piece of work on hosts, show how it goes, report, and exit with what came of it.
 
@@ -167,7 +167,7 @@ def carry_out(
         raise click.exceptions.Exit(PARTIAL if good else NONE)
 
 
-def _print(row: "Row", columns: Sequence[str]) -> None:
+def _print(row: "HostRow", columns: Sequence[str]) -> None:
     told = [(name, _text_of(row.facts.get(name))) for name in columns] if row.facts else []
     only = len(columns) == 1
     facts = "  ".join(value if only else f"{name}: {value}" for name, value in told)
@@ -184,7 +184,7 @@ def _text_of(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def table_of(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
+def table_of(hosts: "Sequence[Host]") -> "Iterator[Callable[[HostRow], None]]":
     """A live table on a terminal; a line for each new step elsewhere."""
     from rich.console import Console
 
@@ -192,7 +192,7 @@ def table_of(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
     if not console.is_terminal:
         seen: dict[str, tuple[str, str]] = {}
 
-        def line(row: "Row") -> None:
+        def line(row: "HostRow") -> None:
             if seen.get(row.host) != (row.step, row.result):
                 seen[row.host] = (row.step, row.result)
                 print(row.host, row.result, row.step, file=sys.stderr, flush=True)  # noqa: T201
@@ -202,7 +202,7 @@ def table_of(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
     from rich.live import Live
     from rich.table import Table
 
-    rows: dict[str, Row] = {}
+    rows: dict[str, HostRow] = {}
 
     def table() -> Table:
         made = Table("host", "version", "step", "result", "seconds", box=None)
@@ -217,7 +217,7 @@ def table_of(hosts: "Sequence[Host]") -> "Iterator[Callable[[Row], None]]":
 
     with Live(table(), console=console, refresh_per_second=4, transient=True) as live:
 
-        def draw(row: "Row") -> None:
+        def draw(row: "HostRow") -> None:
             rows[row.host] = row
             live.update(table())
 

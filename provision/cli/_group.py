@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import click
 
 
-class Group(click.Group):
+class VerbGroup(click.Group):
     """A group that lists each verb with its whole first sentence."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from provision.audit.component import Bill
     from provision.audit.database import Database
     from provision.audit.finding import Finding
-    from provision.audit.mending import Target
+    from provision.audit.mending import AuditTarget
     from provision.fleet.inventory import Host, Inventory
-    from provision.fleet.many import Row
+    from provision.fleet.many import HostRow
 
 OPEN = 8
 KINDS: dict[str, str] = {
@@ -159,15 +159,15 @@ def _show_support(*, as_json: bool) -> None:
         raise click.exceptions.Exit(OPEN)
 
 
-Judged = Sequence[tuple["Target", "Bill", Sequence["Finding"]]]
+Judged = Sequence[tuple["AuditTarget", "Bill", Sequence["Finding"]]]
 
 
-def _files(files: Sequence[Path], *, locks: bool) -> "list[tuple[Target, Bill]]":
+def _files(files: Sequence[Path], *, locks: bool) -> "list[tuple[AuditTarget, Bill]]":
     from provision.audit import mending
     from provision.audit.component import bill_of
 
     chosen = [*files, *(mending.locks() if locks else ())]
-    return [(mending.Target(_kind(path), str(path)), bill_of(path)) for path in chosen]
+    return [(mending.AuditTarget(_kind(path), str(path)), bill_of(path)) for path in chosen]
 
 
 def _kind(path: Path) -> Any:
@@ -176,10 +176,10 @@ def _kind(path: Path) -> Any:
 
 def _hosts(
     inventory: "Inventory", on: Sequence[str]
-) -> "tuple[tuple[Row, ...], list[tuple[Target, Bill]]]":
+) -> "tuple[tuple[HostRow, ...], list[tuple[AuditTarget, Bill]]]":
     """Ask the hosts; those that do not answer are rows alone."""
     from provision.audit.component import from_sbom
-    from provision.audit.mending import Target
+    from provision.audit.mending import AuditTarget
     from provision.fleet.many import Pace, run_on
     from provision.fleet.materials import materials
 
@@ -191,7 +191,7 @@ def _hosts(
 
     with table_of(hosts) as show:
         rows = run_on(hosts, ask, Pace(8), None, show)
-    return rows, [(Target("host", name), told[name]) for name in sorted(told)]
+    return rows, [(AuditTarget("host", name), told[name]) for name in sorted(told)]
 
 
 def _note(judged: "Judged", metrics: Path | None) -> None:
@@ -225,7 +225,7 @@ def _only(name: str, bill: "Bill", only: Sequence[str]) -> "Bill":
 
 
 def _document(
-    judged: Judged, rows: "Sequence[Row]", known: "Database", severity: str
+    judged: Judged, rows: "Sequence[HostRow]", known: "Database", severity: str
 ) -> dict[str, Any]:
     return {
         "advisories": {"records": known.records, "newest": known.newest},
@@ -243,7 +243,7 @@ def _document(
     }
 
 
-def _print(judged: Judged, rows: "Sequence[Row]", known: "Database") -> None:
+def _print(judged: Judged, rows: "Sequence[HostRow]", known: "Database") -> None:
     newest = f", the newest of {printable(known.newest)}" if known.newest else ""
     counted = ", ".join(
         f"{known.records[name]} of {printable(name)}" for name in sorted(known.records)

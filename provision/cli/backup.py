@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._fleet import ask_each, with_inventory
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PASSED_ON = ("AWS_", "B2_", "AZURE_", "GOOGLE_", "OS_", "RCLONE_")
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Back up students' files, accounts and configuration, by a timer in the appliance."""
 

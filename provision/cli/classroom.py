@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from provision.cli import _seat
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 
 SOON_SECONDS = 14 * 24 * 3600.0
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Serve a published folder to a room, and see how each seat is."""
 

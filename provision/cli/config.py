@@ -5,11 +5,11 @@ import json
 import click
 
 from provision.cli._config import with_config
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.config import Loaded
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Show the configuration in effect, its JSON Schema and its reference."""
 

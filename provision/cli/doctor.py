@@ -13,7 +13,7 @@ from provision.config import Loaded
 from provision.errors import HostNotReadyError
 
 if TYPE_CHECKING:
-    from provision.doctor import Check
+    from provision.doctor import Diagnosis
 
 _MARKS = {"ok": "[green]✓[/]", "note": "·", "warning": "[yellow]![/]", "failed": "[red]✗[/]"}
 
@@ -54,7 +54,7 @@ def command(loaded: Loaded, as_json: bool, packages: bool, offline: bool, output
         raise HostNotReadyError(f"this host is not ready for a build: {', '.join(failed)}")
 
 
-def _table(checks: Sequence["Check"]) -> None:
+def _table(checks: Sequence["Diagnosis"]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table

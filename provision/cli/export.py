@@ -8,7 +8,7 @@ import click
 
 from provision.cli import _build
 from provision.cli._config import with_config
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
 
@@ -25,7 +25,7 @@ _TITLES = {
 _directory = click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Write the appliance for another hypervisor, or its sessions for many machines."""
 

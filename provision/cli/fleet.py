@@ -10,7 +10,7 @@ import click
 
 from provision.cli._config import with_config
 from provision.cli._fleet import with_inventory
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 from provision.config import Loaded
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from provision.fleet.inventory import Host, Inventory
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Keep the list of appliances (an inventory that plain Ansible reads too)."""
 

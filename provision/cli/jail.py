@@ -5,12 +5,12 @@ from pathlib import Path
 
 import click
 
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """A chroot with Python and nothing else, for running what strangers wrote."""
 

@@ -5,7 +5,7 @@ import shlex
 
 import click
 
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 from provision.cli._machine import with_machine
 from provision.machine.hypervisor import VirtualMachine
@@ -20,7 +20,7 @@ COMMANDS = {
 }
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Stop, start or reload the notebook in the running appliance."""
 

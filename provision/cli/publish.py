@@ -153,7 +153,7 @@ def _publish(
     from provision.build import build as builder
     from provision.build.artefacts import SBOM
     from provision.distribution.manifest import definition
-    from provision.distribution.publication import Image
+    from provision.distribution.publication import DiskImage
 
     config = loaded.config
     wanted = builder.request(config)
@@ -164,7 +164,7 @@ def _publish(
     else:
         disks = builder.build_disks(wanted)
     images = [
-        Image(system.name, raw, keep=not system.is_root)
+        DiskImage(system.name, raw, keep=not system.is_root)
         for system, raw in zip(wanted.file_systems, disks, strict=True)
     ]
     return asdict(

@@ -72,7 +72,7 @@ def command(
     from provision.config import architectures
     from provision.distribution import channel as channels
     from provision.distribution import places
-    from provision.distribution.chunks import Store
+    from provision.distribution.chunks import ChunkStore
     from provision.distribution.peers import Sharing
     from provision.distribution.pull import pull, roll_back
     from provision.distribution.reports import seat_name
@@ -96,7 +96,7 @@ def command(
         if share:
             if not isinstance(origin, Web):
                 raise click.UsageError("--share needs a URL, best of `appliance classroom serve`")
-            sharing = stack.enter_context(Sharing(origin, me, Store(places.spool(me))))
+            sharing = stack.enter_context(Sharing(origin, me, ChunkStore(places.spool(me))))
             stack.callback(shutil.rmtree, places.spool(me), ignore_errors=True)
         try:
             result = pull(

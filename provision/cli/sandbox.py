@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from provision.cli._config import with_config
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
 
@@ -25,12 +25,12 @@ _DIRECTORY = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """The root file systems in which exercises run."""
 
 
-@command.group(cls=Group)
+@command.group(cls=VerbGroup)
 def image() -> None:
     """Build, list and verify sandbox images."""
 
@@ -81,7 +81,7 @@ def verify(path: Path) -> None:
     click.echo(f"{path} is as it was built")
 
 
-@command.group(cls=Group)
+@command.group(cls=VerbGroup)
 def instance() -> None:
     """Grading services of an appliance, each with its port, limits and network."""
 

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._fleet import ask_each, on
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
     from provision.fleet.inventory import Inventory
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """See, end and tell sessions over SSH."""
 

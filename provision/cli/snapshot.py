@@ -5,13 +5,13 @@ from dataclasses import asdict
 
 import click
 
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 from provision.cli._machine import with_machine
 from provision.machine.hypervisor import VirtualMachine
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Keep the appliance's state of one moment, and go back to it."""
 

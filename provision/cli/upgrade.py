@@ -11,7 +11,7 @@ import click
 from provision.cli import _build
 from provision.cli._config import with_config
 from provision.cli._fleet import carry_out, take_over, takes_over, with_inventory, with_pace
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 from provision.cli._linux import needs_linux
 from provision.cli._renamed import renamed_option
@@ -20,7 +20,7 @@ from provision.files import ordinary
 
 if TYPE_CHECKING:
     from provision.build.sage import PackedSage
-    from provision.fleet.following import Source
+    from provision.fleet.following import UpdateSource
     from provision.fleet.inventory import Inventory
     from provision.fleet.many import Pace
 
@@ -30,7 +30,7 @@ resumed = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Renew appliances in use over SSH; what fails goes back by itself."""
 
@@ -112,7 +112,7 @@ def sage(
     from provision.build.sage import version_of
     from provision.build.sage import wheels as listed
     from provision.errors import GuestError
-    from provision.fleet.many import Record
+    from provision.fleet.many import RunRecord
     from provision.fleet.package import read, read_wheels
     from provision.fleet.relay import offering
     from provision.fleet.upgrade import Options, prepare, upgrade_sage
@@ -137,7 +137,7 @@ def sage(
         package = read(file, version, sha256=sha256, key=key)
     options = Options(keep=keep, drain=drain, patience=patience, take_over=takes_over())
     task = {"upgrade": "sage", "version": package.version, "sha256": package.sha256}
-    record = Record.last(task) if resume else Record.new(task, chosen)
+    record = RunRecord.last(task) if resume else RunRecord.new(task, chosen)
     with contextlib.ExitStack() as stack:
         if via is not None:
             try:
@@ -248,7 +248,7 @@ def notebook(
     """
     from provision.build.notebook import wanted_environment
     from provision.fleet.following import follow as follow_channel
-    from provision.fleet.many import Record
+    from provision.fleet.many import RunRecord
     from provision.fleet.notebook import NotebookOptions, undo_notebook, upgrade_notebook
 
     chosen = inventory.select(hosts)
@@ -279,7 +279,7 @@ def notebook(
     environment = wanted_environment(lock)
     options = NotebookOptions(patience=patience, keep=bool(keep), take_over=force)
     task = {"upgrade": "notebook", "environment": environment.name}
-    record = Record.last(task) if resume else Record.new(task, chosen)
+    record = RunRecord.last(task) if resume else RunRecord.new(task, chosen)
     carry_out(
         chosen,
         lambda host, tell: upgrade_notebook(host, inventory, environment, options, tell),
@@ -290,7 +290,7 @@ def notebook(
     )
 
 
-def _source(url: str, key: Path | None, channel: str) -> "Source | None":
+def _source(url: str, key: Path | None, channel: str) -> "UpdateSource | None":
     """What is to be followed; None: nothing any more.
 
     Raises:
@@ -298,7 +298,7 @@ def _source(url: str, key: Path | None, channel: str) -> "Source | None":
     """
     from provision.distribution.address import parse
     from provision.distribution.manifest import checked_name
-    from provision.fleet.following import Source
+    from provision.fleet.following import UpdateSource
     from provision.ova import minisign
 
     if url == "none":
@@ -309,7 +309,7 @@ def _source(url: str, key: Path | None, channel: str) -> "Source | None":
     address = parse(url)
     if address.login:
         raise click.UsageError("an appliance keeps no password of a web server: leave it out")
-    return Source(address.url, public, checked_name(channel))
+    return UpdateSource(address.url, public, checked_name(channel))
 
 
 @command.command()
@@ -364,7 +364,7 @@ def system(
     Without an appliance.yml only the packages. What the upgrade replaces is kept on the
     appliance; if anything fails, or nobody confirms it, all goes back. Sage stays as it is.
     """
-    from provision.fleet.many import Record
+    from provision.fleet.many import RunRecord
     from provision.fleet.system import SystemOptions, check_window, undo_system, upgrade_system
 
     chosen = inventory.select(hosts)
@@ -386,7 +386,7 @@ def system(
     )
     digest = hashlib.sha256(str(config).encode()).hexdigest()[:16]
     task = {"upgrade": "system", "packages": not no_packages, "config": digest}
-    record = Record.last(task) if resume else Record.new(task, chosen)
+    record = RunRecord.last(task) if resume else RunRecord.new(task, chosen)
     carry_out(
         chosen,
         lambda host, tell: upgrade_system(host, inventory, options, tell),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from provision.cli._fleet import ask_each, on
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 from provision.cli._json import as_json
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ by_stdin = click.option(
 )
 
 
-@click.group(cls=Group)
+@click.group(cls=VerbGroup)
 def command() -> None:
     """Manage the students' accounts over SSH. Passwords are never arguments."""
 
@@ -248,7 +248,7 @@ def import_(
     from provision.cli._fleet import carry_out
     from provision.errors import UsageError
     from provision.fleet.classroom import ask, with_passwords
-    from provision.fleet.many import Pace, Row
+    from provision.fleet.many import HostRow, Pace
     from provision.guest.pool.classlist import ListError, read_list
 
     try:
@@ -268,7 +268,7 @@ def import_(
     text, words = with_passwords(found.as_csv())
     options = ["reset"] * reset_passwords + ["same"] * same_students
 
-    def make_passwords(rows: "Sequence[Row]") -> dict[str, dict[str, str]]:
+    def make_passwords(rows: "Sequence[HostRow]") -> dict[str, dict[str, str]]:
         told = [row.facts for row in rows if row.result == "ok"]
         names = {name for facts in told for name in [*facts["added"], *facts["reset"]]}
         return {"passwords": {name: word for name, word in words.items() if name in names}}

@@ -248,7 +248,7 @@ class Profile(Section):
     """what one session of it may use, before the limits of groups"""
 
 
-class Course(Section):
+class CourseMembers(Section):
     """Students and teachers with files in common: material, what is handed out, handed in."""
 
     members: tuple[values.StudentName, ...] = ()
@@ -261,7 +261,7 @@ class Course(Section):
     """of material and hand-out; what is handed in counts towards each student's own"""
 
 
-class Google(Section):
+class GoogleSignIn(Section):
     """Sign-in by Google accounts."""
 
     client_id: values.Word
@@ -270,7 +270,7 @@ class Google(Section):
     """whose accounts may sign in: the domains of their mail addresses"""
 
 
-class Oidc(Section):
+class OidcSignIn(Section):
     """Sign-in by any OpenID Connect provider."""
 
     issuer: values.Url
@@ -289,7 +289,7 @@ class Oidc(Section):
     """the claim that lists a student's groups"""
 
 
-class Ldap(Section):
+class LdapSignIn(Section):
     """Sign-in by the school's directory."""
 
     server: values.HostPort
@@ -339,11 +339,11 @@ class Lti(Section):
 class SignIn(Section):
     """Who says who a student is: the appliance's own accounts, or one of these."""
 
-    google: Google | None = None
+    google: GoogleSignIn | None = None
     """Google accounts"""
-    oidc: Oidc | None = None
+    oidc: OidcSignIn | None = None
     """an OpenID Connect provider"""
-    ldap: Ldap | None = None
+    ldap: LdapSignIn | None = None
     """an LDAP directory"""
     lti: tuple[Lti, ...] = ()
     """learning platforms; beside the appliance's own accounts, which administrators have"""
@@ -545,7 +545,7 @@ class Config(Section):
     """books to read and search in a session, without a network; null: about all that is there"""
     profiles: dict[values.RecordName, Profile] = Field(default_factory=dict)
     """what students choose from when a session starts; none: no choice"""
-    courses: dict[values.RecordName, Course] = Field(default_factory=dict)
+    courses: dict[values.RecordName, CourseMembers] = Field(default_factory=dict)
     """courses by name"""
     git: Git = Git()
     """git in the browser"""
@@ -599,7 +599,7 @@ class Config(Section):
         """The names of the pool's accounts."""
         return tuple(f"{self.pool.prefix}{n}" for n in range(1, self.pool.count + 1))
 
-    def learners(self, course: Course) -> set[str]:
+    def learners(self, course: CourseMembers) -> set[str]:
         """Everybody who learns in a course: its members and those of its group."""
         group = self.pool.groups.get(course.group) if course.group is not None else None
         return {*course.members, *(group.members if group else ())}

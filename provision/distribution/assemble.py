@@ -25,7 +25,7 @@ Fetch = Callable[[Piece], bytes]
 
 
 @dataclass
-class Report:
+class Origins:
     """Where the chunks of a disk came from, as numbers of chunks.
 
     Args:
@@ -47,7 +47,7 @@ def assemble(
     identity: uuid.UUID,
     fetch: Fetch,
     workers: int = WORKERS,
-) -> Report:
+) -> Origins:
     """Make the VDI of a published disk; interrupted at any byte, the next call goes on.
 
     The image is named ``….part`` until every chunk of it was read back and found right.
@@ -70,7 +70,7 @@ def assemble(
         raise VerificationError(f"the list of chunks of {disk.name} is not the manifest's")
     layout = vdi.plan(disk.size, ((piece.offset, piece.length) for piece in pieces))
     part = target.with_name(target.name + ".part")
-    report = Report()
+    report = Origins()
     try:
         with _opening(part) as file:
             image = OpenDisk(file, layout)
@@ -173,7 +173,7 @@ def _opening(part: Path) -> Iterator[int]:
 
 
 def _begin(
-    image: OpenDisk, pieces: Sequence[Piece], part: Path, header: bytes, report: Report
+    image: OpenDisk, pieces: Sequence[Piece], part: Path, header: bytes, report: Origins
 ) -> list[Piece]:
     """Write the image's header, or find out how far an earlier run came; return what is missing."""
     length = image.layout.length
@@ -197,7 +197,7 @@ def _begin(
 
 
 def _fetch(
-    image: OpenDisk, missing: Sequence[Piece], fetch: Fetch, workers: int, report: Report
+    image: OpenDisk, missing: Sequence[Piece], fetch: Fetch, workers: int, report: Origins
 ) -> None:
     """Fetch each missing chunk once and write it wherever the disk has it."""
     places: dict[str, list[Piece]] = {}

@@ -138,7 +138,7 @@ def decompress(data: bytes, wanted: str) -> bytes:
 
 
 @dataclass(frozen=True)
-class Store:
+class ChunkStore:
     """A directory of chunk files, the same on a server, a stick and a seat.
 
     Args:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from provision import progress
 from provision.distribution import chunks, reports, room
-from provision.distribution.chunks import Piece, Store
+from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.reports import SeatReport
 from provision.distribution.source import SourceError, Web
 from provision.distribution.supply import Get, Supply
@@ -53,7 +53,7 @@ class Sharing:
         self,
         source: Web,
         name: str,
-        store: Store,
+        store: ChunkStore,
         *,
         address: str = "0.0.0.0",  # noqa: S104 (the room is who it is for)
         gather: float = GATHER_SECONDS,
@@ -243,10 +243,10 @@ class _Server(http.server.ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], sharing: Sharing) -> None:
         self.sharing = sharing
-        super().__init__(address, _Handler)
+        super().__init__(address, _PeerHandler)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _PeerHandler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 60

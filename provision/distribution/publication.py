@@ -26,7 +26,7 @@ from typing import Any
 from provision import locks, progress
 from provision.distribution import channel, chunks, manifest, packages
 from provision.distribution.channel import Channel
-from provision.distribution.chunks import Piece, Store
+from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest, PublishedDisk
 from provision.errors import ApplianceError, UsageError
 from provision.files import write_whole
@@ -42,7 +42,7 @@ _LEFTOVER_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
-class Image:
+class DiskImage:
     """A disk to publish.
 
     Args:
@@ -90,9 +90,9 @@ class Publication:
     root: Path
 
     @property
-    def store(self) -> Store:
+    def store(self) -> ChunkStore:
         """Its chunks."""
-        return Store(self.root / "chunks")
+        return ChunkStore(self.root / "chunks")
 
     def versions(self) -> tuple[tuple[str, Manifest], ...]:
         """Name of the directory and manifest of each version, oldest first."""
@@ -109,7 +109,7 @@ class Publication:
 
     def publish(
         self,
-        images: list[Image],
+        images: list[DiskImage],
         *,
         definition: Mapping[str, Any],
         sbom: str,

@@ -19,7 +19,7 @@ from provision.config.architectures import require_host
 from provision.distribution import channel, chunks, manifest, pins, seats
 from provision.distribution.assemble import assemble, present
 from provision.distribution.channel import Channel
-from provision.distribution.chunks import Piece, Store
+from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.installed import Installed, recorded_version, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
 from provision.distribution.seats import Seat
@@ -299,7 +299,7 @@ def _chain(source: Origin, folders: Path, cache: Path | None, sharing: "Sharing 
 
     return Chain(
         disks=of_images(_seeds(folders)),
-        cache=of_store(Store(cache / "chunks")) if cache else None,
+        cache=of_store(ChunkStore(cache / "chunks")) if cache else None,
         **(sharing.suppliers(get) if sharing else {"server": of_server(get)}),
     )
 

@@ -97,10 +97,10 @@ class Server(http.server.ThreadingHTTPServer):
         self.root = root
         self.sent = 0  # bytes of files; two threads may lose one of their additions
         self.keeping = threading.Lock()  # who counts the reports adds the next one, too
-        super().__init__((address, port), functools.partial(_Handler, directory=str(root)))
+        super().__init__((address, port), functools.partial(_RoomHandler, directory=str(root)))
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
+class _RoomHandler(http.server.SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 60

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from provision.distribution import chunks, vdi
 from provision.distribution.assemble import OpenDisk
-from provision.distribution.chunks import Piece, Store
+from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.source import SourceError, read_file
 from provision.errors import ApplianceError, VerificationError
 
@@ -96,7 +96,7 @@ def of_images(seeds: Iterable[Seed]) -> Supply:
     return supply
 
 
-def of_store(store: Store) -> Supply:
+def of_store(store: ChunkStore) -> Supply:
     """Chunks of a folder that is, or was, as the published one; it may lack any of them."""
 
     def supply(piece: Piece) -> bytes | None:

@@ -3,8 +3,8 @@
 ``facts`` gathers, ``checks`` judges: each check is a function of the facts and the configuration.
 """
 
-from provision.doctor.checks import Check, examine
-from provision.doctor.facts import Facts, gather
+from provision.doctor.checks import Diagnosis, examine
+from provision.doctor.facts import HostFacts, gather
 from provision.doctor.tools import packages
 
-__all__ = ["Check", "Facts", "examine", "gather", "packages"]
+__all__ = ["Diagnosis", "HostFacts", "examine", "gather", "packages"]

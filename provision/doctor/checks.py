@@ -9,7 +9,7 @@ from typing import Literal
 
 from provision.config import Config, architectures
 from provision.config.distributions import DISTRIBUTIONS
-from provision.doctor.facts import Facts
+from provision.doctor.facts import HostFacts
 
 GIB = 1 << 30
 Status = Literal["ok", "note", "warning", "failed"]
@@ -53,7 +53,7 @@ _VIRTUALBOX_SHARES = (7, 2, 10)
 
 
 @dataclass(frozen=True)
-class Check:
+class Diagnosis:
     """One line of the doctor's table.
 
     Args:
@@ -69,13 +69,13 @@ class Check:
     mend: str = ""
 
 
-def examine(facts: Facts, config: Config) -> list[Check]:
+def examine(facts: HostFacts, config: Config) -> list[Diagnosis]:
     """Judge everything that this kind of host is used for."""
     judges = _JUDGES if facts.system == "Linux" else _JUDGES_OF_A_SEAT
     return [check for judge in judges for check in judge(facts, config)]
 
 
-def _sudo(facts: Facts, command: str) -> str:
+def _sudo(facts: HostFacts, command: str) -> str:
     return command if facts.root else f"sudo {command}"
 
 
@@ -83,17 +83,17 @@ def _gib(size: int) -> str:
     return f"{size / GIB:.1f} GiB"
 
 
-def _platform(facts: Facts, config: Config) -> Iterator[Check]:
+def _platform(facts: HostFacts, config: Config) -> Iterator[Diagnosis]:
     here = architectures.of_machine(facts.architecture)
     if here is None:
-        yield Check(
+        yield Diagnosis(
             "processor",
             "failed",
             f"{facts.architecture}: the appliance is for amd64 or arm64",
             "build on a host of one of these",
         )
     elif here != (config.arch or here):
-        yield Check(
+        yield Diagnosis(
             "processor",
             "warning",
             f"{here}, and the guest is {config.arch}: QEMU emulates it, some ten times as"
@@ -101,11 +101,11 @@ def _platform(facts: Facts, config: Config) -> Iterator[Check]:
             f"build on a host with {config.arch}, or have patience",
         )
     elif here == "arm64":
-        yield Check("processor", "ok", "arm64")
+        yield Diagnosis("processor", "ok", "arm64")
     elif facts.cpu & {"vmx", "svm"}:
-        yield Check("processor", "ok", "x86-64 with hardware virtualization")
+        yield Diagnosis("processor", "ok", "x86-64 with hardware virtualization")
     else:
-        yield Check(
+        yield Diagnosis(
             "processor",
             "warning",
             "no hardware virtualization: VirtualBox starts no VM here",
@@ -114,7 +114,7 @@ def _platform(facts: Facts, config: Config) -> Iterator[Check]:
             else "switch on nested virtualization for this VM",
         )
     if "amx_tile" in facts.cpu:
-        yield Check(
+        yield Diagnosis(
             "processor AMX",
             "note",
             "User-Mode Linux 6.1 and 6.12 panic on this processor",
@@ -122,22 +122,22 @@ def _platform(facts: Facts, config: Config) -> Iterator[Check]:
         )
 
 
-def _tools(facts: Facts, _: Config) -> Iterator[Check]:
+def _tools(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     for tool in facts.missing:
-        yield Check(
+        yield Diagnosis(
             f"tool {tool.name}",
             "failed",
             f"missing: {tool.purpose}",
             _sudo(facts, f"apt-get install --yes {tool.package}"),
         )
     if not facts.missing:
-        yield Check("tools", "ok", "all there")
+        yield Diagnosis("tools", "ok", "all there")
 
 
-def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
+def _virtualbox(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     found = facts.virtualbox
     if found is None:
-        yield Check(
+        yield Diagnosis(
             "VirtualBox",
             "warning",
             "not installed; a build makes the OVA and no VM"
@@ -146,7 +146,7 @@ def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
             _INSTALL.get(facts.system, _REPOSITORY),
         )
     elif found.version is None:
-        yield Check(
+        yield Diagnosis(
             "VirtualBox",
             "warning",
             f"{found.path} does not work: {found.trouble}",
@@ -155,38 +155,38 @@ def _virtualbox(facts: Facts, _: Config) -> Iterator[Check]:
     else:
         version = ".".join(map(str, found.version))
         if found.version < (7, 0):
-            yield Check(
+            yield Diagnosis(
                 "VirtualBox",
                 "warning",
                 f"{version} is no longer supported",
                 "upgrade VirtualBox to 7.0 or later",
             )
         elif found.portable:
-            yield Check(
+            yield Diagnosis(
                 "VirtualBox",
                 "warning",
                 f"{version}, fetched by us: it starts no VM",
                 _REPOSITORY,
             )
         else:
-            yield Check("VirtualBox", "ok", version)
+            yield Diagnosis("VirtualBox", "ok", version)
 
 
-def _driver(facts: Facts, _: Config) -> Iterator[Check]:
+def _driver(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     found = facts.virtualbox
     if found is None or found.portable or found.version is None:
         return
     if facts.driver:
-        yield Check("VirtualBox driver", "ok", "loaded")
+        yield Diagnosis("VirtualBox driver", "ok", "loaded")
     elif facts.secure_boot:
-        yield Check(
+        yield Diagnosis(
             "VirtualBox driver",
             "warning",
             "not loaded: Secure Boot refuses a driver that is not signed with an enrolled key",
             _sudo(facts, "mokutil --import /var/lib/dkms/mok.pub") + ", then restart and enroll it",
         )
     else:
-        yield Check(
+        yield Diagnosis(
             "VirtualBox driver",
             "warning",
             "not loaded: no VM starts",
@@ -194,7 +194,7 @@ def _driver(facts: Facts, _: Config) -> Iterator[Check]:
         )
 
 
-def _kvm_conflict(facts: Facts, _: Config) -> Iterator[Check]:
+def _kvm_conflict(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     loaded = sorted(facts.modules & {"kvm_intel", "kvm_amd"})
     found = facts.virtualbox
     if not loaded or facts.kernel < _KVM_TAKES_ALL or found is None or found.portable:
@@ -202,11 +202,11 @@ def _kvm_conflict(facts: Facts, _: Config) -> Iterator[Check]:
     shares = (found.version or ()) >= _VIRTUALBOX_SHARES
     holds = facts.kvm_at_load is not False
     if shares == holds:
-        yield Check("VirtualBox beside KVM", "ok", "they share the hardware")
+        yield Diagnosis("VirtualBox beside KVM", "ok", "they share the hardware")
         return
     unload = _sudo(facts, f"modprobe --remove {loaded[0]} kvm")
     if shares:
-        yield Check(
+        yield Diagnosis(
             "VirtualBox beside KVM",
             "warning",
             "VirtualBox 7.2.10 and later start no VM while kvm.enable_virt_at_load is 0",
@@ -215,7 +215,7 @@ def _kvm_conflict(facts: Facts, _: Config) -> Iterator[Check]:
         )
     else:
         option = _sudo(facts, "tee /etc/modprobe.d/virtualbox-kvm.conf")
-        yield Check(
+        yield Diagnosis(
             "VirtualBox beside KVM",
             "warning",
             f"{loaded[0]} holds the hardware virtualization on kernels from 6.12 on: no VM starts",
@@ -223,15 +223,15 @@ def _kvm_conflict(facts: Facts, _: Config) -> Iterator[Check]:
         )
 
 
-def _free(facts: Facts) -> str:
+def _free(facts: HostFacts) -> str:
     return f"{_gib(facts.available)} of {_gib(facts.memory)} free"
 
 
-def _vms_memory(facts: Facts, config: Config, more: str) -> Check:
+def _vms_memory(facts: HostFacts, config: Config, more: str) -> Diagnosis:
     """Whether the VM has room beside what runs; ``more``: how there is more."""
     if facts.available >= config.memory:
-        return Check("memory", "ok", _free(facts))
-    return Check(
+        return Diagnosis("memory", "ok", _free(facts))
+    return Diagnosis(
         "memory",
         "warning",
         f"{_free(facts)}; the VM wants {_gib(config.memory)}",
@@ -239,9 +239,9 @@ def _vms_memory(facts: Facts, config: Config, more: str) -> Check:
     )
 
 
-def _memory(facts: Facts, config: Config) -> Iterator[Check]:
+def _memory(facts: HostFacts, config: Config) -> Iterator[Diagnosis]:
     if facts.available < _BUILD_MEMORY:
-        yield Check(
+        yield Diagnosis(
             "memory",
             "failed",
             f"{_free(facts)}; a build needs {_gib(_BUILD_MEMORY)}",
@@ -251,7 +251,7 @@ def _memory(facts: Facts, config: Config) -> Iterator[Check]:
         yield _vms_memory(facts, config, "end what uses it")
 
 
-def _rooms(facts: Facts, config: Config) -> Iterator[Check]:
+def _rooms(facts: HostFacts, config: Config) -> Iterator[Diagnosis]:
     cache = _CACHE_NEEDED[config.sage.source]
     if facts.cached >= _SLOW_STAGES:  # what is left is the disks, and they are a third of it
         cache //= 12 if facts.cached >= _ALL_STAGES else 3
@@ -275,13 +275,13 @@ def _rooms(facts: Facts, config: Config) -> Iterator[Check]:
         together = sum(needed[p][0] for p in beside)
         found = f"{_gib(room.free)} free in {room.path}"
         if not room.writable:
-            yield Check(f"{purpose} directory", "failed", f"{room.path} is not writable", mend)
+            yield Diagnosis(f"{purpose} directory", "failed", f"{room.path} is not writable", mend)
         elif room.free < need:
-            yield Check(
+            yield Diagnosis(
                 f"{purpose} directory", "failed", f"{found}; a build needs {_gib(need)}", mend
             )
         elif purpose in beside and room.free < together:
-            yield Check(
+            yield Diagnosis(
                 f"{purpose} directory",
                 "warning",
                 f"{found}, which it shares with {' and '.join(p for p in beside if p != purpose)};"
@@ -289,29 +289,29 @@ def _rooms(facts: Facts, config: Config) -> Iterator[Check]:
                 mend,
             )
         else:
-            yield Check(f"{purpose} directory", "ok", found)
+            yield Diagnosis(f"{purpose} directory", "ok", found)
 
 
-def _ports(facts: Facts, config: Config) -> Iterator[Check]:
+def _ports(facts: HostFacts, config: Config) -> Iterator[Diagnosis]:
     for name, forward in config.network.forwards.items():
         holder = facts.taken.get(forward.host)
         what = f"port {forward.host} ({name})"
         if holder is None:
-            yield Check(what, "ok", "free")
+            yield Diagnosis(what, "ok", "free")
             continue
         key = f"network.forwards.{name}.host"
         if config.network.auto:
-            yield Check(
+            yield Diagnosis(
                 what,
                 "warning",
                 f"held by {holder}; the next free one will be taken",
                 f"end it, or write another {key}",
             )
         else:
-            yield Check(what, "failed", f"held by {holder}", f"end it, or write another {key}")
+            yield Diagnosis(what, "failed", f"held by {holder}", f"end it, or write another {key}")
 
 
-def _namespaces(facts: Facts, _: Config) -> Iterator[Check]:
+def _namespaces(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     if facts.root:
         return
     user = facts.user
@@ -321,10 +321,10 @@ def _namespaces(facts: Facts, _: Config) -> Iterator[Check]:
         ("kernel.apparmor_restrict_unprivileged_userns", 1, 0),
     )
     if facts.namespaces:
-        yield Check("user namespaces", "ok", "allowed")
+        yield Diagnosis("user namespaces", "ok", "allowed")
     else:
         forbidding = next((s for s in switches if facts.sysctls.get(s[0]) == s[1]), None)
-        yield Check(
+        yield Diagnosis(
             "user namespaces",
             "failed",
             f"{forbidding[0]} is {forbidding[1]}" if forbidding else "not allowed on this host",
@@ -333,21 +333,21 @@ def _namespaces(facts: Facts, _: Config) -> Iterator[Check]:
             else "build as root: sudo appliance build",
         )
     if not facts.subordinate:
-        yield Check(
+        yield Diagnosis(
             "subordinate ids",
             "failed",
             f"{user} has none in /etc/subuid and /etc/subgid",
             f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
         )
     if facts.kvm is False:
-        yield Check(
+        yield Diagnosis(
             "KVM",
             "warning",
             f"{user} may not use /dev/kvm: provisioning is many times slower",
             f"sudo usermod --append --groups kvm {user}, then sign in again",
         )
     elif facts.kvm is None:
-        yield Check(
+        yield Diagnosis(
             "KVM",
             "warning",
             "there is no /dev/kvm: provisioning in QEMU is many times slower",
@@ -355,13 +355,13 @@ def _namespaces(facts: Facts, _: Config) -> Iterator[Check]:
         )
 
 
-def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
+def _mirror(facts: HostFacts, config: Config) -> Iterator[Diagnosis]:
     mirror, keyring = facts.mirror, DISTRIBUTIONS[config.distribution].keyring_package
     if mirror is None:
         return
     through = f" through {mirror.proxy}" if mirror.proxy else ""
     if mirror.trouble:
-        yield Check(
+        yield Diagnosis(
             "package mirror",
             "failed",
             f"{mirror.url}{through}: {mirror.trouble}",
@@ -371,7 +371,7 @@ def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
         )
         return
     if mirror.signature not in ("good", "unchecked"):
-        yield Check(
+        yield Diagnosis(
             "package mirror",
             "failed",
             f"{mirror.url}: bad signature: {mirror.signature}",
@@ -379,7 +379,7 @@ def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
         )
     elif mirror.valid_until is not None and mirror.valid_until < facts.time:
         days = (facts.time - mirror.valid_until) / 86400
-        yield Check(
+        yield Diagnosis(
             "package mirror",
             "failed",
             f"{mirror.url} expired {days:.1f} days ago",
@@ -387,25 +387,25 @@ def _mirror(facts: Facts, config: Config) -> Iterator[Check]:
         )
     else:
         signed = ", signed by the distribution" if mirror.signature == "good" else ""
-        yield Check("package mirror", "ok", f"{mirror.url} answers{through}{signed}")
+        yield Diagnosis("package mirror", "ok", f"{mirror.url} answers{through}{signed}")
     if mirror.clock is None:
         return
     skew = abs(mirror.clock)
     if skew > _CLOCK_SECONDS:
         side = "behind" if mirror.clock > 0 else "ahead of"
-        yield Check(
+        yield Diagnosis(
             "clock",
             "failed",
             f"{skew:.0f} s {side} the mirror's",
             _sudo(facts, "timedatectl set-ntp true"),
         )
     else:
-        yield Check("clock", "ok", f"within {max(1, skew):.0f} s of the mirror's")
+        yield Diagnosis("clock", "ok", f"within {max(1, skew):.0f} s of the mirror's")
 
 
-def _seat(facts: Facts, _: Config) -> Iterator[Check]:
+def _seat(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     name = {"Darwin": "macOS"}.get(facts.system, facts.system)
-    yield Check(
+    yield Diagnosis(
         "this host",
         "note",
         f"{name} runs, renews and administers appliances; building one needs a Linux host",
@@ -413,7 +413,7 @@ def _seat(facts: Facts, _: Config) -> Iterator[Check]:
     )
     here = architectures.of_machine(facts.architecture)
     if here is None:
-        yield Check(
+        yield Diagnosis(
             "processor",
             "warning",
             f"{facts.architecture}: the appliance is for amd64 or arm64 and starts on no other",
@@ -422,39 +422,41 @@ def _seat(facts: Facts, _: Config) -> Iterator[Check]:
     elif here == "arm64":
         found = facts.virtualbox
         if found and found.version and found.version < _VIRTUALBOX_OF_ARM:
-            yield Check(
+            yield Diagnosis(
                 "processor",
                 "warning",
                 "arm64: VirtualBox starts VMs on it from 7.1 on",
                 _INSTALL.get(facts.system, _REPOSITORY),
             )
         else:
-            yield Check("processor", "note", "arm64: take the appliance with `arch: arm64`")
+            yield Diagnosis("processor", "note", "arm64: take the appliance with `arch: arm64`")
 
 
-def _seats_room(facts: Facts, _: Config) -> Iterator[Check]:
+def _seats_room(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     room = facts.rooms["data"]
     found = f"{_gib(room.free)} free in {room.path}"
     if not room.writable:
-        yield Check("data directory", "failed", f"{room.path} is not writable", "mend its rights")
+        yield Diagnosis(
+            "data directory", "failed", f"{room.path} is not writable", "mend its rights"
+        )
     elif room.free < _SEAT_NEEDED:
         need = f"an appliance needs {_gib(_SEAT_NEEDED)}"
-        yield Check("data directory", "warning", f"{found}; {need}", "make room on that disk")
+        yield Diagnosis("data directory", "warning", f"{found}; {need}", "make room on that disk")
     else:
-        yield Check("data directory", "ok", found)
+        yield Diagnosis("data directory", "ok", found)
 
 
-def _seats_memory(facts: Facts, config: Config) -> Iterator[Check]:
+def _seats_memory(facts: HostFacts, config: Config) -> Iterator[Diagnosis]:
     if facts.memory:
         yield _vms_memory(facts, config, "close other programs")
 
 
-def _hypervisors(facts: Facts, _: Config) -> Iterator[Check]:
+def _hypervisors(facts: HostFacts, _: Config) -> Iterator[Diagnosis]:
     """Windows' own hypervisor leaves VirtualBox a slow way to run VMs, or none."""
     slow = "VirtualBox's VMs run many times slower, or do not start, while it is on"
     if "memory integrity" in facts.features or "vbs" in facts.features:
         on = "memory integrity is on" if "memory integrity" in facts.features else "on"
-        yield Check(
+        yield Diagnosis(
             "virtualization-based security",
             "warning",
             f"{on}: {slow}",
@@ -463,7 +465,7 @@ def _hypervisors(facts: Facts, _: Config) -> Iterator[Check]:
             " protects this computer: ask who is responsible for it",
         )
     if "hyper-v" in facts.features:
-        yield Check(
+        yield Diagnosis(
             "Hyper-V",
             "warning",
             f"installed: {slow}",
@@ -471,7 +473,7 @@ def _hypervisors(facts: Facts, _: Config) -> Iterator[Check]:
             " then restart",
         )
     if "wsl" in facts.features:
-        yield Check(
+        yield Diagnosis(
             "WSL",
             "warning",
             f"installed, and WSL 2 brings Windows' hypervisor: {slow}",
@@ -480,7 +482,7 @@ def _hypervisors(facts: Facts, _: Config) -> Iterator[Check]:
         )
 
 
-_JUDGES: tuple[Callable[[Facts, Config], Iterator[Check]], ...] = (
+_JUDGES: tuple[Callable[[HostFacts, Config], Iterator[Diagnosis]], ...] = (
     _platform,
     _tools,
     _namespaces,
@@ -493,7 +495,7 @@ _JUDGES: tuple[Callable[[Facts, Config], Iterator[Check]], ...] = (
     _mirror,
 )
 
-_JUDGES_OF_A_SEAT: tuple[Callable[[Facts, Config], Iterator[Check]], ...] = (
+_JUDGES_OF_A_SEAT: tuple[Callable[[HostFacts, Config], Iterator[Diagnosis]], ...] = (
     _seat,
     _virtualbox,
     _hypervisors,

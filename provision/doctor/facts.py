@@ -37,7 +37,7 @@ _MIRROR_SECONDS = 15
 
 
 @dataclass(frozen=True)
-class VirtualBox:
+class VirtualBoxFacts:
     """A VirtualBox on this host.
 
     Args:
@@ -92,7 +92,7 @@ class Mirror:
 
 
 @dataclass(frozen=True)
-class Facts:
+class HostFacts:
     """Everything that the checks look at.
 
     Args:
@@ -133,8 +133,8 @@ class Facts:
     kvm: bool | None = True
     secure_boot: bool | None = None
     driver: bool = True
-    virtualbox: VirtualBox | None = None
-    missing: tuple[tools.Tool, ...] = ()
+    virtualbox: VirtualBoxFacts | None = None
+    missing: tuple[tools.HostTool, ...] = ()
     memory: int = 16 << 30
     available: int = 12 << 30
     rooms: Mapping[str, Room] = field(default_factory=dict)
@@ -149,7 +149,7 @@ class Facts:
     features: frozenset[str] = frozenset()
 
 
-def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
+def gather(config: Config, *, output: Path, offline: bool = False) -> HostFacts:
     """Look at this host.
 
     Args:
@@ -163,7 +163,7 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
     search = tuple(Path(p) for p in (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin", "/sbin"))
     kvm = Path("/dev/kvm")
     memory = _memory()
-    return Facts(
+    return HostFacts(
         root=root,
         user=_user(),
         architecture=platform.machine(),
@@ -199,11 +199,11 @@ def gather(config: Config, *, output: Path, offline: bool = False) -> Facts:
     )
 
 
-def _of_a_seat(config: Config) -> Facts:
+def _of_a_seat(config: Config) -> HostFacts:
     """What a host that is no Linux is and has: it runs appliances and builds none."""
     system = platform.system()
     total, free = windows.memory() if system == "Windows" else (0, 0)
-    return Facts(
+    return HostFacts(
         system=system,
         architecture=platform.machine(),
         virtualbox=_virtualbox(),
@@ -261,7 +261,7 @@ def _secure_boot() -> bool | None:
     return value[-1:] == b"\x01"
 
 
-def _virtualbox() -> VirtualBox | None:
+def _virtualbox() -> VirtualBoxFacts | None:
     try:
         manage = vbox.find()
     except vbox.VBoxError:
@@ -269,9 +269,9 @@ def _virtualbox() -> VirtualBox | None:
     portable = vbox.portable.find_fetched()
     fetched = portable is not None and portable.path == manage.path
     try:
-        return VirtualBox(manage.path, manage.version(), fetched)
+        return VirtualBoxFacts(manage.path, manage.version(), fetched)
     except (vbox.VBoxError, OSError) as error:
-        return VirtualBox(manage.path, None, fetched, str(error).splitlines()[0])
+        return VirtualBoxFacts(manage.path, None, fetched, str(error).splitlines()[0])
 
 
 def _memory() -> dict[str, int]:

@@ -10,7 +10,7 @@ from provision.config.distributions import DISTRIBUTIONS, Name
 
 
 @dataclass(frozen=True)
-class Tool:
+class HostTool:
     """Something that a build needs on the host.
 
     Args:
@@ -27,25 +27,25 @@ class Tool:
 
 
 TOOLS = (
-    Tool("mmdebstrap", "mmdebstrap", "make the base system from packages"),
-    Tool("mke2fs", "e2fsprogs", "make file systems without mounting them"),
-    Tool("sfdisk", "fdisk", "partition the root disk"),
-    Tool("grub-mkimage", "grub-common", "make the boot loader"),
-    Tool("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin", "make the boot loader"),
-    Tool("qemu-img", "qemu-utils", "convert disks"),
-    Tool("qemu-system-x86_64", "qemu-system-x86", "boot the finished disks to verify them"),
-    Tool("zstd", "zstd", "pack what is kept in the cache"),
-    Tool("debugfs", "e2fsprogs", "read the finished disks without mounting them"),
-    Tool("ssh", "openssh-client", "provision the guest"),
-    Tool("unshare", "util-linux", "isolate the build"),
-    Tool("setpriv", "util-linux", "end every helper with the build"),
-    Tool("systemd-nspawn", "systemd-container", "provision at native speed", root_only=True),
-    Tool("pasta", "passt", "give the guest a network of its own", root_only=True),
-    Tool("ip", "iproute2", "give the guest a network of its own", root_only=True),
-    Tool("newuidmap", "uidmap", "build without root"),
+    HostTool("mmdebstrap", "mmdebstrap", "make the base system from packages"),
+    HostTool("mke2fs", "e2fsprogs", "make file systems without mounting them"),
+    HostTool("sfdisk", "fdisk", "partition the root disk"),
+    HostTool("grub-mkimage", "grub-common", "make the boot loader"),
+    HostTool("/usr/lib/grub/i386-pc/boot.img", "grub-pc-bin", "make the boot loader"),
+    HostTool("qemu-img", "qemu-utils", "convert disks"),
+    HostTool("qemu-system-x86_64", "qemu-system-x86", "boot the finished disks to verify them"),
+    HostTool("zstd", "zstd", "pack what is kept in the cache"),
+    HostTool("debugfs", "e2fsprogs", "read the finished disks without mounting them"),
+    HostTool("ssh", "openssh-client", "provision the guest"),
+    HostTool("unshare", "util-linux", "isolate the build"),
+    HostTool("setpriv", "util-linux", "end every helper with the build"),
+    HostTool("systemd-nspawn", "systemd-container", "provision at native speed", root_only=True),
+    HostTool("pasta", "passt", "give the guest a network of its own", root_only=True),
+    HostTool("ip", "iproute2", "give the guest a network of its own", root_only=True),
+    HostTool("newuidmap", "uidmap", "build without root"),
 )
 KEYRINGS = {
-    name: Tool(
+    name: HostTool(
         str(known.keyring),
         known.keyring_package,
         f"check {known.title}'s packages{known.keyring_note}",
@@ -65,7 +65,9 @@ def packages(distribution: Name = "debian", arch: ArchName = "amd64") -> tuple[s
     return tuple(sorted({tool.package for tool in wanted}))
 
 
-def needed_tools(distribution: Name, *, root: bool, arch: ArchName = "amd64") -> tuple[Tool, ...]:
+def needed_tools(
+    distribution: Name, *, root: bool, arch: ArchName = "amd64"
+) -> tuple[HostTool, ...]:
     """The tools that this user's builds need.
 
     Args:
@@ -79,22 +81,22 @@ def needed_tools(distribution: Name, *, root: bool, arch: ArchName = "amd64") ->
     return (*ours, *_of(arch), KEYRINGS[distribution])
 
 
-def _of(arch: ArchName) -> Iterator[Tool]:
+def _of(arch: ArchName) -> Iterator[HostTool]:
     known = ARCHITECTURES[arch]
     if known.boot == "efi":
-        yield Tool("mkfs.vfat", "dosfstools", "make the partition of EFI")
-        yield Tool("mcopy", "mtools", "make the partition of EFI")
+        yield HostTool("mkfs.vfat", "dosfstools", "make the partition of EFI")
+        yield HostTool("mcopy", "mtools", "make the partition of EFI")
     if arch == of_this_host():
         return
-    yield Tool("arch-test", "arch-test", f"run programs of {arch}")
-    yield Tool(str(known.rule), "qemu-user-static", f"run programs of {arch}")
-    yield Tool(known.emulator.program, known.emulator.package, f"boot a guest of {arch}")
+    yield HostTool("arch-test", "arch-test", f"run programs of {arch}")
+    yield HostTool(str(known.rule), "qemu-user-static", f"run programs of {arch}")
+    yield HostTool(known.emulator.program, known.emulator.package, f"boot a guest of {arch}")
     if known.emulator.firmware:
         file, package = known.emulator.firmware
-        yield Tool(str(file), package, f"boot a guest of {arch}")
+        yield HostTool(str(file), package, f"boot a guest of {arch}")
 
 
-def present(tool: Tool, search: tuple[Path, ...]) -> bool:
+def present(tool: HostTool, search: tuple[Path, ...]) -> bool:
     """Whether the tool is on this host.
 
     Args:

@@ -17,7 +17,7 @@ TIMEOUT = 300.0  # seconds: it asks the channel at once
 
 
 @dataclass(frozen=True)
-class Source:
+class UpdateSource:
     """What is followed.
 
     Args:
@@ -32,7 +32,12 @@ class Source:
 
 
 def follow(
-    host: Host, inventory: Inventory, source: Source | None, tell: Tell, *, take_over: bool = False
+    host: Host,
+    inventory: Inventory,
+    source: UpdateSource | None,
+    tell: Tell,
+    *,
+    take_over: bool = False,
 ) -> dict[str, Any]:
     """Have an appliance follow a channel, in the window of its unattended upgrades.
 

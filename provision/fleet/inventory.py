@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from provision.config.problems import Key
 from provision.errors import UsageError
-from provision.fleet.reading import DEEPEST, Found, Told, Variables, Written, load
+from provision.fleet.reading import DEEPEST, HostEntry, Told, Variables, Written, load
 from provision.machine import SshEndpoint
 from provision.process import CommandFailedError, run
 
@@ -113,7 +113,7 @@ def read(path: Path) -> Inventory:
         UsageError: it is no inventory; the message says where.
     """
     tree, written = load(path)
-    hosts: dict[str, Found] = {}
+    hosts: dict[str, HostEntry] = {}
     for group, content in written.mapping((), tree, "not an inventory: its top", TOP).items():
         _walk(written, (group,), content, {}, hosts)
     return Inventory(path, {name: _host(written, name, found) for name, found in hosts.items()})
@@ -193,7 +193,7 @@ def from_ansible(path: Path) -> tuple[Host, ...]:
             groups.setdefault(name, []).append(group)
     written = Written(path)
     return tuple(
-        _host(written, name, Found(_locate((name,), variables[name]), groups.get(name, [])))
+        _host(written, name, HostEntry(_locate((name,), variables[name]), groups.get(name, [])))
         for name in variables
     )
 
@@ -203,7 +203,7 @@ GROUP = "hosts, children and vars, each a mapping"
 
 
 def _walk(
-    written: Written, at: Key, content: Any, inherited: Variables, hosts: dict[str, Found]
+    written: Written, at: Key, content: Any, inherited: Variables, hosts: dict[str, HostEntry]
 ) -> None:
     """Collect the hosts of a group, whose key is ``at``, and of those below it."""
     name = str(at[-1])
@@ -221,7 +221,7 @@ def _walk(
     for host, variables in part("hosts", "hosts: {NAME: {ansible_host: ADDRESS}}").items():
         key = (*at, "hosts", host)
         given = written.mapping(key, variables, f"the host {host!r}", "{ansible_host: ADDRESS}")
-        known = hosts.setdefault(host, Found())
+        known = hosts.setdefault(host, HostEntry())
         known.variables = {**own, **known.variables, **_locate(key, given)}
         known.groups.append(name)
     for child, below in part("children", "children: {GROUP: {hosts: {}}}").items():
@@ -232,7 +232,7 @@ def _locate(at: Key, variables: Mapping[str, Any]) -> Variables:
     return {name: (value, (*at, name)) for name, value in variables.items()}
 
 
-def _host(written: Written, name: str, found: Found) -> Host:
+def _host(written: Written, name: str, found: HostEntry) -> Host:
     told = Told(written, name, found.variables)
     address = told.word("ansible_host", name)
     groups = [group for group in found.groups if group not in ("all", UNGROUPED)]

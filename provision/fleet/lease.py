@@ -16,7 +16,7 @@ from pathlib import Path
 
 from provision.errors import GuestError
 from provision.fleet.inventory import Host, Inventory
-from provision.fleet.remote import WAIT, BusyError, reach
+from provision.fleet.remote import WAIT, ApplianceBusyError, reach
 
 PROGRAM = "lease"
 RENEW_SECONDS = 60.0
@@ -75,7 +75,7 @@ def take(host: Host, inventory: Inventory, what: str, *, take_over: bool = False
         if there.get("busy") and _is_dead(there["origin"]):
             there = remote.program(PROGRAM, *words, "--take-over", timeout=STEP_SECONDS)
     if there.get("busy"):
-        raise BusyError(f"{host.name}: {there['busy']}", hint=WAIT)
+        raise ApplianceBusyError(f"{host.name}: {there['busy']}", hint=WAIT)
 
 
 def release(host: Host, inventory: Inventory) -> None:

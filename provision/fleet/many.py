@@ -24,7 +24,7 @@ Work = Callable[[Host, Tell], Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Row:
+class HostRow:
     """How one host is.
 
     Args:
@@ -59,7 +59,7 @@ class Pace:
     most_failures: int | None = None
 
 
-class Record:
+class RunRecord:
     """The record of one run: what was asked for, and each host's row.
 
     Args:
@@ -68,22 +68,24 @@ class Record:
         rows: by host.
     """
 
-    def __init__(self, path: Path, task: Mapping[str, Any], rows: dict[str, Row]) -> None:
+    def __init__(self, path: Path, task: Mapping[str, Any], rows: dict[str, HostRow]) -> None:
         self.path = path
         self.task = task
         self.rows = rows
         self._lock = threading.Lock()
 
     @classmethod
-    def new(cls, task: Mapping[str, Any], hosts: Sequence[Host]) -> "Record":
+    def new(cls, task: Mapping[str, Any], hosts: Sequence[Host]) -> "RunRecord":
         """A fresh record in the user's state directory."""
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-        record = cls(runs() / f"{name}.json", task, {host.name: Row(host.name) for host in hosts})
+        record = cls(
+            runs() / f"{name}.json", task, {host.name: HostRow(host.name) for host in hosts}
+        )
         record.save()
         return record
 
     @classmethod
-    def last(cls, task: Mapping[str, Any]) -> "Record":
+    def last(cls, task: Mapping[str, Any]) -> "RunRecord":
         """The latest record of the same task.
 
         Raises:
@@ -92,10 +94,10 @@ class Record:
         for path in sorted(runs().glob("*.json"), reverse=True):
             known = json.loads(path.read_text())
             if known["task"] == dict(task):
-                return cls(path, task, {row["host"]: Row(**row) for row in known["hosts"]})
+                return cls(path, task, {row["host"]: HostRow(**row) for row in known["hosts"]})
         raise UsageError("there is no earlier run of this to resume", hint="leave --resume out")
 
-    def update(self, row: Row) -> None:
+    def update(self, row: HostRow) -> None:
         """Note a host's row."""
         with self._lock:
             self.rows[row.host] = row
@@ -118,9 +120,9 @@ def run_on(
     hosts: Sequence[Host],
     work: Work,
     pace: Pace,
-    record: Record | None = None,
-    show: Callable[[Row], None] | None = None,
-) -> tuple[Row, ...]:
+    record: RunRecord | None = None,
+    show: Callable[[HostRow], None] | None = None,
+) -> tuple[HostRow, ...]:
     """Do a piece of work on each host.
 
     Args:
@@ -133,13 +135,13 @@ def run_on(
     Returns:
         Each host's row, in order. A failure of one host is its row's, never an exception.
     """
-    rows = {host.name: Row(host.name) for host in hosts}
+    rows = {host.name: HostRow(host.name) for host in hosts}
     if record:
         rows |= {name: row for name, row in record.rows.items() if row.result == "ok"}
     lock = threading.Lock()
     stopping = threading.Event()
 
-    def update(row: Row, keep: bool = True) -> None:
+    def update(row: HostRow, keep: bool = True) -> None:
         with lock:
             rows[row.host] = row
         if record and keep:
@@ -171,7 +173,7 @@ def run_on(
             stopping.set()
             raise
     for name in [name for name, row in rows.items() if row.result == "waiting"]:
-        update(Row(name, "skipped", "", "not begun after failures of others"))
+        update(HostRow(name, "skipped", "", "not begun after failures of others"))
     return tuple(rows[host.name] for host in hosts)
 
 
@@ -180,13 +182,13 @@ def _is_over(failures: int, limit: int | None) -> bool:
 
 
 def _one(
-    host: Host, work: Work, update: Callable[[Row, bool], None], stopping: threading.Event
+    host: Host, work: Work, update: Callable[[HostRow, bool], None], stopping: threading.Event
 ) -> None:
     """Do the work on one host; all that comes of it is the row."""
     begun, step, detail = time.monotonic(), "", ""
 
-    def row(result: Result, facts: Mapping[str, Any] | None = None) -> Row:
-        return Row(host.name, result, step, detail, time.monotonic() - begun, facts or {})
+    def row(result: Result, facts: Mapping[str, Any] | None = None) -> HostRow:
+        return HostRow(host.name, result, step, detail, time.monotonic() - begun, facts or {})
 
     def tell(now: str, more: str) -> None:
         nonlocal step, detail

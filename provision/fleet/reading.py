@@ -58,7 +58,7 @@ Variables = dict[str, tuple[Any, Key]]
 
 
 @dataclass
-class Found:
+class HostEntry:
     """What an inventory says of a host.
 
     Args:
@@ -77,7 +77,7 @@ class Told:
     Args:
         written: the inventory.
         host: its name.
-        variables: see `Found`.
+        variables: see `HostEntry`.
     """
 
     written: Written

@@ -36,7 +36,7 @@ class StepError(GuestError):
     """A program of ours refused in the guest, and said why."""
 
 
-class BusyError(GuestError):
+class ApplianceBusyError(GuestError):
     """Somebody else changes the appliance now."""
 
 
@@ -122,7 +122,7 @@ class Remote:
             told = (done.stderr.strip() or done.stdout.strip() or "it was cut off")[-600:]
             raise GuestError(f"{name} {' '.join(argv[:1])} ended unexpectedly: {told}") from None
         if isinstance(answer, dict) and "error" in answer and answer.get("busy"):
-            raise BusyError(f"{self.host.name}: {answer['error']}", hint=WAIT)
+            raise ApplianceBusyError(f"{self.host.name}: {answer['error']}", hint=WAIT)
         if isinstance(answer, dict) and "error" in answer:
             raise StepError(answer["error"])
         return answer

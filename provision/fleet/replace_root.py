@@ -15,7 +15,7 @@ from provision.errors import ApplianceError, GuestError, UsageError
 from provision.fleet import lease
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.many import Tell
-from provision.fleet.remote import BusyError, reach
+from provision.fleet.remote import ApplianceBusyError, reach
 from provision.fleet.upgrade import WentBackError, healthy
 from provision.machine import SshEndpoint
 
@@ -95,7 +95,7 @@ def roll_back(
     """
     try:
         run = _leave(disk, host, tell, take_over=take_over)
-    except BusyError:
+    except ApplianceBusyError:
         raise
     except GuestError as error:  # a root that does not answer has nothing to leave
         tell("leave", str(error))

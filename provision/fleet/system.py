@@ -23,7 +23,7 @@ from provision.fleet import lease, local
 from provision.fleet.inside.answers import GOES_BACK, Confirmed, SystemFacts
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.notebook import NotebookOptions, renew_notebook
-from provision.fleet.remote import BusyError, Remote, StepError, reach
+from provision.fleet.remote import ApplianceBusyError, Remote, StepError, reach
 from provision.fleet.upgrade import (
     STEP_SECONDS,
     NotReadyError,
@@ -137,7 +137,7 @@ def _fallen_back(host: Host, tell: Tell) -> Iterator[None]:
         healthy(host.url, patience=BOOT_SECONDS)
         fallback.drop()
         raise WentBackError(f"{error}; its root disk is as it was") from error
-    except BusyError:  # whoever took over has taken one of the same name
+    except ApplianceBusyError:  # whoever took over has taken one of the same name
         raise
     except BaseException:
         fallback.drop()

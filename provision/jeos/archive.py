@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceLine:
     """One line of a sources.list.
 
     Args:
@@ -62,7 +62,7 @@ def sources(
     keyring: Path | None = None,
     *,
     arch: ArchName = "amd64",
-) -> tuple[Source, ...]:
+) -> tuple[SourceLine, ...]:
     """The suite with its updates and security fixes.
 
     Args:
@@ -83,10 +83,10 @@ def sources(
     wanted = [(main, suite)]
     if suite not in known.rolling:
         wanted += [(main, f"{suite}-updates"), (security, f"{suite}-security")]
-    return tuple(Source(*each, known.components, keyring or known.keyring) for each in wanted)
+    return tuple(SourceLine(*each, known.components, keyring or known.keyring) for each in wanted)
 
 
-def identity(found: Sequence[Source]) -> str:
+def identity(found: Sequence[SourceLine]) -> str:
     """A name for a set of sources, the same wherever its keyrings are."""
     return " ".join(source.line("-") for source in found)
 
@@ -113,7 +113,7 @@ def host_mirrors(distribution: str) -> dict[str, str]:
 
 
 def read_release(
-    found: Sequence[Source], *, arch: ArchName = "amd64", proxy: Proxy | None = None
+    found: Sequence[SourceLine], *, arch: ArchName = "amd64", proxy: Proxy | None = None
 ) -> Release:
     """Ask the mirror for the state of every source, without loading its package indexes.
 

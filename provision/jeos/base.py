@@ -13,7 +13,7 @@ from provision.config.architectures import ARCHITECTURES, of_this_host
 from provision.config.architectures import Name as ArchName
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ApplianceError, HostNotReadyError
-from provision.jeos.archive import Source
+from provision.jeos.archive import SourceLine
 from provision.jeos.proxy import Proxy
 from provision.process import CommandFailedError, require, run
 
@@ -56,7 +56,7 @@ class BaseSpec:
     """
 
     distribution: Name
-    sources: tuple[Source, ...]
+    sources: tuple[SourceLine, ...]
     epoch: int
     arch: ArchName = "amd64"
 
@@ -158,7 +158,7 @@ def build_base(
         temporary.remove(scratch)
 
 
-def explain(told: str, sources: Sequence[Source]) -> ApplianceError | None:
+def explain(told: str, sources: Sequence[SourceLine]) -> ApplianceError | None:
     """Say what mends a failed mmdebstrap, where the lines that it complained in tell."""
     where = ", ".join(f"{source.uri} {source.suite}" for source in sources)
     if "No space left on device" in told:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from provision.ova.inspection import Inspection, inspect
-    from provision.ova.model import Forward, OvaAppliance, OvaDisk, OvaResult
+    from provision.ova.model import NatRule, OvaAppliance, OvaDisk, OvaResult
     from provision.ova.writer import write_ova
 
 __all__ = [
-    "Forward",
     "Inspection",
+    "NatRule",
     "OvaAppliance",
     "OvaDisk",
     "OvaResult",

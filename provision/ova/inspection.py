@@ -96,7 +96,7 @@ class _Reading:
         self._texts: dict[str, bytes] = {}  # .ovf, .mf and .cert by suffix
         self._text_names: dict[str, str] = {}
         self._envelope: Envelope | None = None
-        self._facts: dict[str, vmdk_check.Facts] = {}
+        self._facts: dict[str, vmdk_check.VmdkFacts] = {}
         self._listed: dict[str, tuple[str, str]] | None = None
 
     def take(self, member: Member, advanced: Callable[[], None]) -> None:

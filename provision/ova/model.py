@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forward:
+class NatRule:
     """A NAT port forward that the imported VM has from the start.
 
     Args:
@@ -55,7 +55,7 @@ class OvaAppliance:
     description: str = ""
     os_type: str = "Debian_64"
     platform: str = "x86"
-    forwards: Sequence[Forward] = ()
+    forwards: Sequence[NatRule] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

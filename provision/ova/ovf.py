@@ -9,7 +9,7 @@ from xml.parsers import expat
 
 from provision.config.architectures import Name as ArchName
 from provision.errors import VerificationError
-from provision.ova.model import Forward
+from provision.ova.model import NatRule
 
 CPU, MEMORY, ETHERNET = "3", "4", "10"
 CONTROLLERS = {"5": "IDE", "6": "SCSI", "20": "SATA"}
@@ -95,7 +95,7 @@ class System:
     memory: int
     controllers: tuple[str, ...]
     networks: tuple[str, ...]
-    forwards: tuple[Forward, ...]
+    forwards: tuple[NatRule, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,10 +242,10 @@ def _architecture(system: ElementTree.Element) -> ArchName:
     return "arm64" if told == "ARM" or ours.endswith("_arm64") else "amd64"
 
 
-def _forwards(system: ElementTree.Element) -> Iterator[Forward]:
+def _forwards(system: ElementTree.Element) -> Iterator[NatRule]:
     for rule in system.iter():
         if _local(rule.tag) == "Forwarding":
-            yield Forward(
+            yield NatRule(
                 name=rule.get("name", ""),
                 address=rule.get("hostip", ""),
                 host=int(rule.get("hostport", 0)),

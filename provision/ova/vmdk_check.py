@@ -19,7 +19,7 @@ MAX_CAPACITY = 2**37  # sectors; 64 TiB
 
 
 @dataclass(frozen=True)
-class Facts:
+class VmdkFacts:
     """What a VMDK says of itself.
 
     Args:
@@ -54,7 +54,7 @@ class Header:
         return -(-self.capacity // (self.grain * self.table_entries))
 
 
-def check(member: Member, advanced: Callable[[int], object]) -> Facts:
+def check(member: Member, advanced: Callable[[int], object]) -> VmdkFacts:
     """Read a whole VMDK and check that its parts agree.
 
     Args:
@@ -71,7 +71,7 @@ def check(member: Member, advanced: Callable[[int], object]) -> Facts:
     while check.next():
         advanced(member.position)
     check.finish()
-    return Facts(header.capacity * vmdk.SECTOR, check.stored, _descriptor(header, front))
+    return VmdkFacts(header.capacity * vmdk.SECTOR, check.stored, _descriptor(header, front))
 
 
 class _Check:

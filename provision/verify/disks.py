@@ -9,7 +9,7 @@ from pathlib import Path
 from provision.errors import UsageError
 from provision.process import require, run
 from provision.progress import step
-from provision.verify.image import FileSystem, file_systems
+from provision.verify.image import Ext4, file_systems
 
 
 def from_ova(ova: Path, directory: Path) -> list[Path]:
@@ -62,7 +62,7 @@ def to_tree(disks: Sequence[Path], tree: Path) -> None:
         disks: the root disk, then the one of /home.
         tree: the directory to make.
     """
-    systems: list[FileSystem] = [fs for disk in disks for fs in file_systems(disk)]
+    systems: list[Ext4] = [fs for disk in disks for fs in file_systems(disk)]
     for fs, place in zip(systems, (tree, tree / "home"), strict=False):
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o755)
@@ -71,7 +71,7 @@ def to_tree(disks: Sequence[Path], tree: Path) -> None:
         _restore_modes(fs, place)
 
 
-def _restore_modes(fs: FileSystem, tree: Path) -> None:
+def _restore_modes(fs: Ext4, tree: Path) -> None:
     """Set the modes again: debugfs changes the owner last, which drops setuid and setgid."""
     directories = [Path(parent) for parent, _, _ in os.walk(tree)]
     places = [f"/{path.relative_to(tree)}" for path in directories]

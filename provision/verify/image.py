@@ -25,7 +25,7 @@ DIRECTORIES = (
 
 
 @dataclass(frozen=True)
-class FileSystem:
+class Ext4:
     """An ext4 file system inside a raw image.
 
     Args:
@@ -72,7 +72,7 @@ def _listing(answer: str) -> list[list[str]]:
     return [fields for fields in lines if len(fields) > 6 and fields[5] not in (".", "..")]
 
 
-def file_systems(disk: Path) -> list[FileSystem]:
+def file_systems(disk: Path) -> list[Ext4]:
     """The ext4 file systems of a raw image, with or without a partition table."""
     try:
         table = json.loads(run([require("sfdisk", "fdisk"), "--json", str(disk)]))
@@ -80,10 +80,10 @@ def file_systems(disk: Path) -> list[FileSystem]:
     except (CommandFailedError, KeyError):
         starts = []
     with disk.open("rb") as file:
-        return [fs for start in [*starts, 0] if _is_ext(file, fs := FileSystem(disk, start))]
+        return [fs for start in [*starts, 0] if _is_ext(file, fs := Ext4(disk, start))]
 
 
-def _is_ext(file: Any, fs: FileSystem) -> bool:
+def _is_ext(file: Any, fs: Ext4) -> bool:
     file.seek(fs.offset + MAGIC_OFFSET)
     return bool(file.read(2) == MAGIC)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from provision.distribution import chunks
 from provision.distribution.assemble import assemble
 from provision.distribution.manifest import read_pieces
-from provision.distribution.publication import Image, Publication, Published
+from provision.distribution.publication import DiskImage, Publication, Published
 from provision.distribution.source import Web
 from provision.distribution.supply import Chain, Seed, of_images, of_server
 from provision.ova import minisign
@@ -93,7 +93,7 @@ class Pair:
         if not secret.exists():
             (self.base / "minisign.pub").write_text(minisign.generate(secret).text())
         return Publication(self.web).publish(
-            [Image("root", (self.old, self.new)[number - 1], keep=False)],
+            [DiskImage("root", (self.old, self.new)[number - 1], keep=False)],
             definition={"name": "bench", "version": str(number)},
             sbom='{"components": []}',
             secret=secret,

@@ -8,7 +8,7 @@ from provision.build.description import how_to_reach
 from provision.build.request import Request
 from provision.config.architectures import ARCHITECTURES
 from provision.config.distributions import DISTRIBUTIONS
-from provision.ova.model import Forward, OvaAppliance, OvaDisk
+from provision.ova.model import NatRule, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
 
 LOOPBACK = "127.0.0.1"
@@ -61,7 +61,7 @@ def appliance(request: Request) -> OvaAppliance:
         os_type=DISTRIBUTIONS[config.distribution].ostype(config.architecture),
         platform=ARCHITECTURES[config.architecture].platform,
         forwards=[
-            Forward(
+            NatRule(
                 name=name,
                 address=EVERYWHERE if forward.public else LOOPBACK,
                 host=forward.host,

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from provision.export.hypervisors import hyperv, libvirt, proxmox, utm, vmware
-from provision.export.hypervisors.machine import Hypervisor, Machine, export
+from provision.export.hypervisors.machine import Definition, Product, export
 
-__all__ = ["HYPERVISORS", "Hypervisor", "Machine", "export"]
+__all__ = ["HYPERVISORS", "Definition", "Product", "export"]
 
-HYPERVISORS: Mapping[str, Hypervisor] = {
+HYPERVISORS: Mapping[str, Product] = {
     "proxmox": proxmox.PROXMOX,
     "libvirt": libvirt.LIBVIRT,
     "hyperv": hyperv.HYPERV,

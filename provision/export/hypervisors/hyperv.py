@@ -5,7 +5,7 @@ Source: Microsoft's reference of the module Hyper-V (New-VM, Add-VMHardDiskDrive
 
 from pathlib import Path
 
-from provision.export.hypervisors.machine import Hypervisor, Machine
+from provision.export.hypervisors.machine import Definition, Product
 
 SCRIPT = """\
 #Requires -RunAsAdministrator
@@ -26,7 +26,7 @@ Write-Output "Start-VM '$Name'; then (Get-VMNetworkAdapter '$Name').IPAddresses"
 """
 
 
-def _files(machine: Machine) -> dict[str, str]:
+def _files(machine: Definition) -> dict[str, str]:
     boot, *others = machine.disks
     further = "\n".join(
         f"Add-VMHardDiskDrive -VMName $Name -ControllerType IDE -ControllerNumber 0"
@@ -49,7 +49,7 @@ def _quote(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _then(machine: Machine, directory: Path) -> tuple[str, ...]:
+def _then(machine: Definition, directory: Path) -> tuple[str, ...]:
     ports = " ".join(
         f"netsh interface portproxy add v4tov4 listenport={host} connectport={guest}"
         " connectaddress=ADDRESS;"
@@ -63,7 +63,7 @@ def _then(machine: Machine, directory: Path) -> tuple[str, ...]:
     )
 
 
-HYPERV = Hypervisor(
+HYPERV = Product(
     disk="vhdx",
     options="subformat=dynamic",
     disk_name=lambda number: f"disk{number}.vhdx",

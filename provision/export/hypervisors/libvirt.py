@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from provision.config.architectures import ARCHITECTURES
-from provision.export.hypervisors.machine import Hypervisor, Machine
+from provision.export.hypervisors.machine import Definition, Product
 
 # The guest knows its disks by UUID and takes any Ethernet: virtio is the fastest of both.
 DOMAIN = """\
@@ -43,7 +43,7 @@ DISK = """\
 IMAGES = Path("/var/lib/libvirt/images")
 
 
-def _files(machine: Machine) -> dict[str, str]:
+def _files(machine: Definition) -> dict[str, str]:
     disks = (
         DISK.format(path=quoteattr(str(IMAGES / machine.name / file)), letter="abcdefgh"[number])
         for number, file in enumerate(machine.disks)
@@ -63,7 +63,7 @@ def _files(machine: Machine) -> dict[str, str]:
     return {"domain.xml": domain}
 
 
-def _then(machine: Machine, directory: Path) -> tuple[str, ...]:
+def _then(machine: Definition, directory: Path) -> tuple[str, ...]:
     return (
         f"sudo cp --sparse=always -rT {directory} {IMAGES / machine.name}",
         f"virsh --connect qemu:///system define {directory / 'domain.xml'}",
@@ -73,7 +73,7 @@ def _then(machine: Machine, directory: Path) -> tuple[str, ...]:
     )
 
 
-LIBVIRT = Hypervisor(
+LIBVIRT = Product(
     disk="qcow2",
     disk_name=lambda number: f"disk{number}.qcow2",
     files=_files,

@@ -16,7 +16,7 @@ from provision.progress import step
 
 
 @dataclass(frozen=True)
-class Machine:
+class Definition:
     """What a definition tells of the appliance.
 
     Args:
@@ -37,7 +37,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Hypervisor:
+class Product:
     """How one hypervisor has it.
 
     Args:
@@ -51,13 +51,13 @@ class Hypervisor:
 
     disk: str
     disk_name: Callable[[int], str]
-    files: Callable[[Machine], Mapping[str, str]]
-    then: Callable[[Machine, Path], tuple[str, ...]]
+    files: Callable[[Definition], Mapping[str, str]]
+    then: Callable[[Definition, Path], tuple[str, ...]]
     options: str = ""
     architectures: tuple[ArchName, ...] = ("amd64",)
 
 
-def export(ova: Path, hypervisor: Hypervisor, target: Path) -> Machine:
+def export(ova: Path, hypervisor: Product, target: Path) -> Definition:
     """Write a VM's disks and definition for another hypervisor.
 
     Args:
@@ -84,7 +84,7 @@ def export(ova: Path, hypervisor: Hypervisor, target: Path) -> Machine:
             f"{ova.name} is for {system.architecture}, and for this hypervisor we know no such VM",
             hint="build it with `arch: amd64`; libvirt and UTM take arm64, too",
         )
-    machine = Machine(
+    machine = Definition(
         name=re.sub(r"[^A-Za-z0-9.-]+", "-", system.name).strip("-.") or "appliance",
         cpus=system.cpus,
         memory=system.memory,
@@ -115,7 +115,7 @@ def export(ova: Path, hypervisor: Hypervisor, target: Path) -> Machine:
 
 
 def _convert(
-    ova: Path, places: Mapping[str, str], part: Path, hypervisor: Hypervisor, qemu_img: str
+    ova: Path, places: Mapping[str, str], part: Path, hypervisor: Product, qemu_img: str
 ) -> None:
     """Have each disk of an OVA in the hypervisor's format."""
     options = ["-o", hypervisor.options] if hypervisor.options else []

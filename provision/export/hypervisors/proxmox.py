@@ -5,7 +5,7 @@ Source: qm(1), `import-from` of Proxmox VE 7.2 and later.
 
 from pathlib import Path
 
-from provision.export.hypervisors.machine import Hypervisor, Machine
+from provision.export.hypervisors.machine import Definition, Product
 
 SCRIPT = """\
 #!/bin/sh
@@ -23,7 +23,7 @@ echo "qm start $vmid"
 """
 
 
-def _files(machine: Machine) -> dict[str, str]:
+def _files(machine: Definition) -> dict[str, str]:
     disks = " ".join(
         f'--scsi{number} "$storage:0,import-from=$here/{file},discard=on"'
         for number, file in enumerate(machine.disks)
@@ -38,7 +38,7 @@ def _files(machine: Machine) -> dict[str, str]:
     }
 
 
-def _then(_: Machine, directory: Path) -> tuple[str, ...]:
+def _then(_: Definition, directory: Path) -> tuple[str, ...]:
     return (
         f"scp -r {directory} root@NODE:/var/tmp/",
         f"ssh root@NODE sh /var/tmp/{directory.name}/proxmox.sh VMID local-lvm vmbr0",
@@ -46,7 +46,7 @@ def _then(_: Machine, directory: Path) -> tuple[str, ...]:
     )
 
 
-PROXMOX = Hypervisor(
+PROXMOX = Product(
     disk="qcow2",
     disk_name=lambda number: f"disk{number}.qcow2",
     files=_files,

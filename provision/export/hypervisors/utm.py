@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from provision.config.architectures import ARCHITECTURES
-from provision.export.hypervisors.machine import Hypervisor, Machine
+from provision.export.hypervisors.machine import Definition, Product
 
 _NAMES = uuid.uuid5(uuid.NAMESPACE_URL, "https://docs.getutm.app/")
 
 
-def _files(machine: Machine) -> dict[str, str]:
+def _files(machine: Definition) -> dict[str, str]:
     known = ARCHITECTURES[machine.arch]
     identity = uuid.uuid5(_NAMES, machine.name)
     drives = [
@@ -77,7 +77,7 @@ def _files(machine: Machine) -> dict[str, str]:
     return {"config.plist": plistlib.dumps(config).decode()}
 
 
-def _then(_: Machine, directory: Path) -> tuple[str, ...]:
+def _then(_: Definition, directory: Path) -> tuple[str, ...]:
     bundle = directory if directory.suffix == ".utm" else directory.with_suffix(".utm")
     return (
         *(() if bundle == directory else (f"mv {directory} {bundle}",)),
@@ -85,7 +85,7 @@ def _then(_: Machine, directory: Path) -> tuple[str, ...]:
     )
 
 
-UTM = Hypervisor(
+UTM = Product(
     disk="qcow2",
     disk_name=lambda number: f"Data/disk{number}.qcow2",
     files=_files,

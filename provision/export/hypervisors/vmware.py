@@ -5,13 +5,13 @@ Source: VMware's "Virtual machine hardware versions" and the keys that Workstati
 
 from pathlib import Path
 
-from provision.export.hypervisors.machine import Hypervisor, Machine
+from provision.export.hypervisors.machine import Definition, Product
 
 HARDWARE = 14
 """Of Workstation 14, Fusion 10 and ESXi 6.7: the oldest that knows all of this."""
 
 
-def _files(machine: Machine) -> dict[str, str]:
+def _files(machine: Definition) -> dict[str, str]:
     pairs = {
         ".encoding": "UTF-8",
         "config.version": "8",
@@ -45,7 +45,7 @@ def _files(machine: Machine) -> dict[str, str]:
     return {"appliance.vmx": "".join(f'{key} = "{value}"\n' for key, value in pairs.items())}
 
 
-def _then(machine: Machine, directory: Path) -> tuple[str, ...]:
+def _then(machine: Definition, directory: Path) -> tuple[str, ...]:
     ports = ", ".join(
         f"{host} = ADDRESS:{guest}" for host, guest in sorted(machine.forwards.values())
     )
@@ -57,7 +57,7 @@ def _then(machine: Machine, directory: Path) -> tuple[str, ...]:
     )
 
 
-VMWARE = Hypervisor(
+VMWARE = Product(
     disk="vmdk",
     options="subformat=monolithicSparse,adapter_type=lsilogic",
     disk_name=lambda number: f"disk{number}.vmdk",

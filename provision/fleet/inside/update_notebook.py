@@ -264,7 +264,7 @@ def _is_by(key: bytes, signature: bytes, message: bytes) -> bool:
 
 
 @dataclass(frozen=True)
-class Change:
+class Update:
     """From what is here to what is offered.
 
     Args:
@@ -278,7 +278,7 @@ class Change:
     words: list[str]
 
 
-def difference(told: Mapping[str, Any], facts: NotebookFacts, lists: Iterable[str]) -> Change:
+def difference(told: Mapping[str, Any], facts: NotebookFacts, lists: Iterable[str]) -> Update:
     """What is missing here.
 
     Raises:
@@ -296,7 +296,7 @@ def difference(told: Mapping[str, Any], facts: NotebookFacts, lists: Iterable[st
         for key in {*versions, *facts.installed}
         if versions.get(key) != facts.installed.get(key)
     )
-    return Change(
+    return Update(
         {key: wanted[key] for key in names if key in wanted},
         [key for key in names if key not in wanted],
         [
@@ -306,7 +306,7 @@ def difference(told: Mapping[str, Any], facts: NotebookFacts, lists: Iterable[st
     )
 
 
-def check_room(change: Change, facts: NotebookFacts) -> None:
+def check_room(change: Update, facts: NotebookFacts) -> None:
     """See whether it can be put beside the old one.
 
     Raises:
@@ -321,7 +321,7 @@ def check_room(change: Change, facts: NotebookFacts) -> None:
             raise RefusedError(f"{there / 1e6:.0f} MB {what} are free, it wants {wants / 1e6:.0f}")
 
 
-def fetch(url: str, change: Change) -> list[Path]:
+def fetch(url: str, change: Update) -> list[Path]:
     """Get the packages that are needed, unless they are here from the last time.
 
     Raises:
@@ -344,7 +344,7 @@ def fetch(url: str, change: Change) -> list[Path]:
     return [PARTS / digest for digest in digests]
 
 
-def join(change: Change, lists: Mapping[str, str], files: Iterable[Path]) -> str:
+def join(change: Update, lists: Mapping[str, str], files: Iterable[Path]) -> str:
     """Make one archive of the packages, as an operator would send it; its digest."""
     first = io.BytesIO()
     told = json.dumps({"gone": change.gone, "locks": lists}).encode()

@@ -31,7 +31,7 @@ PATH = re.compile(r"[\w@%./~+-]*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Book:
+class Volume:
     """A book that is there.
 
     Args:
@@ -48,7 +48,7 @@ class Book:
 
 
 @dataclass(frozen=True, order=True)
-class Found:
+class Hit:
     """A name that was looked for; the first in order is the best.
 
     Args:
@@ -64,13 +64,13 @@ class Found:
     address: str
 
 
-def books(known: Path = KNOWN) -> list[Book]:
+def books(known: Path = KNOWN) -> list[Volume]:
     """The books that this session sees: an exam's sees none of a Sage that it has not."""
     try:
         told = json.loads(known.read_text())
     except OSError:
         return []
-    found = (Book(b["name"], b["title"], Path(b["place"]), Path(b["names"])) for b in told)
+    found = (Volume(b["name"], b["title"], Path(b["place"]), Path(b["names"])) for b in told)
     return [book for book in found if (book.place / "index.html").exists()]
 
 
@@ -85,7 +85,7 @@ def policy(host: str, base: str) -> str:
     return POLICY.format(own=own)
 
 
-def search(book: Book, query: str, most: int = MOST) -> list[Found]:
+def search(book: Volume, query: str, most: int = MOST) -> list[Hit]:
     """What a book has of a name, the best first.
 
     Args:
@@ -103,7 +103,7 @@ def search(book: Book, query: str, most: int = MOST) -> list[Found]:
         return []
 
 
-def _matches(lines: Iterable[str], wanted: str) -> Iterator[Found]:
+def _matches(lines: Iterable[str], wanted: str) -> Iterator[Hit]:
     """Of ``numpy.sin``, say, the last part is a name, and the rest is where it is."""
     low, (head, _, last) = wanted.lower(), wanted.rpartition(".")
     head, last = SHORT.get(head, head).lower(), last.lower()
@@ -115,7 +115,7 @@ def _matches(lines: Iterable[str], wanted: str) -> Iterator[Found]:
         if near is None and head and name.lower() == last and head in where.lower():
             near = 0 if head == where.lower() else 2
         if near is not None:
-            yield Found((near, int(weight), len(name)), name, where, address)
+            yield Hit((near, int(weight), len(name)), name, where, address)
 
 
 def _nearness(name: str, wanted: str, low: str) -> int | None:
@@ -132,7 +132,7 @@ def _nearness(name: str, wanted: str, low: str) -> int | None:
     return 4 if low in lower else None
 
 
-def page(query: str, shelf: Sequence[Book], base: str, lab: str) -> bytes:
+def page(query: str, shelf: Sequence[Volume], base: str, lab: str) -> bytes:
     """The page: a field, what it has found, and the books.
 
     Args:

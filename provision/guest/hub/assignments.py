@@ -21,7 +21,7 @@ from tornado import web
 
 from provision.guest.hub.audit import note
 from provision.guest.hub.upkeep import Job, Jobs
-from provision.guest.pool.keeper import RefusedError, ask
+from provision.guest.pool.keeper import KeeperRefusedError, ask
 from provision.guest.words import no_formula
 
 SOCKET = Path("/run/notebook/assignments.socket")  # there where there are courses
@@ -82,7 +82,7 @@ class CoursePage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
         try:
             async with self._visitor.turn:
                 return await ask(verb, self.current_user.name, *words, place=SOCKET)
-        except RefusedError as error:
+        except KeeperRefusedError as error:
             status = 404 if error.absent else 400
             raise web.HTTPError(status, str(error).replace("%", "%%")) from error
 

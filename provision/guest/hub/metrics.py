@@ -97,7 +97,7 @@ def upkeep(certificate: Path, waiting: int) -> Iterator[GaugeMetricFamily]:
             yield _one(*age, now - BACKUP_SETTINGS.stat().st_mtime)
 
 
-class Usage(Collector):
+class UsageCollector(Collector):
     """Reads the last sample when Prometheus asks.
 
     Args:
@@ -121,7 +121,7 @@ def register(state: Path, line: Sized) -> None:
         state: directory of the hub's own files.
         line: who waits for a place.
     """
-    REGISTRY.register(Usage(state / "tls" / "cert.pem", line))
+    REGISTRY.register(UsageCollector(state / "tls" / "cert.pem", line))
 
 
 def _one(name: str, what: str, value: float) -> GaugeMetricFamily:

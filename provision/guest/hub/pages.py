@@ -27,7 +27,7 @@ from provision.guest.pool.account import read_settings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.authenticator import PoolAuthenticator
 from provision.guest.pool.earlier import earlier
-from provision.guest.pool.keeper import RefusedError, ask
+from provision.guest.pool.keeper import KeeperRefusedError, ask
 
 LOG_LINES = 200
 LASTING = ("backup", "restore", "delete", "bring back")
@@ -100,14 +100,14 @@ class HealthHandler(BaseHandler):  # type: ignore[misc]  # JupyterHub has no typ
         self.finish(json.dumps({"healthy": not wrong, "wrong": wrong}))
 
 
-class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+class _ClassroomPage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     def initialize(self, state: Path, jobs: upkeep.Jobs) -> None:
         self.state, self.jobs = state, jobs
         self.accounts = Accounts(state / "accounts.json")
         self.wishes = Wishes(state)
 
 
-class ClassroomHandler(_Page):
+class ClassroomHandler(_ClassroomPage):
     """``GET /hub/classroom``."""
 
     @web.authenticated
@@ -141,7 +141,7 @@ class ClassroomHandler(_Page):
         """The students whose files are archived; none where root's service cannot be asked."""
         try:
             return list((await ask("deleted"))["deleted"])
-        except RefusedError as error:
+        except KeeperRefusedError as error:
             self.log.warning("%s", error)
             return []
 
@@ -166,7 +166,7 @@ class ClassroomHandler(_Page):
         return roll.order(rows)
 
 
-class LogsHandler(_Page):
+class LogsHandler(_ClassroomPage):
     """``GET /hub/classroom/logs``: what hub and sessions' sign-ins have said last."""
 
     @web.authenticated
@@ -184,7 +184,7 @@ class LogsHandler(_Page):
         self.finish(await self.render_template("classroom-logs.html", text=text))
 
 
-class ActionHandler(_Page):
+class ActionHandler(_ClassroomPage):
     """``POST /hub/classroom/do``: what the administrator does, here or by a token."""
 
     _accept_token_auth = True

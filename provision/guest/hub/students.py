@@ -15,7 +15,7 @@ from provision.guest.hub import guard
 from provision.guest.hub.admission import put_out
 from provision.guest.hub.audit import note
 from provision.guest.pool.account import read_settings
-from provision.guest.pool.accounts import Accounts, Taken
+from provision.guest.pool.accounts import Accounts, Intake
 from provision.guest.pool.authenticator import PoolAuthenticator
 from provision.guest.pool.classlist import (
     LONGEST_NAME,
@@ -43,7 +43,7 @@ def handlers(state: Path) -> list[tuple[str, type, dict[str, Any]]]:
     ]
 
 
-class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+class _AccountPage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     def initialize(self, state: Path) -> None:
         self.state = state
         self.accounts = Accounts(state / "accounts.json")
@@ -59,7 +59,7 @@ class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
             raise web.HTTPError(404, "Passwords and names are those of the school's sign-in.")
 
 
-class AddHandler(_Page):
+class AddHandler(_AccountPage):
     """``/hub/classroom/add``: all of a list, or nothing and the reason for each line."""
 
     @web.authenticated
@@ -104,7 +104,7 @@ class AddHandler(_Page):
         there = self.accounts.names()
         new = [name for name in wanted if name not in there and not self._is_set("same")]
         admins = {user.name for user in self.db.query(orm.User).filter(orm.User.admin)}
-        taken: Taken = await asyncio.to_thread(
+        taken: Intake = await asyncio.to_thread(
             self.accounts.take,
             wanted,
             waiting=await earlier(new, read_settings().directory, self.state) if new else (),
@@ -131,7 +131,7 @@ class AddHandler(_Page):
         await self._show("classroom-add.html", status, encodings=ENCODINGS, kept=kept, **told)
 
 
-class ChangePasswordHandler(_Page):
+class ChangePasswordHandler(_AccountPage):
     """``/hub/auth/change-password``: a new password for who knows the old one."""
 
     @web.authenticated

@@ -17,7 +17,7 @@ from typing import Any
 from provision.guest.hub.admission import put_out
 from provision.guest.hub.wishes import Wishes
 from provision.guest.pool.accounts import Accounts
-from provision.guest.pool.keeper import RefusedError, ask
+from provision.guest.pool.keeper import KeeperRefusedError, ask
 
 LAST = Path("/var/lib/appliance/backup/last.json")
 STOP_SECONDS = 60.0
@@ -69,7 +69,7 @@ class Jobs:
 async def _follow(job: Job, work: Awaitable[str]) -> None:
     try:
         job.said = await work
-    except (RefusedError, ValueError) as error:
+    except (KeeperRefusedError, ValueError) as error:
         job.said, job.failed = str(error), True
     except BaseException:
         job.said, job.failed = "it ended unexpectedly: see the logs", True
@@ -156,7 +156,7 @@ async def _forget(handler: Any, user: Any) -> None:
         if not user.spawner.pending:  # one that is starting cannot be stopped
             await handler.stop_single_user(user)
         elif time.monotonic() > deadline:
-            raise RefusedError(f"the session of {user.name} does not end")
+            raise KeeperRefusedError(f"the session of {user.name} does not end")
         await asyncio.sleep(0.2)
     await user.delete_spawners()
     handler.users.delete(user)

@@ -44,7 +44,7 @@ class ProgramError(ApplianceError):
 
 
 @dataclass(frozen=True)
-class Report:
+class RunReport:
     """What came of a run.
 
     Args:
@@ -77,7 +77,7 @@ def run_python(
     arguments: tuple[str, ...] = (),
     output: int = _OUTPUT,
     **limits: int,
-) -> Report:
+) -> RunReport:
     """Run Python source in a jail, from any program; it starts a process of its own.
 
     Args:
@@ -122,7 +122,7 @@ def run(
     env_vars: str | None = None,
     output: int = _OUTPUT,
     **limits: int,
-) -> Report:
+) -> RunReport:
     """Run a program of a jail; see `run_python`.
 
     Args:
@@ -166,7 +166,7 @@ def run(
     if len(lines) != 4:
         raise ValueError(stderr.decode(errors="replace").strip())
     numbers = [line.split(": ")[1].split()[0] for line in lines[1:]]
-    return Report(
+    return RunReport(
         verdict="Output Limit Exceeded" if more or yet_more else lines[0],
         elapsed=int(numbers[0]),
         memory=int(numbers[1]),

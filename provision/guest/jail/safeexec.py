@@ -25,7 +25,7 @@ PYTHON = {"PYTHONIOENCODING": "utf-8", "PYTHONHOME": "/", "PYTHONPATH": "/static
 _RESERVE = 1 << 30
 
 
-class Profile(NamedTuple):
+class SafeexecOptions(NamedTuple):
     """safeexec's options; names, units and defaults are its own.
 
     Args:
@@ -96,7 +96,7 @@ class UsageMistakeError(Exception):
     """The options cannot be carried out; the text is for stderr."""
 
 
-def parse(words: Sequence[str]) -> Profile:
+def parse(words: Sequence[str]) -> SafeexecOptions:
     """Read safeexec's options, up to ``--exec``.
 
     Raises:
@@ -123,14 +123,14 @@ def parse(words: Sequence[str]) -> Profile:
             values[name] = min(int(found[1]), _LARGEST)
         else:
             raise UsageMistakeError(f"error: Failed to match the numeric argument for {word}")
-    profile = Profile(**values)
+    profile = SafeexecOptions(**values)
     if not profile.command:
         raise UsageMistakeError("")
     _validate(profile)
     return profile
 
 
-def _validate(profile: Profile) -> None:
+def _validate(profile: SafeexecOptions) -> None:
     many, huge = 4194304, 41943040
     rules = [
         (profile.cpu > 0, "Cpu time must be greater than zero"),
@@ -155,7 +155,7 @@ def usage(program: str) -> str:
     """What the options are."""
     lines = [f"\nusage: {program} <options> --exec <command>", "Available options:"]
     for name, (unit, meaning) in _HELP.items():
-        default = Profile._field_defaults[name]
+        default = SafeexecOptions._field_defaults[name]
         lines.append(f"  --{name:<13}<{unit}>".ljust(32) + f"Default: {default} {meaning}")
     lines += [
         "  --chroot_dir   <dir>".ljust(32) + "Default: NULL (path starting with /)",
@@ -169,7 +169,7 @@ def usage(program: str) -> str:
     return "\n".join(lines)
 
 
-def environment(profile: Profile) -> dict[str, str]:
+def environment(profile: SafeexecOptions) -> dict[str, str]:
     """The variables of the program."""
     if profile.env_vars is None:
         return dict(os.environ)
@@ -179,7 +179,7 @@ def environment(profile: Profile) -> dict[str, str]:
     return {name: value for name, _, value in pairs if name}
 
 
-def make_box(profile: Profile, pid: int) -> Box:
+def make_box(profile: SafeexecOptions, pid: int) -> Box:
     """The box for a profile; ``pid`` gives the user its number."""
     memory = profile.mem * KIB
     return Box(
@@ -206,7 +206,7 @@ def make_box(profile: Profile, pid: int) -> Box:
     )
 
 
-def verdict(profile: Profile, ended: Ended) -> str:
+def verdict(profile: SafeexecOptions, ended: Ended) -> str:
     """The first line of the report."""
     limited = {
         Verdict.CLOCK: "Time Limit Exceeded",
@@ -228,7 +228,7 @@ def verdict(profile: Profile, ended: Ended) -> str:
     return f"Command exited with non-zero status ({code})" if code else "OK"
 
 
-def report(profile: Profile, ended: Ended, elapsed: int) -> str:
+def report(profile: SafeexecOptions, ended: Ended, elapsed: int) -> str:
     """The whole report, as safeexec writes it."""
     # At a time limit the original shows the limit itself, not what was measured shortly before.
     user = float(profile.cpu) if ended.verdict is Verdict.CPU else ended.user
@@ -261,7 +261,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _run(profile: Profile) -> Ended:
+def _run(profile: SafeexecOptions) -> Ended:
     """Run the program; a box that cannot be made is told on stderr, and is an end too."""
     try:
         if profile.chroot_dir is not None and not Path(profile.chroot_dir).is_dir():
@@ -272,7 +272,7 @@ def _run(profile: Profile) -> Ended:
         return Ended(Verdict.SETUP, None, b"", b"", 0, 0, 0, 0)
 
 
-def _report_to(profile: Profile) -> TextIO:
+def _report_to(profile: SafeexecOptions) -> TextIO:
     if profile.report_file is not None:
         return Path(profile.report_file).open("w")
     if profile.report_fd != -1:

@@ -23,7 +23,7 @@ from provision.guest.lti.people import People, Person
 from provision.guest.lti.platforms import Platform
 from provision.guest.lti.points import Gradebook, Outbox, Points
 from provision.guest.lti.services import Services, UnansweredError
-from provision.guest.pool.keeper import RefusedError, ask
+from provision.guest.pool.keeper import KeeperRefusedError, ask
 from provision.guest.pool.rolls import source_of
 from provision.guest.whole import keep
 
@@ -181,7 +181,7 @@ class Exchange:
         """
         try:
             told = await ask("overview", name, place=SOCKET)
-        except RefusedError as error:
+        except KeeperRefusedError as error:
             self._log.error("lti: %s", error)
             return []
         return [each["name"] for each in told["teachers"].get(course, {}).get("assignments", ())]
@@ -217,7 +217,7 @@ class Exchange:
             return
         try:
             told = await ask("returned", link.source, link.course, place=SOCKET)
-        except RefusedError as error:
+        except KeeperRefusedError as error:
             self._log.error("lti: the points of %s are not told: %s", link.course, error)
             return
         platform = self._platforms[link.issuer, link.client_id]
@@ -248,7 +248,7 @@ class Exchange:
         told = json.dumps({**roll, "whole": whole})
         try:
             await ask("enroll", link.source, link.course, told, place=SOCKET)
-        except RefusedError as error:
+        except KeeperRefusedError as error:
             self._log.error("lti: the roll of %s is not taken: %s", link.course, error)
             return False
         return True

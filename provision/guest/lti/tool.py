@@ -185,7 +185,7 @@ class _Asked:
     nonce: str
 
 
-class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
+class _PlatformPage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     """What platforms lead browsers to, and send forms to: from other origins, without a cookie."""
 
     from_elsewhere = True
@@ -271,7 +271,7 @@ class _Page(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
         return AGAIN.format(title=" or ".join(self.authenticator.titles))
 
 
-class Login(_Page):
+class Login(_PlatformPage):
     """``/hub/lti/login``: a platform says that somebody wants to come in."""
 
     def get(self) -> None:
@@ -312,7 +312,7 @@ class Login(_Page):
         return text
 
 
-class Opening(_Page):
+class Opening(_PlatformPage):
     """``POST /hub/lti/launch``: a platform says who somebody is."""
 
     def get(self) -> None:
@@ -366,7 +366,7 @@ class Opening(_Page):
         return self.tool.choices.keep(name, launch)
 
 
-class _Own(_Page):
+class _Own(_PlatformPage):
     """What pages of these send on; a key in them says who it is, also where no cookie comes."""
 
     from_elsewhere = False

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from provision.guest.nursery.wire import RefusedError, Request, send_request
+from provision.guest.nursery.wire import ForkRefusedError, ForkRequest, send_request
 
 PATIENCE = 5.0
 WORD_SECONDS = 1.0
@@ -125,10 +125,12 @@ def fork(
         place = os.open(cwd or ".", os.O_PATH | os.O_DIRECTORY)
         opened.callback(os.close, place)
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it says why
-            send_request(connection, Request(tuple(argv), dict(env), mask), [stdin, 1, 2, place])
+            send_request(
+                connection, ForkRequest(tuple(argv), dict(env), mask), [stdin, 1, 2, place]
+            )
         heard = _receive(connection)
         if "pid" not in heard:
-            raise RefusedError(str(heard.get("refused", heard or "it closed the connection")))
+            raise ForkRefusedError(str(heard.get("refused", heard or "it closed the connection")))
         return Forked(int(heard["pid"]), connection.dup())
 
 

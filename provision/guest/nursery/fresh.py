@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provision.guest.nursery.wire import RefusedError, Request
+from provision.guest.nursery.wire import ForkRefusedError, ForkRequest
 
 PR_SET_NAME, PR_SET_MM, PR_SET_MM_MAP = 15, 35, 14
 # Read when an interpreter or a library starts: who wants them otherwise starts one of his own.
@@ -126,7 +126,7 @@ def past(env: Mapping[str, str], read: Iterable[str]) -> Past:
     )
 
 
-def check(request: Request, before: Past) -> None:
+def check(request: ForkRequest, before: Past) -> None:
     """Whether a child can be what is asked.
 
     Raises:
@@ -134,17 +134,17 @@ def check(request: Request, before: Past) -> None:
     """
     program, *words = request.argv
     if Path(os.path.normpath(program)).parent != Path(sys.executable).parent:
-        raise RefusedError(f"{program} is of another Python")
+        raise ForkRefusedError(f"{program} is of another Python")
     if not is_script(request.argv) and (len(words) < 2 or words[0] != "-m"):
-        raise RefusedError("it runs no module, and is no script of this Python")
+        raise ForkRefusedError("it runs no module, and is no script of this Python")
     if directory(sys.prefix) != before.place:
-        raise RefusedError(f"its {sys.prefix} is an environment of another day")
+        raise ForkRefusedError(f"its {sys.prefix} is an environment of another day")
     if late := sorted(before.read & request.env.keys()):
-        raise RefusedError(f"{', '.join(late)} was read before it was told")
+        raise ForkRefusedError(f"{', '.join(late)} was read before it was told")
     if "HOME" not in request.env or early(request.env) != before.early:
-        raise RefusedError("its variables are those of another start")
+        raise ForkRefusedError("its variables are those of another start")
     if GAP in sys.modules and any(Path(request.env["HOME"]).glob(".gap*")):
-        raise RefusedError("its GAP begins with files of its own")
+        raise ForkRefusedError("its GAP begins with files of its own")
 
 
 def is_script(argv: Sequence[str]) -> bool:
@@ -155,7 +155,7 @@ def is_script(argv: Sequence[str]) -> bool:
     return re.fullmatch(rb"#!%b[\d.]*\s*" % re.escape(os.fsencode(ours)), first) is not None
 
 
-def renew(request: Request, before: Past, server: int) -> None:
+def renew(request: ForkRequest, before: Past, server: int) -> None:
     """Make the interpreter what a new one would be.
 
     Args:
@@ -267,7 +267,7 @@ def _watch(server: int) -> None:
     ParentPollerUnix.run = run
 
 
-def _show(command: Sequence[str], request: Request) -> None:
+def _show(command: Sequence[str], request: ForkRequest) -> None:
     """Show in /proc the command and the environment of the child, not the nursery's."""
     argv, env = (
         b"".join(os.fsencode(word) + b"\0" for word in words)

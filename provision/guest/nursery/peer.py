@@ -11,7 +11,7 @@ MOST_GROUPS = 255
 
 
 @dataclass(frozen=True)
-class Peer:
+class Caller:
     """The process that connected.
 
     Args:
@@ -36,7 +36,7 @@ class Peer:
         return bool(poll.poll(0))
 
 
-def peer_of(connection: socket.socket) -> Peer:
+def peer_of(connection: socket.socket) -> Caller:
     """Ask the kernel who connected.
 
     Raises:
@@ -48,4 +48,4 @@ def peer_of(connection: socket.socket) -> Peer:
     groups = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_GROUPS * 4)
     (pidfd,) = struct.unpack("i", connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD, 4))
     os.set_inheritable(pidfd, False)
-    return Peer(pid, pidfd, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))
+    return Caller(pid, pidfd, uid, gid, struct.unpack(f"{len(groups) // 4}I", groups))

@@ -11,7 +11,7 @@ from typing import Any
 from jupyter_client.provisioning import LocalProvisioner  # type: ignore[import-not-found]
 
 from provision.guest.nursery.client import fork
-from provision.guest.nursery.wire import PLACE, RefusedError, socket_of
+from provision.guest.nursery.wire import PLACE, ForkRefusedError, socket_of
 
 
 class ForkedProvisioner(LocalProvisioner):  # type: ignore[misc]  # jupyter_client's traits
@@ -32,7 +32,7 @@ class ForkedProvisioner(LocalProvisioner):  # type: ignore[misc]  # jupyter_clie
         words = [os.path.expanduser(word) for word in cmd]  # noqa: PTH111 - as jupyter_client does
         try:
             self.process = await asyncio.to_thread(fork, nursery, words, env, cwd)
-        except (OSError, RefusedError) as error:
+        except (OSError, ForkRefusedError) as error:
             self.log.warning("No kernel is forked by %s: %s. It is started.", nursery, error)
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.pgid = self.process.pid

@@ -14,8 +14,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from provision.guest.nursery.peer import Peer, peer_of
-from provision.guest.nursery.wire import RefusedError, tell
+from provision.guest.nursery.peer import Caller, peer_of
+from provision.guest.nursery.wire import ForkRefusedError, tell
 
 LIVE = 32  # kernels of one account at once
 BURST, BURST_SECONDS = 20, 10.0  # kernels of one account in so many seconds
@@ -48,7 +48,7 @@ class Born:
         connection: to them.
     """
 
-    peer: Peer
+    peer: Caller
     connection: socket.socket
 
 
@@ -111,7 +111,7 @@ class Nursery:
             finally:
                 if pid != 0:
                     os.close(peer.pidfd)
-        except (OSError, RefusedError) as error:
+        except (OSError, ForkRefusedError) as error:
             tell(connection, refused=str(error))
             _close(connection)
             return None
@@ -123,18 +123,18 @@ class Nursery:
         self._poll.register(connection, 0)  # only whether they have gone
         return None
 
-    def _judge(self, peer: Peer) -> None:
+    def _judge(self, peer: Caller) -> None:
         """Whether a peer may have a child now.
 
         Raises:
             RefusedError: it may not.
         """
         if peer.gid != self._gid or peer.uid == 0:
-            raise RefusedError("it is no account for sessions")
+            raise ForkRefusedError("it is no account for sessions")
         times, now = self._times[peer.uid], time.monotonic()
         often = len(times) == BURST and now - times[0] < BURST_SECONDS
         if often or sum(child.uid == peer.uid for child in self._children.values()) >= LIVE:
-            raise RefusedError("too many kernels at once")
+            raise ForkRefusedError("too many kernels at once")
         times.append(now)
 
     def _reap(self) -> None:

@@ -10,8 +10,8 @@ import resource
 import struct
 from pathlib import Path
 
-from provision.guest.nursery.peer import Peer
-from provision.guest.nursery.wire import RefusedError
+from provision.guest.nursery.peer import Caller
+from provision.guest.nursery.wire import ForkRefusedError
 from provision.guest.pool.namespaces import CALLS, forbid
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -27,7 +27,7 @@ SHARED = ("user", "pid")  # namespaces that a session has in common with us
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def settle(peer: Peer) -> None:
+def settle(peer: Caller) -> None:
     """Become a process of the peer's session, for good.
 
     Raises:
@@ -42,14 +42,14 @@ def settle(peer: Peer) -> None:
     os.setsid()
     _take_identity(peer)
     if any(_namespace(process, name) != _namespace(Path("/proc/self"), name) for name in SHARED):
-        raise RefusedError("it is in another namespace of users or processes")
+        raise ForkRefusedError("it is in another namespace of users or processes")
     _call(libc.setns, peer.pidfd, NAMESPACES)
     for limit in range(RESOURCES):
         resource.setrlimit(limit, resource.prlimit(peer.pid, limit))
     os.sched_setaffinity(0, os.sched_getaffinity(peer.pid))
     os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, peer.pid))
     if peer.gone:  # then what was read may have been another's
-        raise RefusedError("who asked has ended")
+        raise ForkRefusedError("who asked has ended")
     _drop_capabilities()
     forbid()
 
@@ -60,7 +60,7 @@ def _cgroup(process: Path) -> str:
         number, _, path = line.split(":", 2)
         if number == "0" and ".." not in path:
             return path.lstrip("/")
-    raise RefusedError("it is in no cgroup that we see")
+    raise ForkRefusedError("it is in no cgroup that we see")
 
 
 def _same_sandbox(process: Path) -> None:
@@ -68,9 +68,9 @@ def _same_sandbox(process: Path) -> None:
     theirs, ours = _status(process), _status(Path("/proc/self"))
     filters = int(ours.get("Seccomp_filters", 0)) + (os.uname().machine in CALLS)
     if int(theirs.get("Seccomp_filters", 0)) != filters:
-        raise RefusedError("it is not in the sandbox of sessions")
+        raise ForkRefusedError("it is not in the sandbox of sessions")
     if theirs["NoNewPrivs"] != "1" or int(theirs["CapEff"], 16):
-        raise RefusedError("it may gain privileges")
+        raise ForkRefusedError("it may gain privileges")
 
 
 def _status(process: Path) -> dict[str, str]:
@@ -82,7 +82,7 @@ def _namespace(process: Path, name: str) -> int:
     return (process / "ns" / name).stat().st_ino
 
 
-def _take_identity(peer: Peer) -> None:
+def _take_identity(peer: Caller) -> None:
     """Take the account's identity; keep what the next steps need."""
     _call(libc.prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups(peer.groups)

@@ -23,8 +23,8 @@ from provision.guest.nursery.serve import Born, Nursery  # noqa: E402
 from provision.guest.nursery.settle import settle  # noqa: E402
 from provision.guest.nursery.wire import (  # noqa: E402
     PLACE,
-    RefusedError,
-    Request,
+    ForkRefusedError,
+    ForkRequest,
     receive_request,
     tell,
 )
@@ -160,7 +160,7 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def grow(born: Born, before: Past) -> Request:
+def grow(born: Born, before: Past) -> ForkRequest:
     """From here to the kernel: a process of the session, then what it asked for.
 
     Raises:
@@ -183,7 +183,7 @@ def grow(born: Born, before: Past) -> Request:
         os.umask(request.umask)
         renew(request, before, born.peer.pidfd)
         connection.send(json.dumps({"pid": os.getpid()}).encode(), socket.MSG_NOSIGNAL)
-    except (OSError, RefusedError) as error:
+    except (OSError, ForkRefusedError) as error:
         steps = [frame.name for frame in traceback.extract_tb(error.__traceback__)[1:]]
         tell(connection, refused=f"{error} ({', '.join(steps)})")
         os._exit(1)

@@ -21,12 +21,12 @@ LARGEST = 128 << 10  # bytes of a message
 DESCRIPTORS = 4  # standard input, output, error, and the working directory
 
 
-class RefusedError(Exception):
+class ForkRefusedError(Exception):
     """Nothing is forked; the message says why."""
 
 
 @dataclass(frozen=True)
-class Request:
+class ForkRequest:
     """A program to fork: a kernel, or a session's server.
 
     Args:
@@ -42,7 +42,9 @@ class Request:
     version: int = VERSION
 
 
-def send_request(connection: socket.socket, request: Request, descriptors: Sequence[int]) -> None:
+def send_request(
+    connection: socket.socket, request: ForkRequest, descriptors: Sequence[int]
+) -> None:
     """Ask for a child.
 
     Args:
@@ -56,11 +58,11 @@ def send_request(connection: socket.socket, request: Request, descriptors: Seque
     """
     message = json.dumps(asdict(request)).encode()
     if len(message) > LARGEST:
-        raise RefusedError(f"its request has {len(message)} bytes, {LARGEST} at most")
+        raise ForkRefusedError(f"its request has {len(message)} bytes, {LARGEST} at most")
     socket.send_fds(connection, [message], list(descriptors))
 
 
-def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
+def receive_request(connection: socket.socket) -> tuple[ForkRequest, list[int]]:
     """Read what a session asks.
 
     Returns:
@@ -79,30 +81,30 @@ def receive_request(connection: socket.socket) -> tuple[Request, list[int]]:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(data[: len(data) // size * size])
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(descriptors) != DESCRIPTORS:
-        raise RefusedError("it is too long, or not four descriptors came with it")
+        raise ForkRefusedError("it is too long, or not four descriptors came with it")
     return _request(message), list(descriptors)
 
 
-def _request(message: bytes) -> Request:
+def _request(message: bytes) -> ForkRequest:
     try:
         read = json.loads(message)
         version, argv, env, umask = (read[name] for name in ("version", "argv", "env", "umask"))
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise RefusedError("it is no request") from None
+        raise ForkRefusedError("it is no request") from None
     if version != VERSION:
-        raise RefusedError(f"it is of version {version!r}, this is {VERSION}")
+        raise ForkRefusedError(f"it is of version {version!r}, this is {VERSION}")
     words = [*argv, *env, *env.values()] if isinstance(argv, list) and isinstance(env, dict) else []
     if (
         not words
         or not argv
         or not all(isinstance(word, str) and "\0" not in word for word in words)
     ):
-        raise RefusedError("argv and env are not texts")
+        raise ForkRefusedError("argv and env are not texts")
     if any(not name or "=" in name for name in env):
-        raise RefusedError("a variable has no name, or one with =")
+        raise ForkRefusedError("a variable has no name, or one with =")
     if not isinstance(umask, int) or not 0 <= umask <= 0o777:
-        raise RefusedError("umask is none")
-    return Request(tuple(argv), env, umask)
+        raise ForkRefusedError("umask is none")
+    return ForkRequest(tuple(argv), env, umask)
 
 
 def tell(connection: socket.socket, **said: Any) -> None:

@@ -9,7 +9,7 @@ The student's files (``files``) are owned by a number of the student's own; an i
 them to the account as its own. So do others for the student's courses. All mounts are made in the
 session's private mount namespace (pam_namespace made it) and end with it.
 
-Configuration: ``/etc/notebook/pool.conf``, ``key = value`` lines as in ``Settings``.
+Configuration: ``/etc/notebook/pool.conf``, ``key = value`` lines as in ``PoolSettings``.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ REAP_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class PoolSettings:
     """The pool's settings.
 
     Args:
@@ -62,7 +62,7 @@ class Settings:
     home_size: int
 
 
-def read_settings(path: Path = CONFIGURATION) -> Settings:
+def read_settings(path: Path = CONFIGURATION) -> PoolSettings:
     """Read the pool's settings.
 
     Raises:
@@ -74,13 +74,13 @@ def read_settings(path: Path = CONFIGURATION) -> Settings:
         for key, mark, value in (line.partition("=") for line in lines)
         if mark and not key.startswith("#")
     }
-    return Settings(
+    return PoolSettings(
         directory=Path(values["directory"]),
         home_size=int(values["home_size"]),
     )
 
 
-def open_session(user: str, auth_info: str, settings: Settings) -> None:
+def open_session(user: str, auth_info: str, settings: PoolSettings) -> None:
     """Prepare the account for one student's session.
 
     Args:
@@ -138,7 +138,7 @@ def open_session(user: str, auth_info: str, settings: Settings) -> None:
     syslog.syslog(f"{user} is open for {student}{f' in {exam.name}' if exam else ''}")
 
 
-def place_size(settings: Settings, share: Share) -> int:
+def place_size(settings: PoolSettings, share: Share) -> int:
     """How much fits into each of a session's places in memory: its home, /tmp, /var/tmp, /dev/shm.
 
     Together they take half of the session's memory at most: who fills them reads that there is no
@@ -147,7 +147,7 @@ def place_size(settings: Settings, share: Share) -> int:
     return min(settings.home_size, share.memory // MEMORY_PARTS)
 
 
-def close_session(user: str, settings: Settings) -> None:
+def close_session(user: str, settings: PoolSettings) -> None:
     """End everything that the account still runs, unless it is the next session's already.
 
     Args:
@@ -207,7 +207,7 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _turn(user: str, settings: Settings) -> Iterator[Path]:
+def _turn(user: str, settings: PoolSettings) -> Iterator[Path]:
     """Let one session of an account open or close at a time.
 
     The file says which one has the account, by its sshd's number, which calls us for both. It is
@@ -238,7 +238,7 @@ def _show_courses(home: Path, shown: list[View], account: pwd.struct_passwd) -> 
 
 
 def _show_exam(
-    exam: exams.Exam, student: str, settings: Settings, account: pwd.struct_passwd
+    exam: exams.Exam, student: str, settings: PoolSettings, account: pwd.struct_passwd
 ) -> None:
     """Show an exam's files in the place of the student's, and nothing of what it does without."""
     work = exams.make_work(settings.directory, exam, student)

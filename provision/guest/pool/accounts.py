@@ -32,7 +32,7 @@ class WaitingError(Exception):
 
 
 @dataclass(frozen=True)
-class Taken:
+class Intake:
     """What became of a list of names.
 
     Args:
@@ -103,7 +103,7 @@ class Accounts:
         waiting: Iterable[str] = (),
         untouchable: Iterable[str] = (),
         reset: bool = False,
-    ) -> Taken:
+    ) -> Intake:
         """Make the accounts of a list; who is there stays as is, but for passwords with ``reset``.
 
         Args:
@@ -119,7 +119,7 @@ class Accounts:
         there = self._read().keys() | kept
         needed = {n: p for n, p in wanted.items() if n not in there or (reset and n not in kept)}
         entries = {check_name(name): _entry(password) for name, password in needed.items()}
-        done = Taken([], [], [], {})
+        done = Intake([], [], [], {})
         with self._changing() as accounts:
             for name in wanted:
                 if name in kept:

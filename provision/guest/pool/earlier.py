@@ -5,7 +5,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from provision.guest.pool.files import AHEAD
-from provision.guest.pool.keeper import RefusedError, ask
+from provision.guest.pool.keeper import KeeperRefusedError, ask
 
 
 async def earlier(names: Collection[str], directory: Path, state: Path) -> set[str]:
@@ -27,7 +27,7 @@ async def earlier(names: Collection[str], directory: Path, state: Path) -> set[s
         return found
     try:
         archived = set((await ask("earlier"))["names"])
-    except RefusedError:
+    except KeeperRefusedError:
         return set(names)
     return found | (archived & set(names))
 

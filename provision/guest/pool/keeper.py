@@ -37,7 +37,7 @@ STATE, RECORD = Path("/var/lib/notebook"), record.PLACE
 LONGEST = 8192
 
 
-class RefusedError(Exception):
+class KeeperRefusedError(Exception):
     """It cannot be done; the message says why.
 
     Args:
@@ -68,9 +68,9 @@ async def ask(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
             writer.write_eof()
             answer: dict[str, Any] = json.loads(await reader.read())
     except (OSError, ValueError) as error:
-        raise RefusedError(f"the service at {place} does not answer: {error}") from error
+        raise KeeperRefusedError(f"the service at {place} does not answer: {error}") from error
     if "error" in answer:
-        raise RefusedError(answer["error"], absent=bool(answer.get("absent")))
+        raise KeeperRefusedError(answer["error"], absent=bool(answer.get("absent")))
     return answer
 
 
@@ -106,10 +106,10 @@ def back(student: str) -> dict[str, Any]:
     check_name(student)
     found = [each for each in archives(directory) if each.student == student]
     if not found:
-        raise RefusedError(f"there is no archive of {student}")
+        raise KeeperRefusedError(f"there is no archive of {student}")
     newest, files = max(found, key=lambda each: each.time), directory / student
     if files.exists() and any(files.iterdir()):
-        raise RefusedError(f"{student} has files again; the archive is {newest.path}")
+        raise KeeperRefusedError(f"{student} has files again; the archive is {newest.path}")
     fresh = directory / f".back-{student}"
     with alone(directory):
         unpack(newest, fresh, _number(directory, newest))
@@ -157,7 +157,7 @@ def main() -> None:
     try:
         verb, *words = map(str, json.loads(sys.stdin.buffer.read(LONGEST)))
         answer = VERBS[verb](*words)
-    except (OSError, ValueError, TypeError, KeyError, RefusedError, ArchiveError) as error:
+    except (OSError, ValueError, TypeError, KeyError, KeeperRefusedError, ArchiveError) as error:
         answer = {"error": str(error)}
     sys.stdout.write(json.dumps(answer))
 
@@ -165,11 +165,11 @@ def main() -> None:
 def _idle(student: str) -> None:
     for lease in Leases(STATE / "leases", record.read(RECORD).accounts):
         if lease.student == student:
-            raise RefusedError(f"{student} has a session")
+            raise KeeperRefusedError(f"{student} has a session")
     with contextlib.suppress(FileNotFoundError):
         machine = read_untrusted(STATE / "machines" / student, LONGEST).strip()
         if machine not in LOOPBACK:
-            raise RefusedError(f"{student}'s files are on {machine}: archive them there")
+            raise KeeperRefusedError(f"{student}'s files are on {machine}: archive them there")
 
 
 def _number(directory: Path, newest: Archive) -> int:
@@ -184,7 +184,7 @@ def _number(directory: Path, newest: Archive) -> int:
 def _backup(*words: str) -> dict[str, Any]:
     """Run the appliance's backup as the system's manager does: it is not for our sandbox."""
     if not BACKUP.exists():
-        raise RefusedError("no backup is set up: appliance backup setup")
+        raise KeeperRefusedError("no backup is set up: appliance backup setup")
     start = ("systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--expand-environment=no")
     done = subprocess.run(
         [*start, str(BACKUP), *words], capture_output=True, text=True, check=False
@@ -192,7 +192,7 @@ def _backup(*words: str) -> dict[str, Any]:
     try:
         answer: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
-        raise RefusedError(f"the backup ended unexpectedly: {done.stderr[-400:]}") from None
+        raise KeeperRefusedError(f"the backup ended unexpectedly: {done.stderr[-400:]}") from None
     return answer
 
 

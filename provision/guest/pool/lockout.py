@@ -27,7 +27,7 @@ ELSEWHERE = "elsewhere"
 CROWDED = "Too many wrong passwords from your address. Wait a minute."
 
 
-class RefusedError(Exception):
+class TryRefusedError(Exception):
     """A password may not be tried now.
 
     Args:
@@ -199,16 +199,16 @@ class Guard:
     def _admit(self, place: str, visit: Visit) -> None:
         now = self._clock()
         if (seconds := self._names.wait(place, now)) > 0:
-            raise RefusedError(f"Too many wrong passwords. Wait {seconds:.0f} seconds.", seconds)
+            raise TryRefusedError(f"Too many wrong passwords. Wait {seconds:.0f} seconds.", seconds)
         if self._is_crowded(visit) and self._names.count(place, now):
-            raise RefusedError(CROWDED, 30)
+            raise TryRefusedError(CROWDED, 30)
 
     @contextlib.contextmanager
     def _line(self, place: str, name: str, kind: str) -> Iterator[asyncio.Lock]:
         """Stand in the line of a name, unless it or the hall is full."""
         known = not place.endswith(f" {ELSEWHERE}")
         if self._in_line[place] > IN_LINE or self._in_line[kind] >= WAITING + RESERVE * known:
-            raise RefusedError("Too many sign in at once. Wait some seconds.", 5)
+            raise TryRefusedError("Too many sign in at once. Wait some seconds.", 5)
         keys = (place, name, kind)
         self._in_line.update(keys)
         try:

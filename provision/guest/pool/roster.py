@@ -12,7 +12,7 @@ from pathlib import Path
 
 from provision.guest import record, typed
 from provision.guest.pool.account import read_settings
-from provision.guest.pool.accounts import Accounts, Taken
+from provision.guest.pool.accounts import Accounts, Intake
 from provision.guest.pool.classlist import ListError, plain, read_list, why_not
 from provision.guest.pool.earlier import earlier
 from provision.guest.pool.evictions import Evictions, end_sessions
@@ -86,7 +86,7 @@ def places() -> list[str]:
     return record.read().accounts
 
 
-def report(taken: Taken) -> list[str]:
+def report(taken: Intake) -> list[str]:
     """What became of a list, in lines for a person."""
     return [
         *(f"added {name}" for name in taken.added if name not in taken.waiting),

@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from provision.guest.nursery.client import fork
-from provision.guest.nursery.wire import RefusedError, socket_of
+from provision.guest.nursery.wire import ForkRefusedError, socket_of
 from provision.guest.pool.namespaces import alone, forbid
 
 JOURNAL = "/run/journal"
@@ -173,7 +173,7 @@ def _become(argv: list[str], env: dict[str, str]) -> None:
     if nursery and nursery.exists():
         try:
             child = fork(nursery, argv, env, None, 0)
-        except (OSError, RefusedError) as error:
+        except (OSError, ForkRefusedError) as error:
             print(f"{nursery} forks no server: {error}. It is started.", file=sys.stderr)  # noqa: T201 - to the journal
         else:
             # Nothing is left to do but to last as long as it, in as little memory as can be: until

@@ -17,7 +17,7 @@ from typing import Any
 
 from tornado import web
 
-from provision.guest.pool.lockout import Guard, RefusedError, Turn, Visit, network
+from provision.guest.pool.lockout import Guard, TryRefusedError, Turn, Visit, network
 
 COOKIE = "notebook-device"
 DAYS = 400  # the longest that browsers keep a cookie (RFC 6265bis)
@@ -33,7 +33,7 @@ End = tuple[str, int]  # of a connection: address and port
 class TooManyError(web.HTTPError):
     """Status 429; JupyterHub sends the headers, too."""
 
-    def __init__(self, refused: RefusedError) -> None:
+    def __init__(self, refused: TryRefusedError) -> None:
         super().__init__(429, str(refused))
         self.headers = {"Retry-After": str(refused.seconds)}
 
@@ -59,7 +59,7 @@ async def trying(
     try:
         async with guard.turn(name, visit, exists) as turn:
             yield turn
-    except RefusedError as error:
+    except TryRefusedError as error:
         raise TooManyError(error) from None
     if turn.right:
         mark(handler, device or secrets.token_hex(8), [name, *(n for n in names if n != name)])

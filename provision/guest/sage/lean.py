@@ -88,7 +88,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Section:
+class ElfSection:
     """What a program or library is made of.
 
     Args:
@@ -122,7 +122,7 @@ class Program:
     header: tuple[int, ...]
     table: int
     segments: tuple[Segment, ...]
-    sections: tuple[Section, ...]
+    sections: tuple[ElfSection, ...]
 
     def at(self, address: int, length: int) -> bytes | None:
         """What the file puts at an address; None: not all of it, or something else is there."""
@@ -290,7 +290,7 @@ def read(content: mmap.mmap) -> Program:
         _, what, rights, address, offset, length, *_ = found
         if what not in (NULL, NOTHING):
             _within(content, offset, length)
-        sections.append(Section(what, rights, offset, address, length))
+        sections.append(ElfSection(what, rights, offset, address, length))
     for segment in segments:
         _within(content, segment.offset, segment.length)
     header = (kind, machine, entry, flags)
@@ -328,7 +328,7 @@ def _agree(now: Program, was: Segment, segment: Segment) -> bool:
     return not segment.length or inside == there
 
 
-def _keeps(was: Program, now: Program, section: Section) -> bool:
+def _keeps(was: Program, now: Program, section: ElfSection) -> bool:
     """Whether what a section has in memory is there still."""
     address, length = section.address, section.length
     if not section.flags & ALLOCATED or not length:

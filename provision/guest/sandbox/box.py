@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from provision.errors import HostNotReadyError
 from provision.guest.sandbox import processes, seccomp
-from provision.guest.sandbox.cgroups import Delegation, Group
+from provision.guest.sandbox.cgroups import Cgroup, Delegation
 from provision.guest.sandbox.limits import Ended, Limits, Verdict
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}  # noqa: S108
@@ -192,7 +192,7 @@ class _Run:
         self,
         box: Box,
         channels: Channels,
-        group: Group | None,
+        group: Cgroup | None,
         stack: contextlib.ExitStack,
         bwrap: str,
     ) -> None:

@@ -19,13 +19,13 @@ class Delegation(NamedTuple):
 
     path: Path
 
-    def group(self, name: str, limits: Limits) -> "Group":
+    def group(self, name: str, limits: Limits) -> "Cgroup":
         """Make the cgroup of one box.
 
         Raises:
             OSError: it exists, or the delegation was taken back.
         """
-        group = Group(self.path / name)
+        group = Cgroup(self.path / name)
         group.path.mkdir()
         for key, value in settings(limits).items():
             # Without swap accounting there is no memory.swap.max, and no swap to bound.
@@ -34,7 +34,7 @@ class Delegation(NamedTuple):
         return group
 
 
-class Group(NamedTuple):
+class Cgroup(NamedTuple):
     """The cgroup of one box."""
 
     path: Path

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from provision.guest.stores import drive
 from provision.guest.stores.rclone import Rclone
-from provision.guest.stores.remotes import StoreError, Stores
+from provision.guest.stores.remotes import StoreError, StudentStores
 from provision.guest.stores.sync import synchronise
 
 FOLDER = "notebook"
@@ -18,7 +18,7 @@ FOLDER = "notebook"
 def main(words: Sequence[str] | None = None) -> int:
     """The command."""
     options = _parser().parse_args(words)
-    stores = Stores(Path.home())
+    stores = StudentStores(Path.home())
     try:
         match options.verb:
             case "connect":
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _connect(stores: Stores, options: argparse.Namespace) -> None:
+def _connect(stores: StudentStores, options: argparse.Namespace) -> None:
     stores.check(options.name)
     settings, folder = {"type": options.kind}, options.folder
     rclone = Rclone(stores.config)
@@ -66,7 +66,7 @@ def _connect(stores: Stores, options: argparse.Namespace) -> None:
     _say(f"~/{store.name} and {store.remote} are connected; alike by: store sync {store.name}")
 
 
-def _sync(stores: Stores, names: Sequence[str]) -> int:
+def _sync(stores: StudentStores, names: Sequence[str]) -> int:
     failed = 0
     for name in names:
         try:
@@ -82,7 +82,7 @@ def _sync(stores: Stores, names: Sequence[str]) -> int:
     return failed
 
 
-def _list(stores: Stores) -> None:
+def _list(stores: StudentStores) -> None:
     for name in stores.names():
         store, last = stores.get(name), stores.state(name)["last"]
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(last["time"])) if last else "never"

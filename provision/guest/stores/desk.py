@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tornado.template import Template
 
-from provision.guest.stores.remotes import NAME, StoreError, Stores
+from provision.guest.stores.remotes import NAME, StoreError, StudentStores
 
 COMMAND = Path("/usr/local/bin/store")  # there only where the appliance has stores
 _ADDRESS = re.compile(r"https?://\S+")
@@ -106,7 +106,7 @@ class Desk:
             form: a hidden field that every form has to have.
             lab: the address of the notebook.
         """
-        stores = Stores(self.home)
+        stores = StudentStores(self.home)
         rows = []
         for name in stores.names():
             store, last = stores.get(name), stores.state(name)["last"]

@@ -23,7 +23,7 @@ class StoreError(Exception):
 
 
 @dataclass(frozen=True)
-class Store:
+class ConnectedStore:
     """One connected store.
 
     Args:
@@ -54,7 +54,7 @@ class Store:
         return self.home / ".store-old" / self.name
 
 
-class Stores:
+class StudentStores:
     """The stores of one student.
 
     Args:
@@ -69,7 +69,7 @@ class Stores:
         """The names of all stores."""
         return self._read().sections()
 
-    def get(self, name: str) -> Store:
+    def get(self, name: str) -> ConnectedStore:
         """One store.
 
         Raises:
@@ -80,9 +80,11 @@ class Stores:
             there = ", ".join(found.sections()) or "none yet"
             raise StoreError(f"{name} is not connected; connected: {there}")
         section = found[name]
-        return Store(name, self.home, section["type"], f"{name}:{section['appliance_folder']}")
+        return ConnectedStore(
+            name, self.home, section["type"], f"{name}:{section['appliance_folder']}"
+        )
 
-    def add(self, name: str, folder: str, settings: Mapping[str, str]) -> Store:
+    def add(self, name: str, folder: str, settings: Mapping[str, str]) -> ConnectedStore:
         """Keep a new store's settings.
 
         Args:

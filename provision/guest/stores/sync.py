@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest.stores.rclone import Rclone
-from provision.guest.stores.remotes import Store, StoreError, Stores
+from provision.guest.stores.remotes import ConnectedStore, StoreError, StudentStores
 
 KEPT_SECONDS = 30 * 86400  # what was replaced here, and counts as the student's own
 
@@ -66,14 +66,14 @@ class Outcome:
 class _Turn:
     """One synchronisation under way; ``known`` grows with what is done."""
 
-    store: Store
+    store: ConnectedStore
     rclone: Rclone
     known: Known
     outcome: Outcome
     date: str = field(default_factory=lambda: time.strftime("%Y-%m-%d %H%M%S"))
 
 
-def synchronise(stores: Stores, name: str) -> Outcome:
+def synchronise(stores: StudentStores, name: str) -> Outcome:
     """Make one store and its folder alike.
 
     Raises:
@@ -277,7 +277,7 @@ def _portable(path: str) -> bool:
     return False
 
 
-def _forget_old(store: Store) -> None:
+def _forget_old(store: ConnectedStore) -> None:
     with contextlib.suppress(FileNotFoundError):
         for each in store.old.iterdir():
             if each.lstat().st_mtime < time.time() - KEPT_SECONDS:

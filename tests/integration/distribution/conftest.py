@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from publishing import Publisher, Room, Server, disk, tree
 
-from provision.distribution.publication import Image, Publication
+from provision.distribution.publication import DiskImage, Publication
 from provision.ova import minisign
 from vbox import VBoxManage
 
@@ -27,7 +27,7 @@ driverless_program, running_manage = _virtualbox.driverless_program, _virtualbox
 
 
 @pytest.fixture(scope="session")
-def images(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Image]]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[DiskImage]]:
     """Root and home of the versions 1, 2 and 3."""
     base = tmp_path_factory.mktemp("disks")
     made = {}
@@ -37,12 +37,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[Image]]:
         content.mkdir()
         (content / "skeleton").write_text(f"of version {version}\n")
         home = disk(content, base / f"home{version}.raw", size="64M")
-        made[version] = [Image("root", root, keep=False), Image("home", home, keep=True)]
+        made[version] = [DiskImage("root", root, keep=False), DiskImage("home", home, keep=True)]
     return made
 
 
 @pytest.fixture
-def publisher(tmp_path: Path, images: dict[int, list[Image]]) -> Publisher:
+def publisher(tmp_path: Path, images: dict[int, list[DiskImage]]) -> Publisher:
     secret = tmp_path / "secret.key"
     public = tmp_path / "minisign.pub"
     public.write_text(minisign.generate(secret).text())

@@ -18,7 +18,7 @@ from provision.config import Config
 from provision.config.architectures import Name
 from provision.distribution.installed import Installed
 from provision.distribution.manifest import definition
-from provision.distribution.publication import Image, Publication, Published
+from provision.distribution.publication import DiskImage, Publication, Published
 from provision.distribution.pull import Pulled, pull
 from provision.distribution.pull import open_installed as find_installed
 from provision.distribution.source import open_source
@@ -70,7 +70,7 @@ class Publisher:
     publication: Publication
     secret: Path
     public: Path
-    images: dict[int, list[Image]]
+    images: dict[int, list[DiskImage]]
 
     @property
     def root(self) -> Path:

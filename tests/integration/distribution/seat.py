@@ -13,7 +13,7 @@ from pathlib import Path
 
 from provision.distribution import chunks, manifest
 from provision.distribution.assemble import assemble
-from provision.distribution.chunks import Store
+from provision.distribution.chunks import ChunkStore
 from provision.distribution.manifest import MANIFEST
 from provision.distribution.peers import Sharing
 from provision.distribution.pull import fetch_offer
@@ -34,7 +34,7 @@ def main(url: str, key: str, place: Path, how: str, *more: str) -> None:
     with contextlib.ExitStack() as stack:
         sharing = None
         if how == "share":
-            sharing = stack.enter_context(Sharing(source, place.name, Store(place / "spool")))
+            sharing = stack.enter_context(Sharing(source, place.name, ChunkStore(place / "spool")))
         offer = fetch_offer(source, "stable", [minisign.public_key(Path(key))])
         described = manifest.read(offer.get(source, MANIFEST))
         seeds = [

@@ -23,7 +23,7 @@ from provision.distribution import chunks, room
 from provision.distribution import pull as pulling
 from provision.distribution.assemble import present
 from provision.distribution.channel import Channel, sign
-from provision.distribution.chunks import Store
+from provision.distribution.chunks import ChunkStore
 from provision.distribution.manifest import read as read_manifest
 from provision.distribution.peers import Sharing
 from provision.distribution.source import Web
@@ -511,7 +511,7 @@ def _lying_room(root: Path, spool: Path) -> Iterator[tuple[str, Sharing]]:
         threading.Thread(target=each.serve_forever, args=(0.05,), daemon=True).start()
     report = {"port": liar.server_address[1], "state": "pulling"}
     source.once("PUT", "seats/liar.json", body=json.dumps(report).encode())
-    with Sharing(source, "seat-1", Store(spool), gather=0) as sharing:
+    with Sharing(source, "seat-1", ChunkStore(spool), gather=0) as sharing:
         yield source.url, sharing
         assert sharing._liars == {"liar"}
     for each in (server, liar):

@@ -13,7 +13,7 @@ from provision.config import Config
 from provision.distribution import chunks, manifest
 from provision.distribution.assemble import assemble
 from provision.distribution.manifest import MANIFEST, definition
-from provision.distribution.publication import Image, Publication
+from provision.distribution.publication import DiskImage, Publication
 from provision.distribution.pull import fetch_offer
 from provision.distribution.source import Directory
 from provision.errors import ApplianceError
@@ -46,7 +46,7 @@ def test_a_flipped_bit_in_any_file(tmp_path: Path) -> None:
     key = minisign.generate(tmp_path / "secret.key")
     root = tmp_path / "published"
     Publication(root).publish(
-        [Image("root", raw, keep=False)],
+        [DiskImage("root", raw, keep=False)],
         definition=definition(Config(name="sage")),
         sbom=sbom(bash="5"),
         secret=tmp_path / "secret.key",

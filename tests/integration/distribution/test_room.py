@@ -14,8 +14,8 @@ import pytest
 from publishing import Publisher, Room
 
 from provision.distribution import chunks, peers, reports, room
-from provision.distribution.assemble import Report, assemble
-from provision.distribution.chunks import Piece, Store
+from provision.distribution.assemble import Origins, assemble
+from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.peers import Sharing
 from provision.distribution.reports import SeatReport
 from provision.distribution.source import Directory, Web
@@ -48,13 +48,15 @@ def _url(server: room.Server) -> str:
 
 def _seat(
     publisher: Publisher, url: str, number: int, place: Path, together: threading.Barrier
-) -> Report:
+) -> Origins:
     """One seat's share of the work, without a VirtualBox: its root disk, asked of the others."""
     source = Web(url)
     version, described = publisher.publication.versions()[-1]
     disk = described.disks[0]
     name = f"seat-{number}"
-    sharing = Sharing(source, name, Store(place / "spool"), address=f"127.0.1.{number}", gather=0)
+    sharing = Sharing(
+        source, name, ChunkStore(place / "spool"), address=f"127.0.1.{number}", gather=0
+    )
     sharing._report["state"] = "pulling"
 
     def get(piece: Piece) -> bytes:
@@ -76,7 +78,7 @@ def _seat(
     return report
 
 
-def _all_seats(publisher: Publisher, url: str, base: Path, count: int) -> list[Report]:
+def _all_seats(publisher: Publisher, url: str, base: Path, count: int) -> list[Origins]:
     together = threading.Barrier(count)
     with ThreadPoolExecutor(count) as pool:
         return list(
@@ -134,9 +136,9 @@ def test_a_peer_serving_bad_data_and_a_dead_one_cost_only_a_detour(
     server = served()
     source = Web(_url(server))
     source.once("PUT", "seats/dead-9.json", body=b'{"port": 9, "state": "pulling"}')
-    honest = peers._Handler.do_GET
+    honest = peers._PeerHandler.do_GET
 
-    def lie(handler: peers._Handler) -> None:
+    def lie(handler: peers._PeerHandler) -> None:
         if handler.server.sharing.name != "seat-2":
             return honest(handler)
         data = chunks.compress(b"not what you asked for")
@@ -146,7 +148,7 @@ def test_a_peer_serving_bad_data_and_a_dead_one_cost_only_a_detour(
         handler.wfile.write(data)
         return None
 
-    monkeypatch.setattr(peers._Handler, "do_GET", lie)
+    monkeypatch.setattr(peers._PeerHandler, "do_GET", lie)
     reports = _all_seats(publisher, _url(server), tmp_path, 4)
     assert len({report.fetched for report in reports}) == 1  # all of it, everywhere
 
@@ -263,7 +265,7 @@ def test_a_joker_ends_no_sharing_and_no_status(
     assert room.status(source) == room.status(Directory(publisher.root)) == []
     listing = publisher.root / "listing"
     (listing / "seats").mkdir(parents=True)
-    with Sharing(source, "seat-1", Store(tmp_path / "spool"), gather=0) as sharing:
+    with Sharing(source, "seat-1", ChunkStore(tmp_path / "spool"), gather=0) as sharing:
         rows = [json.dumps({"name": "joker", "address": "127.0.0.1", "port": "x"}).encode(), text]
         for row in rows:
             sharing._source = _Answering(b"[" + row + b"]")  # type: ignore[assignment]
@@ -314,7 +316,7 @@ def test_pull_through_the_room(
     seat.publisher.publish(1)
     server = served()
     source = Web(_url(server))
-    with Sharing(source, "seat-1", Store(tmp_path / "spool"), gather=0) as sharing:
+    with Sharing(source, "seat-1", ChunkStore(tmp_path / "spool"), gather=0) as sharing:
         pulled = seat.pull(_url(server), sharing=sharing)
         sharing.report(state="ready", version=pulled.version)
     assert [row["version"] for row in room.status(source)] == [pulled.version]

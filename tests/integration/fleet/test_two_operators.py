@@ -20,7 +20,7 @@ from provision.errors import ApplianceError
 from provision.fleet import configure, lease, package, replace_root, system, upgrade
 from provision.fleet.classroom import ask
 from provision.fleet.inventory import Host, Inventory, read
-from provision.fleet.remote import BusyError, StepError, reach
+from provision.fleet.remote import ApplianceBusyError, StepError, reach
 from provision.machine import SshEndpoint
 
 pytestmark = pytest.mark.usefixtures("afresh")
@@ -122,7 +122,7 @@ def test_every_pair_is_refused(
     with lease.holding(host, inventory, first) as ours:
         before = one.guests[0].run("ls -R /var/lib/appliance /etc/systemd/system; cat /etc/passwd")
         for second, verb in VERBS.items():
-            with pytest.raises(BusyError, match=f"is at work here: {first}") as caught:
+            with pytest.raises(ApplianceBusyError, match=f"is at work here: {first}") as caught:
                 verb(host, inventory, made)
             assert "--take-over" in str(caught.value.hint), second
         after = one.guests[0].run("ls -R /var/lib/appliance /etc/systemd/system; cat /etc/passwd")
@@ -162,7 +162,7 @@ def test_the_second_cannot_lead_the_first_back(
         guest.run("echo 'of A' > /etc/from-a")
         b.program(SYSTEM, "look")
         for words in (("back", "a new run begins"), ("begin", "1800"), ("confirm",), ("undo",)):
-            with pytest.raises(BusyError, match="upgrade system"):
+            with pytest.raises(ApplianceBusyError, match="upgrade system"):
                 b.program(SYSTEM, *words)
         a.program(SYSTEM, "extend")
         a.program(SYSTEM, "check")
@@ -190,7 +190,7 @@ def test_who_was_taken_over_is_told_and_touches_nothing(
         system.upgrade_system(host, inventory, options, _quiet)
         guest.run("echo 'of B' > /etc/from-b")
         for words in (("check",), ("confirm",), ("back", "A failed"), ("extend",)):
-            with pytest.raises(BusyError, match="lost the appliance"):
+            with pytest.raises(ApplianceBusyError, match="lost the appliance"):
                 a.program(SYSTEM, *words)
     assert guest.run("test ! -e /etc/from-a && rm -v /etc/from-b").startswith("removed")
     with lease.holding(host, inventory, "free again"):
@@ -213,7 +213,7 @@ def test_a_run_that_is_dead_is_no_obstacle(one: Fleet, host: Host, inventory: In
         pass
     subprocess.run(dead, capture_output=True, check=False)
     one.guests[0].run(CHANGE.format("d['origin'] = 'elsewhere ' + d['origin'].split(' ', 1)[1]"))
-    with pytest.raises(BusyError, match="a dead run"):
+    with pytest.raises(ApplianceBusyError, match="a dead run"):
         VERBS["upgrade system"](host, inventory, Path())
     one.guests[0].run(CHANGE.format("d['at'] -= 301"))
     with lease.holding(host, inventory, "the one after that"):

@@ -22,7 +22,7 @@ from provision.build.build import request
 from provision.build.playbook import run_playbook
 from provision.config import Config
 from provision.errors import ProvisioningError
-from provision.jeos.archive import Source
+from provision.jeos.archive import SourceLine
 
 # What a classic Sage directory has at its top: a program ``sage`` that runs its own Python.
 CLASSIC = """#!/bin/sh
@@ -90,12 +90,12 @@ def test_a_tarball_from_the_web(guest: Guest, tmp_path: Path, nothing: None) -> 
 
 
 @dataclass(frozen=True)
-class _However(Source):
+class _However(SourceLine):
     def line(self, keyring: Path | str | None = None) -> str:
         return super().line(keyring).replace("[", "[check-valid-until=no ", 1)
 
 
-def _however_old(source: Source) -> Source:
+def _however_old(source: SourceLine) -> SourceLine:
     return _However(source.uri, source.suite, source.components, source.keyring)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.ova import Forward, OvaAppliance, OvaDisk
+from provision.ova import NatRule, OvaAppliance, OvaDisk
 from provision.process import require
 from vbox import VBoxManage, portable
 
@@ -34,8 +34,8 @@ def appliance() -> OvaAppliance:
         cpus=2,
         memory=1536 * 2**20,
         forwards=[
-            Forward(name="ssh", host=2222, guest=22),
-            Forward(name="notebook", address="", host=8000, guest=8000),
+            NatRule(name="ssh", host=2222, guest=22),
+            NatRule(name="notebook", address="", host=8000, guest=8000),
         ],
     )
 

@@ -21,7 +21,7 @@ from typing import IO, Any
 from provision.guest import record
 from provision.guest.assignments import desk
 from provision.guest.assignments.course import AssignmentError
-from provision.guest.pool.account import Settings
+from provision.guest.pool.account import PoolSettings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.courses import course_directory, hand_in_directory
 from provision.guest.pool.exams import GRADES, RECORD
@@ -167,7 +167,7 @@ def _serve(place: str, students: str, settings: str) -> None:
     lti = {"lti": json.loads(settings)}
     read = record.Record("sageadm", [], {}, courses=COURSES, sign_in=lti)
     record.read = lambda: read  # type: ignore[assignment]
-    desk.read_settings = lambda: Settings(Path(students), 0)
+    desk.read_settings = lambda: PoolSettings(Path(students), 0)
     with socketserver.ThreadingUnixStreamServer(place, _Desk) as server:
         server.serve_forever()
 

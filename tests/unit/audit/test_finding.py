@@ -10,7 +10,7 @@ from provision import resources
 from provision.audit import database, mending
 from provision.audit.component import PYPI, Component, bill_of, from_lock, from_sbom
 from provision.audit.finding import Finding, judge
-from provision.audit.mending import Target
+from provision.audit.mending import AuditTarget
 from provision.errors import UsageError
 from tests.unit.audit.records import HIGH, debian, osv
 
@@ -39,7 +39,7 @@ def findings(
     (tmp_path / "db.json").write_text(json.dumps(list(records)))
     wanted = {(part.ecosystem, part.package) for part in bill.components}
     known = database.read([str(tmp_path / "db.json")], wanted)
-    return list(judge(Target(kind, "room-1"), bill, known))  # type: ignore[arg-type]
+    return list(judge(AuditTarget(kind, "room-1"), bill, known))  # type: ignore[arg-type]
 
 
 def test_source_packages_are_judged_by_their_own_versions(tmp_path: Path) -> None:
@@ -103,12 +103,12 @@ def test_an_upgrade_is_named_where_our_list_has_the_fix_and_the_list_where_not()
     listed = {part.package: part.version for part in from_lock(lock).components}
     server = Component(PYPI, "jupyter-server", "2.0", ("jupyter_server",), (NOTEBOOK,))
     sage = Component(PYPI, "sphinx", "1", ("Sphinx",), ("/opt/sage-10.8/lib",))
-    host, built = Target("host", "room-1"), Target("appliance", "sage.ova")
+    host, built = AuditTarget("host", "room-1"), AuditTarget("appliance", "sage.ova")
     has, lacks = listed["jupyter-server"], "99"
     assert mending.mend(host, server, has) == "appliance upgrade notebook room-1"
     assert mending.mend(host, sage, "1.1") == "appliance upgrade sage -c appliance.yml room-1"
     assert mending.mend(built, server, has) == "appliance build"
-    for target in (host, built, Target("lock", str(lock))):
+    for target in (host, built, AuditTarget("lock", str(lock))):
         told = mending.mend(target, server, lacks)
         assert told is not None
         assert told.startswith("uv pip compile ")

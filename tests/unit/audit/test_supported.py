@@ -6,15 +6,15 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from provision.audit import mending, supported
-from provision.audit.supported import Entry, troubles
+from provision.audit.supported import Series, troubles
 from provision.cli import appliance
 
 ROOT = Path(__file__).parents[3]
 DAY = datetime.date(2027, 1, 1)
 ENTRIES = (
-    Entry("a", "==1.*", DAY, "the old one"),
-    Entry("a", "==2.*", DAY),
-    Entry("b", "<9", DAY, lists=("one.lock",)),
+    Series("a", "==1.*", DAY, "the old one"),
+    Series("a", "==2.*", DAY),
+    Series("b", "<9", DAY, lists=("one.lock",)),
 )
 
 

@@ -8,10 +8,10 @@ from provision.build.variables import playbook_variables
 from provision.config import read
 from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import ConfigError
-from provision.jeos.archive import Source
+from provision.jeos.archive import SourceLine
 
 SOURCES = (
-    Source("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
+    SourceLine("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
 )
 
 

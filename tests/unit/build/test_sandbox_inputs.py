@@ -12,10 +12,10 @@ from provision.build.variables import GRADER_PACKAGES, playbook_variables
 from provision.config import read
 from provision.config.distributions import DISTRIBUTIONS
 from provision.errors import ConfigError
-from provision.jeos.archive import Release, Source
+from provision.jeos.archive import Release, SourceLine
 
 SOURCES = (
-    Source("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
+    SourceLine("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
 )
 
 

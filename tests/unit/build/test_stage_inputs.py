@@ -16,10 +16,10 @@ from provision.build.plan import STAGES
 from provision.build.request import Request
 from provision.config import read
 from provision.config.distributions import DISTRIBUTIONS
-from provision.jeos.archive import Release, Source
+from provision.jeos.archive import Release, SourceLine
 
 SOURCES = (
-    Source("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
+    SourceLine("http://mirror.test/debian", "trixie", ("main",), DISTRIBUTIONS["debian"].keyring),
 )
 ALL = ("grader.enabled=true", "jail.enabled=true", "courses={algebra: {members: [emmy]}}")
 

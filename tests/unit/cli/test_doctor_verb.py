@@ -5,7 +5,7 @@ import json
 import pytest
 
 from provision import doctor
-from provision.doctor import Facts
+from provision.doctor import HostFacts
 from provision.doctor.tools import TOOLS
 
 
@@ -14,7 +14,7 @@ def host(monkeypatch):
     """Let the doctor see a host of these facts."""
 
     def has(**facts):
-        monkeypatch.setattr(doctor, "gather", lambda config, output, offline: Facts(**facts))
+        monkeypatch.setattr(doctor, "gather", lambda config, output, offline: HostFacts(**facts))
 
     return has
 

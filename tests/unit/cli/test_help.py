@@ -3,7 +3,7 @@
 import pytest
 
 import provision.cli
-from provision.cli._group import Group
+from provision.cli._group import VerbGroup
 
 
 def test_each_verb_stands_below_one_heading():
@@ -21,7 +21,7 @@ def test_the_list_has_whole_sentences(appliance):
     groups = [
         name
         for name in provision.cli.appliance.list_commands(None)
-        if isinstance(provision.cli.appliance.get_command(None, name), Group)
+        if isinstance(provision.cli.appliance.get_command(None, name), VerbGroup)
     ]
     assert len(groups) > 10
     for words in ((), *((name,) for name in groups)):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provision.distribution import chunks
-from provision.distribution.chunks import BLOCK, MAX_BLOCKS, Store
+from provision.distribution.chunks import BLOCK, MAX_BLOCKS, ChunkStore
 from provision.errors import VerificationError
 
 
@@ -82,7 +82,7 @@ def test_other_data_is_not_believed(data: bytes) -> None:
 
 
 def test_store_keeps_and_leaves_no_parts(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = ChunkStore(tmp_path)
     name = chunks.name(b"x")
     store.put(name, b"data")
     assert store.path(name).read_bytes() == b"data"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from provision.distribution import chunks
-from provision.distribution.chunks import Piece, Store
+from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.source import SourceError
 from provision.distribution.supply import Chain, Seed, of_images, of_server, of_store
 from provision.errors import VerificationError
@@ -34,11 +34,11 @@ def test_what_nobody_has_is_said() -> None:
 
 
 def test_a_damaged_or_missing_chunk_of_a_store_is_none(tmp_path: Path) -> None:
-    supply = of_store(Store(tmp_path))
+    supply = of_store(ChunkStore(tmp_path))
     assert supply(PIECE) is None
-    Store(tmp_path).put(PIECE.name, chunks.compress(b"another"))
+    ChunkStore(tmp_path).put(PIECE.name, chunks.compress(b"another"))
     assert supply(PIECE) is None
-    Store(tmp_path).put(PIECE.name, chunks.compress(CONTENT))
+    ChunkStore(tmp_path).put(PIECE.name, chunks.compress(CONTENT))
     assert supply(PIECE) == CONTENT
 
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from provision.config import Config
-from provision.doctor import Facts, examine, packages
-from provision.doctor.facts import Mirror, Room, VirtualBox, _cpu_flags, _header, _kernel
+from provision.doctor import HostFacts, examine, packages
+from provision.doctor.facts import Mirror, Room, VirtualBoxFacts, _cpu_flags, _header, _kernel
 from provision.doctor.tools import TOOLS, needed_tools, present
 
 NOW = 1_800_000_000.0
-BOX = VirtualBox(Path("/usr/bin/VBoxManage"), (7, 2, 4))
+BOX = VirtualBoxFacts(Path("/usr/bin/VBoxManage"), (7, 2, 4))
 ROOM = Room(Path("/var/cache"), 1, 200 << 30)
-GOOD = Facts(
+GOOD = HostFacts(
     virtualbox=BOX,
     rooms={purpose: ROOM for purpose in ("cache", "output", "temporary", "data", "state")},
     mirror=Mirror("http://mirror/InRelease", signature="good", clock=0.2),
@@ -38,7 +38,7 @@ def test_a_good_host():
 
 
 def test_every_complaint_says_how_to_mend_it():
-    poor = Facts(
+    poor = HostFacts(
         root=False,
         user="teacher",
         architecture="x86_64",
@@ -103,7 +103,7 @@ def test_no_virtualbox_does_not_stop_a_build():
 
 
 def test_a_virtualbox_that_does_not_answer():
-    check = only(virtualbox=VirtualBox(Path("/usr/bin/VBoxManage"), None, trouble="no driver"))
+    check = only(virtualbox=VirtualBoxFacts(Path("/usr/bin/VBoxManage"), None, trouble="no driver"))
     assert check.found == "/usr/bin/VBoxManage does not work: no driver"
 
 
@@ -293,7 +293,7 @@ def test_a_seat_is_asked_only_for_what_a_seat_needs():
     assert seat(rooms={"data": small})["data directory"].status == "failed"
     apple = {"architecture": "arm64", "system": "Darwin"}
     assert seat(**apple)["processor"].status == "note"
-    old = VirtualBox(Path("/usr/bin/VBoxManage"), (7, 0, 26))
+    old = VirtualBoxFacts(Path("/usr/bin/VBoxManage"), (7, 0, 26))
     assert seat(**apple, virtualbox=old)["processor"].status == "warning"
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from provision.errors import GuestError
-from provision.fleet.remote import BusyError, StepError
+from provision.fleet.remote import ApplianceBusyError, StepError
 from provision.fleet.upgrade import lead_back
 
 
-@pytest.mark.parametrize("kind", [StepError, BusyError, GuestError])
+@pytest.mark.parametrize("kind", [StepError, ApplianceBusyError, GuestError])
 def test_both_reasons_are_said(kind: type[GuestError]) -> None:
     def program(*_: Any, **__: Any) -> None:
         raise kind("no room", hint="make some")

@@ -7,7 +7,7 @@ import pytest
 
 from provision.errors import GuestError
 from provision.fleet.inventory import Host
-from provision.fleet.many import Pace, Record, Tell, run_on
+from provision.fleet.many import Pace, RunRecord, Tell, run_on
 from provision.progress import Silent, note, reporting, step
 
 HOSTS = [Host(str(n), "h", 22, "u", Path("/k"), "") for n in range(6)]
@@ -23,7 +23,7 @@ def failing(*names: str) -> Any:
     return work
 
 
-def results(pace: Pace, *names: str, record: Record | None = None) -> list[str]:
+def results(pace: Pace, *names: str, record: RunRecord | None = None) -> list[str]:
     return [row.result for row in run_on(HOSTS, failing(*names), pace, record)]
 
 
@@ -67,14 +67,14 @@ def test_a_surprise_is_one_hosts() -> None:
 def test_a_run_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     task = {"upgrade": "sage"}
-    results(Pace(2), "4", record=Record.new(task, HOSTS))
+    results(Pace(2), "4", record=RunRecord.new(task, HOSTS))
     asked: list[str] = []
 
     def work(host: Host, tell: Tell) -> Mapping[str, Any]:
         asked.append(host.name)
         return {}
 
-    rows = run_on(HOSTS, work, Pace(2), Record.last(task))
+    rows = run_on(HOSTS, work, Pace(2), RunRecord.last(task))
     assert asked == ["4"]
     assert {row.result for row in rows} == {"ok"}
 

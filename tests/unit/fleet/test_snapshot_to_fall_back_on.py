@@ -8,7 +8,7 @@ import pytest
 from provision.errors import HypervisorError
 from provision.fleet import system
 from provision.fleet.inventory import Host
-from provision.fleet.remote import BusyError, StepError
+from provision.fleet.remote import ApplianceBusyError, StepError
 from provision.fleet.system import LostError
 from provision.fleet.upgrade import WentBackError
 from provision.machine.ssh import NoAnswerError
@@ -82,6 +82,6 @@ def test_what_cannot_go_back_is_left_to_look_at(snapshot: Snapshot) -> None:
 
 
 def test_the_snapshot_of_who_took_over_stays(snapshot: Snapshot) -> None:
-    with pytest.raises(BusyError):
-        _upgrade(BusyError("another"))
+    with pytest.raises(ApplianceBusyError):
+        _upgrade(ApplianceBusyError("another"))
     assert snapshot.done == ["take"]

@@ -12,9 +12,9 @@ import pytest
 
 from provision.errors import ConfigError, HostNotReadyError
 from provision.jeos import archive
-from provision.jeos.archive import Source
+from provision.jeos.archive import SourceLine
 
-SOURCE = Source("http://mirror.example/debian", "trixie", ("main",), Path("/keyring.gpg"))
+SOURCE = SourceLine("http://mirror.example/debian", "trixie", ("main",), Path("/keyring.gpg"))
 INRELEASE = """\
 Origin: Debian
 Date: Sat, 12 Sep 2026 07:55:41 UTC
@@ -52,7 +52,9 @@ def test_the_same_packages_give_the_same_state(mirror: Callable[[Answer], None])
 
 def test_a_newer_date_alone_is_no_change(mirror: Callable[[Answer], None]) -> None:
     mirror(lambda _: INRELEASE.format(hash="a" * 64).encode())
-    security = Source("http://mirror.example/security", "trixie-security", ("main",), Path("/k"))
+    security = SourceLine(
+        "http://mirror.example/security", "trixie-security", ("main",), Path("/k")
+    )
     before = archive.read_release([SOURCE, security])
 
     def resigned(url: str) -> bytes:

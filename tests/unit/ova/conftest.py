@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from provision.ova import Forward, OvaAppliance, OvaDisk, write_ova
+from provision.ova import NatRule, OvaAppliance, OvaDisk, write_ova
 
 GRAIN = 65536
 RawDisk = Callable[..., Path]
@@ -47,8 +47,8 @@ def appliance() -> OvaAppliance:
         cpus=2,
         memory=4 * 2**30,
         forwards=[
-            Forward(name="ssh", host=2222, guest=22),
-            Forward(name="notebook", address="", host=8000, guest=8000),
+            NatRule(name="ssh", host=2222, guest=22),
+            NatRule(name="notebook", address="", host=8000, guest=8000),
         ],
     )
 

@@ -32,7 +32,7 @@ def written(raw: Path, threads: int = 2) -> bytes:
     return out.getvalue()
 
 
-def check(image: bytes) -> vmdk_check.Facts:
+def check(image: bytes) -> vmdk_check.VmdkFacts:
     member = Member(ByteStream(io.BytesIO(image), "d.ova"), "d.vmdk", len(image), {})
     return vmdk_check.check(member, lambda _: None)
 

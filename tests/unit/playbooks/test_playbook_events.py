@@ -9,7 +9,7 @@ import pytest
 
 from provision.build.playbook import (
     RECORD_SEPARATOR,
-    Change,
+    TaskChange,
     Transport,
     _Events,
     _explain,
@@ -76,8 +76,8 @@ def test_what_changes_and_what_follows_is_told_in_detail():
     )
     assert events.changed == ["Write a"]
     assert events.changes == [
-        Change("Write a", ("/etc/a",), handler=False, diff=("-x", "+y")),
-        Change("Restart a", ("a.service",), handler=True, diff=()),
+        TaskChange("Write a", ("/etc/a",), handler=False, diff=("-x", "+y")),
+        TaskChange("Restart a", ("a.service",), handler=True, diff=()),
     ]
 
 

@@ -10,13 +10,13 @@ from provision import resources
 from provision.build.variables import playbook_variables
 from provision.config import Config
 from provision.config.distributions import DISTRIBUTIONS
-from provision.jeos.archive import Source
+from provision.jeos.archive import SourceLine
 
 RING = DISTRIBUTIONS["debian"].keyring
 SOURCES = (
-    Source("http://mirror.test/debian", "trixie", ("main",), RING),
-    Source("http://mirror.test/debian", "trixie-updates", ("main",), RING),
-    Source("http://mirror.test/security", "trixie-security", ("main",), RING),
+    SourceLine("http://mirror.test/debian", "trixie", ("main",), RING),
+    SourceLine("http://mirror.test/debian", "trixie-updates", ("main",), RING),
+    SourceLine("http://mirror.test/security", "trixie-security", ("main",), RING),
 )
 
 
@@ -55,7 +55,7 @@ def test_suites_of_one_archive_share_a_record():
 
 
 def test_a_keyring_of_ones_own_is_brought_into_the_guest():
-    source = Source("http://mirror.test/debian", "trixie", ("main",), Path("/keys/own.gpg"))
+    source = SourceLine("http://mirror.test/debian", "trixie", ("main",), Path("/keys/own.gpg"))
     (record,) = variables([source])["packages_sources"]
     assert record["key"] == "/keys/own.gpg"
     assert "signed_by" not in record

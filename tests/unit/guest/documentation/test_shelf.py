@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.guest.documentation.shelf import Book, books, page, policy, search
+from provision.guest.documentation.shelf import Volume, books, page, policy, search
 
 NAMES = """\
 Expression.integrate\tsage.symbolic.expression\te.html#Expression.integrate\t2
@@ -20,12 +20,12 @@ a b\t\tx y.html#"><script>\t1
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> list[Book]:
+def shelf(tmp_path: Path) -> list[Volume]:
     (tmp_path / "names.tsv").write_text(NAMES)
-    return [Book("sage", "SageMath", tmp_path, tmp_path / "names.tsv")]
+    return [Volume("sage", "SageMath", tmp_path, tmp_path / "names.tsv")]
 
 
-def test_what_is_at_hand_comes_first(shelf: list[Book]) -> None:
+def test_what_is_at_hand_comes_first(shelf: list[Volume]) -> None:
     found = [each.address for each in search(shelf[0], "integrate")]
     expected = ["m.html#integral", "c.html#integral", "o.html#x", "e.html#Expression.integrate"]
     assert found == [*expected, "n.html#x"]
@@ -36,12 +36,12 @@ def test_what_is_at_hand_comes_first(shelf: list[Book]) -> None:
     ("asked", "where"),
     [("np.sin", "numpy"), ("numpy.sin", "numpy"), ("SYMPY.sin", "sympy"), ("sin", "numpy")],
 )
-def test_a_name_may_say_where_it_is(shelf: list[Book], asked: str, where: str) -> None:
+def test_a_name_may_say_where_it_is(shelf: list[Volume], asked: str, where: str) -> None:
     assert search(shelf[0], asked)[0].where == where
 
 
 @pytest.mark.parametrize("asked", ["", "   ", "nothing.of.this", "\t", "x" * 100_000, "\0"])
-def test_what_is_not_there_is_not_found(shelf: list[Book], asked: str) -> None:
+def test_what_is_not_there_is_not_found(shelf: list[Volume], asked: str) -> None:
     assert search(shelf[0], asked) == []
 
 
@@ -56,7 +56,7 @@ def test_a_book_that_this_session_does_not_see_is_not_shown(tmp_path: Path) -> N
     assert [book.name for book in books(known)] == ["sage"]
 
 
-def test_what_was_asked_and_found_is_text(shelf: list[Book]) -> None:
+def test_what_was_asked_and_found_is_text(shelf: list[Volume]) -> None:
     said = page('"><script>', shelf, "/user/a/appliance/documentation/", "/user/a/lab").decode()
     assert "<script" not in said
     said = page("a b", shelf, "/d/", "/lab").decode()

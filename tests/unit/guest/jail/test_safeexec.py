@@ -3,7 +3,7 @@
 import pytest
 
 from provision.guest.jail.safeexec import (
-    Profile,
+    SafeexecOptions,
     UsageMistakeError,
     environment,
     make_box,
@@ -22,7 +22,7 @@ def test_every_option() -> None:
     words = "--cpu 1 --clock 2 --mem 3 --core 4 --stack 5 --fsize 6 --nproc 7 --nfile 8 --gid 9"
     words += " --niceness 12 --uidplus 13 --report_fd 2 --report_file r --chroot_dir /c"
     words += " --exec_dir /e --env_vars PY --share_newnet --silent --exec /bin/x --cpu 99"
-    assert parse(words.split()) == Profile(
+    assert parse(words.split()) == SafeexecOptions(
         *(1, 2, 3, 4, 5, 6, 7, 8, 12, 13, 9, 2, "r", "/c", "/e", "PY", True, True),
         command=("/bin/x", "--cpu", "99"),
     )
@@ -39,12 +39,16 @@ def test_what_cannot_be_carried_out(words: list[str]) -> None:
 
 
 def test_the_environment() -> None:
-    assert environment(Profile(env_vars="A=B\nC=D=E\nF=")) == {"A": "B", "C": "D=E", "F": ""}
-    assert environment(Profile(env_vars="PY"))["PYTHONHOME"] == "/"
+    assert environment(SafeexecOptions(env_vars="A=B\nC=D=E\nF=")) == {
+        "A": "B",
+        "C": "D=E",
+        "F": "",
+    }
+    assert environment(SafeexecOptions(env_vars="PY"))["PYTHONHOME"] == "/"
 
 
 def test_units_and_the_users_number() -> None:
-    box = make_box(Profile(mem=1000, fsize=200, nproc=3, command=("x",)), pid=5)
+    box = make_box(SafeexecOptions(mem=1000, fsize=200, nproc=3, command=("x",)), pid=5)
     assert (box.user, box.group) == (10005, 1000)
     assert (box.limits.memory, box.limits.file_size) == (1024000, 204800)
     assert box.limits.tasks == 4
@@ -65,14 +69,16 @@ def test_units_and_the_users_number() -> None:
     ],
 )
 def test_the_report_to_the_byte(run: Ended, first: str) -> None:
-    assert report(Profile(), run, 1) == (
+    assert report(SafeexecOptions(), run, 1) == (
         f"{first}\nelapsed time: 1 seconds\nmemory usage: {run.memory // 1024} kbytes\n"
         "cpu usage: 0.005 seconds\n"
     )
 
 
 def test_a_cpu_limit_is_reported_as_the_limit() -> None:
-    assert report(Profile(cpu=3), ended(Verdict.CPU, 137), 3).endswith("cpu usage: 3.000 seconds\n")
+    assert report(SafeexecOptions(cpu=3), ended(Verdict.CPU, 137), 3).endswith(
+        "cpu usage: 3.000 seconds\n"
+    )
 
 
 def test_usage_names_every_option() -> None:

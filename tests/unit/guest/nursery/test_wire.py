@@ -11,14 +11,14 @@ import pytest
 from provision.guest.nursery.fresh import Past, check, directory, early, noting
 from provision.guest.nursery.wire import (
     LARGEST,
-    RefusedError,
-    Request,
+    ForkRefusedError,
+    ForkRequest,
     receive_request,
     send_request,
     socket_of,
 )
 
-REQUEST = Request(("/opt/x/bin/python", "-m", "ipykernel_launcher"), {"HOME": "/h"}, 0o77)
+REQUEST = ForkRequest(("/opt/x/bin/python", "-m", "ipykernel_launcher"), {"HOME": "/h"}, 0o77)
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def test_what_is_sent_is_received(ends: tuple[socket.socket, socket.socket]) -> 
 
 
 def test_a_request_that_is_too_long_is_not_sent(ends: tuple[socket.socket, socket.socket]) -> None:
-    long = Request(REQUEST.argv, {"HOME": "x" * LARGEST}, 0)
-    with pytest.raises(RefusedError, match="131072 at most"):
+    long = ForkRequest(REQUEST.argv, {"HOME": "x" * LARGEST}, 0)
+    with pytest.raises(ForkRefusedError, match="131072 at most"):
         send_request(ends[0], long, [0, 1, 2, 0])
 
 
@@ -61,7 +61,7 @@ def test_what_is_no_request_is_refused(
 ) -> None:
     said = {"version": 1, "argv": ["p", "-m", "x"], "env": {"HOME": "/"}, "umask": 0} | changed
     socket.send_fds(ends[0], [json.dumps(said).encode()], [0, 1, 2, 0])
-    with pytest.raises(RefusedError, match=why):
+    with pytest.raises(ForkRefusedError, match=why):
         receive_request(ends[1])
 
 
@@ -108,7 +108,7 @@ def test_what_would_start_otherwise_is_not_forked(
     kernel = (str(python), "-m", "ipykernel_launcher")
     assert early(env) == before.early
     for argv in (kernel, (str(server), "--port=1")):
-        check(Request(argv, env, 0), before)
+        check(ForkRequest(argv, env, 0), before)
     for argv, variables in (
         (("/opt/y/bin/python", "-m", "x"), env),
         ((str(python), "-c", "x"), env),
@@ -120,10 +120,10 @@ def test_what_would_start_otherwise_is_not_forked(
         (kernel, env | {"JUPYTERHUB_SERVICE_PREFIX": "/user/emmy/"}),
         (kernel, {"HOME": "/h"}),
     ):
-        with pytest.raises((RefusedError, FileNotFoundError)):
-            check(Request(argv, variables, 0), before)
-    with pytest.raises(RefusedError, match="another day"):  # shown in place of ours
-        check(Request(kernel, env, 0), replace(before, place=directory(binary)))
+        with pytest.raises((ForkRefusedError, FileNotFoundError)):
+            check(ForkRequest(argv, variables, 0), before)
+    with pytest.raises(ForkRefusedError, match="another day"):  # shown in place of ours
+        check(ForkRequest(kernel, env, 0), replace(before, place=directory(binary)))
 
 
 def test_what_is_looked_for_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:

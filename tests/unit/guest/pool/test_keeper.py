@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from provision.guest.pool import keeper
-from provision.guest.pool.account import Settings
+from provision.guest.pool.account import PoolSettings
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setattr(keeper, "STATE", tmp_path)
     monkeypatch.setattr(keeper, "RECORD", tmp_path / "guest.json")
     monkeypatch.setattr(keeper, "BACKUP", tmp_path / "none")
-    monkeypatch.setattr(keeper, "read_settings", lambda: Settings(tmp_path, 0))
+    monkeypatch.setattr(keeper, "read_settings", lambda: PoolSettings(tmp_path, 0))
 
     def ask(request: object) -> str:
         stdin = SimpleNamespace(buffer=io.BytesIO(json.dumps(request).encode()))

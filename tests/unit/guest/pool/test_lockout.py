@@ -15,7 +15,7 @@ from provision.guest.pool.lockout import (
     Allowance,
     Guard,
     Lockout,
-    RefusedError,
+    TryRefusedError,
     Visit,
     network,
 )
@@ -142,7 +142,7 @@ class Door:
                 self.busy.remove(name)
                 self.checked.append(name)
                 turn.right = right
-        except RefusedError:
+        except TryRefusedError:
             return "refused"
         return "in" if turn.right else "wrong"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from provision.guest.stores.desk import Desk, words
-from provision.guest.stores.remotes import StoreError, Stores
+from provision.guest.stores.remotes import StoreError, StudentStores
 
 
 def form(**fields: str) -> Callable[[str], str]:
@@ -55,7 +55,7 @@ def test_other_forms_are_refused(fields: dict[str, str], why: str) -> None:
 
 
 def test_the_page_shows_what_is_connected_and_escapes_it(tmp_path: Path) -> None:
-    stores = Stores(tmp_path)
+    stores = StudentStores(tmp_path)
     stores.add("cloud", "<b>", {"type": "webdav"})
     stores.keep("cloud", {"files": {}, "last": {"time": 0, "problems": ["<i> is full"]}})
     desk = Desk(tmp_path / "store", tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provision.guest.stores.remotes import StoreError, Stores
+from provision.guest.stores.remotes import StoreError, StudentStores
 from provision.guest.stores.sync import Plan, decide, files_here
 
 SETTINGS = {"type": "webdav", "url": "https://cloud.school.test", "user": "emmy", "pass": "x"}
@@ -74,7 +74,7 @@ def test_links_devices_and_odd_names_are_left_out(tmp_path: Path) -> None:
 
 
 def test_settings_are_for_their_owner_only(tmp_path: Path) -> None:
-    stores = Stores(tmp_path)
+    stores = StudentStores(tmp_path)
     store = stores.add("cloud", "school/notebook", SETTINGS)
     assert (store.remote, store.folder) == ("cloud:school/notebook", tmp_path / "cloud")
     assert stores.directory.stat().st_mode & 0o777 == 0o700
@@ -88,17 +88,17 @@ def test_settings_are_for_their_owner_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "A", "-a", "a/b", "..", "a" * 32, "a\n"])
 def test_names_that_are_none(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match="not a name"):
-        Stores(tmp_path).check(name)
+        StudentStores(tmp_path).check(name)
 
 
 @pytest.mark.parametrize("folder", ["", "/", "a//b", "../a", "a\nb", "."])
 def test_folders_that_are_none(tmp_path: Path, folder: str) -> None:
     with pytest.raises(StoreError, match="not the name of a folder"):
-        Stores(tmp_path).add("cloud", folder, SETTINGS)
+        StudentStores(tmp_path).add("cloud", folder, SETTINGS)
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
-    stores = Stores(tmp_path)
+    stores = StudentStores(tmp_path)
     stores.add("cloud", "notebook", SETTINGS)
     with pytest.raises(StoreError, match="connected already"):
         stores.check("cloud")
@@ -110,7 +110,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 
 
 def test_one_at_a_time(tmp_path: Path) -> None:
-    stores = Stores(tmp_path)
+    stores = StudentStores(tmp_path)
     with (
         stores.turn("cloud"),
         pytest.raises(StoreError, match="already"),
@@ -122,7 +122,7 @@ def test_one_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_state_that_was_cut_off_counts_as_none(tmp_path: Path) -> None:
-    stores = Stores(tmp_path)
+    stores = StudentStores(tmp_path)
     stores.add("cloud", "notebook", SETTINGS)
     stores.state_file("cloud").write_text('{"files": {"a"')
     assert stores.state("cloud") == {"files": {}, "last": None}
