@@ -144,7 +144,7 @@ class Admin(Section):
         return tuple(dict.fromkeys(line for key in keys for line in key.splitlines()))
 
 
-class Limits(Section):
+class SessionLimits(Section):
     """What one session may use."""
 
     memory: Size = 896 * MIB
@@ -165,7 +165,7 @@ class Limits(Section):
     """quota of one student's files"""
 
 
-class Share(Section):
+class OwnLimits(Section):
     """Limits of their own for some students; what is not given stays as it is."""
 
     memory: Size | None = None
@@ -181,7 +181,7 @@ class Group(Section):
 
     members: tuple[values.StudentName, ...] = ()
     """their names"""
-    limits: Share = Share()
+    limits: OwnLimits = OwnLimits()
     """what one session of theirs may use; of several groups the most counts"""
 
 
@@ -194,11 +194,11 @@ class Pool(Section):
     """their names are this and a number from 1"""
     group: values.AccountName = "sageusers"
     """their primary group; the admin is in it too"""
-    limits: Limits = Limits()
+    limits: SessionLimits = SessionLimits()
     """what one session may use"""
     groups: dict[values.RecordName, Group] = Field(default_factory=dict)
     """groups of students with limits of their own"""
-    students: dict[values.StudentName, Share] = Field(default_factory=dict)
+    students: dict[values.StudentName, OwnLimits] = Field(default_factory=dict)
     """limits of single students, before those of their groups"""
 
 
@@ -244,7 +244,7 @@ class Profile(Section):
     """languages that it offers; none: all"""
     forked: bool = True
     """it and its kernels may be forked, where that is so at all"""
-    limits: Share = Share()
+    limits: OwnLimits = OwnLimits()
     """what one session of it may use, before the limits of groups"""
 
 
@@ -371,7 +371,7 @@ class Stores(Section):
     """a running session synchronises what is connected so often; 0: only when told to"""
 
 
-class Notebook(Section):
+class NotebookServer(Section):
     """The notebook server, in the words of the classic notebook()."""
 
     port: Port = records.PORT
@@ -535,7 +535,7 @@ class Config(Section):
     """your own Ansible work, run after ours"""
     sage: Sage = Sage()
     """which Sage goes in"""
-    notebook: Notebook = Notebook()
+    notebook: NotebookServer = NotebookServer()
     """the notebook server"""
     sign_in: SignIn = SignIn()
     """who says who a student is"""

@@ -17,7 +17,7 @@ from provision.config.capacity import (
 )
 from provision.config.distributions import DISTRIBUTIONS
 from provision.config.languages import LANGUAGES, PYTHON_PACKAGES, SAGE_PACKAGES
-from provision.config.model import Config, Lti, LtiCourse, Share
+from provision.config.model import Config, Lti, LtiCourse, OwnLimits
 from provision.config.problems import Key, Problem, enumeration
 from provision.config.quantities import format_size
 from provision.config.wheels import normalize, pins
@@ -111,7 +111,7 @@ def _limits(config: Config) -> Iterator[Problem]:
 
 
 def _shares(config: Config) -> Iterator[Problem]:
-    shares: list[tuple[Key, Share]] = [
+    shares: list[tuple[Key, OwnLimits]] = [
         *((("pool", "groups", n, "limits"), g.limits) for n, g in config.pool.groups.items()),
         *((("pool", "students", n), s) for n, s in config.pool.students.items()),
         *((("profiles", n, "limits"), p.limits) for n, p in config.profiles.items()),

@@ -5,40 +5,29 @@ and sessions read. A key of ``appliance.yml`` that one of these needs is in here
 Root and the hub's user may read it; sessions may not.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 from provision.guest import typed
+from provision.guest.pool.entitlement import Share
 
 PLACE = Path("/etc/notebook/guest.json")
 VERSION = 1
 OWN = Path("/etc/notebook/students.json")  # what the administrator sets while the notebook runs
 MEND = "from outside, `appliance configure` writes it anew"
 
-
-class Limits(TypedDict, total=False):
-    """What a session may use; what is not given is as without.
-
-    Args:
-        memory: bytes.
-        cpu: percent of one core.
-        disk: bytes of the student's files; 0: no limit.
-    """
-
-    memory: int
-    cpu: int
-    disk: int
+Limits = dict[str, int]  # some of a share's; what is not given is as without
 
 
-class Group(TypedDict):
+class GroupRecord(TypedDict):
     """Students who have limits in common."""
 
     members: list[str]
     limits: Limits
 
 
-class Profile(TypedDict):
+class ProfileRecord(TypedDict):
     """What may be chosen when a session starts.
 
     Args:
@@ -54,7 +43,7 @@ class Profile(TypedDict):
     forked: bool
 
 
-class Course(TypedDict):
+class CourseRecord(TypedDict):
     """Who learns and who teaches.
 
     Args:
@@ -68,7 +57,7 @@ class Course(TypedDict):
     quota: int
 
 
-class Retention(TypedDict):
+class RetentionRecord(TypedDict):
     """For how many seconds is kept what is of the past; 0: for ever.
 
     Args:
@@ -102,16 +91,16 @@ class Record:
 
     admin: str
     accounts: list[str]
-    limits: Limits
+    limits: Share
     expiry: int = 0
     egress: int = 0
-    groups: dict[str, Group] = field(default_factory=dict)
+    groups: dict[str, GroupRecord] = field(default_factory=dict)
     students: dict[str, Limits] = field(default_factory=dict)
-    profiles: dict[str, Profile] = field(default_factory=dict)
-    courses: dict[str, Course] = field(default_factory=dict)
+    profiles: dict[str, ProfileRecord] = field(default_factory=dict)
+    courses: dict[str, CourseRecord] = field(default_factory=dict)
     sign_in: dict[str, Any] = field(default_factory=dict)
     stores: dict[str, int] = field(default_factory=dict)
-    retention: Retention = field(default_factory=lambda: Retention(archives=0, audit=0))
+    retention: RetentionRecord = field(default_factory=lambda: RetentionRecord(archives=0, audit=0))
     version: int = VERSION
 
 
@@ -146,7 +135,7 @@ def shares(known: Path = PLACE, own: Path = OWN) -> dict[str, Any]:
     if own.exists():
         students = typed.load(dict[str, Limits], own, "remove it: the sampler writes it anew")
     return {
-        "default": told.limits,
+        "default": asdict(told.limits),
         "profiles": {name: profile["limits"] for name, profile in told.profiles.items()},
         "groups": told.groups,
         "students": {**told.students, **students},

@@ -1,4 +1,4 @@
-"""An action is a verb, a value a noun, a context manager an -ing: none is a participle.
+"""An action is a verb, a value a noun, a context manager an -ing; a class's name is its own.
 
 What is called so from before stands in ``participles.txt``, which gets shorter only.
 """

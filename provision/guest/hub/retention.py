@@ -1,6 +1,6 @@
 """What the rules of retention keep no longer: retention apply | due DAYS, as root.
 
-The rules are the record's (``record.Retention``). ``apply`` removes what is due, and what an
+The rules are the record's (``record.RetentionRecord``). ``apply`` removes what is due, and what an
 archive that was cut off has left, and says what it removed and what goes within a week, a line
 each; ``due`` says as one JSON object what goes within so many days. The audit is in the hub's
 directory, so the hub's user reads and writes it: a link there may lead anywhere.
@@ -20,14 +20,14 @@ from provision.guest import record
 from provision.guest.hub import audit
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.archives import Archive, ArchiveError, archives, cut_off, remove
-from provision.guest.pool.files import alone
+from provision.guest.whole import locking
 
 STATE = Path("/var/lib/notebook")
 DAY = 86400
 AHEAD_DAYS = 7  # that the nightly letter looks ahead
 
 
-def old(directory: Path, rules: record.Retention, now: float) -> Iterator[Archive]:
+def old(directory: Path, rules: record.RetentionRecord, now: float) -> Iterator[Archive]:
     """The archives that are kept no longer; what has no time in its name is kept.
 
     Args:
@@ -41,12 +41,12 @@ def old(directory: Path, rules: record.Retention, now: float) -> Iterator[Archiv
                 yield each
 
 
-def _end(each: Archive, rules: record.Retention) -> float:
+def _end(each: Archive, rules: record.RetentionRecord) -> float:
     made = datetime.datetime.strptime(f"{each.time}+0000", "%Y%m%dT%H%M%S%z")
     return made.timestamp() + rules["archives"]
 
 
-def expired_count(lines: Sequence[str], rules: record.Retention, now: float) -> int:
+def expired_count(lines: Sequence[str], rules: record.RetentionRecord, now: float) -> int:
     """How many of the audit's lines, the oldest first, are kept no longer.
 
     One that was cut off has no time, and goes with those before it.
@@ -70,7 +70,7 @@ def apply() -> int:
     rules, directory, failed = record.read().retention, read_settings().directory, 0
     for each in old(directory, rules, time.time()):
         try:
-            with alone(directory):  # nobody brings it back meanwhile
+            with locking(directory):  # nobody brings it back meanwhile
                 if each.path.is_dir():
                     remove(each.path)
                 else:
@@ -112,7 +112,7 @@ def cut() -> dict[str, int]:
     return {"lines": gone}
 
 
-def _describe(each: Archive, rules: record.Retention) -> dict[str, str]:
+def _describe(each: Archive, rules: record.RetentionRecord) -> dict[str, str]:
     goes = time.strftime("%F", time.localtime(_end(each, rules)))
     return {"student": each.student, "name": each.path.name, "goes": goes}
 

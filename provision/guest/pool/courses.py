@@ -21,7 +21,8 @@ from typing import Any
 
 from provision.guest import record
 from provision.guest.pool import rolls
-from provision.guest.pool.files import COURSES, alone, free_number, limit_disk, student_directory
+from provision.guest.pool.files import COURSES, free_number, limit_disk, student_directory
+from provision.guest.whole import locking
 
 PLACE = ".courses"
 SHARED = ("material", "hand-out")
@@ -53,7 +54,7 @@ class View:
 
 
 def read_courses(directory: Path) -> dict[str, Any]:
-    """The courses by name, each a ``record.Course``, with those of platforms' rolls.
+    """The courses by name, each a ``record.CourseRecord``, with those of platforms' rolls.
 
     Args:
         directory: of all students.
@@ -110,7 +111,7 @@ def course_directory(directory: Path, name: str) -> Path:
     path = place / name
     if path.is_dir():
         return _complete(path)
-    with alone(directory):
+    with locking(directory):
         place.mkdir(mode=0o700, exist_ok=True)
         if path.is_dir():
             return _complete(path)
@@ -154,7 +155,7 @@ def hand_in_directory(directory: Path, files: Path, student: str) -> Path:
         if (before := path.lstat().st_uid) == owner:
             return path
         path.rename(files / HAND_IN / f".{student}.{before}")
-    with alone(directory):
+    with locking(directory):
         fresh = files / HAND_IN / f".new-{student}"
         fresh.mkdir(mode=0o700, exist_ok=True)
         os.chown(fresh, owner, owner)

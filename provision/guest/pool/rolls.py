@@ -61,7 +61,7 @@ def merge(
     """The courses of the record, with those who are on a platform's roll.
 
     Args:
-        courses: by name, each a ``record.Course``.
+        courses: by name, each a ``record.CourseRecord``.
         directory: of the courses' directories.
         connected: from ``connections``; the roll of one that is no more is nobody's.
 

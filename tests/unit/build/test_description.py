@@ -2,7 +2,7 @@ from pathlib import Path
 
 from provision.build.description import address, how_to_reach
 from provision.config import Config
-from provision.config.model import Admin, Forward, Network, Notebook, Pool, Sage, SignIn
+from provision.config.model import Admin, Forward, Network, NotebookServer, Pool, Sage, SignIn
 
 
 def test_a_teacher_reads_how_pupils_get_in() -> None:
@@ -25,7 +25,7 @@ def test_what_was_configured_is_what_is_said() -> None:
     config = Config(
         admin=Admin(user="boss"),
         pool=Pool(count=1),
-        notebook=Notebook(port=8888, secure=False, accounts=True),
+        notebook=NotebookServer(port=8888, secure=False, accounts=True),
         sage=Sage(source="none"),
         network=Network.model_construct(forwards=forwards, auto=True),
     )

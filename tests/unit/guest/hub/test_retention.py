@@ -10,11 +10,11 @@ from types import SimpleNamespace
 
 from provision.guest.hub import audit, retention
 from provision.guest.pool import archives
-from provision.guest.record import Retention
+from provision.guest.record import RetentionRecord
 
 DAY = 86400
 NOW = 1_700_000_000.0
-KEEP_ALL = Retention(archives=0, audit=0)
+KEEP_ALL = RetentionRecord(archives=0, audit=0)
 
 
 def noted(days: float) -> str:

@@ -17,7 +17,8 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     """Put a request to the service as its socket does."""
     (tmp_path / "machines").mkdir()
     (tmp_path / "secret").write_text("secret")
-    (tmp_path / "guest.json").write_text('{"admin": "a", "accounts": [], "limits": {}}')
+    limits = '{"memory": 1, "cpu": 1, "disk": 0}'
+    (tmp_path / "guest.json").write_text(f'{{"admin": "a", "accounts": [], "limits": {limits}}}')
     monkeypatch.setattr(keeper, "STATE", tmp_path)
     monkeypatch.setattr(keeper, "RECORD", tmp_path / "guest.json")
     monkeypatch.setattr(keeper, "BACKUP", tmp_path / "none")
