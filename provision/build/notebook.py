@@ -26,6 +26,7 @@ from provision.build import places
 from provision.config.architectures import ARCHITECTURES
 from provision.config.wheels import normalize, pins
 from provision.errors import ApplianceError, UsageError
+from provision.files import writing_whole
 from provision.jeos.proxy import of
 from provision.progress import note, step
 
@@ -293,23 +294,19 @@ def distributions(tree: Path) -> Iterator[InstalledPackage]:
 def _pack(
     tree: Path, needed: Iterable[InstalledPackage], python: str, change: str, target: Path
 ) -> None:
-    part = target.with_suffix(".part")
     try:
         with (
-            part.open("wb") as raw,
+            writing_whole(target) as raw,
             zstandard.ZstdCompressor(level=LEVEL, threads=-1).stream_writer(raw) as packed,
             tarfile.open(fileobj=packed, mode="w|") as tar,
         ):
             _add(tar, CHANGE, change.encode(), executable=False)
             for each in needed:
                 _fill(tar, tree, each, python)
-        part.replace(target)
     except OSError as error:
         raise ApplianceError(
             f"cannot write {target}: {error.strerror}", hint="free some room"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _fill(tar: tarfile.TarFile, tree: Path, each: InstalledPackage, python: str) -> None:

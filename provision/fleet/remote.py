@@ -12,7 +12,6 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any, Self, TypeVar
 
 import paramiko
@@ -21,7 +20,7 @@ from provision import resources
 from provision.errors import GuestError, UsageError
 from provision.fleet.inside.answers import Answer
 from provision.fleet.inventory import Host, Inventory
-from provision.machine.ssh import NoAnswerError, Result, connect, execute
+from provision.machine.ssh import CommandResult, NoAnswerError, connect, execute
 
 PATIENCE = 15.0
 SILENCE_SECONDS = 45.0
@@ -70,12 +69,7 @@ class Remote:
         threading.Thread(target=_watch, args=(transport,), daemon=True).start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._client is not None:
             self._client.close()
             self._client = None
@@ -153,7 +147,7 @@ class Remote:
         if status:
             raise StepError(told.strip()[-600:] or f"{name} was cut off")
 
-    def _as_root(self, argv: tuple[str, ...], stdin: bytes, timeout: float | None) -> Result:
+    def _as_root(self, argv: tuple[str, ...], stdin: bytes, timeout: float | None) -> CommandResult:
         return execute(self.client, self._root_words(argv), stdin=stdin, timeout=timeout)
 
     def _root_words(self, argv: tuple[str, ...]) -> str:

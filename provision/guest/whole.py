@@ -83,7 +83,7 @@ def secret(path: Path, make: Callable[[], str] = lambda: secrets.token_urlsafe(2
 
 @contextlib.contextmanager
 def locking(directory: Path) -> Iterator[None]:
-    """Have a directory's secrets to oneself; the hub and its proxy start at once."""
+    """Have a directory to oneself; the hub and its proxy, for one, start at once."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

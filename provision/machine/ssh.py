@@ -34,7 +34,7 @@ class HostKeyChangedError(GuestError):
 
 
 @dataclass(frozen=True)
-class Result:
+class CommandResult:
     """What a command did in the guest.
 
     Args:
@@ -158,7 +158,7 @@ def execute(
     *,
     stdin: bytes = b"",
     timeout: float | None = None,
-) -> Result:
+) -> CommandResult:
     """Run a shell command in the guest and wait for its end.
 
     Args:
@@ -188,7 +188,7 @@ def execute(
         status = out.channel.recv_exit_status()
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise NoAnswerError(f"the connection broke while running {command!r}: {error}") from error
-    return Result(
+    return CommandResult(
         status, printed.decode(errors="replace"), b"".join(complaints).decode(errors="replace")
     )
 

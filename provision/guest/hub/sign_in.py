@@ -25,7 +25,7 @@ from traitlets.config import Config
 from provision.guest.hub.claims import ENDPOINTS, endpoints, is_verified, refusal
 from provision.guest.hub.silence import SILENT, Silence
 from provision.guest.pool.certificate import NAME, WHOLE
-from provision.guest.pool.lockout import Guard
+from provision.guest.pool.lockout import PasswordGuard
 from provision.guest.pool.visits import trying
 
 SECRET = "sign-in-secret"  # noqa: S105 - the name of a file
@@ -239,7 +239,7 @@ class Ldap(LDAPAuthenticator):  # type: ignore[misc]  # it has no types
 
     def __init__(self, **words: Any) -> None:
         super().__init__(**words)
-        self._guard, self._silence = Guard(), Silence(OSError, LDAPException)
+        self._guard, self._silence = PasswordGuard(), Silence(OSError, LDAPException)
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> Any:
         """Ask the directory, beside the hub's loop, and not as fast as somebody likes to guess.

@@ -20,7 +20,7 @@ from provision.guest.pool.accounts import Accounts, WaitingError
 from provision.guest.pool.certificate import NAME, WHOLE
 from provision.guest.pool.classlist import ALLOWED, LONGEST_PASSWORD, SHORTEST_PASSWORD
 from provision.guest.pool.earlier import earlier
-from provision.guest.pool.lockout import CROWDED, Guard
+from provision.guest.pool.lockout import CROWDED, PasswordGuard
 from provision.guest.pool.visits import trying
 
 
@@ -37,7 +37,7 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
         self.allow_all = True  # who has no account does not get past authenticate()
         self.username_pattern = WHOLE
         self._accounts = Accounts(Path(self.accounts_file))
-        self._guard = Guard()
+        self._guard = PasswordGuard()
 
     async def authenticate(self, handler: Any, data: dict[str, str]) -> str | None:
         """Return the name if the password is right, otherwise None.

@@ -117,15 +117,8 @@ async def lead(state: Path, entry: str, *forwards: str) -> None:
     Raises:
         ConnectionFailedError: a port is taken, or the connection has ended.
     """
-    asked = await asyncio.create_subprocess_exec(
-        *("/usr/bin/ssh", "-F", "none", "-S", str(_control(state, entry)), "-O", "forward"),
-        *(*forwards, "session"),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    _, error = await asked.communicate()
-    if asked.returncode:
-        raise ConnectionFailedError(f"ports of {entry}: {error.decode().strip()}")
+    command = ("/usr/bin/ssh", "-F", "none", "-S", str(_control(state, entry)), "-O", "forward")
+    await _run(f"ports of {entry}", *command, *forwards, "session")
 
 
 def greeting(lease: Lease) -> dict[str, Any] | None:
@@ -160,16 +153,19 @@ async def _certificate(user: str, identity: str, *, key: str, state: Path) -> Pa
     directory.mkdir(mode=0o700, exist_ok=True)
     public = directory / f"{user}.pub"
     public.write_bytes(Path(f"{key}.pub").read_bytes())
-    signing = await asyncio.create_subprocess_exec(
-        *("ssh-keygen", "-q", "-s", key, "-I", identity, "-n", user, "-V", "-5m:+5m"),
-        *("-O", "clear", "-O", "permit-port-forwarding", str(public)),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-    )
-    _, error = await signing.communicate()
-    if signing.returncode:
-        raise ConnectionFailedError(f"certificate: {error.decode().strip()}")
+    command = ("ssh-keygen", "-q", "-s", key, "-I", identity, "-n", user, "-V", "-5m:+5m")
+    options = ("-O", "clear", "-O", "permit-port-forwarding", str(public))
+    await _run("certificate", *command, *options)
     return directory / f"{user}-cert.pub"
+
+
+async def _run(what: str, *argv: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    _, error = await process.communicate()
+    if process.returncode:
+        raise ConnectionFailedError(f"{what}: {error.decode().strip()}")
 
 
 def _control(state: Path, entry: str) -> Path:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest.pool.courses import PLACE, SHARED, View, hand_in_directory
-from provision.guest.pool.files import alone
-from provision.guest.whole import flush
+from provision.guest.whole import flush, locking
 
 GRADES, RECORD, FILES = "grades", "assignment.json", "files"
 WORK = "exam"
@@ -170,7 +169,7 @@ def make_work(directory: Path, exam: Exam, student: str) -> Path:
     if path.is_dir():
         return path
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with alone(path.parent):
+    with locking(path.parent):
         fresh = path.with_name(".new")
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(course / GRADES / exam.assignment / FILES, fresh)

@@ -5,16 +5,16 @@ The directory's owner is the register of those numbers, and what quotas are coun
 
 import contextlib
 import ctypes
-import fcntl
 import os
 import shutil
 import stat
 import struct
 import syslog
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from provision.guest.pool.archives import archives, remove
+from provision.guest.whole import locking
 
 STUDENTS = range(50000, 60000)
 COURSES = range(49000, 50000)
@@ -42,7 +42,7 @@ def student_directory(directory: Path, student: str, *, ahead: bool = False) -> 
     path = directory / student
     with contextlib.suppress(FileNotFoundError):
         return _ours(path)
-    with alone(directory):
+    with locking(directory):
         with contextlib.suppress(FileNotFoundError):
             return _ours(path)
         taken = {entry.stat(follow_symlinks=False).st_uid for entry in os.scandir(directory)}
@@ -58,17 +58,6 @@ def student_directory(directory: Path, student: str, *, ahead: bool = False) -> 
             os.chown(shutil.copy(file, fresh), number, number)
         fresh.rename(path)
     return path
-
-
-@contextlib.contextmanager
-def alone(directory: Path) -> Iterator[None]:
-    """Give out numbers one after another."""
-    lock = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 def free_number(numbers: range, taken: Iterable[int]) -> int:

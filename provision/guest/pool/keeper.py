@@ -28,8 +28,9 @@ from provision.guest.pool.archives import (
 )
 from provision.guest.pool.certificate import check_name
 from provision.guest.pool.connection import LOOPBACK
-from provision.guest.pool.files import STUDENTS, alone, free_number, read_untrusted
+from provision.guest.pool.files import STUDENTS, free_number, read_untrusted
 from provision.guest.pool.leases import Leases
+from provision.guest.whole import locking
 
 SOCKET = Path("/run/notebook/keeper.socket")
 BACKUP = Path("/usr/local/lib/appliance/backup")
@@ -111,7 +112,7 @@ def back(student: str) -> dict[str, Any]:
     if files.exists() and any(files.iterdir()):
         raise KeeperRefusedError(f"{student} has files again; the archive is {newest.path}")
     fresh = directory / f".back-{student}"
-    with alone(directory):
+    with locking(directory):
         unpack(newest, fresh, _number(directory, newest))
         if files.exists():
             files.rmdir()

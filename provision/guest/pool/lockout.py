@@ -132,7 +132,7 @@ class Turn:
     unknown: bool = False
 
 
-class Guard:
+class PasswordGuard:
     """Lets passwords be tried: one of a name at a time, few at once, not too many wrong ones.
 
     An address that has no wrong tries left may still try each name that has none against it: a

@@ -17,7 +17,7 @@ from typing import Any
 
 from tornado import web
 
-from provision.guest.pool.lockout import Guard, TryRefusedError, Turn, Visit, network
+from provision.guest.pool.lockout import PasswordGuard, TryRefusedError, Turn, Visit, network
 
 COOKIE = "notebook-device"
 DAYS = 400  # the longest that browsers keep a cookie (RFC 6265bis)
@@ -40,7 +40,7 @@ class TooManyError(web.HTTPError):
 
 @asynccontextmanager
 async def trying(
-    guard: Guard, handler: Any, name: str, exists: Callable[[], bool] = lambda: True
+    guard: PasswordGuard, handler: Any, name: str, exists: Callable[[], bool] = lambda: True
 ) -> AsyncIterator[Turn]:
     """Try a password for a request; who signs in leaves a mark in the browser.
 

@@ -17,7 +17,7 @@ from provision.build.workshop import Workshop
 from provision.jeos.layers import private_mounts
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
-from provision.machine.ssh import Result, connect, execute
+from provision.machine.ssh import CommandResult, connect, execute
 from tests.integration.conftest import asked
 
 ADMIN = "sageadm"
@@ -36,7 +36,7 @@ class Guest:
     def play(self, playbook: str | Path, **options: Any) -> PlaySummary:
         return run_playbook(playbook, self.endpoint, self.variables, log=self.log, **options)
 
-    def run(self, command: str) -> Result:
+    def run(self, command: str) -> CommandResult:
         client = connect(self.endpoint)
         try:
             return execute(client, command, timeout=60)

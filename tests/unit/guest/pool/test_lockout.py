@@ -13,8 +13,8 @@ from provision.guest.pool.lockout import (
     LONGEST_WAIT,
     WAITING,
     Allowance,
-    Guard,
     Lockout,
+    PasswordGuard,
     TryRefusedError,
     Visit,
     network,
@@ -122,7 +122,7 @@ class Door:
 
     def __init__(self, slots: int = 2) -> None:
         self.time = Time()
-        self.guard = Guard(slots, self.time)
+        self.guard = PasswordGuard(slots, self.time)
         self.checked: list[str] = []
         self.busy: list[str] = []
         self.most = 0
