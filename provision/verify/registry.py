@@ -68,7 +68,7 @@ class Guest:
 
 
 @dataclass(frozen=True)
-class Row:
+class CheckRow:
     """The verdict on one promise.
 
     Args:
@@ -96,7 +96,7 @@ class Check:
     section: str
     judge: Callable[[Config, Facts], Problems]
 
-    def row(self, config: Config, sections: Mapping[str, Facts]) -> Row:
+    def row(self, config: Config, sections: Mapping[str, Facts]) -> CheckRow:
         """Judge; a check that fails over facts that it did not expect has failed."""
         if self.section not in sections:
             return self._row("not checked", "this way of checking cannot see it")
@@ -107,8 +107,8 @@ class Check:
             problems = [f"the guest's facts cannot be judged: {error!r}"]
         return self._row("failed" if problems else "ok", "; ".join(problems))
 
-    def _row(self, result: Result, detail: str) -> Row:
-        return Row(self.name, self.promise, self.how, result, detail)
+    def _row(self, result: Result, detail: str) -> CheckRow:
+        return CheckRow(self.name, self.promise, self.how, result, detail)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def collectors(*, fast: bool) -> Iterable[Collector]:
     return sorted(usable, key=lambda c: c.when == "last")
 
 
-def judge(config: Config, sections: Mapping[str, Facts]) -> list[Row]:
+def judge(config: Config, sections: Mapping[str, Facts]) -> list[CheckRow]:
     """Judge every promise on the facts that were gathered."""
     _load()
     return [check.row(config, sections) for check in _checks]

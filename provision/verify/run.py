@@ -20,7 +20,7 @@ from provision.progress import step
 from provision.verify import disks as images
 from provision.verify.checks.access import promised_ports, wanted_ports
 from provision.verify.image import look
-from provision.verify.registry import Facts, Guest, Row, collectors, judge
+from provision.verify.registry import CheckRow, Facts, Guest, collectors, judge
 
 MEMORY = 2 << 30  # bytes; enough for most checks, and small beside the host's
 
@@ -34,7 +34,7 @@ class Report:
         facts: what was seen, by section.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[CheckRow, ...]
     facts: dict[str, Facts]
 
     @property

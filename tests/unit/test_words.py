@@ -89,3 +89,12 @@ def test_no_function_is_called_by_a_participle() -> None:
     known, now = set(LEFT.read_text().splitlines()), set(participles())
     assert not now - known, "call an action by a verb, a value by a noun, a context by an -ing"
     assert not known - now, f"gone, so take them out of {LEFT.name}"
+
+
+def test_no_two_classes_have_one_name() -> None:
+    names: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "provision").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ClassDef):
+                names.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in names.items() if len(paths) > 1} == {}

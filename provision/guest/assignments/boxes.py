@@ -278,7 +278,7 @@ class Boxed:
             try:
                 line = line[os.write(self._writing, line) :]
             except BrokenPipeError:
-                self._closed()
+                self._note_close()
 
     def receive(self, seconds: float) -> bytes | None:
         """The next line; None: the box is gone, or was ended because there is none in time."""
@@ -294,7 +294,7 @@ class Boxed:
                 return None
             data = os.read(self._reading, 1 << 16)
             if not data:
-                self._closed()
+                self._note_close()
                 return None
             parts.append(data)
             size += len(data)
@@ -304,7 +304,7 @@ class Boxed:
         line, _, self._rest = b"".join(parts).partition(b"\n")
         return line + b"\n"
 
-    def _closed(self) -> None:
+    def _note_close(self) -> None:
         """Its end of the line is closed: it has ended, or closed it to hide that it has not."""
         self._thread.join(1)
         self.end(getattr(self, "why", "it closed the line"))

@@ -69,18 +69,18 @@ def _may(course: Course, *students: str) -> dict[str, Any]:
     return {"students": course.members}
 
 
-def _taught(course: Course, _: str) -> dict[str, Any]:
+def _teach(course: Course, _: str) -> dict[str, Any]:
     told = [_about(course, name) for name in course.assignments()]
     return {"sources": course.sources(), "assignments": told}
 
 
-def _learned(course: Course, student: str) -> list[dict[str, Any]]:
+def _learn(course: Course, student: str) -> list[dict[str, Any]]:
     return [
         {
             **_about(course, name, student),
             "begun": course.begun(name, student),
             # What came of it is the student's to know when it is returned.
-            **_shown(course.row(name, student, results=False)),
+            **_row(course.row(name, student, results=False)),
         }
         for name in course.assignments()
     ]
@@ -99,7 +99,7 @@ def _about(course: Course, name: str, student: str = "") -> dict[str, Any]:
     return about
 
 
-def _shown(row: Any) -> dict[str, Any]:
+def _row(row: Any) -> dict[str, Any]:
     told = dataclasses.asdict(row)
     return {**told, "handed": local(told["handed"])}
 
@@ -112,14 +112,14 @@ def local(moment: str) -> str:
 
 
 def _all(course: Course, assignment: str) -> dict[str, Any]:
-    rows = [_shown(row) for row in course.rows(assignment)]
+    rows = [_row(row) for row in course.rows(assignment)]
     return {"about": _about(course, assignment), "rows": rows}
 
 
 def _one(course: Course, assignment: str, student: str) -> dict[str, Any]:
     told = course.work(assignment, student)
     versions = [{**each, "handed": local(each["handed"])} for each in told["versions"]]
-    row = _shown(course.row(assignment, student))
+    row = _row(course.row(assignment, student))
     return {**told, "versions": versions, "row": row, "about": _about(course, assignment)}
 
 
@@ -149,7 +149,7 @@ def _release(
         material="material" in rules,
     )
     when = f"will be, {local(deadline(begin))}" if begin else "are handed out"
-    return _done(assignment, f"{len(written)} files {when}")
+    return _reply(assignment, f"{len(written)} files {when}")
 
 
 def _allow(course: Course, assignment: str, student: str, minutes: str) -> dict[str, Any]:
@@ -158,75 +158,75 @@ def _allow(course: Course, assignment: str, student: str, minutes: str) -> dict[
     except ValueError:
         raise AssignmentError(f"{minutes!r} is no number of minutes") from None
     course.allow(assignment, student, more)
-    return _done(assignment, f"{student} has {more:g} minutes more")
+    return _reply(assignment, f"{student} has {more:g} minutes more")
 
 
 def _pause(course: Course, assignment: str, *students: str) -> dict[str, Any]:
     course.pause(assignment, [*students] or None)
-    return _done(assignment, "nobody works on it now" if not students else f"{students[0]} rests")
+    return _reply(assignment, "nobody works on it now" if not students else f"{students[0]} rests")
 
 
 def _resume(course: Course, assignment: str, *students: str) -> dict[str, Any]:
     course.resume(assignment, [*students] or None)
-    return _done(assignment, "it goes on, by as much longer")
+    return _reply(assignment, "it goes on, by as much longer")
 
 
 def _check(course: Course, assignment: str) -> dict[str, Any]:
     if changed := course.differences(assignment):
         raise AssignmentError(f"not as it was handed in: {', '.join(changed)}")
-    return _done(assignment, "all is as it was handed in")
+    return _reply(assignment, "all is as it was handed in")
 
 
 def _collect(course: Course, assignment: str) -> dict[str, Any]:
-    return _done(assignment, f"{len(course.collect(assignment))} new versions")
+    return _reply(assignment, f"{len(course.collect(assignment))} new versions")
 
 
 def _grade(course: Course, assignment: str, *students: str) -> dict[str, Any]:
-    return _graded(course, assignment, students, again=False)
+    return _run_grading(course, assignment, students, again=False)
 
 
 def _again(course: Course, assignment: str, *students: str) -> dict[str, Any]:
-    return _graded(course, assignment, students, again=True)
+    return _run_grading(course, assignment, students, again=True)
 
 
-def _graded(
+def _run_grading(
     course: Course, assignment: str, students: tuple[str, ...], *, again: bool
 ) -> dict[str, Any]:
     done: list[str] = []
     course.collect(assignment)
     course.grade(assignment, [*students] or None, again=again, tell=done.append)
-    return _done(assignment, f"{len(done)} graded")
+    return _reply(assignment, f"{len(done)} graded")
 
 
 def _mark(course: Course, assignment: str, student: str, marks: str) -> dict[str, Any]:
     course.mark(assignment, student, json.loads(marks))
-    return _done(assignment, f"points of {student} are kept")
+    return _reply(assignment, f"points of {student} are kept")
 
 
 def _feedback(course: Course, assignment: str, *students: str) -> dict[str, Any]:
     returned = course.feedback(assignment, [*students] or None)
-    return _done(assignment, f"feedback went to {len(returned)}")
+    return _reply(assignment, f"feedback went to {len(returned)}")
 
 
 def _begin(course: Course, assignment: str, student: str) -> dict[str, Any]:
     files = len(course.begin(assignment, student))
-    return _done(assignment, say("{count} files are in hand-in", count=files))
+    return _reply(assignment, say("{count} files are in hand-in", count=files))
 
 
 def _hand_in(course: Course, assignment: str, student: str) -> dict[str, Any]:
-    row = _shown(course.hand_in(assignment, student))
+    row = _row(course.hand_in(assignment, student))
     if row["late"]:
-        return _done(
+        return _reply(
             assignment, say("handed in, as it was on {time}, which is late", time=row["handed"])
         )
-    return _done(assignment, say("handed in, as it was on {time}", time=row["handed"]))
+    return _reply(assignment, say("handed in, as it was on {time}", time=row["handed"]))
 
 
-def _done(assignment: str, what: str) -> dict[str, Any]:
+def _reply(assignment: str, what: str) -> dict[str, Any]:
     return {"done": f"{assignment}: {what}"}
 
 
-_ROLES: Mapping[str, Callable[[Course, str], Any]] = {"teachers": _taught, "members": _learned}
+_ROLES: Mapping[str, Callable[[Course, str], Any]] = {"teachers": _teach, "members": _learn}
 TEACHING: Mapping[str, Callable[..., dict[str, Any]]] = {
     "may": _may,
     **{"gradebook": lambda course: {"csv": course.gradebook()}, "all": _all, "one": _one},

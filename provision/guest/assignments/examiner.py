@@ -182,11 +182,11 @@ class Examiner:
             kind = exception_class(about["names"])
             self._exceptions[kind] = number
             return kind
-        return Remote(self, number, str(about.get("module")), str(about.get("name")))
+        return StandIn(self, number, str(about.get("module")), str(about.get("name")))
 
     def number_of(self, value: Any) -> int | None:
         """The number of an object of the notebook's."""
-        if type(value) is Remote:
+        if type(value) is StandIn:
             return int(object.__getattribute__(value, "_number"))
         return self._exceptions.get(value) if isinstance(value, type) else None
 
@@ -239,7 +239,7 @@ class _Names(dict[str, Any]):
         self._examiner.peer.ask("del", name)
 
 
-class Remote:
+class StandIn:
     """An object of the notebook's, as a test sees it.
 
     What it says of itself is the student's word. So it is compared, or computed, with a value of
@@ -249,7 +249,7 @@ class Remote:
     __slots__ = ("_examiner", "_module", "_name", "_number")
 
     def __init__(self, examiner: Examiner, number: int, module: str, name: str) -> None:
-        for slot, value in zip(Remote.__slots__, (examiner, module, name, number), strict=True):
+        for slot, value in zip(StandIn.__slots__, (examiner, module, name, number), strict=True):
             object.__setattr__(self, slot, value)
 
     def __getattribute__(self, name: str) -> Any:
@@ -258,7 +258,7 @@ class Remote:
             last = object.__getattribute__(self, "_name")
             found = here(module, last)
             ours = isinstance(found, type) and module not in ("builtins", "__main__")
-            return found if ours else Remote
+            return found if ours else StandIn
         return _ask("getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -273,7 +273,7 @@ class Remote:
         return examiner.ask("call", self, keywords, *positional)
 
     def __instancecheck__(self, value: Any) -> Any:
-        return type(value) is Remote and _ask("isinstance", value, self)
+        return type(value) is StandIn and _ask("isinstance", value, self)
 
     def __iter__(self) -> Iterator[Any]:
         iterator = _ask("iter", self)
@@ -292,13 +292,13 @@ class Remote:
         return _ask("round", self, *digits)
 
 
-def _ask(verb: str, remote: Remote, *further: Any) -> Any:
+def _ask(verb: str, remote: StandIn, *further: Any) -> Any:
     return object.__getattribute__(remote, "_examiner").ask(verb, remote, *further)
 
 
-def _comparable(remote: Remote, other: Any, what: str) -> None:
+def _comparable(remote: StandIn, other: Any, what: str) -> None:
     examiner, name = (object.__getattribute__(remote, slot) for slot in ("_examiner", "_name"))
-    if type(other) is not Remote and name not in examiner.source.classes:
+    if type(other) is not StandIn and name not in examiner.source.classes:
         raise TypeError(
             f"{what}: the notebook gives an object of {name}, which only it can compare; "
             "a test compares plain values, as of int(), float(), str(), list()"
@@ -306,11 +306,11 @@ def _comparable(remote: Remote, other: Any, what: str) -> None:
 
 
 def _operator(verb: str, *, turned: bool = False) -> Callable[..., Any]:
-    def operate(self: Remote, other: Any) -> Any:
+    def operate(self: StandIn, other: Any) -> Any:
         _comparable(self, other, verb)
         return _ask_pair(verb, other, self) if turned else _ask(verb, self, other)
 
-    def _ask_pair(verb: str, left: Any, right: Remote) -> Any:
+    def _ask_pair(verb: str, left: Any, right: StandIn) -> Any:
         return object.__getattribute__(right, "_examiner").ask(verb, left, right)
 
     return operate
@@ -322,16 +322,16 @@ def _single(verb: str) -> Callable[..., Any]:
 
 for _verb in OPERATORS:
     _bare = _verb.rstrip("_")
-    setattr(Remote, f"__{_bare}__", _operator(_verb))
+    setattr(StandIn, f"__{_bare}__", _operator(_verb))
     if _bare not in ("eq", "ne", "lt", "le", "gt", "ge"):
-        setattr(Remote, f"__r{_bare}__", _operator(_verb, turned=True))
+        setattr(StandIn, f"__r{_bare}__", _operator(_verb, turned=True))
 _SINGLE: Mapping[str, tuple[str, ...]] = {
     "same": ("abs", "neg", "pos", "invert", "index", "len", "bool", "hash", "next"),
     "text": ("str", "repr", "int", "float", "complex", "bytes", "dir"),
     "items": ("getitem", "setitem", "delitem"),
 }
 for _verb in (name for names in _SINGLE.values() for name in names):
-    setattr(Remote, f"__{_verb}__", _single(_verb))
+    setattr(StandIn, f"__{_verb}__", _single(_verb))
 
 
 @contextlib.contextmanager

@@ -45,13 +45,13 @@ def find(name: str, place: Path = KERNELS) -> Kernel:
         return Kernel((f"{found[0]}/bin/python",), tuple(found))
     described = _describe(place)
     if name not in described:
-        raise LookupError(f"has the kernel {name!r}, which is not here: {_said(described)}")
+        raise LookupError(f"has the kernel {name!r}, which is not here: {_summary(described)}")
     told = described[name]
     argv = list(map(str, told.get("argv", ())))
     if _SAGE not in argv:
         raise LookupError(
             f"has the kernel {name!r}, in whose language no test can be run apart from what it"
-            f" tests: {_said(described)}"
+            f" tests: {_summary(described)}"
         )
     python = tuple(argv[: argv.index(_SAGE) - 1])
     return Kernel(python, _beside(python[0]), sage=True, environment=told.get("env", {}))
@@ -65,7 +65,7 @@ def _describe(place: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _said(described: Mapping[str, dict[str, Any]]) -> str:
+def _summary(described: Mapping[str, dict[str, Any]]) -> str:
     sages = [name for name, told in described.items() if _SAGE in told.get("argv", ())]
     return f"notebooks of {', '.join((PYTHON[-1], *sages))} can be graded"
 

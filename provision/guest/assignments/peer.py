@@ -106,9 +106,9 @@ class Peer:
         except GoneError:
             raise
         except BaseException as error:
-            self.send({"raise": self._told(error)})
+            self.send({"raise": self._describe(error)})
 
-    def _told(self, error: BaseException) -> dict[str, Any]:
+    def _describe(self, error: BaseException) -> dict[str, Any]:
         plain: list[Any] = []
         try:
             plain = [encode(each, _refuse) for each in error.args]
@@ -139,14 +139,14 @@ class Peer:
         return ["mine", self._mine.number(value), about]
 
     def _in(self, node: Any) -> Any:
-        def named(node: list[Any]) -> Any:
+        def find(node: list[Any]) -> Any:
             if node[0] == "yours":
                 return self._mine[node[1]]
             if node[0] == "mine" and type(node[1]) is int and isinstance(node[2], dict):
                 return self._stand_in(node[1], node[2])
             raise ValueError("no value")
 
-        return decode(node, named)
+        return decode(node, find)
 
 
 def _mutable(value: Any) -> bool:

@@ -47,13 +47,13 @@ def main(seconds: int, *, sage: bool = False) -> None:
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     notebook = Notebook(seconds, sage=sage)
-    peer = Peer(reading, writing, notebook.serve, _Callback.made, _number)
+    peer = Peer(reading, writing, notebook.serve, _Callback.make, _number)
     _Callback.peer = peer
     with contextlib.suppress(GoneError):
         while True:
             message = peer.receive()
             if "ask" in message:
-                with notebook.taken():
+                with notebook.capturing():
                     peer.answer(message)
             elif "files" in message:
                 for name, content in message["files"].items():
@@ -126,12 +126,12 @@ class Notebook:
 
     def run(self, source: str) -> list[dict[str, Any]]:
         """Run a cell; its outputs."""
-        with self.taken():
+        with self.capturing():
             self._shell.run_cell(source, store_history=False)
         return self.taken_outputs()
 
     @contextlib.contextmanager
-    def taken(self) -> Iterator[None]:
+    def capturing(self) -> Iterator[None]:
         """Take what is printed, and end what takes too long."""
         for stream in self._print:
             stream.left = KEPT
@@ -197,7 +197,7 @@ class _Callback:
         self.number = number
 
     @classmethod
-    def made(cls, number: int, _: dict[str, Any]) -> "_Callback":
+    def make(cls, number: int, _: dict[str, Any]) -> "_Callback":
         return cls(number)
 
     def __call__(self, *positional: Any, **keywords: Any) -> Any:

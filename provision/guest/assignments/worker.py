@@ -220,7 +220,7 @@ class Assignment:
             text, beside = notebooks.get(name), {**files, **self.files}
             given = marks.get(name, {})
             try:
-                graded = self._graded(student, name, text, beside, before)
+                graded = self._grade_one(student, name, text, beside, before)
             except Exception as error:
                 self._nothing(student, name)
                 self._mark(student, name, given)
@@ -239,7 +239,7 @@ class Assignment:
                 "notebooks": found,
             }
 
-    def _graded(
+    def _grade_one(
         self,
         student: str,
         name: str,

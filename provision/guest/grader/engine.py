@@ -224,7 +224,7 @@ def judge(ended: Ended, files: dict[str, bytes], *, full: bool = False) -> Resul
     elif printed == _NOT_STARTED and code in (_NOT_EXECUTABLE, _NOT_FOUND):
         # What the shell says of its exec is no word of the task's, and misleads.
         printed = errors = b""
-        reason = _why_not_started(code, files.get(_PROGRAM, b""))
+        reason = _start_failure(code, files.get(_PROGRAM, b""))
     elif code != 0:
         reason = _explain(code, files.get(_PROGRAM, b""))
     elif not full:
@@ -268,7 +268,7 @@ def read_outputs(directory: int, most: int) -> dict[str, bytes]:
     return found
 
 
-def _why_not_started(code: int, beginning: bytes) -> str:
+def _start_failure(code: int, beginning: bytes) -> str:
     """Why the kernel did not execute a file that is there and executable.
 
     Args:

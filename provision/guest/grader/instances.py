@@ -40,7 +40,7 @@ _PRIVATE = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Host:
+class AllowedHost:
     """One entry of an allow-list.
 
     Args:
@@ -54,7 +54,7 @@ class Host:
     port: int | None = None
 
 
-def host(text: str) -> Host:
+def host(text: str) -> AllowedHost:
     """Read ``HOST``, ``.DOMAIN`` or either with ``:PORT``.
 
     Raises:
@@ -66,7 +66,7 @@ def host(text: str) -> Host:
         raise ConfigError(
             f"{text!r} is no host to allow", hint="such as pypi.org, .debian.org or cache.lan:8081"
         )
-    return Host(found["name"], bool(found["below"]), port)
+    return AllowedHost(found["name"], bool(found["below"]), port)
 
 
 def proxy_configuration(instances: Mapping[str, Settings]) -> str:

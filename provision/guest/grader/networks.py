@@ -30,7 +30,7 @@ def address(text: str) -> Address | None:
         return None
 
 
-def address_meant(found: Address) -> Address:
+def embedded_address(found: Address) -> Address:
     """The IPv4 address that an IPv6 address stands for, or the address itself."""
     if isinstance(found, ipaddress.IPv4Address):
         return found
@@ -44,7 +44,7 @@ def address_meant(found: Address) -> Address:
 
 def is_public(found: Address) -> bool:
     """Whether an address, and what it stands for, is one of the internet's."""
-    other = address_meant(found)
+    other = embedded_address(found)
     if isinstance(other, ipaddress.IPv4Address):
         if not other.is_global or other.is_multicast:
             return False

@@ -24,7 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _PORTS = {"http": 80, "https": 443}
 
 
-class RefusedError(Exception):
+class TargetRefusedError(Exception):
     """A target that we never contact."""
 
 
@@ -96,7 +96,7 @@ class Guard:
         try:
             infos = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:
-            raise RefusedError("not a URL") from None
+            raise TargetRefusedError("not a URL") from None
         own = networks.own()
         addresses = []
         for _, _, _, _, found in infos:
@@ -104,11 +104,11 @@ class Guard:
             if address and self._permits(host, address, own):
                 addresses.append(address)
         if not addresses:
-            raise RefusedError(f"{host} has no public address")
+            raise TargetRefusedError(f"{host} has no public address")
         return Target(parts, host, port, tuple(dict.fromkeys(addresses)))
 
     def _permits(self, host: str, address: Address, own: Sequence[networks.Network]) -> bool:
-        meant = networks.address_meant(address)
+        meant = networks.embedded_address(address)
         if host.rstrip(".") in self._names or _within((address, meant), self._networks):
             return True
         if _within((address, meant), [*self._refused, *own]):
@@ -128,13 +128,13 @@ def _read(url: str) -> tuple[SplitResult, str, int]:
         if host and not host.isascii():
             host = host.encode("idna").decode().lower()
     except ValueError:
-        raise RefusedError("not a URL") from None
+        raise TargetRefusedError("not a URL") from None
     if parts.scheme not in _PORTS or not host:
-        raise RefusedError("not an http or https URL")
+        raise TargetRefusedError("not an http or https URL")
     if parts.username is not None:
-        raise RefusedError("a URL with a user name")
+        raise TargetRefusedError("a URL with a user name")
     if port == 0 or any(letter.isspace() or not letter.isprintable() for letter in host):
-        raise RefusedError("not a URL")
+        raise TargetRefusedError("not a URL")
     return parts, host, port or _PORTS[parts.scheme]
 
 
@@ -204,7 +204,7 @@ class Notifier:
                 why = f"HTTP {status}"
                 if status < 500 and status not in (408, 425, 429):
                     return f"abandoned: {why}"
-            except RefusedError as error:
+            except TargetRefusedError as error:
                 return f"abandoned: {error}"
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
                 why = str(error) or type(error).__name__

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _SWEEP_SECONDS = 600
 
 
-class BusyError(Exception):
+class QueueFullError(Exception):
     """There is no room in the queue."""
 
 
@@ -40,7 +40,7 @@ class Fair:
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def held(self, client: str) -> int:
+    def count(self, client: str) -> int:
         """How many tasks of a client wait or run."""
         return len(self._waiting.get(client, ())) + self.running[client]
 
@@ -61,7 +61,7 @@ class Fair:
         self.running[client] += 1
         return task
 
-    def ended(self, client: str) -> None:
+    def release(self, client: str) -> None:
         """Count a task of a client as running no more."""
         self.running[client] -= 1
         if not self.running[client]:
@@ -96,7 +96,7 @@ class Scheduler:
 
     async def start(self) -> None:
         """Take up what an earlier run of the service left."""
-        unfinished = self._store.unfinished()
+        unfinished = self._store.open_tasks()
         known = {f"{task.id}.tar" for task in unfinished}
         for leftover in self.uploads.iterdir():
             if leftover.name not in known:
@@ -126,8 +126,8 @@ class Scheduler:
             QuotaError: the client has too many tasks.
         """
         if self.busy + self.queued >= self.settings.instances + self.settings.queue:
-            raise BusyError
-        if self._line.held(client) >= self.settings.per_client:
+            raise QueueFullError
+        if self._line.count(client) >= self.settings.per_client:
             raise QuotaError
 
     def submit(self, task: Task) -> None:
@@ -166,7 +166,7 @@ class Scheduler:
         result = Result(FAILED, None, reason="the service failed")
         try:
             for attempt in range(task.attempts, ATTEMPTS):
-                self._note(self._store.started, task.id)
+                self._note(self._store.start, task.id)
                 self._announce(task.id)
                 try:
                     result = await self._on_engine(task)
@@ -182,7 +182,7 @@ class Scheduler:
                     log.exception("task %s", task.id)
                     break
         finally:
-            self._line.ended(task.client)
+            self._line.release(task.client)
         self._finish(task, result)
         self._dispatch()
 
@@ -196,7 +196,7 @@ class Scheduler:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _finish(self, task: Task, result: Result) -> None:
-        self._note(self._store.done, task.id, result)
+        self._note(self._store.finish, task.id, result)
         self.archive(task.id).unlink(missing_ok=True)
         self.counts[result.status] += 1
         self.seconds["run"] += result.seconds
@@ -208,7 +208,7 @@ class Scheduler:
     async def _tell(self, task: Task) -> None:
         how = await self._notifier.tell(task)
         self.counts["notified" if how == "delivered" else "abandoned"] += 1
-        self._note(self._store.notified, task.id, how)
+        self._note(self._store.note_reply, task.id, how)
 
     def _note(self, write: Callable[..., None], *values: object) -> None:
         # A full disk must not lose a result that its target can still be told.

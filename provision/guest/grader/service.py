@@ -20,7 +20,7 @@ from provision.guest.grader import openapi
 from provision.guest.grader.engine import Engine
 from provision.guest.grader.jobe.routes import Jobe
 from provision.guest.grader.notify import Notifier
-from provision.guest.grader.scheduler import BusyError, QuotaError, Scheduler
+from provision.guest.grader.scheduler import QueueFullError, QuotaError, Scheduler
 from provision.guest.grader.settings import Settings
 from provision.guest.grader.store import DONE, QUEUED, Store, Task
 from provision.guest.grader.uploads import BadUploadError, Fields, receive
@@ -111,7 +111,7 @@ class Service:
         client: str = request["client"]
         try:
             self.scheduler.check_room(client)
-        except BusyError:
+        except QueueFullError:
             return _answer("busy", 500)
         except QuotaError:
             return _answer("busy", 429, reason="this client has too many tasks")
@@ -136,7 +136,7 @@ class Service:
             return _answer("bad_request", 400, reason=str(error))
         except TimeoutError:
             return _answer("bad_request", 408, reason="the upload took too long")
-        except BusyError:
+        except QueueFullError:
             return _answer("busy", 500)
         except QuotaError:
             return _answer("busy", 429, reason="this client has too many tasks")

@@ -101,25 +101,25 @@ class Store:
         row = self._db.execute("SELECT * FROM task WHERE id = ?", (identifier,)).fetchone()
         return _task(row) if row else None
 
-    def started(self, identifier: str) -> None:
+    def start(self, identifier: str) -> None:
         """Note that a task runs."""
         self._db.execute(
             "UPDATE task SET state = ?, attempts = attempts + 1 WHERE id = ?",
             (RUNNING, identifier),
         )
 
-    def done(self, identifier: str, result: Result) -> None:
+    def finish(self, identifier: str, result: Result) -> None:
         """Write the result of a task down."""
         self._db.execute(
             "UPDATE task SET state = ?, ended = ?, result = ? WHERE id = ?",
             (DONE, time.time(), json.dumps(result.asdict()), identifier),
         )
 
-    def notified(self, identifier: str, how: str) -> None:
+    def note_reply(self, identifier: str, how: str) -> None:
         """Note that a task's target was told, or that we gave up."""
         self._db.execute("UPDATE task SET notified = ? WHERE id = ?", (how, identifier))
 
-    def unfinished(self) -> list[Task]:
+    def open_tasks(self) -> list[Task]:
         """Tasks that wait or ran when the service stopped, oldest first."""
         rows = self._db.execute("SELECT * FROM task WHERE state != ? ORDER BY created", (DONE,))
         return [_task(row) for row in rows]

@@ -71,7 +71,7 @@ class CoursePage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
     def _visitor(self) -> Visitor:
         return self.visitors[self.current_user.name]
 
-    async def _asked(self, verb: str, *words: str) -> dict[str, Any]:
+    async def _ask(self, verb: str, *words: str) -> dict[str, Any]:
         """What root's service answers to who has signed in.
 
         Raises:
@@ -86,7 +86,7 @@ class CoursePage(BaseHandler):  # type: ignore[misc]  # JupyterHub has no types
             status = 404 if error.absent else 400
             raise web.HTTPError(status, str(error).replace("%", "%%")) from error
 
-    def _given(self, *names: str) -> list[str]:
+    def _arguments(self, *names: str) -> list[str]:
         return [self.get_argument(name) for name in names]
 
 
@@ -98,14 +98,14 @@ class AssignmentsHandler(CoursePage):
         """Show what the visitor teaches and learns, or a part of it."""
         parts = ("course", "assignment", "student")
         names = [*itertools.takewhile(lambda name: self.get_argument(name, ""), parts)]
-        words = self._given(*names)
+        words = self._arguments(*names)
         match len(words):
             case 3:
-                page, told = "assignments-one.html", await self._asked("one", *words)
+                page, told = "assignments-one.html", await self._ask("one", *words)
             case 2:
-                page, told = "assignments-all.html", await self._asked("all", *words)
+                page, told = "assignments-all.html", await self._ask("all", *words)
             case _:
-                page, told = "assignments.html", await self._asked("overview")
+                page, told = "assignments.html", await self._ask("overview")
         told |= dict(zip(names, words, strict=True))
         self.set_header("Cache-Control", "no-store")
         jobs = self._visitor.jobs.jobs
@@ -114,7 +114,7 @@ class AssignmentsHandler(CoursePage):
     @web.authenticated
     async def post(self) -> None:
         """Carry out what was pressed; what takes its time is told on the page that follows."""
-        verb, course, assignment = self._given("verb", "course", "assignment")
+        verb, course, assignment = self._arguments("verb", "course", "assignment")
         words = [course, assignment]
         if student := self.get_body_argument("student", ""):
             words.append(student)
@@ -122,18 +122,18 @@ class AssignmentsHandler(CoursePage):
             words += [self.get_body_argument(name, "") for name in ("due", "grace", "from")]
             words += [rule for rule in RULES if self.get_body_argument(rule, "")]
         elif verb == "extra":
-            words += self._given("minutes")
+            words += self._arguments("minutes")
         elif verb == "mark":
             words.append(json.dumps(self._marks()))
         job, jobs = Job(verb, assignment), self._visitor.jobs
         if verb in LASTING:
-            await self._asked("may", course)
+            await self._ask("may", course)
             if jobs.busy(assignment):
                 raise web.HTTPError(409, "The last one is still at work.")
             note(self, self.state, f"assignment {verb}", "/".join(words[:3]))
             jobs.begin(job, self._work(verb, *words))
         elif verb in AT_ONCE:
-            done = (await self._asked(verb, *words))["done"]
+            done = (await self._ask(verb, *words))["done"]
             note(self, self.state, f"assignment {verb}", "/".join(words[:3]))
             jobs.begin(job, asyncio.sleep(0, done))
             await job.ended.wait()
@@ -157,7 +157,7 @@ class AssignmentsHandler(CoursePage):
         for typed in self.request.body_arguments:
             if found := _MARK.fullmatch(typed):
                 kind, number = found.groups()
-                notebook, cell = self._given(f"notebook:{number}", f"cell:{number}")
+                notebook, cell = self._arguments(f"notebook:{number}", f"cell:{number}")
                 marks.setdefault(notebook, {}).setdefault(cell, {})[kind] = self.get_argument(typed)
         return marks
 
@@ -168,7 +168,7 @@ class GradebookHandler(CoursePage):
     @web.authenticated
     async def get(self) -> None:
         """Give all results of a course as CSV."""
-        told = await self._asked("gradebook", *self._given("course"))
+        told = await self._ask("gradebook", *self._arguments("course"))
         self.set_header("Content-Type", "text/csv; charset=utf-8")
         self.set_header("Content-Disposition", 'attachment; filename="gradebook.csv"')
         self.set_header("Cache-Control", "no-store")
@@ -195,8 +195,8 @@ class ResultHandler(CoursePage):
     @web.authenticated
     async def get(self) -> None:
         """Give the page; nothing in it runs, and it is of no origin."""
-        words = self._given("course", "assignment", "student", "notebook")
-        told = await self._asked("page", *words)
+        words = self._arguments("course", "assignment", "student", "notebook")
+        told = await self._ask("page", *words)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.set_header("Content-Security-Policy", INERT)
         self.set_header("Cache-Control", "no-store")
@@ -209,9 +209,9 @@ class SimilarHandler(CoursePage):
     @web.authenticated
     async def get(self) -> None:
         """Show the pairs of an assignment; with ``one`` and ``other`` what they have written."""
-        words = self._given("course", "assignment")
+        words = self._arguments("course", "assignment")
         pair = [each for name in ("one", "other") if (each := self.get_argument(name, ""))]
-        told = await self._asked("beside" if len(pair) == 2 else "similar", *words, *pair[:2])
+        told = await self._ask("beside" if len(pair) == 2 else "similar", *words, *pair[:2])
         told |= {"course": words[0], "assignment": words[1], "pair": pair}
         self.set_header("Cache-Control", "no-store")
         self.finish(await self.render_template("assignments-similar.html", **told))

@@ -145,8 +145,8 @@ class CourseHandler(CoursePage):
     @web.authenticated
     async def get(self) -> None:
         """Show who is there, to who teaches the course."""
-        (course,) = self._given("course")
-        names = (await self._asked("may", course))["students"]
+        (course,) = self._arguments("course")
+        names = (await self._ask("may", course))["students"]
         there, active = sessions(read_now()), last_active(self)
         rows = [
             {"name": name, "session": there.get(name), "active": active.get(name)} for name in names
@@ -164,8 +164,8 @@ class CourseHandler(CoursePage):
     @web.authenticated
     async def post(self) -> None:
         """Stop or tell the students that were chosen, all of whom the course must have."""
-        course, action, names = *self._given("course", "action"), selection(self)
-        await self._asked("may", course, *names)
+        course, action, names = *self._arguments("course", "action"), selection(self)
+        await self._ask("may", course, *names)
         if action not in TEACHERS:
             raise web.HTTPError(400, f"There is no action {action!r}.")
         await act(self, self.state, action, names)

@@ -21,7 +21,7 @@ BOOT_SECONDS = "240"
 PATHS = ("/etc/shadow", "/etc/sudoers", "/root", "/tmp", "/var/tmp", "/home")  # noqa: S108
 
 
-def told(*argv: str, timeout: float = 300) -> str:
+def run(*argv: str, timeout: float = 300) -> str:
     """What a command printed; nothing when it is missing or hangs."""
     try:
         done = subprocess.run(
@@ -36,7 +36,7 @@ def told(*argv: str, timeout: float = 300) -> str:
 def charmap() -> str:
     """The character set of the system's locale; the C library takes C for one that is not there."""
     name = pairs(text("/etc/locale.conf") or text("/etc/default/locale") or "").get("LANG", "")
-    return told("env", f"LC_ALL={name.strip(chr(34))}", "locale", "charmap").strip()
+    return run("env", f"LC_ALL={name.strip(chr(34))}", "locale", "charmap").strip()
 
 
 def timezone() -> str:
@@ -94,7 +94,7 @@ def pairs(output: str, separator: str = "=") -> dict[str, str]:
 
 def packages() -> dict[str, str]:
     """Installed packages and their versions."""
-    lines = told("dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n")
+    lines = run("dpkg-query", "-W", "-f", "${Package} ${Version} ${db:Status-Status}\n")
     rows = (line.split() for line in lines.splitlines())
     return {row[0]: row[1] for row in rows if len(row) == 3 and row[2] == "installed"}
 
@@ -119,28 +119,28 @@ def accounts() -> Facts:
 def mounts() -> Facts:
     """Mounted file systems of disks, with their UUID and the share kept for root."""
     listed = json.loads(
-        told("findmnt", "--json", "--list", "--real", "-o", "TARGET,SOURCE,UUID,FSTYPE,OPTIONS")
+        run("findmnt", "--json", "--list", "--real", "-o", "TARGET,SOURCE,UUID,FSTYPE,OPTIONS")
         or '{"filesystems": []}'
     )
     result: Facts = {}
     for entry in listed["filesystems"]:
         reserve = None
         if entry["fstype"] == "ext4":
-            values = pairs(told("dumpe2fs", "-h", entry["source"]), ":")
+            values = pairs(run("dumpe2fs", "-h", entry["source"]), ":")
             blocks = int(values.get("Block count", 0))
             reserve = 100 * int(values.get("Reserved block count", 0)) / blocks if blocks else None
         result[entry["target"]] = {
             "source": entry["source"], "uuid": entry["uuid"], "filesystem": entry["fstype"],
             "options": entry["options"].split(","), "reserve": reserve,
-            "disk": told("lsblk", "-no", "PKNAME", entry["source"]).strip() or entry["source"],
+            "disk": run("lsblk", "-no", "PKNAME", entry["source"]).strip() or entry["source"],
         }  # fmt: skip
     return result
 
 
 def units() -> Facts:
     """State of every unit: loaded ones' activity, installed ones' enablement."""
-    active = json.loads(told("systemctl", "list-units", "--all", "--output=json") or "[]")
-    files = json.loads(told("systemctl", "list-unit-files", "--output=json") or "[]")
+    active = json.loads(run("systemctl", "list-units", "--all", "--output=json") or "[]")
+    files = json.loads(run("systemctl", "list-unit-files", "--output=json") or "[]")
     result = {row["unit"]: {"active": row["active"], "sub": row["sub"]} for row in active}
     for row in files:
         result.setdefault(row["unit_file"], {"active": "inactive", "sub": "dead"})
@@ -151,7 +151,7 @@ def units() -> Facts:
 def listeners() -> list[Facts]:
     """TCP sockets that listen: address, port, and the program."""
     result: list[Facts] = []
-    for line in told("ss", "-Hltnp").splitlines():
+    for line in run("ss", "-Hltnp").splitlines():
         fields = line.split()
         address, _, port = fields[3].rpartition(":")
         program = re.search(r'"([^"]+)"', line)
@@ -194,7 +194,7 @@ def host_keys() -> Facts:
     """Fingerprint of each SSH host key, and its private file's mode."""
     result: Facts = {}
     for public in sorted(Path("/etc/ssh").glob("ssh_host_*_key.pub")):
-        fields = told("ssh-keygen", "-lf", str(public)).split()
+        fields = run("ssh-keygen", "-lf", str(public)).split()
         result[public.name] = {
             "fingerprint": fields[1] if len(fields) > 1 else "",
             "private": look_up(public.with_suffix("")),
@@ -204,7 +204,7 @@ def host_keys() -> Facts:
 
 def sshd(admin: str) -> dict[str, str]:
     """The SSH server's effective options for the administrator."""
-    options = told("sshd", "-T", "-C", f"user={admin},host=127.0.0.1,addr=127.0.0.1")
+    options = run("sshd", "-T", "-C", f"user={admin},host=127.0.0.1,addr=127.0.0.1")
     return pairs(options, " ")
 
 
@@ -220,7 +220,7 @@ def authorized_keys(admin: str) -> list[str]:
 def identity(admin: str) -> Facts:
     """What every copy of the image makes for itself, and how soon one could sign in."""
     started, ready = (
-        int(told("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", unit) or 0) / 1e6
+        int(run("systemctl", "show", "-P", "ActiveEnterTimestampMonotonic", unit) or 0) / 1e6
         for unit in ("ssh.service", "basic.target")
     )
     return {
@@ -235,19 +235,19 @@ def identity(admin: str) -> Facts:
 
 def everything(admin: str, pool: list[str]) -> Facts:
     """All facts."""
-    state = told("timeout", BOOT_SECONDS, "systemctl", "is-system-running", "--wait").strip()
+    state = run("timeout", BOOT_SECONDS, "systemctl", "is-system-running", "--wait").strip()
     known = accounts()
     return {
         "state": state,
         "failed_units": [
             row["unit"]
-            for row in json.loads(told("systemctl", "--failed", "--output=json") or "[]")
+            for row in json.loads(run("systemctl", "--failed", "--output=json") or "[]")
         ],
-        "jobs": told("systemctl", "list-jobs", "--no-legend", "--plain").strip(),
+        "jobs": run("systemctl", "list-jobs", "--no-legend", "--plain").strip(),
         "os_release": pairs((text("/etc/os-release") or "").replace('"', "")),
         "kernel": os.uname().release,
         "hostname": os.uname().nodename,
-        "virtualization": told("systemd-detect-virt").strip(),
+        "virtualization": run("systemd-detect-virt").strip(),
         "uptime": float((text("/proc/uptime") or "0").split()[0]),
         "packages": packages(),
         "accounts": known,
@@ -258,15 +258,15 @@ def everything(admin: str, pool: list[str]) -> Facts:
         "units": units(),
         "listeners": listeners(),
         "locale": pairs(text("/etc/locale.conf") or text("/etc/default/locale") or ""),
-        "locales": told("locale", "-a").split(),
+        "locales": run("locale", "-a").split(),
         "charmap": charmap(),
         "timezone": timezone(),
         "keyboard": keyboard(),
         "sshd": sshd(admin),
-        "journald": told("systemd-analyze", "cat-config", "systemd/journald.conf"),
-        "journal_bytes": told("journalctl", "--disk-usage").strip(),
+        "journald": run("systemd-analyze", "cat-config", "systemd/journald.conf"),
+        "journal_bytes": run("journalctl", "--disk-usage").strip(),
         "journal_persistent": Path("/var/log/journal").is_dir(),
-        "apt": told("apt-config", "dump"),
+        "apt": run("apt-config", "dump"),
         "unattended": status("unattended-upgrade", "--dry-run"),
         "sudo": {
             account: status("sudo", "-n", "-l", "-U", account)

@@ -39,7 +39,7 @@ URL = f"{'https' if ASKED['secure'] else 'http'}://127.0.0.1:{ASKED['port']}"
 ANY_CERTIFICATE = ssl._create_unverified_context()  # noqa: S323 - the guest made it itself
 
 
-def told(*argv: str, stdin: str = "") -> str:
+def run(*argv: str, stdin: str = "") -> str:
     """What a command prints."""
     return subprocess.run(
         argv, check=False, text=True, input=stdin, capture_output=True
@@ -76,7 +76,7 @@ class From(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
         return self.do_open(http.client.HTTPSConnection, req, **with_tls)
 
 
-class Visitor:
+class Browser:
     """One browser; afterwards, whoever holds the token."""
 
     def __init__(self, name: str, token: str = "", address: str = "127.0.0.1") -> None:
@@ -137,7 +137,7 @@ class Visitor:
         return dict((servers or {}).get("", {}))
 
 
-def opened(thief: Visitor, other: str) -> list[str]:
+def try_token(thief: Browser, other: str) -> list[str]:
     """What of the other student's, and of the hub's own, the thief's token opens."""
     tried = (
         ("GET", "/hub/api/users"),
@@ -157,7 +157,7 @@ def opened(thief: Visitor, other: str) -> list[str]:
     ]
 
 
-def classroom(student: Visitor) -> list[str]:
+def classroom(student: Browser) -> list[str]:
     """Which of the administrator's pages a student sees."""
     pages = ("/hub/classroom", "/hub/classroom/logs", "/hub/admin")
     asked = {page: student.ask("GET", page)[0] for page in pages}
@@ -166,7 +166,7 @@ def classroom(student: Visitor) -> list[str]:
 
 def foreign() -> list[str]:
     """What a page of another address gets from the hub, with a visitor's cookies."""
-    visitor = Visitor("")
+    visitor = Browser("")
     visitor.ask("GET", "/hub/login")
     reading = {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}
     form = b"username=nobody&password=nothing"
@@ -188,11 +188,11 @@ def apart() -> list[str]:
         *(f"{sessions}/hub/{each}" for each in ("classroom", "api/users", "login")),
         f"{sessions}/visit?ticket=made.up",
     )
-    asked = {place: Visitor("").ask("GET", place, None, reading)[0] for place in places}
+    asked = {place: Browser("").ask("GET", place, None, reading)[0] for place in places}
     return [f"{place}: {status}" for place, status in asked.items() if status != 403]
 
 
-def documentation(session: Visitor) -> list[str]:
+def documentation(session: Browser) -> list[str]:
     """Which books do not open in a session, or are not searched."""
     base, found = f"/user/{VICTIM}/appliance/documentation/", []
     for book in ASKED["documentation"]:
@@ -212,18 +212,18 @@ def documentation(session: Visitor) -> list[str]:
 def metrics() -> list[str]:
     """What the token for metrics opens besides them; or that it does not open these."""
     token = Path("/var/lib/notebook/metrics-token").read_text().strip()
-    reader = Visitor("metrics", token)
+    reader = Browser("metrics", token)
     tried = ("/hub/api/users", "/hub/api/proxy", f"/user/{VICTIM}/api/contents")
     asked = {path: reader.ask("GET", path)[0] for path in tried}
     found = [f"it opens {path}" for path, status in asked.items() if status not in (403, 404)]
     if reader.ask("GET", "/hub/metrics")[0] != 200:
         found.append("it does not open the metrics")
-    if Visitor("").ask("GET", "/hub/metrics")[0] == 200:
+    if Browser("").ask("GET", "/hub/metrics")[0] == 200:
         found.append("the metrics are open without it")
     return found
 
 
-def lost() -> list[str]:
+def missing_secrets() -> list[str]:
     """Which of the hub's secrets are not there, or what a power cut leaves of a file."""
     state = Path("/var/lib/notebook")
     found = [name for name in SECRETS if not (state / name).is_file()]
@@ -250,23 +250,23 @@ def session_token(account: str) -> str:
 
 def places() -> str:
     """Who has which account, as the leases say."""
-    return told("notebook-sessions")
+    return run("notebook-sessions")
 
 
 def hub() -> str:
     """The number of the hub's process."""
-    return told("systemctl", "show", "-P", "MainPID", "notebook")
+    return run("systemctl", "show", "-P", "MainPID", "notebook")
 
 
-def begun(visitor: Visitor) -> str:
+def start_time(visitor: Browser) -> str:
     """Since when the student's server runs, as it says itself."""
     status, answer = visitor.ask("GET", f"/user/{visitor.name}/api/status")
     return str(json.loads(answer)["started"]) if status == 200 else f"status {status}"
 
 
-def outlived(victim: Visitor) -> dict[str, Any]:
+def kill_hub(victim: Browser) -> dict[str, Any]:
     """What is left of a session when the hub was killed, and of its lease when it ended."""
-    before = {"places": places(), "begun": begun(victim)}
+    before = {"places": places(), "begun": start_time(victim)}
     old = hub()
     subprocess.run(
         ["systemctl", "kill", "--kill-whom=main", "--signal=KILL", "notebook"], check=False
@@ -276,7 +276,7 @@ def outlived(victim: Visitor) -> dict[str, Any]:
     facts = {
         "hub_back": back,
         "held": held,
-        "kept": {"places": places(), "begun": begun(victim)} == before,
+        "kept": {"places": places(), "begun": start_time(victim)} == before,
     }
     victim.ask("DELETE", f"/hub/api/users/{VICTIM}/server")
     return facts | {"given_back": until(lambda: places() == "", 60)}
@@ -284,10 +284,10 @@ def outlived(victim: Visitor) -> dict[str, Any]:
 
 def import_list(lines: str, *options: str) -> str:
     """Import a class list; what the command says of it."""
-    return told("notebook-accounts", "import", *options, "-", stdin=lines)
+    return run("notebook-accounts", "import", *options, "-", stdin=lines)
 
 
-def changed() -> list[str]:
+def import_again() -> list[str]:
     """Whose account a list changes that names all who are there; it must skip each."""
     file = Path("/var/lib/notebook/accounts.json")
     before = json.loads(file.read_text())
@@ -297,7 +297,7 @@ def changed() -> list[str]:
     return sorted({name for name in before if before[name] != after.get(name)} | set(silent))
 
 
-def leased(mallory: Visitor) -> dict[str, Any]:
+def compare_leases(mallory: Browser) -> dict[str, Any]:
     """Who has which account while two have sessions, and whose lease nobody holds."""
     mallory.ask("POST", f"/hub/api/users/{MALLORY}/server", b"{}")
     both = until(lambda: mallory.server().get("ready"))
@@ -313,7 +313,7 @@ def leased(mallory: Visitor) -> dict[str, Any]:
     return {"both": both, "students": sorted(held.values()), "loose": loose}
 
 
-def way_in(victim: Visitor) -> dict[str, Any]:
+def way_in(victim: Browser) -> dict[str, Any]:
     """What becomes of a student who chooses what is gone, then of one who closed the own files."""
     start = ("POST", f"/hub/api/users/{VICTIM}/server")
     gone = victim.ask(*start, b'{"profile": "gone"}')[0]
@@ -323,9 +323,9 @@ def way_in(victim: Visitor) -> dict[str, Any]:
     return {"gone": gone, "opens": until(lambda: victim.server().get("ready"))}
 
 
-def confirmed(password: str) -> dict[str, int]:
+def skip_password(password: str) -> dict[str, int]:
     """What a browser in which the administrator signed in may change without the password."""
-    admin = Visitor(ASKED["admin"])
+    admin = Browser(ASKED["admin"])
     status = admin.sign_in(password)
     asked = {
         "token": ("POST", f"/hub/api/users/{VICTIM}/tokens", b"{}"),
@@ -336,28 +336,28 @@ def confirmed(password: str) -> dict[str, int]:
     return {"sign-in": status, **changed}
 
 
-def closed(victim: Visitor, password: str) -> dict[str, Any]:
+def lock_out(victim: Browser, password: str) -> dict[str, Any]:
     """What is left to a student who is locked, then to a stranger who comes with that name."""
-    browser = Visitor(VICTIM)
+    browser = Browser(VICTIM)
     browser.sign_in(password)
     there = victim.server().get("ready") and browser.ask("GET", "/hub/api/user")[0] == 200
     facts: dict[str, Any] = {"open": bool(there)}
-    told("notebook-accounts", "lock", VICTIM)
+    run("notebook-accounts", "lock", VICTIM)
     facts["left"] = [] if until(lambda: places() == "", 60) else ["session"]
     for kind, thief in (("cookie", browser), ("token", victim)):
         facts["left"] += [kind] * (thief.ask("GET", "/hub/api/user")[0] == 200)
-    facts["left"] += ["password"] * (Visitor(VICTIM).sign_in(password) == 200)
-    told("notebook-accounts", "remove", VICTIM)
-    facts["stranger"] = Visitor(VICTIM).sign_in("whoever comes first")
+    facts["left"] += ["password"] * (Browser(VICTIM).sign_in(password) == 200)
+    run("notebook-accounts", "remove", VICTIM)
+    facts["stranger"] = Browser(VICTIM).sign_in("whoever comes first")
     return facts
 
 
-def crowded(password: str) -> dict[str, Any]:
+def guess_many(password: str) -> dict[str, Any]:
     """What an address gets that guesses at many names, and who had the right password there."""
 
     def guess(name: str) -> str:
         # Too short for an account to come of it, where a visitor may make one.
-        return Visitor(name, address=CROWD).try_password("wrong")[1]
+        return Browser(name, address=CROWD).try_password("wrong")[1]
 
     slowed, rounds, begun = False, 0, time.monotonic()
     with ThreadPoolExecutor(FEW) as crowd:
@@ -370,21 +370,21 @@ def crowded(password: str) -> dict[str, Any]:
     allowed = ADDRESS_TRIES + (time.monotonic() - begun) / ADDRESS_SECONDS
     return {
         "slowed": slowed or rounds * FEW < allowed,
-        "classmate": Visitor(VICTIM, address=CROWD).sign_in(password),
+        "classmate": Browser(VICTIM, address=CROWD).sign_in(password),
     }
 
 
-def guessed(password: str) -> dict[str, Any]:
+def guess_one(password: str) -> dict[str, Any]:
     """What wrong passwords get, one after the other and many at once, and who had the right one."""
-    owner = Visitor(VICTIM)
+    owner = Browser(VICTIM)
     owner.sign_in(password)
-    facts: dict[str, Any] = {"admin": Visitor(ASKED["admin"]).sign_in("the first one here")}
+    facts: dict[str, Any] = {"admin": Browser(ASKED["admin"]).sign_in("the first one here")}
     with ThreadPoolExecutor(AT_ONCE) as crowd:
-        said = crowd.map(lambda _: Visitor(VICTIM).sign_in("wrong"), range(AT_ONCE))
+        said = crowd.map(lambda _: Browser(VICTIM).sign_in("wrong"), range(AT_ONCE))
         facts["at_once"] = sum(status != 429 for status in said)
     owner.ask("GET", "/hub/logout")
     facts["owner"] = owner.sign_in(password)
-    tries = (Visitor(MALLORY).sign_in("wrong") for _ in range(TRIES))
+    tries = (Browser(MALLORY).sign_in("wrong") for _ in range(TRIES))
     facts["tries"] = next((n for n, status in enumerate(tries) if status == 429), None)
     return facts
 
@@ -399,8 +399,8 @@ def main() -> None:
     names = "".join(f"{name},{word}\n" for name, word in words.items())
     import_list(names, "--same-students", "--reset-passwords")
     facts: dict[str, Any] = {}
-    until(lambda: Visitor("").ask("GET", "/hub/login")[0] == 200)
-    victim, mallory = Visitor(VICTIM), Visitor(MALLORY)
+    until(lambda: Browser("").ask("GET", "/hub/login")[0] == 200)
+    victim, mallory = Browser(VICTIM), Browser(MALLORY)
     try:
         for visitor in (victim, mallory):
             if (status := visitor.sign_in(words[visitor.name])) != 200:
@@ -409,32 +409,32 @@ def main() -> None:
         asked = victim.ask("POST", f"/hub/api/users/{VICTIM}/server", b"{}")
         if not until(lambda: victim.server().get("ready")):
             raise RuntimeError(f"the server does not start: {asked}")
-        session = Visitor(VICTIM, session_token(places().partition("@")[0]))
+        session = Browser(VICTIM, session_token(places().partition("@")[0]))
         facts["own"] = session.ask("GET", f"/user/{VICTIM}/api/status")[0] == 200
         facts["documentation"] = documentation(session)
-        facts["opened"] = opened(session, MALLORY) + opened(mallory, VICTIM)
+        facts["opened"] = try_token(session, MALLORY) + try_token(mallory, VICTIM)
         facts["classroom"] = classroom(mallory)
         facts["foreign"] = foreign()
         facts["apart"] = apart()
         facts["metrics"] = metrics()
-        facts["lost"] = lost()
-        facts["leased"] = leased(mallory)
-        facts["outlived"] = outlived(victim)
-        facts["changed"] = changed()
+        facts["lost"] = missing_secrets()
+        facts["leased"] = compare_leases(mallory)
+        facts["outlived"] = kill_hub(victim)
+        facts["changed"] = import_again()
         first = Path("/var/lib/notebook/first-password").read_text().strip()
-        facts["confirmed"] = confirmed(first)
+        facts["confirmed"] = skip_password(first)
         facts["way_in"] = way_in(victim)
-        facts["closed"] = closed(victim, words[VICTIM])
-        told("notebook-accounts", "remove", VICTIM)
+        facts["closed"] = lock_out(victim, words[VICTIM])
+        run("notebook-accounts", "remove", VICTIM)
         import_list(names, "--same-students")
-        facts["crowd"] = crowded(words[VICTIM])
-        facts |= guessed(words[VICTIM])
+        facts["crowd"] = guess_many(words[VICTIM])
+        facts |= guess_one(words[VICTIM])
     except (RuntimeError, OSError, KeyError, ValueError) as error:
         facts["error"] = str(error)
     finally:
-        told("notebook-sessions", "end")
+        run("notebook-sessions", "end")
         for name in words:
-            told("notebook-accounts", "remove", name)
+            run("notebook-accounts", "remove", name)
     json.dump(facts, sys.stdout)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from provision.config import read
-from provision.verify.registry import Row, judge
+from provision.verify.registry import CheckRow, judge
 
 GOOGLE = (
     "sign_in.google={client_id: a, domains: [school.example]}",
@@ -11,7 +11,7 @@ GOOGLE = (
 )
 
 
-def row(*assignments: str, **facts: object) -> Row:
+def row(*assignments: str, **facts: object) -> CheckRow:
     config = read(assignments=assignments, environ={}).config
     (found,) = (r for r in judge(config, {"provider": facts}) if r.name == "providers-rules-kept")
     return found

@@ -96,14 +96,14 @@ def read(notebook: Mapping[str, Any], files: Mapping[str, bytes]) -> Master:
     Raises:
         FormError: it has a mistake, or what cannot be carried over; the cell is named.
     """
-    reader = _Reader(files)
+    reader = _MasterReader(files)
     for number, cell in enumerate(_open_fences(notebook["cells"]), 1):
         reader.number = number
         reader.take(cell)
     return reader.finish(notebook)
 
 
-class _Reader:
+class _MasterReader:
     """Reads one cell after another; ``kept`` are pairs of a teacher's cell and a student's."""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Language:
+class JobeLanguage:
     """A language of Jobe's.
 
     Args:
@@ -36,8 +36,8 @@ class Language:
     silent: bool = True
 
 
-LANGUAGES: Mapping[str, Language] = {
-    "c": Language(
+LANGUAGES: Mapping[str, JobeLanguage] = {
+    "c": JobeLanguage(
         program="usr/bin/gcc",
         version="gcc -dumpfullversion",
         source="prog.c",
@@ -45,7 +45,7 @@ LANGUAGES: Mapping[str, Language] = {
         running="./prog.exe {args}",
         compileargs=("-Wall", "-Werror", "-std=c99", "-x c"),
     ),
-    "cpp": Language(
+    "cpp": JobeLanguage(
         program="usr/bin/g++",
         version="g++ -dumpfullversion",
         source="prog.cpp",
@@ -53,7 +53,7 @@ LANGUAGES: Mapping[str, Language] = {
         running="./prog.exe {args}",
         compileargs=("-Wall", "-Werror"),
     ),
-    "java": Language(
+    "java": JobeLanguage(
         program="usr/bin/javac",
         version="javac -version",
         source="prog.java",
@@ -63,7 +63,7 @@ LANGUAGES: Mapping[str, Language] = {
         megabytes=0,
         tasks=256,
     ),
-    "nodejs": Language(
+    "nodejs": JobeLanguage(
         program="usr/bin/node",
         version="node --version",
         source="prog.js",
@@ -72,7 +72,7 @@ LANGUAGES: Mapping[str, Language] = {
         megabytes=0,
         tasks=64,
     ),
-    "octave": Language(
+    "octave": JobeLanguage(
         program="usr/bin/octave-cli",
         version="octave-cli --version",
         source="prog.m",
@@ -81,7 +81,7 @@ LANGUAGES: Mapping[str, Language] = {
         megabytes=0,
         tasks=64,
     ),
-    "pascal": Language(
+    "pascal": JobeLanguage(
         program="usr/bin/fpc",
         version="fpc -iV",
         source="prog.pas",
@@ -90,7 +90,7 @@ LANGUAGES: Mapping[str, Language] = {
         compileargs=("-vew", "-Se"),
         silent=False,  # its linker warns of what is none of the program's
     ),
-    "php": Language(
+    "php": JobeLanguage(
         program="usr/bin/php",
         version="php --version",
         source="prog.php",
@@ -98,7 +98,7 @@ LANGUAGES: Mapping[str, Language] = {
         running="php {args} {source}",
         interpreterargs=("--no-php-ini",),
     ),
-    "python3": Language(
+    "python3": JobeLanguage(
         program="usr/bin/python3",
         version="python3 --version",
         source="prog.py",

@@ -29,7 +29,7 @@ from provision.guest.grader.jobe.run import (
     parse,
     read_versions,
 )
-from provision.guest.grader.scheduler import BusyError, QuotaError, Scheduler
+from provision.guest.grader.scheduler import QueueFullError, QuotaError, Scheduler
 from provision.guest.grader.settings import Settings
 from provision.guest.grader.store import DONE, QUEUED, Task
 from provision.guest.sandbox.limits import MIB, Limits
@@ -105,7 +105,7 @@ class Jobe:
         if key not in self._versions:
             try:
                 done = await self._work(client, image, pack_versions(names), self._settings.limits)
-            except (BusyError, QuotaError, OSError, sqlite3.Error):
+            except (QueueFullError, QuotaError, OSError, sqlite3.Error):
                 return read_versions(names, "")
             assert done.result is not None  # noqa: S101 (it is done)
             told = read_versions(names, done.result.stdout)
@@ -235,7 +235,7 @@ def _safe(handler: Handler) -> Handler:
             return await handler(request)
         except BadRunError as error:
             return web.Response(text=str(error), status=400)
-        except (BusyError, QuotaError):
+        except (QueueFullError, QuotaError):
             told = {"run_id": "", "outcome": SERVER_OVERLOAD}
             return web.json_response(told | {"cmpinfo": "", "stdout": "", "stderr": ""})
         except TimeoutError:

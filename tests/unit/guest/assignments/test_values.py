@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from provision.guest.assignments.examiner import Remote
+from provision.guest.assignments.examiner import StandIn
 from provision.guest.assignments.peer import GoneError, Peer
 from provision.guest.assignments.source import Source
 from provision.guest.assignments.values import decode, encode, exception_class, exception_names
@@ -115,5 +115,5 @@ class Book:
 @pytest.mark.parametrize("compare", [lambda r: r == 4, lambda r: 4 - r, lambda r: 4 in r])
 def test_an_object_is_not_compared_by_its_own_word(compare: Any) -> None:
     with pytest.raises(TypeError, match="which only it can compare"):
-        compare(Remote(Book(), 1, "__main__", "Yes"))  # type: ignore[arg-type]
-    assert compare(Remote(Book(), 1, "__main__", "Point"))  # type: ignore[arg-type]
+        compare(StandIn(Book(), 1, "__main__", "Yes"))  # type: ignore[arg-type]
+    assert compare(StandIn(Book(), 1, "__main__", "Point"))  # type: ignore[arg-type]

@@ -228,6 +228,6 @@ def test_a_database_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
     store.add(
         Task("new", "c", "queued", "i", "e", None, None, "json", 2.0, limits=Limits(memory=5))
     )
-    assert [task.limits for task in store.unfinished()] == [None, Limits(memory=5)]
+    assert [task.limits for task in store.open_tasks()] == [None, Limits(memory=5)]
     store.close()
     Store(path).close()

@@ -89,7 +89,7 @@ def look_up(url: str, *allowed: str, refused: tuple[str, ...] = ()) -> notify.Ta
     ],
 )
 def test_every_spelling_of_an_address_is_read(answers: Any, host: str) -> None:
-    with pytest.raises(notify.RefusedError, match="no public address"):
+    with pytest.raises(notify.TargetRefusedError, match="no public address"):
         look_up(f"http://{host}:8000/")
 
 
@@ -108,7 +108,7 @@ def test_every_spelling_of_an_address_is_read(answers: Any, host: str) -> None:
 )
 def test_what_is_no_plain_url_is_refused(answers: Any, url: str) -> None:
     answers["a.example"] = ["93.184.216.34"]
-    with pytest.raises(notify.RefusedError):
+    with pytest.raises(notify.TargetRefusedError):
         look_up(url)
 
 
@@ -133,6 +133,6 @@ def test_what_is_allowed_and_what_is_refused_beside_it(answers: Any) -> None:
     assert look_up("http://friend.example./", "Friend.example").addresses
     (address,) = look_up("http://stranger.example/", "10.9.0.0/16").addresses
     assert str(address) == "10.9.0.1"
-    with pytest.raises(notify.RefusedError):
+    with pytest.raises(notify.TargetRefusedError):
         look_up("http://school.example/", refused=("93.184.0.0/16",))
     assert look_up("http://[2a00:1450:4001:99::5]/", "2a00:1450:4001:99::/64").addresses

@@ -110,9 +110,9 @@ def test_fair_between_clients() -> None:
     first, second, third = line.take(), line.take(), line.take()
     assert first and second and third
     assert [first.id, second.id, third.id] == ["a0", "b0", "a1"]
-    assert line.held("a") == 4
-    line.ended("b")
-    assert line.held("b") == 0
+    assert line.count("a") == 4
+    line.release("b")
+    assert line.count("b") == 0
     assert len(line) == 2
 
 
@@ -120,15 +120,15 @@ def test_the_store_remembers(tmp_path: Path) -> None:
     store = Store(tmp_path / "tasks.sqlite")
     store.add(make("one", notify="http://x"))
     store.add(make("two"))
-    store.started("one")
+    store.start("one")
     store.close()
     store = Store(tmp_path / "tasks.sqlite")
-    assert [(t.id, t.state, t.attempts) for t in store.unfinished()] == [
+    assert [(t.id, t.state, t.attempts) for t in store.open_tasks()] == [
         ("one", "running", 1), ("two", "queued", 0),
     ]  # fmt: skip
-    store.done("one", Result("failed", None, output="é", reason="x"))
+    store.finish("one", Result("failed", None, output="é", reason="x"))
     assert [t.id for t in store.untold()] == ["one"]
-    store.notified("one", "delivered")
+    store.note_reply("one", "delivered")
     assert store.untold() == []
     found = store.get("one")
     assert found and found.result and found.result.output == "é"
@@ -215,7 +215,7 @@ def test_who_comes_with_a_stale_state_takes_no_event_of_another(tmp_path: Path) 
     scheduler = Scheduler(settings.Settings(state=tmp_path), {}, store, told)
 
     async def both() -> Task:
-        store.started("one")
+        store.start("one")
         polling = asyncio.ensure_future(scheduler.wait(make("one", state="running"), 600))
         await asyncio.sleep(0)
         stale = await scheduler.wait(make("one", state="queued"), 600)
