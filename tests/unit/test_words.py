@@ -1,6 +1,7 @@
 """An action is a verb, a value a noun, a context manager an -ing; a class's name is its own.
 
-What is called so from before stands in ``participles.txt``, which gets shorter only.
+What is called so from before stands in ``participles.txt``, which gets shorter only; of the pool's
+``locked``, ``checked`` and ``told`` an operator's program asks appliances of before, too.
 """
 
 import ast

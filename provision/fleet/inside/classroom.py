@@ -44,7 +44,7 @@ def users_list() -> dict[str, Any]:
     accounts = _accounts()
     return {
         "users": accounts.names(),
-        "locked": accounts.locked_names(),
+        "locked": accounts.locked(),
         "waiting": accounts.waiting(),
     }
 
@@ -63,7 +63,7 @@ def users_reset(name: str) -> dict[str, Any]:
     """Give an account the password on standard input, or a new one that is told."""
     password = sys.stdin.read().rstrip("\r\n") or _password()
     _accounts().set_password(name, password)
-    locked = [f"{name} is locked, and stays so until unlock"] * (name in _accounts().locked_names())
+    locked = [f"{name} is locked, and stays so until unlock"] * (name in _accounts().locked())
     return {"users": [name], "passwords": {name: password}, "said": locked, **_put_out(name)}
 
 
@@ -125,7 +125,7 @@ def _take(
     taken = _accounts().take(wanted, waiting=held, untouchable=[_admin()], reset=reset)
     told = _put_out(*taken.reset) if taken.reset else {}
     users = [*taken.added, *taken.reset]
-    return {"users": users, **vars(taken), "said": roster.report(taken), **told}
+    return {"users": users, **vars(taken), "said": roster.told(taken), **told}
 
 
 def _put_out(*names: str) -> dict[str, Any]:

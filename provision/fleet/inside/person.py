@@ -272,11 +272,11 @@ def _size(path: Path) -> int:
 
 
 def _check_name(name: str) -> str:
-    from provision.guest.pool.certificate import check_name  # noqa: PLC0415 (the guest's copy)
+    from provision.guest.pool.certificate import checked  # noqa: PLC0415 (the guest's copy)
 
     if name == read(RECORD).get("admin"):
         raise RefusedError(f"{name} administers this notebook")
-    return check_name(name)
+    return checked(name)
 
 
 def _as_hub(*words: str) -> dict[str, Any]:

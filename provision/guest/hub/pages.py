@@ -147,7 +147,7 @@ class ClassroomHandler(_ClassroomPage):
 
     async def _students(self, now: Mapping[str, Any]) -> list[dict[str, Any]]:
         there, active = roll.sessions(now), roll.last_active(self)
-        locked, accounts = self.accounts.locked_names(), self.accounts.names()
+        locked, accounts = self.accounts.locked(), self.accounts.names()
         waiting, own = set(self.accounts.waiting()), self.wishes.limits()
         before = await earlier(waiting, read_settings().directory, self.state) if waiting else ()
         rows = [

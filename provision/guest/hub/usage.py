@@ -32,7 +32,7 @@ from provision.guest.pool.account import (
     read_settings,
 )
 from provision.guest.pool.activity import age_of, processor_time
-from provision.guest.pool.certificate import check_name
+from provision.guest.pool.certificate import checked
 from provision.guest.pool.connection import account_of
 from provision.guest.pool.entitlement import share_of
 from provision.guest.pool.files import QUOTACTL_FD, limit_disk, student_directory
@@ -78,7 +78,7 @@ class Sampler:
         """The leases of students: the hub writes the names, and root makes paths of them."""
         for lease in self.leases:
             with contextlib.suppress(ValueError):
-                check_name(lease.student)
+                checked(lease.student)
                 yield lease
 
     def _session(self, lease: Lease) -> dict[str, Any]:

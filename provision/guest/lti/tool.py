@@ -145,7 +145,7 @@ class LtiAuthenticator(PoolAuthenticator):
             return await super().authenticate(handler, data)
         person = Person(data.platform.issuer, data.sub, data.title)
         await asyncio.to_thread(_register, person, self.tool.people, self._accounts)
-        if person.name in self._accounts.locked_names():
+        if person.name in self._accounts.locked():
             raise web.HTTPError(403, "Your account is locked. Tell your teacher.")
         return person.name
 

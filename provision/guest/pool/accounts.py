@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from provision.guest import typed
-from provision.guest.pool.certificate import check_name
+from provision.guest.pool.certificate import checked
 from provision.guest.pool.classlist import LONGEST_PASSWORD, SHORTEST_PASSWORD, read_list
 from provision.guest.pool.evictions import Evictions
 
@@ -67,7 +67,7 @@ class Accounts:
         """The names that wait for the administrator, sorted."""
         return self._names_with(WAITING)
 
-    def locked_names(self) -> list[str]:
+    def locked(self) -> list[str]:
         """The names that are locked, sorted."""
         return self._names_with(LOCKED)
 
@@ -91,7 +91,7 @@ class Accounts:
         """
         entry = _entry(password, waiting=waiting)
         with self._changing() as accounts:
-            made = check_name(name) not in accounts
+            made = checked(name) not in accounts
             if made:
                 accounts[name] = entry
         return made
@@ -118,7 +118,7 @@ class Accounts:
         held, kept = set(waiting), set(untouchable)
         there = self._read().keys() | kept
         needed = {n: p for n, p in wanted.items() if n not in there or (reset and n not in kept)}
-        entries = {check_name(name): _entry(password) for name, password in needed.items()}
+        entries = {checked(name): _entry(password) for name, password in needed.items()}
         done = Intake([], [], [], {})
         with self._changing() as accounts:
             for name in wanted:
@@ -165,7 +165,7 @@ class Accounts:
     def reserve(self, name: str) -> None:
         """Have a name without a password wait until the administrator gives it one."""
         with self._changing() as accounts:
-            accounts.setdefault(check_name(name), WAITING)
+            accounts.setdefault(checked(name), WAITING)
 
     def lock(self, name: str) -> None:
         """Keep a name from signing in, whatever the password; the student's files stay.
@@ -250,7 +250,7 @@ class Accounts:
     def _first(self, name: str, entry: str | None, *, may_make: bool) -> bool:
         """Keep the first password of a name; False: there is one, or no account to have it."""
         with self._changing() as accounts:
-            if accounts.get(check_name(name)) is not None or not (may_make or name in accounts):
+            if accounts.get(checked(name)) is not None or not (may_make or name in accounts):
                 return False
             accounts[name] = entry
         return True

@@ -22,7 +22,7 @@ def key_id(student: str, profile: str = "") -> str:
     Raises:
         ValueError: one of the names cannot be used.
     """
-    return f"{check_name(student)}:{check_name(profile)}" if profile else check_name(student)
+    return f"{checked(student)}:{checked(profile)}" if profile else checked(student)
 
 
 def session_of(auth_info: str) -> tuple[str, str]:
@@ -51,10 +51,10 @@ def session_of(auth_info: str) -> tuple[str, str]:
     if kind != ED25519:
         raise ValueError("the sign-in was not by a session's certificate")
     student, colon, profile = identity.decode(errors="replace").partition(":")
-    return check_name(student), check_name(profile) if colon else ""
+    return checked(student), checked(profile) if colon else ""
 
 
-def check_name(name: str) -> str:
+def checked(name: str) -> str:
     """Return ``name`` if it can name a student and a directory.
 
     Raises:

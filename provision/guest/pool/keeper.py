@@ -26,7 +26,7 @@ from provision.guest.pool.archives import (
     archives,
     unpack,
 )
-from provision.guest.pool.certificate import check_name
+from provision.guest.pool.certificate import checked
 from provision.guest.pool.connection import LOOPBACK
 from provision.guest.pool.files import STUDENTS, free_number, read_untrusted
 from provision.guest.pool.leases import Leases
@@ -78,7 +78,7 @@ async def ask(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
 def delete(student: str) -> dict[str, Any]:
     """Archive a student's files whole, move them aside, remove them; or nothing of it."""
     directory = read_settings().directory
-    _idle(check_name(student))
+    _idle(checked(student))
     made = []
     # What an earlier run that was cut off has moved aside is archived once more.
     for name in (f"{GONE}{student}", f".leaving-{student}", student):
@@ -104,7 +104,7 @@ def earlier() -> dict[str, Any]:
 def back(student: str) -> dict[str, Any]:
     """Put the newest archive of a student back in its place."""
     directory = read_settings().directory
-    check_name(student)
+    checked(student)
     found = [each for each in archives(directory) if each.student == student]
     if not found:
         raise KeeperRefusedError(f"there is no archive of {student}")
@@ -138,7 +138,7 @@ def meaning(at: str) -> dict[str, Any]:
 
 def restore(at: str, student: str, path: str) -> dict[str, Any]:
     """Bring a student's files back from a backup, beside those of today."""
-    return _backup("restore", at, check_name(student), path)
+    return _backup("restore", at, checked(student), path)
 
 
 VERBS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -86,7 +86,7 @@ def places() -> list[str]:
     return record.read().accounts
 
 
-def report(taken: Intake) -> list[str]:
+def told(taken: Intake) -> list[str]:
     """What became of a list, in lines for a person."""
     return [
         *(f"added {name}" for name in taken.added if name not in taken.waiting),
@@ -138,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(accounts: Accounts, *, as_json: bool) -> None:
-    names, locked, waiting = accounts.names(), accounts.locked_names(), accounts.waiting()
+    names, locked, waiting = accounts.names(), accounts.locked(), accounts.waiting()
     if as_json:
         _say(json.dumps({"users": names, "locked": locked, "waiting": waiting}))
         return
@@ -176,7 +176,7 @@ def _import(accounts: Accounts, data: bytes, arguments: argparse.Namespace, admi
     if arguments.json:
         _say(json.dumps({**vars(taken), "put_out": out}))
         return
-    for line in report(taken):
+    for line in told(taken):
         _say(line)
     _say_whether(out)
 
@@ -195,12 +195,12 @@ def _change(
         password = _password() if verb == "password" else None
         waiting = _earlier(names, same=getattr(arguments, "same_students", False))
         wanted = dict.fromkeys(names, password)
-        for line in report(accounts.take(wanted, waiting=waiting, untouchable=[admin])):
+        for line in told(accounts.take(wanted, waiting=waiting, untouchable=[admin])):
             _say(line)
         return
     if verb == "password":
         accounts.set_password(names[0], _password())
-        if names[0] in accounts.locked_names():
+        if names[0] in accounts.locked():
             _say(f"{names[0]} is locked, and stays so: notebook-accounts unlock {names[0]}")
     else:
         action: dict[str, Callable[[str], None]] = {

@@ -16,7 +16,7 @@ from provision.guest.lti.keys import Known, usable
 from provision.guest.lti.launch import LONGEST, LaunchError, key_id, own, plain, read
 from provision.guest.lti.people import People, Person
 from provision.guest.lti.platforms import find, read_platforms
-from provision.guest.pool.certificate import check_name
+from provision.guest.pool.certificate import checked
 from tests.integration.lti_platform import (
     LTI,
     PUPIL,
@@ -258,7 +258,7 @@ def test_two_platforms_with_one_user_name_are_two_people() -> None:
 
 @pytest.mark.parametrize("sub", ["7", "../../etc", "a" * 255, "é\u202e", '","', "A", "a", "\x00"])
 def test_names_can_name_directories_and_sessions(sub: str) -> None:
-    assert check_name(Person("https://a.test", sub).name).startswith("lti-")
+    assert checked(Person("https://a.test", sub).name).startswith("lti-")
 
 
 def test_people_are_remembered_under_their_own_names_only(tmp_path: Any) -> None:

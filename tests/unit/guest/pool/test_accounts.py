@@ -55,7 +55,7 @@ def test_a_list_only_adds(accounts: Accounts) -> None:
     assert not accounts.check("carl", "another one", may_make=True)
     assert accounts.check("emmy", "correct horse", may_make=False)
     assert accounts.check("sageadm", "the machine's own", may_make=False)
-    assert accounts.locked_names() == ["carl"]
+    assert accounts.locked() == ["carl"]
 
 
 def test_a_list_resets_where_it_is_asked_to(accounts: Accounts) -> None:
@@ -70,7 +70,7 @@ def test_a_list_resets_where_it_is_asked_to(accounts: Accounts) -> None:
     assert accounts.check("emmy", "battery staple", may_make=False)
     assert accounts.check("sageadm", "correct horse", may_make=False)
     assert accounts.check("ada", "correct horse", may_make=False)
-    assert (accounts.locked_names(), accounts.waiting()) == (["carl"], ["erin"])
+    assert (accounts.locked(), accounts.waiting()) == (["carl"], ["erin"])
 
 
 def test_a_name_with_files_from_before_waits(accounts: Accounts) -> None:

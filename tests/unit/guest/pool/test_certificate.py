@@ -3,7 +3,7 @@ import struct
 
 import pytest
 
-from provision.guest.pool.certificate import ED25519, check_name, key_id, session_of
+from provision.guest.pool.certificate import ED25519, checked, key_id, session_of
 
 
 def auth_info(key_id: bytes, kind: bytes = ED25519, method: str = "publickey") -> str:
@@ -40,14 +40,14 @@ def test_another_sign_in_is_no_session(info: str) -> None:
 )
 def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError):
-        check_name(name)
+        checked(name)
     with pytest.raises(ValueError):
         session_of(auth_info(name.encode()))
 
 
 @pytest.mark.parametrize("name", ["a", "anna.b", "x@school.example", "a+b", "7of9", "a_b-c"])
 def test_usual_names_are_fine(name: str) -> None:
-    assert check_name(name) == name
+    assert checked(name) == name
 
 
 def test_a_certificate_names_the_profile() -> None:
