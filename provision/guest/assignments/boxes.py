@@ -6,10 +6,11 @@ pupil's is data; only what the examiner's says is a result.
 
 import json
 import os
+import secrets
 import select
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ GRACE = 5  # until a box that says nothing is ended
 LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, output=LONGEST)
 # Of all notebooks of a run; each test has its own time.
 EXAMINER_LIMITS = LIMITS._replace(clock=86400, cpu=86400)
+_PART = LONGEST // 4  # bytes of a file in one message, where each is two characters
 SAGE_MEMORY = 2048 * MIB
 WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system
 OURS = "/opt/assignments"  # where our package is in a box
@@ -104,17 +106,20 @@ class Boxes:
                     self._root, self.kernel, "examiner", 2 * SECONDS, EXAMINER_LIMITS
                 )
             examiner = self._examiner
-            pupil.send({"files": {name: content.hex() for name, content in files.items()}})
-            examiner.send({"source": {**source}})
+            key = secrets.token_hex()  # no pupil knows it
+            examiner.send({"source": {**source}, "key": key}, BEGIN)
+            for part in _parts(files):
+                pupil.send(part, BEGIN)  # which reads nothing before it has its language
+            pupil.send({"files": len(files)})
             for each in (pupil, examiner):  # at the same time
                 each.receive(BEGIN)
             found = []
             for cell in cells:
                 if cell.test:
-                    found.append(_examine(cell.source, pupil, examiner))
+                    found.append(_examine(cell.source, pupil, examiner, key))
                 else:
                     found.append(_work(pupil, {"run": cell.source}))
-        examiner.send({"end": True})
+        examiner.send({"end": True, "key": key})
         if examiner.receive(GRACE) != CLEAN:  # the next notebook has another
             self.close()
         return found
@@ -138,9 +143,16 @@ def _work(pupil: "Boxed", message: dict[str, Any]) -> list[dict[str, Any]]:
         return [_error("NotebookEnded", "the cell's output cannot be read")]
 
 
-def _examine(source: str, pupil: "Boxed", examiner: "Boxed") -> list[dict[str, Any]]:
+def _parts(files: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """Messages that write files, none of them too long."""
+    for name, content in files.items():
+        for start in range(0, max(1, len(content)), _PART):
+            yield {"file": name, "part": content[start : start + _PART].hex()}
+
+
+def _examine(source: str, pupil: "Boxed", examiner: "Boxed", key: str) -> list[dict[str, Any]]:
     """Run a test: each line of the examiner's is the pupil's to answer, until the last."""
-    examiner.send({"run": source})
+    examiner.send({"run": source, "key": key})
     until = time.monotonic() + 2 * SECONDS + GRACE
     before = pupil.gone
     while True:
@@ -264,13 +276,13 @@ class Boxed:
             os.close(self._stop)
             self._stop = -1
 
-    def send(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any], seconds: float = SECONDS) -> None:
         """Send a message."""
-        self.write(json.dumps(message).encode() + b"\n")
+        self.write(json.dumps(message).encode() + b"\n", seconds)
 
-    def write(self, line: bytes) -> None:
-        """Send a line; a box that does not read for long is ended."""
-        until = time.monotonic() + SECONDS
+    def write(self, line: bytes, seconds: float = SECONDS) -> None:
+        """Send a line; a box that does not read it in time is ended."""
+        until = time.monotonic() + seconds
         while line and not self.gone:
             if not select.select([], [self._writing], [], max(0, until - time.monotonic()))[1]:
                 self.end("it did not listen")

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from provision.guest.assignments import algebra
-from provision.guest.assignments.peer import CLEAN, LONGEST, Peer
+from provision.guest.assignments.peer import CLEAN, LONGEST, GoneError, Peer
 from provision.guest.assignments.pupil import KEPT, OPERATORS
 from provision.guest.assignments.source import Source
 from provision.guest.assignments.values import exception_class, here
 
+# By these NumPy is told where in memory an array is.
+_ADDRESSES = ("__array_interface__", "__array_struct__")
 _OVER = 3  # exit status of who was told that its notebook is at its end; no test has it
 
 
@@ -33,6 +35,8 @@ def main(seconds: int, *, sage: bool = False) -> None:
         seconds: that one test may take.
         sage: whether the tests' language is Sage's.
     """
+    if Path("/proc/self").exists():  # a box has none
+        sys.exit("only in a box: it ends every process that it can")
     reading, writing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
@@ -63,11 +67,32 @@ def _examine(
         examiner.peer = peer
         examiner.begin(message["source"])
         peer.send({"done": []})
-        while "run" in (message := peer.receive()):
+        while "run" in (message := next_order(reading, message["key"])):
             peer.send({"done": examiner.run(message["run"])})
         status = _OVER
     finally:
         os._exit(status)
+
+
+def next_order(reading: BinaryIO, key: str) -> dict[str, Any]:
+    """The next message of who runs the box.
+
+    A test that took too long may have left before the pupil's answer came, which says what the
+    student likes. It does not know the key.
+
+    Args:
+        reading: where messages and answers come.
+        key: what this notebook's messages have, and no answer.
+
+    Raises:
+        GoneError: there is none any more.
+    """
+    while line := reading.readline(LONGEST):
+        with contextlib.suppress(ValueError, RecursionError):
+            message = json.loads(line)
+            if isinstance(message, dict) and message.get("key") == key:
+                return message
+    raise GoneError("nobody runs the box any more")
 
 
 def _files() -> set[Path]:
@@ -259,6 +284,8 @@ class StandIn:
             found = here(module, last)
             ours = isinstance(found, type) and module not in ("builtins", "__main__")
             return found if ours else StandIn
+        if name in _ADDRESSES:
+            raise AttributeError(name)
         return _ask("getattr", self, name)
 
     def __setattr__(self, name: str, value: Any) -> None:

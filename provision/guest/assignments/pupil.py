@@ -55,10 +55,11 @@ def main(seconds: int, *, sage: bool = False) -> None:
             if "ask" in message:
                 with notebook.capturing():
                     peer.answer(message)
-            elif "files" in message:
-                for name, content in message["files"].items():
-                    Path(name).parent.mkdir(parents=True, exist_ok=True)
-                    Path(name).write_bytes(bytes.fromhex(content))
+            elif "file" in message:
+                Path(message["file"]).parent.mkdir(parents=True, exist_ok=True)
+                with Path(message["file"]).open("ab") as file:
+                    file.write(bytes.fromhex(message["part"]))
+            elif "files" in message:  # all are there
                 peer.send({"done": []})
             elif "printed" in message:
                 peer.send({"done": notebook.taken_outputs()})
