@@ -902,16 +902,19 @@ def _files_of(place: Path, whose: str = "") -> list[Path]:
 def _hashes(place: Path, paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
     """Files with the hash of each, as sha256sum is told of them in a place."""
     for path in paths:
-        if "\n" not in path.name:
-            yield str(path.relative_to(place)), hashlib.sha256(path.read_bytes()).hexdigest()
+        name = str(path.relative_to(place))
+        # Of what was taken before names were looked at.
+        if "\n" not in name and name.encode(errors="replace").decode() == name:
+            yield name, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _sums(place: Path) -> dict[str, str]:
     try:
-        lines = (place / SUMS).read_text().splitlines()
+        lines = (place / SUMS).read_bytes().decode().split("\n")
     except FileNotFoundError:
         return {}
-    return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
+    found = (line.partition("  ") for line in lines)
+    return {path: digest for digest, _, path in found if path}
 
 
 def _kernel(notebook: str) -> str:

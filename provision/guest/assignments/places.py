@@ -4,8 +4,10 @@ Directories are opened one by one, and never by a path that a student could bend
 """
 
 import contextlib
+import hashlib
 import os
 import stat
+import unicodedata
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -24,11 +26,13 @@ class Taken:
         files: contents by name.
         problems: why one was not taken, by name.
         changed: when one of the files was changed last, as the kernel says; nobody can set it.
+        folders: how many were looked into.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     changed: float = 0
+    folders: int = 0
 
 
 @contextlib.contextmanager
@@ -64,6 +68,12 @@ def what(name: str, above: int) -> str | None:
     return _KINDS.get(stat.S_IFMT(mode), "a file")
 
 
+def legible(path: str) -> str:
+    """A path as it can be shown, and written into a line; the same, if it can."""
+    kinds = ("Cc", "Cs", "Zl", "Zp")  # also what Unicode cannot say
+    return "".join("?" if unicodedata.category(each) in kinds else each for each in path)
+
+
 def take(descriptor: int, kept: Container[str] = (), deep: int = 0) -> Taken:
     """Read the files of a folder, within limits; those of folders in it only if asked to.
 
@@ -82,12 +92,16 @@ def _take(taken: Taken, descriptor: int, above: str, kept: Container[str], deep:
         path = f"{above}{name}"
         if (name.startswith(".") and name not in kept) or name == "__pycache__":
             continue
-        if len(taken.files) + len(taken.problems) >= FILES:
-            taken.problems[path] = f"there are more than {FILES} files"
+        if len(taken.files) + len(taken.problems) + taken.folders >= FILES:
+            taken.problems[legible(path)] = f"there are more than {FILES} files"
             return
+        if legible(name) != name:
+            taken.problems[legible(path)] = "its name cannot be written: rename it"
+            continue
         try:
             if deep and what(name, descriptor) == "a folder":
                 with folder(name, descriptor) as below:
+                    taken.folders += 1
                     _take(taken, below, f"{path}/", kept, deep - 1)
                 continue
             room = ALL - sum(map(len, taken.files.values()))
@@ -144,7 +158,8 @@ def put(files: Mapping[str, bytes], path: list[str], base: int, owner: int) -> N
         if inside:
             deeper.setdefault(first, {})[rest] = content
             continue
-        fresh = f".{name}.new"
+        # As long as any name may be.
+        fresh = f".{hashlib.sha256(os.fsencode(name)).hexdigest()}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh, dir_fd=base)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

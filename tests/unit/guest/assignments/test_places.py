@@ -1,5 +1,6 @@
 """Hand-ins as root reads them, and what root writes where somebody else may have been before."""
 
+import json
 import os
 import time
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from provision.guest.assignments import places
-from provision.guest.assignments.course import AssignmentError, deadline, matching
+from provision.guest.assignments.course import AssignmentError, Course, deadline, matching
 from provision.guest.assignments.places import folder, put, take
+from provision.guest.pool.courses import PLACE
+from provision.guest.pool.exams import GRADES, RECORD
 
 
 def test_only_files_are_taken(tmp_path: Path) -> None:
@@ -39,6 +42,42 @@ def test_no_more_is_read_than_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert set(taken.files) == {"a"}
     assert taken.problems["c"] == "there are more than 2 files"
     assert taken.problems["b"].startswith("it has 0 MB; a file may have 20")
+
+
+@pytest.mark.parametrize(
+    "name", ["a\nb", "a\u2028b", "a\x0cb", "a\rb", "a\u0085b", b"\xff", "a\nb/c", "x" * 255]
+)
+def test_no_name_of_one_student_keeps_others_from_handing_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | bytes
+) -> None:
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+    grades = tmp_path / PLACE / "algebra" / GRADES / "one"
+    grades.mkdir(parents=True)
+    told = {"due": "", "grace": 0, "notebooks": [], "folders": True}
+    (grades / RECORD).write_text(json.dumps(told))
+    (tmp_path / PLACE / "algebra/material").mkdir()
+    course = Course(tmp_path, "algebra", {"members": ["carl", "emmy"], "teachers": []})
+    for student in course.members:
+        (course.place / "hand-in" / student / "one").mkdir(parents=True)
+    odd = course.place / "hand-in/carl/one" / os.fsdecode(name)
+    odd.parent.mkdir(exist_ok=True)
+    odd.write_text("x")
+    (course.place / "hand-in/emmy/one/work.py").write_text("1")
+    assert course.collect("one") == ["carl", "emmy"]
+    assert course.collect("one") == []
+    assert course.differences("one") == []
+    (row,) = (row for row in course.rows("one") if row.student == "carl")
+    assert row.problems == () if len(name) == 255 else "cannot be written" in row.problems[0]
+    json.dumps(row.problems, ensure_ascii=False).encode()
+
+
+def test_folders_without_files_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        (tmp_path / f"a{number}").mkdir()
+    monkeypatch.setattr(places, "FILES", 5)
+    with folder(tmp_path) as descriptor:
+        taken = take(descriptor, deep=2)
+    assert (taken.folders, [*taken.problems]) == (5, ["a5"])
 
 
 def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
