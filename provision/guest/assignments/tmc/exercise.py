@@ -1,6 +1,7 @@
 """An exercise, read: what students get, its tests, and the notebook that grading makes of it."""
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from provision.guest.assignments.tmc.text import strip
 
 PROJECT = ".tmcproject.yml"
 NOTEBOOK = "exercise"  # the name of what is graded
+SHOWN = 500_000  # characters of a student's files; to make a page of megabytes takes long
 _RUNNER, _TESTS, _SOURCE = "tmc/", "test/", "src/"
 _REFUSED = {
     "no-tests": "points come of tests here: leave it out",
@@ -55,13 +57,15 @@ class Exercise:
 
     def source(self) -> dict[str, list[str]]:
         """What ``Source`` is made of: the classes that the teacher knows."""
-        return {"cells": [each.decode() for each in self.solved.values()], "locked": []}
+        programs = [each for name, each in self.solved.items() if name.endswith(".py")]
+        return {"cells": [each.decode() for each in programs], "locked": []}
 
     def notebook(self, files: Mapping[str, bytes]) -> dict[str, Any]:
         """What is graded of a student's files, from ``theirs``, as a notebook."""
-        found = [cells.cell("code", _PUPILS)]
+        found, room = [cells.cell("code", _PUPILS)], SHOWN
         for name in sorted({*theirs(self.handed), *self.solved, *files}):
             text = files.get(name, b"").decode(errors="replace").replace("```", "` ` `")
+            text, room = text[:room], max(0, room - len(text))
             found.append(cells.cell("markdown", f"**{name}**\n\n```python\n{text}\n```"))
         lines = [
             f"    {name!r}: [{cells.literal(text)}, {self.points[name]!r}],"
@@ -104,21 +108,18 @@ def read(files: Mapping[str, bytes]) -> Exercise:
     handed, solved, beside, tests = {}, {}, {}, {}
     for name, content in files.items():
         text = _text(name, content)
-        if text is None:
-            handed[name] = content
-        else:
-            try:
-                left = strip(name, text)
-            except ValueError as error:
-                raise ExerciseError(str(error)) from None
-            if left is not None and "hidden" not in name.lower():
-                handed[name] = left.encode()
+        try:
+            left = content if text is None else strip(name, text)
+        except ValueError as error:
+            raise ExerciseError(str(error)) from None
+        if left is not None and "hidden" not in name.lower():
+            handed[name] = left if isinstance(left, bytes) else left.encode()
         if name.startswith(_TESTS) and name.endswith(".py"):
             tests[name] = text or ""
         elif name.startswith(_SOURCE):
             solved[name] = content
         elif name in handed and not name.startswith(_RUNNER) and name != PROJECT:
-            beside[name] = content
+            beside[name] = handed[name]  # programs of students can read it
     if not any(name.endswith(".py") for name in solved):
         raise ExerciseError(f"there is no program in {_SOURCE}: put the solution there")
     points = {name: list(_points(name, text)) for name, text in tests.items()}
@@ -139,13 +140,15 @@ def _check_names(points: Iterable[str]) -> None:
 
 
 def _text(name: str, content: bytes) -> str | None:
-    """A program's text; None: it is data."""
-    if not name.endswith(".py"):
-        return None
+    """A file's text, which an editor's copy of a program has, too; None: it has none."""
     try:
-        return content.decode()
+        text = content.decode()
     except UnicodeDecodeError:
-        raise ExerciseError(f"{name} is no UTF-8: save it so") from None
+        if name.endswith(".py"):
+            raise ExerciseError(f"{name} is no UTF-8: save it so") from None
+        return None
+    # Python knows this end of a line, too.
+    return re.sub("\r\n?", "\n", text) if name.endswith(".py") else text
 
 
 def _check_project(project: bytes) -> None:

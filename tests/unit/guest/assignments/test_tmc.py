@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from provision.guest.assignments.places import folder, put, take
-from provision.guest.assignments.tmc.exercise import ExerciseError, read, theirs
+from provision.guest.assignments.tmc.exercise import SHOWN, ExerciseError, read, theirs
 from provision.guest.assignments.tmc.text import strip
 
 TEST = """import unittest
@@ -80,6 +80,30 @@ def test_an_exercise_is_what_students_get_and_what_they_do_not() -> None:
     shown = [each["source"] for each in cells if each["cell_type"] == "markdown"]
     assert shown[1] == "**src/more.py**\n\n```python\n\n```"
     assert "mine ` ` `" in shown[2]
+
+
+def test_nothing_hidden_is_handed_out_in_data_or_in_an_editor_s_copy() -> None:
+    program = FILES["src/work.py"]
+    more = {
+        **{"test/hidden_cases.csv": "1", "test/hidden/cases.bin": "\xff"},
+        **{"src/work.py~": program, "notes.txt": "# HIDDEN FILE", "help.py": program},
+        "src/old.py": program.replace("\n", "\r"),
+    }
+    binary = {"test/hidden.bin": b"\xff", "picture.png": b"\xff", "src/picture.png": b"\xff"}
+    found = read({**files(), **{k: v.encode() for k, v in more.items()}, **binary})
+    names = {*found.handed, *found.beside}
+    assert not names & {"test/hidden.bin", "notes.txt"} and "picture.png" in names
+    assert not [name for name in names if "hidden" in name]
+    for told in (found.handed, found.beside):
+        assert not [name for name, content in told.items() if b"y = 2" in content]
+    assert found.handed["src/old.py"] == b"x = 1\n"
+    assert len(found.source()["cells"]) == 3  # programs
+
+
+def test_of_what_a_student_writes_a_page_shows_so_much() -> None:
+    found = read(files()).notebook({"src/work.py": b"x" * SHOWN, "src/work2.py": b"y" * SHOWN})
+    shown = [cell["source"] for cell in found["cells"] if cell["cell_type"] == "markdown"]
+    assert sum(map(len, shown)) < SHOWN + 1000
 
 
 @pytest.mark.parametrize(
