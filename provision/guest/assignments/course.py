@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from provision.guest.assignments.places import Taken, folder, put, take, what
+from provision.guest.assignments.places import Taken, folder, legible, put, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
 from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, exams_of, is_over, work_of
 from provision.guest.whole import flush, keep, locking
@@ -40,6 +40,9 @@ ENDING = ".ipynb"
 # By one of these a folder is an exercise in TMC's form, of programs in folders of folders.
 _EXERCISE = (".tmcproject.yml", "tmc")
 DEPTH = 5
+LONG, MANY = 400, 50  # characters of a problem that is shown; how many of a student's are
+# Beyond them no clock can reckon, and then no exam of any course begins or ends.
+MOST_MINUTES, YEARS = 31 * 24 * 60, range(2000, 3000)
 PATIENCE = 1800  # seconds for the notebooks of one student
 PYTHON = "/opt/notebook/bin/python"
 _WORKER = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
@@ -110,7 +113,8 @@ class Course:
         """The folders of the teachers' ``source``."""
         with folder(self.place / SOURCE) as base:
             names = sorted(os.listdir(base))  # noqa: PTH208 - of a descriptor
-            return [name for name in names if what(name, base) == "a folder" and name[0] != "."]
+            shown = [name for name in names if name[0] != "." and legible(name) == name]
+            return [name for name in shown if what(name, base) == "a folder"]
 
     def release(
         self,
@@ -140,6 +144,8 @@ class Course:
         until, since = deadline(due), deadline(begin)
         if since and not since < until:
             raise AssignmentError("an exam ends after it begins: say when")
+        if not 0 <= grace <= MOST_MINUTES:
+            raise AssignmentError(f"{grace} minutes of grace: it can be 0 to {MOST_MINUTES}")
         with self._alone():
             with self._worker(assignment, release=True) as worker:
                 released = worker.released
@@ -244,7 +250,10 @@ class Course:
         """
         self._chosen([student])
         with self._changing(assignment) as rules:
-            rules["extra"][student] = rules["extra"].get(student, 0) + 60 * minutes
+            more = rules["extra"].get(student, 0) + 60 * minutes
+            if not abs(more) <= 60 * MOST_MINUTES:  # nor is it a number
+                raise AssignmentError(f"{minutes:g} minutes: it can be a month, {MOST_MINUTES}")
+            rules["extra"][student] = more
 
     def pause(self, assignment: str, students: list[str] | None = None) -> None:
         """Let nobody work on an exam until ``resume``, which adds as much time as it was.
@@ -716,7 +725,7 @@ class Course:
             result.get("max_score"),
             bool(result.get("by_hand")),
             (versions[-1] / "returned").exists(),
-            tuple(problems),
+            _brief(problems),
             str(result.get("graded", "")),
         )
 
@@ -856,6 +865,8 @@ def deadline(due: str) -> str:
         return ""
     try:
         told = datetime.datetime.fromisoformat(due)
+        if told.year not in YEARS:
+            raise ValueError(due)
     except ValueError:
         raise AssignmentError(f"{due!r} is no time; write it as 2026-12-01T12:00") from None
     sure = told.astimezone(datetime.UTC)
@@ -886,6 +897,12 @@ def _texts(files: dict[str, bytes], wanted: Iterable[str]) -> dict[str, str]:
         if (found := matching(f"{name}{ENDING}", files)) is not None:
             notebooks[name] = files.pop(found).decode(errors="replace")
     return notebooks
+
+
+def _brief(problems: list[str]) -> tuple[str, ...]:
+    """Problems as they fit into a page and a table: names and words in them are a student's."""
+    shown = [each if len(each) <= LONG else f"{each[:LONG]}…" for each in problems[:MANY]]
+    return (*shown, *[f"and {len(problems) - MANY} more"] * (len(problems) > MANY))
 
 
 def _marks(version: Path) -> dict[str, Any]:
@@ -984,6 +1001,8 @@ def matching(wanted: str, names: Any) -> str | None:
 def _name(assignment: str) -> str:
     if not assignment or assignment.startswith(".") or "/" in assignment or "\0" in assignment:
         raise AssignmentError(f"{assignment!r} is no name of an assignment")
+    if legible(assignment) != assignment:  # a line of the firewall's has an exam's
+        raise AssignmentError(f"{assignment!r} cannot be written: call the folder otherwise")
     if assignment == FEEDBACK:
         raise AssignmentError(f"{FEEDBACK!r} is where feedback goes: call the assignment otherwise")
     return assignment

@@ -243,7 +243,8 @@ def close_network(account: str, uid: int, exam: Exam | None, place: Path = OPEN)
     path, element = place / f"{account}.nft", f"element inet notebook closed {{ {uid} }}"
     if exam is None and not path.exists():
         return
-    text = f"# {exam.name}\nadd {element}\n" if exam else f"add {element}\ndelete {element}\n"
+    name = " ".join(exam.name.split("\n")) if exam else ""  # what follows would be an order
+    text = f"# {name}\nadd {element}\n" if exam else f"add {element}\ndelete {element}\n"
     path.write_text(text)
     subprocess.run(["/usr/sbin/nft", "-f", str(path)], check=True)
     if exam is None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provision.guest.assignments import places
-from provision.guest.assignments.course import Course
+from provision.guest.assignments.course import AssignmentError, Course
 from provision.guest.pool import exams
 
 MEMBERS = ("carl", "emmy", "sofja")
@@ -77,3 +77,20 @@ def test_a_hand_in_that_was_cut_off_before_it_was_listed_is_listed_by_the_next_r
         file.write("more")
     assert dict(course.finish((), set())) == {}
     assert course.differences("test") == [path.partition(" ")[0]]
+
+
+@pytest.mark.parametrize("minutes", [float("inf"), float("-inf"), float("nan"), 1e12])
+def test_time_that_no_clock_can_reckon_with_is_not_given(course: Course, minutes: float) -> None:
+    """With it root's service would end, and with it every exam of every course."""
+    with pytest.raises(AssignmentError, match="it can be a month"):
+        course.allow("test", "emmy", minutes)
+    course.allow("test", "emmy", 10)
+    assert course.told("test")["exam"]["extra"] == {"emmy": 600}
+
+
+def test_a_folder_s_name_is_one_line(course: Course) -> None:
+    with pytest.raises(AssignmentError, match="call the folder otherwise"):
+        course.release("test\nflush ruleset")
+    for name in ("good", "a\nb"):
+        (course.place / "source" / name).mkdir(parents=True)
+    assert course.sources() == ["good"]

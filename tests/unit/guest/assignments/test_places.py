@@ -109,7 +109,8 @@ def test_a_deadline_is_in_local_time_and_one_that_no_clock_shows_is_refused() ->
     assert deadline("2026-10-25T02:30") == "2026-10-25T00:30:00+00:00"  # the first of two
     assert deadline("2026-12-01T12:00Z") == "2026-12-01T12:00:00+00:00"
     assert deadline("") == ""
-    for wrong, words in (("2026-03-29T02:30", "does not exist"), ("noon", "is no time")):
+    none = ("noon", "9999-12-31T23:59", "0001-01-01T00:00")
+    for wrong, words in (("2026-03-29T02:30", "exist"), *((each, "is no time") for each in none)):
         with pytest.raises(AssignmentError, match=words):
             deadline(wrong)
 

@@ -124,3 +124,12 @@ def test_the_firewall_is_asked_only_where_it_must_change(
         f"add {element}\ndelete {element}\n",
     ]
     assert exams.exams_by_account(tmp_path) == {}
+
+
+def test_no_name_of_an_exam_is_an_order_to_the_firewall(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exams.subprocess, "run", lambda command, check: None)
+    exams.close_network("nb1", 2001, Exam("algebra", "x\nflush ruleset", NOON), tmp_path)
+    lines = (tmp_path / "nb1.nft").read_text().splitlines()
+    assert [line[:5] for line in lines] == ["# alg", "add e"]

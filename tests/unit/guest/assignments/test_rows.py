@@ -1,0 +1,29 @@
+"""What teachers are told of a student's work, whatever a student has called it."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+from provision.guest.assignments.course import Course
+from provision.guest.pool.courses import PLACE
+from provision.guest.pool.exams import GRADES, RECORD
+
+
+def test_no_student_makes_a_row_that_no_table_takes(tmp_path: Path) -> None:
+    grades = tmp_path / PLACE / "algebra" / GRADES / "one"
+    grades.mkdir(parents=True)
+    (grades / RECORD).write_text(json.dumps({"due": "", "grace": 0, "notebooks": []}))
+    (tmp_path / PLACE / "algebra/material").mkdir()
+    course = Course(tmp_path, "algebra", {"members": ["carl"], "teachers": []})
+    (course.place / "hand-in/carl").mkdir(parents=True)
+    version = course._of("one", "carl") / "0001"
+    version.mkdir(parents=True)
+    problems = {f"{'d/' * 700}{number}": "it is a link" for number in range(200)}
+    told = {"digest": "", "handed": "", "late": False, "problems": problems}
+    (version / "version.json").write_text(json.dumps(told))
+    result = {"notebooks": {"work": {"error": "x" * 1_000_000}}}
+    (version / "result.json").write_text(json.dumps(result))
+    (row,) = csv.DictReader(io.StringIO(course.gradebook()))
+    assert row["problems"].endswith("and 151 more")
+    assert len(row["problems"]) < 25_000
