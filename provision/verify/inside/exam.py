@@ -335,6 +335,8 @@ def clear() -> list[str]:
     subprocess.run([*PYTHON, CLEAR, COURSE, STUDENT], check=False, stderr=subprocess.DEVNULL)
     while subprocess.call(["umount", "-l", str(RECORD)], stderr=subprocess.DEVNULL) == 0:
         pass  # of each run that was cut off
+    if COURSE in json.loads(RECORD.read_text()).get("courses", {}):
+        sys.exit(f"{COURSE} is a course of this appliance, and would be removed: rename it")
     for path in (PLACE, DIRECTORY / STUDENT, Path(f"/run/{COURSE}.json")):
         shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
