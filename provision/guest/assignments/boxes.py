@@ -28,6 +28,7 @@ GRACE = 5  # until a box that says nothing is ended
 LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, output=LONGEST)
 # Of all notebooks of a run; each test has its own time.
 EXAMINER_LIMITS = LIMITS._replace(clock=86400, cpu=86400)
+SHOWN = LONGEST // 2  # characters of all outputs of a notebook
 _PART = LONGEST // 4  # bytes of a file in one message, where each is two characters
 SAGE_MEMORY = 2048 * MIB
 WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system
@@ -137,10 +138,22 @@ def _work(pupil: "Boxed", message: dict[str, Any]) -> list[dict[str, Any]]:
     if line is None:
         return [_error("NotebookEnded", f"the notebook's program has ended: {pupil.gone}")]
     try:
-        return [_check(each) for each in json.loads(line)["done"]]
+        return _keep([_check(each) for each in json.loads(line)["done"]], pupil)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         pupil.end("it said what it should not")
         return [_error("NotebookEnded", "the cell's output cannot be read")]
+
+
+def _keep(outputs: list[dict[str, Any]], pupil: "Boxed") -> list[dict[str, Any]]:
+    """What there is room for: results are the course's files, whose quota is everybody's."""
+    kept: list[dict[str, Any]] = []
+    for output in outputs:
+        pupil.room -= len(json.dumps(output))
+        if pupil.room < 0:
+            more = "… and more than is kept\n"
+            return [*kept, {"output_type": "stream", "name": "stdout", "text": more}]
+        kept.append(output)
+    return kept
 
 
 def _parts(files: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
@@ -205,13 +218,13 @@ class Boxed:
         seconds: for one thing that it does.
         limits: of all of it, but for the memory that Sage needs.
 
-    ``gone`` says why it is no more; empty while it is.
+    ``gone`` says why it is no more; empty while it is. ``room`` is for so many characters yet.
     """
 
     def __init__(
         self, root: Path, kernel: Kernel, program: str, seconds: int, limits: Limits
     ) -> None:
-        self.gone = ""
+        self.gone, self.room = "", SHOWN
         self._rest = b""
         theirs_in, self._writing = os.pipe2(os.O_CLOEXEC)
         self._reading, theirs_out = os.pipe2(os.O_CLOEXEC)

@@ -150,7 +150,7 @@ class Examiner:
                 result = self._execute(source)
                 result = None if result is None else repr(result)
         except BaseException as error:
-            lines = traceback.format_exception(error)
+            lines = [line[:KEPT] for line in traceback.format_exception(error)]
             told = {"ename": type(error).__name__, "evalue": str(error)[:KEPT]}
             outputs.append({"output_type": "error", **told, "traceback": [lines[0], *lines[2:]]})
         for name, stream in (("stderr", complained), ("stdout", printed)):

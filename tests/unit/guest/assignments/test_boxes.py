@@ -4,12 +4,14 @@ import io
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from provision.guest.assignments import boxes
-from provision.guest.assignments.examiner import StandIn, next_order
+from provision.guest.assignments.examiner import Examiner, StandIn, next_order
 from provision.guest.assignments.peer import LONGEST, GoneError
+from provision.guest.assignments.pupil import KEPT
 
 LATE = (
     *(b'{"run": "open(1)"}\n', b'{"run": "open(1)", "key": "guessed"}\n', b'{"value": 1}\n'),
@@ -48,3 +50,25 @@ def test_large_files_are_told_in_messages_that_can_be_read() -> None:
 def test_no_object_of_a_notebook_tells_numpy_where_in_memory_to_read(name: str) -> None:
     with pytest.raises(AttributeError):
         getattr(StandIn(None, 0, "m", "n"), name)  # type: ignore[arg-type]
+
+
+def test_outputs_of_a_notebook_are_kept_up_to_a_size() -> None:
+    class Pupil:
+        room, gone = 1000, ""
+
+        def send(self, message: object) -> None: ...
+
+        def receive(self, seconds: float) -> bytes:
+            said = {"output_type": "display_data", "data": {"text/plain": "x" * 400}}
+            return json.dumps({"done": [said] * 5}).encode()
+
+    pupil: Any = Pupil()
+    first, second = (boxes._work(pupil, {"run": ""}) for _ in range(2))
+    assert [each["output_type"] for each in first] == ["display_data", "display_data", "stream"]
+    assert [each["text"] for each in second] == ["… and more than is kept\n"]
+
+
+def test_what_a_student_raises_is_told_up_to_a_length() -> None:
+    source = f"raise ValueError('x' * {3 * KEPT})"
+    (told,) = Examiner(5).run(source)
+    assert len(json.dumps(told)) < 3 * KEPT
