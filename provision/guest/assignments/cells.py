@@ -38,6 +38,19 @@ def book(cells: list[dict[str, Any]], metadata: dict[str, Any]) -> dict[str, Any
     return {"cells": numbered, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
 
 
+def forget_unseen(notebook: dict[str, Any]) -> None:
+    """Take out what no text shows any more: pictures of a solution, and what widgets have shown.
+
+    Args:
+        notebook: as JSON has it; is changed.
+    """
+    notebook["metadata"].pop("widgets", None)
+    for each in notebook["cells"]:
+        if kept := each.pop("attachments", None):
+            shown = {name: data for name, data in kept.items() if name in each["source"]}
+            each.update({"attachments": shown} if shown else {})
+
+
 def literal(text: str) -> str:
     """A text as Python has it, readable where it can be."""
     plain = "'''" not in text and not text.endswith(("'", "\\"))

@@ -26,6 +26,7 @@ from nbgrader import api, utils
 from nbgrader import preprocessors as nbgrader
 
 from provision.guest.assignments import boxes, kernels
+from provision.guest.assignments.cells import forget_unseen
 from provision.guest.assignments.otter import master
 from provision.guest.assignments.tmc import exercise
 from provision.guest.exports.exporters import complete
@@ -136,6 +137,7 @@ class Assignment:
                 if found:
                     source = nbformat.from_dict(found.handed)
                 released = self._through(steps, source, notebook, "")
+                forget_unseen(released)
                 self.released[notebook] = nbformat.writes(released)
         self.given = self._exercise.handed if self._exercise else self.files
         if self._exercise:

@@ -295,7 +295,8 @@ class _MasterReader:
             self._wrong("BEGIN PLUGIN: there are no plug-ins here: leave it out")
         if kind != "code" and source == "" and cell["source"]:
             return
-        whole, bared = cells.cell(kind, source, metadata), cells.cell(kind, bare, metadata)
+        shown = {key: cell[key] for key in ("attachments",) if key in cell}
+        whole, bared = ({**cells.cell(kind, each, metadata), **shown} for each in (source, bare))
         if not question:
             self.kept.append((whole, bared))
         elif block == "question":

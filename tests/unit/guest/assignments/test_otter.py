@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from provision.guest.assignments.cells import forget_unseen
 from provision.guest.assignments.otter import check, lines, points
 from provision.guest.assignments.otter.master import FormError, is_master, read
 
@@ -240,3 +241,14 @@ def test_a_function_is_given_what_it_names_and_none_for_what_is_not_there() -> N
 
 def test_what_is_read_is_a_notebook() -> None:
     assert json.loads(json.dumps(read(book(*asked(TEST)), {}).handed))["nbformat"] == 4
+
+
+def test_pictures_of_what_is_handed_out_come_along_and_no_other() -> None:
+    pictures = {"a.png": {"image/png": "AA=="}, "solved.png": {"image/png": "AA=="}}
+    text = cell("![](attachment:a.png)", "markdown") | {"attachments": pictures}
+    bare = cell("Words", "markdown") | {"attachments": pictures}
+    handed = read(book(*asked(TEST)[:1], text, bare, *asked(TEST)[1:]), {}).handed
+    handed["metadata"]["widgets"] = {"state": "solved"}
+    forget_unseen(handed)
+    assert [{*each.get("attachments", {})} for each in handed["cells"]][1:3] == [{"a.png"}, set()]
+    assert handed["metadata"] == {}
