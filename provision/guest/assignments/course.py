@@ -693,9 +693,10 @@ class Course:
             put(texts, [], base, 0)
         with contextlib.suppress(FileNotFoundError):
             (version / "returned").unlink()
-        keep(version / "result.json", json.dumps({**result, "graded": _now().isoformat()}))
         with folder(self.place / RESULTS) as base:
             put(texts, [assignment, student], base, self.owner)
+        # At last: what has a result is not graded again by a run that goes on.
+        keep(version / "result.json", json.dumps({**result, "graded": _now().isoformat()}))
 
     def row(self, assignment: str, student: str, *, results: bool = True) -> Row:
         """What is known of a student's work.

@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -268,7 +268,7 @@ class StandIn:
     """An object of the notebook's, as a test sees it.
 
     What it says of itself is the student's word. So it is compared, or computed, with a value of
-    the test's only where the teacher's own notebook has a class of its name.
+    the test's only where the teacher's own notebook has a class of its name that can do that.
     """
 
     __slots__ = ("_examiner", "_module", "_name", "_number")
@@ -312,7 +312,7 @@ class StandIn:
             yield value
 
     def __contains__(self, value: Any) -> bool:
-        _comparable(self, value, "in")
+        _comparable(self, value, "in", ("__contains__", "__iter__", "__getitem__"))
         return bool(_ask("contains", self, value))
 
     def __round__(self, *digits: Any) -> Any:
@@ -323,18 +323,26 @@ def _ask(verb: str, remote: StandIn, *further: Any) -> Any:
     return object.__getattribute__(remote, "_examiner").ask(verb, remote, *further)
 
 
-def _comparable(remote: StandIn, other: Any, what: str) -> None:
+def _comparable(remote: StandIn, other: Any, what: str, methods: Sequence[str]) -> None:
     examiner, name = (object.__getattribute__(remote, slot) for slot in ("_examiner", "_name"))
-    if type(other) is not StandIn and name not in examiner.source.classes:
+    if type(other) is not StandIn and not examiner.source.has_method(name, methods):
         raise TypeError(
             f"{what}: the notebook gives an object of {name}, which only it can compare; "
             "a test compares plain values, as of int(), float(), str(), list()"
         )
 
 
+# Operators of which one gives the others.
+_TOGETHER = (("__eq__", "__ne__"), ("__lt__", "__le__", "__gt__", "__ge__"))
+
+
 def _operator(verb: str, *, turned: bool = False) -> Callable[..., Any]:
+    bare = verb.rstrip("_")
+    own = (f"__r{bare}__",) if turned else (f"__{bare}__", f"__i{bare}__")
+    methods = next((each for each in _TOGETHER if own[0] in each), own)
+
     def operate(self: StandIn, other: Any) -> Any:
-        _comparable(self, other, verb)
+        _comparable(self, other, verb, methods)
         return _ask_pair(verb, other, self) if turned else _ask(verb, self, other)
 
     def _ask_pair(verb: str, left: Any, right: StandIn) -> Any:

@@ -3,7 +3,12 @@
 import csv
 import io
 import json
+import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from provision.guest.assignments.course import Course
 from provision.guest.pool.courses import PLACE
@@ -27,3 +32,20 @@ def test_no_student_makes_a_row_that_no_table_takes(tmp_path: Path) -> None:
     (row,) = csv.DictReader(io.StringIO(course.gradebook()))
     assert row["problems"].endswith("and 151 more")
     assert len(row["problems"]) < 25_000
+
+
+def test_what_was_cut_off_before_teachers_have_it_is_graded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / PLACE / "algebra/material").mkdir(parents=True)
+    course = Course(tmp_path, "algebra", {"members": ["carl"], "teachers": []})
+    version = tmp_path / "0001"
+    (version / "handed").mkdir(parents=True)
+    worker: Any = SimpleNamespace(
+        released=[], folders=False, ask=lambda **_: {"notebooks": {"work": {"feedback": "page"}}}
+    )
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+    (course.place / "results").rmdir()  # as if the power went there
+    with pytest.raises(OSError, match="results"):
+        course._grade("one", "carl", version, worker)
+    assert not (version / "result.json").exists()

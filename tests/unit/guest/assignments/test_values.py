@@ -93,7 +93,7 @@ def test_a_teachers_notebook_tells_what_a_test_has_of_its_own() -> None:
         **{"pi": "from math import pi"},
     }
     assert source.defined == {"x", "sqrt", "close", "Point"}
-    assert source.classes == {"Point"}
+    assert {*source.classes} == {"Point"}
     assert source.given == ["def close(a):\n    ...", "from sys import *"]
 
 
@@ -104,10 +104,21 @@ def test_an_exception_of_a_module_s_own_is_not_made_by_its_name() -> None:
     assert issubclass(kind, ValueError)
 
 
+POINTS = """
+class Plain: ...
+class Point(Plain):
+    def __eq__(self, other): ...
+    def __rsub__(self, other): ...
+    __contains__ = __eq__
+class Further(Point): ...
+class Number(int): ...
+"""
+
+
 class Book:
     """Stands for an examiner whose teacher knows a class."""
 
-    source = Source(["class Point: ..."])
+    source = Source([POINTS])
 
     ask = staticmethod(lambda verb, *_: verb)
 
@@ -116,4 +127,14 @@ class Book:
 def test_an_object_is_not_compared_by_its_own_word(compare: Any) -> None:
     with pytest.raises(TypeError, match="which only it can compare"):
         compare(StandIn(Book(), 1, "__main__", "Yes"))  # type: ignore[arg-type]
-    assert compare(StandIn(Book(), 1, "__main__", "Point"))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="which only it can compare"):  # the teacher's cannot
+        compare(StandIn(Book(), 1, "__main__", "Plain"))  # type: ignore[arg-type]
+    for name in ("Point", "Further", "Number"):
+        assert compare(StandIn(Book(), 1, "__main__", name))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("compare", [lambda r: r < 4, lambda r: r - 4, lambda r: r + 4])
+def test_of_a_class_of_the_teachers_only_what_it_defines_is_believed(compare: Any) -> None:
+    with pytest.raises(TypeError, match="which only it can compare"):
+        compare(StandIn(Book(), 1, "__main__", "Point"))  # type: ignore[arg-type]
+    compare(StandIn(Book(), 1, "__main__", "Number"))  # type: ignore[arg-type]
