@@ -608,7 +608,7 @@ class Course:
         return next(reversed(self._versions(assignment, student)), None)
 
     def _collect(self, assignment: str, student: str, told: dict[str, Any]) -> bool:
-        if not self._hand_in(student).exists():
+        if not self.begun(assignment, student):
             return False
         self._versions(assignment, student)
         place = self._of(assignment, student)

@@ -92,7 +92,7 @@ def _take(taken: Taken, descriptor: int, above: str, kept: Container[str], deep:
         path = f"{above}{name}"
         if (name.startswith(".") and name not in kept) or name == "__pycache__":
             continue
-        if len(taken.files) + len(taken.problems) + taken.folders >= FILES:
+        if max(len(taken.files) + len(taken.problems), taken.folders) >= FILES:
             taken.problems[legible(path)] = f"there are more than {FILES} files"
             return
         if legible(name) != name:

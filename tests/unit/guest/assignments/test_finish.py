@@ -94,3 +94,9 @@ def test_a_folder_s_name_is_one_line(course: Course) -> None:
     for name in ("good", "a\nb"):
         (course.place / "source" / name).mkdir(parents=True)
     assert course.sources() == ["good"]
+
+
+def test_of_an_exam_that_nobody_began_nothing_is_collected(course: Course) -> None:
+    for student in MEMBERS:
+        (course.place / "hand-in" / student).mkdir(parents=True)
+    assert course.collect("test") == []
