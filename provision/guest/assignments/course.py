@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from provision.guest.assignments.places import Taken, folder, legible, put, take, what
+from provision.guest.assignments.places import Taken, folder, legible, put, remove, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
 from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, exams_of, is_over, work_of
 from provision.guest.whole import flush, keep, locking
@@ -160,17 +160,22 @@ class Course:
             told: dict[str, Any] = {"due": until, "grace": grace, "notebooks": sorted(released)}
             if worker.folders:
                 told["folders"] = True
+            # Of an earlier release, as what has become hidden since.
+            told["files"], gone = sorted(written), {*self._before(assignment).get("files", ())}
+            gone -= {*written}
             if since:
                 kernels = sorted({_kernel(text) for text in released.values()})
                 rules = {"kernels": kernels, "terminals": terminals, "material": material}
                 told["exam"] = {"from": since, **rules, "extra": {}, "paused": {}}
                 with folder(place) as base:
                     put(written, [FILES], base, 0)
+                    remove((f"{FILES}/{name}" for name in gone), base)
             else:
                 with folder(self.place / HAND_OUT) as base:
                     put(written, [assignment], base, self.owner)
+                    remove((f"{assignment}/{name}" for name in gone), base)
             with locking(place):
-                if since and (before := self._before(assignment)):
+                if since and (before := self._before(assignment).get("exam")):
                     told["exam"] |= {key: before[key] for key in ("extra", "paused")}
                 keep(place / RECORD, json.dumps(told))
         return sorted(written)
@@ -594,9 +599,9 @@ class Course:
         return sorted(path for path in place.iterdir() if path.name.isdigit())
 
     def _before(self, assignment: str) -> dict[str, Any]:
-        """The rules of an exam that is released again: who has more time than others keeps it."""
+        """What was said when it was released before: who has more time in an exam keeps it."""
         with contextlib.suppress(AssignmentError):
-            return dict(self.told(assignment).get("exam", {}))
+            return self.told(assignment)
         return {}
 
     def _of(self, assignment: str, student: str) -> Path:

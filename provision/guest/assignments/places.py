@@ -8,7 +8,7 @@ import hashlib
 import os
 import stat
 import unicodedata
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 MIB = 1 << 20
@@ -172,3 +172,19 @@ def put(files: Mapping[str, bytes], path: list[str], base: int, owner: int) -> N
     for name, each in deeper.items():
         put(each, [name], base, owner)
     os.fsync(base)
+
+
+def remove(paths: Iterable[str], base: int) -> None:
+    """Remove files, and no folder; what is not there is gone.
+
+    Args:
+        paths: of the files, through no link.
+        base: descriptor of the folder in which these paths begin.
+    """
+    for path in paths:
+        *above, name = path.split("/")
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            at = base
+            for each in above:
+                at = stack.enter_context(folder(each, at))
+            os.unlink(name, dir_fd=at)

@@ -1,8 +1,12 @@
 """The end of an exam: each student's work is handed in, whatever is wrong with another's."""
 
+import contextlib
 import datetime
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -100,3 +104,29 @@ def test_of_an_exam_that_nobody_began_nothing_is_collected(course: Course) -> No
     for student in MEMBERS:
         (course.place / "hand-in" / student).mkdir(parents=True)
     assert course.collect("test") == []
+
+
+@pytest.mark.parametrize("begin", ["", "2026-01-01T10:00"])
+def test_what_is_hidden_since_an_earlier_release_is_handed_out_no_more(
+    course: Course, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    monkeypatch.setattr(os, "fchown", lambda *_: None)
+    monkeypatch.setattr(os, "chown", lambda *_, **__: None)
+    (course.place / "hand-out").mkdir()
+    given = {"test/test_a.py": b"a", "test/test_b.py": b"b"}
+
+    @contextlib.contextmanager
+    def working(*_: str, **__: bool) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(released={}, missing={}, folders=False, given=given)
+
+    monkeypatch.setattr(course, "_worker", working)
+    course.release("one", "2026-01-01T12:00", begin=begin)
+    if begin:
+        course.allow("one", "emmy", 5)
+    base = course.place / ("grades/one/files" if begin else "hand-out/one")
+    (base / "test/more.txt").write_text("a teacher's own")
+    del given["test/test_b.py"]
+    course.release("one", "2026-01-01T12:00", begin=begin)
+    assert {path.name for path in base.rglob("*.*")} == {"test_a.py", "more.txt"}
+    if begin:
+        assert course.told("one")["exam"]["extra"] == {"emmy": 300}

@@ -9,7 +9,7 @@ import pytest
 
 from provision.guest.assignments import places
 from provision.guest.assignments.course import AssignmentError, Course, deadline, matching
-from provision.guest.assignments.places import folder, put, take
+from provision.guest.assignments.places import folder, put, remove, take
 from provision.guest.pool.courses import PLACE
 from provision.guest.pool.exams import GRADES, RECORD
 
@@ -94,7 +94,10 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
         put({"page": b"new"}, ["a", "b"], base, os.getuid())
     assert (own / "page").read_text() == (own / "a/b/page").read_text() == "new"
     assert (trap / "kept").read_text() == "kept"
+    with folder(own) as base:
+        remove(["feedback/kept", "a/b/page", "a/b", "none/x"], base)
     assert [path.name for path in trap.iterdir()] == ["kept"]
+    assert [path.name for path in (own / "a").rglob("*")] == ["b"]
 
 
 @pytest.fixture
