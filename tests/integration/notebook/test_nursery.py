@@ -488,10 +488,16 @@ def test_an_account_outside_a_session_gets_nothing(guest: Guest) -> None:
     """The same account, but not in the sandbox of sessions: by no way that a student has."""
     code = (
         "from pathlib import Path; from provision.guest.nursery.client import fork; import os; "
-        f"fork(Path({PLACE!r}), ['/opt/notebook/bin/python', '-m', 'this'], os.environ, '/')"
+        f"fork(Path({PLACE!r}), ['/opt/notebook/bin/python', '-m', 'this'], os.environ, '/');"
+        " print(9 * '=')"
     )
-    told = guest.run(f'runuser -u nb3 -- /opt/notebook/bin/python -c "{code}" 2>&1 || true')
-    assert "it is not in the sandbox of sessions" in told
+
+    def refuses() -> bool:  # a nursery that is busy answers later than it is waited for
+        told = guest.run(f'runuser -u nb3 -- /opt/notebook/bin/python -c "{code}" 2>&1 || true')
+        assert "=========" not in told
+        return "it is not in the sandbox of sessions" in told
+
+    await_(refuses)
 
 
 def test_a_flood_stops_nobody_else(guest: Guest, kernel: Kernel) -> None:

@@ -9,15 +9,15 @@ import pytest
 
 from provision.guest.documentation.docstrings import modules_of, places, render, roots, write
 
-INIT = '''"""A toy.
+INIT = '''"""A plaything.
 
 EXAMPLES::
 
     sage: double(2)
     4
 """
-from toy.inner import Box, double
-from toy._hidden import buried
+from plaything.inner import Box, double
+from plaything._hidden import buried
 '''
 INNER = '''"""What is inside."""
 import os
@@ -71,15 +71,15 @@ FILES = {
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def plaything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name, text in FILES.items():
-        path = tmp_path / "site/toy" / name
+        path = tmp_path / "site/plaything" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.syspath_prepend(tmp_path / "site")
     importlib.invalidate_caches()
     yield tmp_path
-    for name in [name for name in sys.modules if name.partition(".")[0] == "toy"]:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "plaything"]:
         del sys.modules[name]
 
 
@@ -87,41 +87,49 @@ def names_of(book: Path) -> list[list[str]]:
     return [line.split("\t") for line in (book / "names.tsv").read_text().splitlines()]
 
 
-def test_a_book_has_a_page_for_each_module_and_its_names(toy: Path) -> None:
-    write(toy / "book", "Toy", ["toy"])
-    assert {path.name for path in (toy / "book").iterdir()} == {
-        *("index.html", "names.tsv", "style.css", "toy.html", "toy.inner.html")
+def test_a_book_has_a_page_for_each_module_and_its_names(plaything: Path) -> None:
+    write(plaything / "book", "Toy", ["plaything"])
+    assert {path.name for path in (plaything / "book").iterdir()} == {
+        *("index.html", "names.tsv", "style.css", "plaything.html", "plaything.inner.html")
     }
-    assert ["double", "toy.inner", "toy.inner.html#double", "0"] in names_of(toy / "book")
-    assert ["twice", "toy.inner", "toy.inner.html#double", "1"] in names_of(toy / "book")
-    assert ["Box.open", "toy.inner", "toy.inner.html#Box.open", "2"] in names_of(toy / "book")
-    assert ["sin", "toy.inner", "toy.inner.html#Function_sin", "1"] in names_of(toy / "book")
+    assert ["double", "plaything.inner", "plaything.inner.html#double", "0"] in names_of(
+        plaything / "book"
+    )
+    assert ["twice", "plaything.inner", "plaything.inner.html#double", "1"] in names_of(
+        plaything / "book"
+    )
+    assert ["Box.open", "plaything.inner", "plaything.inner.html#Box.open", "2"] in names_of(
+        plaything / "book"
+    )
+    assert ["sin", "plaything.inner", "plaything.inner.html#Function_sin", "1"] in names_of(
+        plaything / "book"
+    )
     # What is written where nobody looks is where it is offered.
-    assert ["buried", "toy", "toy.html#buried", "0"] in names_of(toy / "book")
-    page = (toy / "book/toy.inner.html").read_text()
-    for _, where, address, _ in names_of(toy / "book"):
-        if where == "toy.inner":
+    assert ["buried", "plaything", "plaything.html#buried", "0"] in names_of(plaything / "book")
+    page = (plaything / "book/plaything.inner.html").read_text()
+    for _, where, address, _ in names_of(plaything / "book"):
+        if where == "plaything.inner":
             assert f'id="{address.partition("#")[2]}"' in page
     assert "&lt;b&gt; &amp; all" in page
     assert "<b>" not in page
     assert "Nobody" not in page
 
 
-def test_a_page_says_nothing_of_this_run(toy: Path) -> None:
+def test_a_page_says_nothing_of_this_run(plaything: Path) -> None:
     for book in ("one", "two"):
-        write(toy / book, "Toy", ["toy"])
-    pages = [(toy / book / "toy.inner.html").read_text() for book in ("one", "two")]
+        write(plaything / book, "Toy", ["plaything"])
+    pages = [(plaything / book / "plaything.inner.html").read_text() for book in ("one", "two")]
     assert pages[0] == pages[1]
     assert "0x" not in pages[0]
     assert "never" not in pages[0]  # Sage's tests are for those who change it
 
 
-def test_a_book_takes_the_place_of_the_one_before(toy: Path) -> None:
-    (toy / "book").mkdir()
-    (toy / "book/old.html").write_text("")
-    write(toy / "book", "Toy", ["toy"])
-    assert not (toy / "book/old.html").exists()
-    assert not list(toy.glob(".*"))
+def test_a_book_takes_the_place_of_the_one_before(plaything: Path) -> None:
+    (plaything / "book").mkdir()
+    (plaything / "book/old.html").write_text("")
+    write(plaything / "book", "Toy", ["plaything"])
+    assert not (plaything / "book/old.html").exists()
+    assert not list(plaything.glob(".*"))
 
 
 def test_nothing_to_write_about_is_an_error(tmp_path: Path) -> None:
@@ -129,14 +137,14 @@ def test_nothing_to_write_about_is_an_error(tmp_path: Path) -> None:
         write(tmp_path / "book", "None", ["no-such-package"])
 
 
-def test_modules_that_end_or_are_tests_are_left_out(toy: Path) -> None:
-    assert [name for name, _ in modules_of(["toy"])] == ["toy", "toy.inner"]
+def test_modules_that_end_or_are_tests_are_left_out(plaything: Path) -> None:
+    assert [name for name, _ in modules_of(["plaything"])] == ["plaything", "plaything.inner"]
 
 
-def test_each_thing_has_one_place(toy: Path) -> None:
-    found = places(dict(modules_of(["toy"])))
-    assert [thing.name for thing in found["toy"]] == ["buried"]
-    assert [thing.name for thing in found["toy.inner"]] == ["Box", "Function_sin", "double"]
+def test_each_thing_has_one_place(plaything: Path) -> None:
+    found = places(dict(modules_of(["plaything"])))
+    assert [thing.name for thing in found["plaything"]] == ["buried"]
+    assert [thing.name for thing in found["plaything.inner"]] == ["Box", "Function_sin", "double"]
 
 
 def test_a_distribution_is_known_by_what_is_imported_of_it() -> None:
