@@ -50,7 +50,7 @@ def translations(name: str) -> gettext.NullTranslations:
     return gettext.GNUTranslations(file)
 
 
-def say(text: str, **values: Any) -> str:
+def say(text: str, /, **values: Any) -> str:
     """A text in the guest's language.
 
     Args:

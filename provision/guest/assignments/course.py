@@ -143,16 +143,20 @@ class Course:
         """
         until, since = deadline(due), deadline(begin)
         if since and not since < until:
-            raise AssignmentError("an exam ends after it begins: say when")
+            raise AssignmentError(say("an exam ends after it begins: say when"))
         if not 0 <= grace <= MOST_MINUTES:
-            raise AssignmentError(f"{grace} minutes of grace: it can be 0 to {MOST_MINUTES}")
+            raise AssignmentError(
+                say("{text} minutes: it can be 0 to {most}", text=grace, most=MOST_MINUTES)
+            )
         with self._alone():
             with self._worker(assignment, release=True) as worker:
                 released = worker.released
                 for name, why in worker.missing.items():
                     raise AssignmentError(f"{name}{ENDING} {why}")
                 if since and worker.folders:
-                    raise AssignmentError("an exam has notebooks: leave the time of beginning out")
+                    raise AssignmentError(
+                        say("an exam has notebooks: leave the time of beginning out")
+                    )
             files = {f"{name}{ENDING}": text.encode() for name, text in released.items()}
             written = {**worker.given, **files}
             place = self._grades / assignment
@@ -404,7 +408,9 @@ class Course:
         with self._alone():
             version = self._newest(assignment, student)
             if not version or not (version / "result.json").exists():
-                raise AssignmentError(f"{assignment} of {student} was not graded yet")
+                raise AssignmentError(
+                    say("{what} of {student} was not graded yet", what=assignment, student=student)
+                )
             result = _read(version / "result.json")
             keep(version / "marks.json", json.dumps(_checked(marks, result.get("notebooks", {}))))
             with self._worker(assignment) as worker:
@@ -452,7 +458,9 @@ class Course:
         version = self._newest(assignment, student)
         names = [path.name for path in version.glob("*.html")] if version else []
         if not version or f"{notebook}.html" not in names:
-            raise AssignmentError(f"there is no result {notebook} of {student}")
+            raise AssignmentError(
+                say("there is no result {what} of {student}", what=notebook, student=student)
+            )
         return (version / f"{notebook}.html").read_text()
 
     def sheet(self, assignment: str) -> dict[str, str]:
@@ -548,7 +556,10 @@ class Course:
         except (FileNotFoundError, NotADirectoryError):
             there = ", ".join(self.assignments()) or "none"
             raise AssignmentError(
-                f"{assignment} of {self.name} was not released; released: {there}"
+                say(
+                    "{what} of {course} was not released; released: {there}",
+                    **{"what": assignment, "course": self.name, "there": there},
+                )
             ) from None
         return told
 
@@ -578,7 +589,9 @@ class Course:
         with locking(self._grades / _name(assignment)):
             told = self.told(assignment)
             if "exam" not in told:
-                raise AssignmentError(f"{assignment} is no exam: it has no beginning")
+                raise AssignmentError(
+                    say("{what} is no exam: it has no beginning", what=assignment)
+                )
             yield told["exam"]
             keep(self._grades / assignment / RECORD, json.dumps(told))
 
@@ -754,7 +767,12 @@ class Course:
             except OSError:
                 there = ", ".join(sorted(os.listdir(base))) or "nothing"  # noqa: PTH208
                 raise AssignmentError(
-                    f"courses/{self.name}/{SOURCE} has no folder {assignment}; it has: {there}"
+                    say(
+                        "{place} has no folder {what}; it has: {there}",
+                        place=f"courses/{self.name}/{SOURCE}",
+                        what=assignment,
+                        there=there,
+                    )
                 ) from None
         for name, why in taken.problems.items():
             raise AssignmentError(f"{SOURCE}/{assignment}/{name}: {why}")
@@ -874,10 +892,14 @@ def deadline(due: str) -> str:
         if told.year not in YEARS:
             raise ValueError(due)
     except ValueError:
-        raise AssignmentError(f"{due!r} is no time; write it as 2026-12-01T12:00") from None
+        raise AssignmentError(
+            say("{text} is no time; write it as 2026-12-01T12:00", text=repr(due))
+        ) from None
     sure = told.astimezone(datetime.UTC)
     if told.tzinfo is None and sure.astimezone().replace(tzinfo=None) != told:
-        raise AssignmentError(f"{due} does not exist: clocks are turned forward then")
+        raise AssignmentError(
+            say("{time} does not exist: clocks are turned forward then", time=due)
+        )
     return sure.isoformat(timespec="seconds")
 
 
@@ -975,17 +997,34 @@ def _checked(marks: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
             given: dict[str, Any] = {}
             if text := typed.get("points", "").strip():
                 if cell not in known.get("cells", {}):
-                    raise AssignmentError(f"{notebook} has no cell {cell} with points")
+                    raise AssignmentError(
+                        say("{what} has no cell {cell} with points", what=notebook, cell=cell)
+                    )
                 most = known["cells"][cell][1]
                 try:
                     given["points"] = float(text.replace(",", "."))
                 except ValueError:
-                    raise AssignmentError(f"{cell}: {text!r} is no number of points") from None
+                    raise AssignmentError(
+                        say("{cell}: {text} is no number of points", cell=cell, text=repr(text))
+                    ) from None
                 if not 0 <= given["points"] <= most:
-                    raise AssignmentError(f"{cell}: {text} points; it has 0 to {most:g}")
+                    raise AssignmentError(
+                        say(
+                            "{cell}: {text} points; it has 0 to {most}",
+                            cell=cell,
+                            text=text,
+                            most=f"{most:g}",
+                        )
+                    )
             if text := typed.get("comment", "").strip():
                 if cell not in known.get("solutions", []):
-                    raise AssignmentError(f"{notebook} has no cell {cell} that a student solves")
+                    raise AssignmentError(
+                        say(
+                            "{what} has no cell {cell} that a student solves",
+                            what=notebook,
+                            cell=cell,
+                        )
+                    )
                 given["comment"] = text
             if given:
                 kept.setdefault(notebook, {})[cell] = given

@@ -141,44 +141,53 @@ def _release(
     try:
         minutes = int(grace or 0)
     except ValueError:
-        raise AssignmentError(f"{grace!r} is no number of minutes") from None
+        raise AssignmentError(say("{text} is no number of minutes", text=repr(grace))) from None
     written = course.release(
         *(assignment, due, minutes),
         begin=begin,
         terminals="terminals" in rules,
         material="material" in rules,
     )
-    when = f"will be, {local(deadline(begin))}" if begin else "are handed out"
-    return _reply(assignment, f"{len(written)} files {when}")
+    if begin:
+        when = local(deadline(begin))
+        done = say("{count} files will be handed out, {time}", count=len(written), time=when)
+    else:
+        done = say("{count} files are handed out", count=len(written))
+    return _reply(assignment, done)
 
 
 def _allow(course: Course, assignment: str, student: str, minutes: str) -> dict[str, Any]:
     try:
         more = float(minutes)
     except ValueError:
-        raise AssignmentError(f"{minutes!r} is no number of minutes") from None
+        raise AssignmentError(say("{text} is no number of minutes", text=repr(minutes))) from None
     course.allow(assignment, student, more)
-    return _reply(assignment, f"{student} has {more:g} minutes more")
+    return _reply(
+        assignment,
+        say("{student} has {minutes} minutes more", student=student, minutes=f"{more:g}"),
+    )
 
 
 def _pause(course: Course, assignment: str, *students: str) -> dict[str, Any]:
     course.pause(assignment, [*students] or None)
-    return _reply(assignment, "nobody works on it now" if not students else f"{students[0]} rests")
+    if students:
+        return _reply(assignment, say("{student} rests", student=students[0]))
+    return _reply(assignment, say("nobody works on it now"))
 
 
 def _resume(course: Course, assignment: str, *students: str) -> dict[str, Any]:
     course.resume(assignment, [*students] or None)
-    return _reply(assignment, "it goes on, by as much longer")
+    return _reply(assignment, say("it goes on, by as much longer"))
 
 
 def _check(course: Course, assignment: str) -> dict[str, Any]:
     if changed := course.differences(assignment):
-        raise AssignmentError(f"not as it was handed in: {', '.join(changed)}")
-    return _reply(assignment, "all is as it was handed in")
+        raise AssignmentError(say("not as it was handed in: {files}", files=", ".join(changed)))
+    return _reply(assignment, say("all is as it was handed in"))
 
 
 def _collect(course: Course, assignment: str) -> dict[str, Any]:
-    return _reply(assignment, f"{len(course.collect(assignment))} new versions")
+    return _reply(assignment, say("{count} new versions", count=len(course.collect(assignment))))
 
 
 def _grade(course: Course, assignment: str, *students: str) -> dict[str, Any]:
@@ -195,17 +204,17 @@ def _run_grading(
     done: list[str] = []
     course.collect(assignment)
     course.grade(assignment, [*students] or None, again=again, tell=done.append)
-    return _reply(assignment, f"{len(done)} graded")
+    return _reply(assignment, say("{count} graded", count=len(done)))
 
 
 def _mark(course: Course, assignment: str, student: str, marks: str) -> dict[str, Any]:
     course.mark(assignment, student, json.loads(marks))
-    return _reply(assignment, f"points of {student} are kept")
+    return _reply(assignment, say("points of {student} are kept", student=student))
 
 
 def _feedback(course: Course, assignment: str, *students: str) -> dict[str, Any]:
     returned = course.feedback(assignment, [*students] or None)
-    return _reply(assignment, f"feedback went to {len(returned)}")
+    return _reply(assignment, say("feedback went to {count}", count=len(returned)))
 
 
 def _begin(course: Course, assignment: str, student: str) -> dict[str, Any]:
