@@ -22,15 +22,19 @@ POLL_SECONDS = 0.01
 class LineHub(GuardedHub):
     """JupyterHub, in whose line everybody stands again, in the same order, before it answers."""
 
-    async def init_spawners(self) -> None:
-        """Look after sessions; note before who has none yet, as those are taken for ended."""
+    async def init_spawners(self) -> int:
+        """Look after sessions; note before who has none yet, as those are taken for ended.
+
+        Returns:
+            How many sessions there are, which JupyterHub notes in its log.
+        """
         oldest = utcnow(with_tz=False) - timedelta(seconds=self.config.PoolSpawner.start_timeout)
         asked = self.db.query(orm.Spawner).filter(
             orm.Spawner.server != None,  # noqa: E711 - SQL's
             orm.Spawner.started > oldest,
         )
         self._waited = [each.user for each in asked.order_by(orm.Spawner.started) if not each.state]
-        await super().init_spawners()
+        return int(await super().init_spawners())
 
     async def initialize(self, *words: Any, **options: Any) -> None:
         """Make everything ready."""

@@ -67,8 +67,12 @@ def test_what_is_open_stays(browser: Browser, guest: Guest, tmp_path: Path, way:
     upload(page, file)
     guest.run(f"until [ -s {place}/large.bin ]; do sleep 0.1; done")
 
+    begun = guest.run("date +%s").strip()
     guest.run(WAYS[way])
     guest.wait()
+    said = guest.run(f"journalctl -u notebook --since @{begun} -o cat")
+    found = re.search(r"Initialized (\d+) spawners", said)  # which an operator counts
+    assert found and int(found[1]) >= 1, said[-2000:]
 
     guest.run(f"touch {place}/bell")
     expect(page.locator(".jp-Notebook")).to_contain_text("over 42", timeout=PATIENCE)
