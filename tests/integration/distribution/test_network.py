@@ -101,7 +101,7 @@ def test_one_stream_for_all(publisher: Publisher, network: Network, tmp_path: Pa
     for process in (sender, *waiting):
         _, err = process.communicate()
         assert process.returncode == 0, err.decode()
-    assert network.sent() - before < 1.3 * one
+    assert network.sent() - before < 2 * one  # what was lost on the way goes again
     listed = {path.relative_to(tmp_path / "got1") for path in (tmp_path / "got1").rglob("*.zst")}
     assert len(listed) > 100
     for number in seats:
