@@ -68,7 +68,7 @@ def test_a_damaged_appliance_is_found_out(
     subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", tmp_path / "key"], check=True)
     disk = f"{root}?offset={1 << 20}"
     rules = changed(disk, "lockout", "ADDRESS_SECONDS = 100.0", "ADDRESS_SECONDS = 1e9", tmp_path)
-    chosen = "return profiles.chosen(self.profiles, options)"
+    chosen = "return profiles.choose(self.profiles, options)"
     rules += changed(disk, "spawner", chosen, 'return ""', tmp_path)
     commands = f"""\
 rm /etc/machine-id
