@@ -137,7 +137,7 @@ def restore(
         take_over: end a run that has the appliance.
 
     Raises:
-        BusyError: another run is at work.
+        ApplianceBusyError: another run is at work.
         StepError: no snapshot is meant, or what is wanted is not in it.
         GuestError: no way in.
     """

@@ -49,7 +49,7 @@ def follow(
         take_over: end another run that has the appliance.
 
     Raises:
-        BusyError: another run has the appliance.
+        ApplianceBusyError: another run has the appliance.
         StepError: nothing that is by that key can be had there; it follows what it did.
         GuestError: no way in.
     """

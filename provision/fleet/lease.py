@@ -40,7 +40,7 @@ def holding(
         The host, whose steps hold the lease.
 
     Raises:
-        BusyError: another run is at work.
+        ApplianceBusyError: another run is at work.
         GuestError: no way in.
     """
     ours = replace(host, run=new_run())
@@ -65,7 +65,7 @@ def take(host: Host, inventory: Inventory, what: str, *, take_over: bool = False
     """Take the lease for a run; once more where the appliance has another root disk now.
 
     Raises:
-        BusyError: another run is at work.
+        ApplianceBusyError: another run is at work.
         GuestError: no way in.
     """
     words = ("take", what, f"{getpass.getuser()}@{platform.node()}", f"{_origin()} {host.run}")

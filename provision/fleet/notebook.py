@@ -64,7 +64,7 @@ def upgrade_notebook(
         now), ``sent`` (bytes) and ``changed``.
 
     Raises:
-        BusyError: another run has the appliance; nothing was changed, or not by this one.
+        ApplianceBusyError: another run has the appliance; nothing was changed, or not by this one.
         NotReadyError: nothing was changed.
         WentBackError: a check failed; the old environment serves.
         GuestError: no way in, or the connection broke; the old environment serves, and the next
@@ -135,7 +135,7 @@ def undo_notebook(
         take_over: end another run that has the appliance.
 
     Raises:
-        BusyError: another run has the appliance.
+        ApplianceBusyError: another run has the appliance.
         StepError: there is none to go back to.
         GuestError: no way in, or the notebook does not answer afterwards.
     """

@@ -105,7 +105,7 @@ class Remote:
 
         Raises:
             StepError: it refused, and said why.
-            BusyError: another run has the appliance.
+            ApplianceBusyError: another run has the appliance.
             GuestError: it failed otherwise.
         """
         run = (f"--run={self.host.run}",) if self.host.run else ()

@@ -92,7 +92,7 @@ def upgrade_system(
         something), ``reboot`` (``no``, ``done`` or why it is pending) and ``changed``.
 
     Raises:
-        BusyError: another run has the appliance; nothing was changed, or not by this one.
+        ApplianceBusyError: another run has the appliance; nothing was changed, or not by this one.
         NotReadyError: nothing was changed.
         WentBackError: something failed; the appliance is as it was.
         GuestError: no way in, or the connection broke; the appliance goes back by itself.
@@ -189,7 +189,7 @@ def undo_system(
         take_over: end another run that has the appliance.
 
     Raises:
-        BusyError: another run has the appliance.
+        ApplianceBusyError: another run has the appliance.
         StepError: there is no record.
         GuestError: no way in.
     """

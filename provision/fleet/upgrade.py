@@ -99,7 +99,7 @@ def upgrade_sage(
         ``before`` and ``after`` (versions), ``sent`` (bytes) and ``changed``.
 
     Raises:
-        BusyError: another run has the appliance; nothing was changed, or not by this one.
+        ApplianceBusyError: another run has the appliance; nothing was changed, or not by this one.
         NotReadyError: nothing was changed.
         WentBackError: a check failed; the old version serves.
         GuestError: no way in, or the connection broke; the old version serves, and the next

@@ -88,7 +88,7 @@ class Guard:
         """Read a URL and find out where it leads.
 
         Raises:
-            RefusedError: it is no plain HTTP URL, or leads to no permitted address.
+            TargetRefusedError: it is no plain HTTP URL, or leads to no permitted address.
             OSError: its host is not known at present.
         """
         parts, host, port = _read(url)

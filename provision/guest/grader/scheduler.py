@@ -122,7 +122,7 @@ class Scheduler:
         """Ask before an upload is read.
 
         Raises:
-            BusyError: every instance runs and the queue is full.
+            QueueFullError: every instance runs and the queue is full.
             QuotaError: the client has too many tasks.
         """
         if self.busy + self.queued >= self.settings.instances + self.settings.queue:
@@ -134,7 +134,7 @@ class Scheduler:
         """Write a task down and run it when it is its turn.
 
         Raises:
-            BusyError, QuotaError: there was room before its upload, but is none now.
+            QueueFullError, QuotaError: there was room before its upload, but is none now.
             sqlite3.Error: the disk is full.
         """
         self.check_room(task.client)

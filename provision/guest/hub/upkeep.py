@@ -125,8 +125,8 @@ async def delete(handler: Any, user: Any, name: str, state: Path) -> str:
         state: directory of the hub's own files.
 
     Raises:
-        RefusedError: the session does not end, or the files cannot be archived; the student may
-            sign in again and has all files.
+        KeeperRefusedError: the session does not end, or the files cannot be archived; the student
+            may sign in again and has all files.
     """
     accounts, wishes = Accounts(state / "accounts.json"), Wishes(state)
     known = name in accounts.names()

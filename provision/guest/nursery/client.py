@@ -109,7 +109,7 @@ def fork(
         stdin: its standard input; None: a pipe at its end, as jupyter_client leaves it.
 
     Raises:
-        RefusedError: the nursery forks none.
+        ForkRefusedError: the nursery forks none.
         OSError: there is no nursery, or it does not answer in time.
     """
     mask = os.umask(0o077)

@@ -130,7 +130,7 @@ def check(request: ForkRequest, before: Past) -> None:
     """Whether a child can be what is asked.
 
     Raises:
-        RefusedError: it would have to be started otherwise.
+        ForkRefusedError: it would have to be started otherwise.
     """
     program, *words = request.argv
     if Path(os.path.normpath(program)).parent != Path(sys.executable).parent:

@@ -127,7 +127,7 @@ class Nursery:
         """Whether a peer may have a child now.
 
         Raises:
-            RefusedError: it may not.
+            ForkRefusedError: it may not.
         """
         if peer.gid != self._gid or peer.uid == 0:
             raise ForkRefusedError("it is no account for sessions")

@@ -31,7 +31,7 @@ def settle(peer: Caller) -> None:
     """Become a process of the peer's session, for good.
 
     Raises:
-        RefusedError: the peer is no process of a session, or has ended.
+        ForkRefusedError: the peer is no process of a session, or has ended.
         OSError: the kernel refuses a step.
     """
     process = Path("/proc", str(peer.pid))

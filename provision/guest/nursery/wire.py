@@ -53,7 +53,7 @@ def send_request(
         descriptors: as in ``DESCRIPTORS``.
 
     Raises:
-        RefusedError: the request is longer than a message may be.
+        ForkRefusedError: the request is longer than a message may be.
         OSError: nobody takes it.
     """
     message = json.dumps(asdict(request)).encode()
@@ -69,7 +69,7 @@ def receive_request(connection: socket.socket) -> tuple[ForkRequest, list[int]]:
         The request, and the descriptors that came with it.
 
     Raises:
-        RefusedError: it is not what ``send_request`` sends.
+        ForkRefusedError: it is not what ``send_request`` sends.
         OSError: nothing came in time.
     """
     size = array.array("i").itemsize

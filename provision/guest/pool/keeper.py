@@ -60,7 +60,7 @@ async def ask(verb: str, *words: str, place: Path = SOCKET) -> dict[str, Any]:
         place: the service's socket.
 
     Raises:
-        RefusedError: it refused, or cannot be asked.
+        KeeperRefusedError: it refused, or cannot be asked.
     """
     try:
         reader, writer = await asyncio.open_unix_connection(place)

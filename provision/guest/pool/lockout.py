@@ -165,7 +165,7 @@ class PasswordGuard:
             exists: whether there is such a name; asked of an address without wrong tries left.
 
         Raises:
-            RefusedError: too many are or were tried.
+            TryRefusedError: too many are or were tried.
         """
         begun, place = self._clock(), self._place(name, visit)
         self._admit(place, visit)

@@ -175,7 +175,7 @@ class Jobe:
         """Run a task to its end.
 
         Raises:
-            BusyError, QuotaError: there is no room for it.
+            QueueFullError, QuotaError: there is no room for it.
             OSError, sqlite3.Error: the disk is full.
         """
         scheduler = self._scheduler()
