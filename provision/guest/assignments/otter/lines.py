@@ -4,6 +4,7 @@ Source: otter-grader 7, "Otter Assign Format", solution removal.
 """
 
 import re
+from collections.abc import Iterator
 
 _WORDS = ("# SOLUTION NO PROMPT", "# BEGIN PROMPT", "# END PROMPT", "# SEED")
 _BEGIN = re.compile(r"(\s*)# BEGIN SOLUTION( NO PROMPT)?")
@@ -25,21 +26,9 @@ def drop_own(text: str) -> str:
         ValueError: a block of lines has no beginning or no end; in words.
     """
     found: list[str] = []
-    inside = False
-    for line in text.split("\n"):
-        bare = line.rstrip()
-        if bare.endswith(_IGNORE_END):
-            if not inside:
-                raise ValueError(f"{bare.strip()!r} without BEGIN IGNORE before it")
-            inside = False
-        elif _IGNORE.match(line):
-            if inside:
-                raise ValueError("BEGIN IGNORE stands within another")
-            inside = True
-        elif not inside and not bare.endswith(_IGNORED) and not _OTTER.match(line):
+    for line, begin, inside in _blocks(text, "IGNORE", _IGNORE, _IGNORE_END):
+        if not (begin or inside or line.rstrip().endswith(_IGNORED) or _OTTER.match(line)):
             found.append(line)
-    if inside:
-        raise ValueError(f"BEGIN IGNORE without {_IGNORE_END!r} after it")
     return "\n".join(found)
 
 
@@ -50,20 +39,11 @@ def drop_solution(text: str) -> str:
         ValueError: a solution has no beginning or no end; in words.
     """
     found: list[str] = []
-    inside = False
-    for line in text.split("\n"):
-        bare = line.rstrip()
-        if bare.endswith(_END):
-            if not inside:
-                raise ValueError(f"{bare.strip()!r} without BEGIN SOLUTION before it")
-            inside = False
-        elif begin := _BEGIN.match(line):
-            if inside:
-                raise ValueError("BEGIN SOLUTION stands within another")
-            inside = True
+    for line, begin, inside in _blocks(text, "SOLUTION", _BEGIN, _END):
+        if begin:
             if not begin[2]:
                 found.append(f"{begin[1]}...")
-        elif inside or bare.endswith(_WORDS):
+        elif inside or line.rstrip().endswith(_WORDS):
             continue
         elif assigned := _ASSIGNED.match(line):
             found.append(f"{assigned[1]} ...")
@@ -71,6 +51,25 @@ def drop_solution(text: str) -> str:
             found.append(f"{solved[1]}...")
         else:
             found.append(line)
-    if inside:
-        raise ValueError(f"BEGIN SOLUTION without {_END!r} after it")
     return "\n".join(found)
+
+
+def _blocks(
+    text: str, name: str, beginning: re.Pattern[str], end: str
+) -> Iterator[tuple[str, re.Match[str] | None, bool]]:
+    """The lines but those that end a block: how one begins a block, and whether it is inside."""
+    inside = False
+    for line in text.split("\n"):
+        bare = line.rstrip()
+        if bare.endswith(end):
+            if not inside:
+                raise ValueError(f"{bare.strip()!r} without BEGIN {name} before it")
+            inside = False
+            continue
+        begin = beginning.match(line)
+        if begin and inside:
+            raise ValueError(f"BEGIN {name} stands within another")
+        yield line, begin, inside
+        inside = inside or begin is not None
+    if inside:
+        raise ValueError(f"BEGIN {name} without {end!r} after it")
