@@ -247,15 +247,23 @@ TEACHING: Mapping[str, Callable[..., dict[str, Any]]] = {
 LEARNING: Mapping[str, Callable[..., dict[str, Any]]] = {"begin": _begin, "hand-in": _hand_in}
 
 
+def respond(request: bytes) -> dict[str, Any]:
+    """What comes of a request; why nothing does, where it cannot be carried out.
+
+    Args:
+        request: as ``keeper.ask`` sends it.
+    """
+    try:
+        return answer(*map(str, json.loads(request)))
+    except AbsentError as error:
+        return {"error": str(error), "absent": True}
+    except (OSError, ValueError, TypeError, AssignmentError) as error:
+        return {"error": str(error)}
+
+
 def main() -> None:
     """Carry out the request on standard input."""
-    try:
-        said = answer(*map(str, json.loads(sys.stdin.buffer.read(LONGEST))))
-    except AbsentError as error:
-        said = {"error": str(error), "absent": True}
-    except (OSError, ValueError, TypeError, AssignmentError) as error:
-        said = {"error": str(error)}
-    sys.stdout.write(json.dumps(said))
+    sys.stdout.write(json.dumps(respond(sys.stdin.buffer.read(LONGEST))))
 
 
 if __name__ == "__main__":

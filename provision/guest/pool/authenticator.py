@@ -110,10 +110,6 @@ class PoolAuthenticator(Authenticator):  # type: ignore[misc]  # JupyterHub has 
         state = Path(self.accounts_file).parent
         return bool(await earlier([name], read_settings().directory, state))
 
-    def person(self, name: str) -> str:
-        """What somebody is called on pages; here there is nothing but the name."""
-        return name
-
     def get_handlers(self, app: Any) -> list[tuple[str, Any]]:
         """JupyterHub's own, where what adds users is marked."""
         added = [(r"/api/users", AddUsers), (r"/api/users/([^/]+)", AddUser)]

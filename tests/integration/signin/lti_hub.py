@@ -4,11 +4,11 @@ Root's service is our own code; what it would read of the machine is made up. It
 its own, as the hub lives on while others' tests run in this one.
 """
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
-import socket
 import socketserver
 import subprocess
 import sys
@@ -25,6 +25,7 @@ from provision.guest.pool.account import PoolSettings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.courses import course_directory, hand_in_directory
 from provision.guest.pool.exams import GRADES, RECORD
+from provision.guest.pool.keeper import KeeperRefusedError, ask
 from provision.machine.ports import free_port
 from tests.integration.lti_platform import Platform
 from tests.integration.signin.browser import Browser
@@ -97,14 +98,11 @@ class Place:
             AbsentError: there is nothing of that name for who asks.
             AssignmentError: it cannot be done.
         """
-        with socket.socket(socket.AF_UNIX) as service:
-            service.connect(str(self.state / SOCKET))
-            service.sendall(json.dumps([verb, *words]).encode())
-            service.shutdown(socket.SHUT_WR)
-            said: dict[str, Any] = json.loads(service.makefile().read())
-        if "error" in said:
-            raise (desk.AbsentError if "absent" in said else AssignmentError)(said["error"])
-        return said
+        try:
+            return asyncio.run(ask(verb, *words, place=self.state / SOCKET))
+        except KeeperRefusedError as error:
+            kind = desk.AbsentError if error.absent else AssignmentError
+            raise kind(str(error)) from error
 
     def grade(self, student: str, score: float, graded: str, assignment: str = "primes") -> None:
         """Have work of a student graded and returned, as it is after that."""
@@ -175,13 +173,7 @@ def _serve(place: str, students: str, settings: str) -> None:
 class _Desk(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         """As ``desk.main``."""
-        try:
-            said = desk.answer(*map(str, json.loads(self.rfile.read())))
-        except desk.AbsentError as error:
-            said = {"error": str(error), "absent": True}
-        except (OSError, ValueError, TypeError, AssignmentError) as error:
-            said = {"error": str(error)}
-        self.wfile.write(json.dumps(said).encode())
+        self.wfile.write(json.dumps(desk.respond(self.rfile.read())).encode())
 
 
 def asked(platform: Platform, browser: Browser, sub: str = "9", /, **further: str) -> str:
