@@ -111,22 +111,21 @@ class Assignment:
             self.files = self._exercise.beside
             text = json.dumps(self._exercise.notebook(self._exercise.solved))
             notebooks = {exercise.NOTEBOOK: text}
-        masters = self._masters(notebooks)
-        for notebook, text in notebooks.items():
+        sources, masters = self._read_all(notebooks)
+        steps: tuple[Callable[[], Any], ...] = RELEASE
+        if masters or self._exercise:  # whose solutions are no more in what is released
+            steps = tuple(step for step in RELEASE if step is not clear)
+        for notebook, written in sources.items():
             with _naming(notebook):
-                source = read(text)
-                _check_source(source)
-                steps: tuple[Callable[[], Any], ...] = RELEASE
-                if masters or self._exercise:  # whose solutions are no more in what is released
-                    steps = tuple(step for step in RELEASE if step is not clear)
-                found = masters.get(notebook)
+                _check_source(written)
                 if self._exercise:
-                    self._proofs[notebook] = source
-                if found:
+                    self._proofs[notebook] = written
+                source = handed = written
+                if found := masters.get(notebook):
                     if found.is_run:
                         self._proofs[notebook] = found.whole
-                    source = nbformat.from_dict(found.whole)
                     self._seeds[notebook] = found.seed
+                    source, handed = map(nbformat.from_dict, (found.whole, found.handed))
                 self._sources[notebook] = _source(source)
                 self._kernels[notebook] = _kernel(source)
                 try:
@@ -134,9 +133,7 @@ class Assignment:
                         raise LookupError("is in otter-grader's form, whose tests are Python")
                 except LookupError as error:
                     self.missing[notebook] = f"{error.args[0]}"
-                if found:
-                    source = nbformat.from_dict(found.handed)
-                released = self._through(steps, source, notebook, "")
+                released = self._through(steps, handed, notebook, "")
                 forget_unseen(released)
                 self.released[notebook] = nbformat.writes(released)
         self.given = self._exercise.handed if self._exercise else self.files
@@ -159,12 +156,14 @@ class Assignment:
                     with _naming(name):
                         _check_proof(cell)
 
-    def _masters(self, notebooks: dict[str, str]) -> dict[str, master.Master]:
-        """The notebooks in otter-grader's form, with which there is none in nbgrader's."""
-        found, others = {}, []
+    def _read_all(
+        self, notebooks: dict[str, str]
+    ) -> tuple[dict[str, Any], dict[str, master.Master]]:
+        """The notebooks; of them those in otter-grader's form, with which none is in nbgrader's."""
+        sources, found, others = {}, {}, []
         for notebook, text in notebooks.items():
             with _naming(notebook):
-                source = read(text)
+                sources[notebook] = source = read(text)
                 if master.is_master(source):
                     found[notebook] = master.read(source, self.files)
                 elif any("nbgrader" in cell.metadata for cell in source.cells):
@@ -177,7 +176,7 @@ class Assignment:
         if found:
             given = {name for each in found.values() for name in each.files}
             self.files = {name: each for name, each in self.files.items() if name in given}
-        return found
+        return sources, found
 
     def _boxes_of(self, notebook: str, scratch: Path) -> boxes.Boxes:
         name = self._kernels[notebook]
