@@ -3,7 +3,6 @@
 `pytest -s -m slow tests/bench/test_assignments.py` prints the table.
 """
 
-import base64
 import json
 import statistics
 import sys
@@ -19,7 +18,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "notebook"))
 
 from guest import Guest, further_layer, installed_layers, notebook_guest, sage_layer
-from handed import PYTHON, book, cell, make_places, write
+from handed import PYTHON, book, cell, hand_in_all, make_places, write
 from student import Student
 from test_assignments import ATTACKS, HONEST, MARK, SOURCE, notebook
 
@@ -131,15 +130,11 @@ def hand_in(guest: Guest, course: str, name: str, work: dict[str, str]) -> None:
     write(guest, f"{PLACE}/{course}/source/{name}/work.ipynb", json.dumps(notebook(SOURCE)))
     guest.run(f"notebook-assignments release {course} {name}")
     fresh = json.loads(guest.run(f"cat {PLACE}/{course}/hand-out/{name}/work.ipynb"))
-    script = ["set -e", f"cd {PLACE}/{course}/hand-in"]
+    texts = {}
     for student, solution in work.items():
         fresh["cells"][0]["source"] = textwrap.dedent(solution)
-        packed = base64.b64encode(json.dumps(fresh).encode()).decode()
-        script.append(
-            f"mkdir {student}/{name}; echo {packed} | base64 -d > {student}/{name}/work.ipynb"
-        )
-    write(guest, "/root/hand-in.sh", "\n".join(script))
-    guest.run("sh /root/hand-in.sh")
+        texts[student] = json.dumps(fresh)
+    hand_in_all(guest, f"{PLACE}/{course}", name, texts)
 
 
 def in_memory(guest: Guest, over: threading.Event) -> list[int]:
