@@ -28,7 +28,8 @@ from typing import IO, Any
 
 from provision.guest.assignments.places import Taken, folder, legible, put, remove, take, what
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
-from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, exams_of, is_over, work_of
+from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, is_over, read_record, work_of
+from provision.guest.typed import DamagedError
 from provision.guest.whole import flush, keep, locking
 from provision.guest.words import no_formula, say
 
@@ -291,18 +292,22 @@ class Course:
                     rules["extra"][student] = rules["extra"].get(student, 0) + more
 
     def finish(
-        self, at_work: Container[str], done: set[tuple[str, ...]]
+        self,
+        exams: Mapping[str, Mapping[str, Any]],
+        at_work: Container[str],
+        done: set[tuple[str, ...]],
     ) -> Iterator[tuple[str, str]]:
         """Hand in by itself what was written in exams that are over.
 
         Args:
+            exams: the course's, by name, of ``read_exams``.
             at_work: the students whose session goes on; it is for another time.
             done: what need not be looked at any more; is added to.
 
         Yields:
             Whose work, and why it could not be handed in, which stops nobody else's; empty: it was.
         """
-        for assignment, told in exams_of(self.place.parent.parent, self.name):
+        for assignment, told in exams.items():
             for student in self.members:
                 mark = (self.name, assignment, student, end_of(told, student).isoformat())
                 if mark in done or student in at_work or not is_over(told, student, _now()):
@@ -547,12 +552,12 @@ class Course:
         """What was said when an assignment was released.
 
         Raises:
-            AssignmentError: it was not.
+            AssignmentError: it was not, or what was said is damaged.
         """
         try:
-            told: dict[str, Any] = json.loads(
-                (self._grades / _name(assignment) / RECORD).read_text()
-            )
+            return read_record(self._grades / _name(assignment) / RECORD)
+        except DamagedError as error:
+            raise AssignmentError(str(error)) from None
         except (FileNotFoundError, NotADirectoryError):
             there = ", ".join(self.assignments()) or "none"
             raise AssignmentError(
@@ -561,7 +566,6 @@ class Course:
                     **{"what": assignment, "course": self.name, "there": there},
                 )
             ) from None
-        return told
 
     def _chosen(self, students: list[str] | None) -> list[str]:
         for student in students or ():
@@ -625,7 +629,7 @@ class Course:
     def _newest(self, assignment: str, student: str) -> Path | None:
         return next(reversed(self._versions(assignment, student)), None)
 
-    def _collect(self, assignment: str, student: str, told: dict[str, Any]) -> bool:
+    def _collect(self, assignment: str, student: str, told: Mapping[str, Any]) -> bool:
         if not self.begun(assignment, student):
             return False
         self._versions(assignment, student)
@@ -635,7 +639,7 @@ class Course:
             return self._collect_into(place, assignment, student, told)
 
     def _collect_into(
-        self, place: Path, assignment: str, student: str, told: dict[str, Any]
+        self, place: Path, assignment: str, student: str, told: Mapping[str, Any]
     ) -> bool:
         before = self._versions(assignment, student)
         with self._work(assignment, student) as (base, name):

@@ -12,15 +12,17 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from provision.guest.pool.courses import PLACE, SHARED, View, hand_in_directory
+from provision.guest.typed import DamagedError, load, of
 from provision.guest.whole import flush, locking
 
 GRADES, RECORD, FILES = "grades", "assignment.json", "files"
+MEND = "hand it out anew: notebook-assignments release"
 WORK = "exam"
 OPEN = Path("/run/notebook-exams")  # of each account in an exam, what closes its network
 ROOM = 512 << 20  # bytes beside a student's quota: who has filled that writes all the same
@@ -33,6 +35,24 @@ PROGRAMS = (
 SETTINGS = {  # what has others in an exam: it saves three times as often
     Path("/etc/notebook/exam.json"): Path("/opt/notebook/share/jupyter/lab/settings/overrides.json")
 }
+_Rules = TypedDict(
+    "_Rules",
+    {
+        "from": str,
+        "kernels": list[str],
+        "terminals": bool,
+        "material": bool,
+        "extra": dict[str, float],
+        "paused": dict[str, str],
+    },
+)
+
+
+class _Told(TypedDict):
+    due: str
+    grace: int
+    notebooks: list[str]
+    exam: NotRequired[_Rules]
 
 
 @dataclass(frozen=True)
@@ -62,17 +82,61 @@ class Exam:
         return f"{self.course}/{self.assignment}"
 
 
-def exams_of(directory: Path, course: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The exams of a course: the assignment's name, and what was said when it was released.
+@dataclass(frozen=True)
+class Exams:
+    """The exams of some courses, as they were said to be when they were read.
+
+    Args:
+        told: by course and assignment, what was said.
+        damage: by course, what is wrong with those that cannot be read, which may be exams.
+    """
+
+    told: Mapping[str, Mapping[str, dict[str, Any]]]
+    damage: Mapping[str, Sequence[str]]
+
+
+def read_exams(directory: Path, courses: Iterable[str]) -> Exams:
+    """Read the exams of courses; one that is damaged keeps no other from being read.
 
     Args:
         directory: of all students.
-        course: its name.
+        courses: their names.
     """
-    for path in sorted((directory / PLACE / course / GRADES).glob(f"*/{RECORD}")):
-        told = json.loads(path.read_text())
-        if "exam" in told:
-            yield path.parent.name, told
+    told: dict[str, dict[str, dict[str, Any]]] = {}
+    damage: dict[str, list[str]] = {}
+    for course in sorted(courses):
+        for path in sorted((directory / PLACE / course / GRADES).glob(f"*/{RECORD}")):
+            try:
+                about = read_record(path)
+            except (OSError, DamagedError) as error:
+                damage.setdefault(course, []).append(str(error))
+            else:
+                if "exam" in about:
+                    told.setdefault(course, {})[path.parent.name] = about
+    return Exams(told, damage)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What was said when an assignment was released.
+
+    Args:
+        path: its file.
+
+    Raises:
+        OSError: it cannot be read.
+        DamagedError: it is damaged.
+    """
+    about: dict[str, Any] = load(dict[str, Any], path, MEND)
+    try:
+        of(_Told, about)
+        if rules := about.get("exam"):
+            times = [begin_of(about), end_of(about, ""), *map(_time, rules["paused"].values())]
+            times += [end_of(about, student) for student in rules["extra"]]
+            if not all(each.tzinfo for each in times):
+                raise ValueError("a time is without its zone")
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DamagedError(f"{path} is damaged: {error}; {MEND}") from None
+    return about
 
 
 def exam_of(
@@ -85,26 +149,33 @@ def exam_of(
         student: who.
         courses: from ``read_courses``.
         now: the time.
+
+    Raises:
+        DamagedError: nobody knows, for what was said of an assignment cannot be read.
     """
-    for course, about in sorted(courses.items()):
-        if student not in about["members"]:
-            continue
-        for assignment, told in exams_of(directory, course):
-            if begin_of(told) <= now and not is_over(told, student, now):
-                return _exam(course, assignment, told, student)
-    return None
+    mine = {name: {"members": [student]} for name, c in courses.items() if student in c["members"]}
+    exams = read_exams(directory, mine)
+    exam = exams_now(exams, mine, now).get(student)
+    if not exam:
+        for first, *_ in exams.damage.values():
+            raise DamagedError(first)
+    return exam
 
 
-def exams_now(
-    directory: Path, courses: Mapping[str, Any], now: datetime.datetime
-) -> dict[str, Exam]:
-    """The exams that go on, by student; arguments as of ``exam_of``, which says the same of one."""
+def exams_now(exams: Exams, courses: Mapping[str, Any], now: datetime.datetime) -> dict[str, Exam]:
+    """The exams that go on, by student.
+
+    Args:
+        exams: of all courses.
+        courses: from ``read_courses``.
+        now: the time.
+    """
     found: dict[str, Exam] = {}
-    for course, about in sorted(courses.items()):
-        for assignment, told in exams_of(directory, course):
+    for course, known in exams.told.items():
+        for assignment, told in known.items():
             if begin_of(told) > now:
                 continue
-            for student in about["members"]:
+            for student in courses[course]["members"]:
                 if student not in found and not is_over(told, student, now):
                     found[student] = _exam(course, assignment, told, student)
     return found
@@ -120,19 +191,23 @@ def _exam(course: str, assignment: str, told: Mapping[str, Any], student: str) -
         tuple(rules["kernels"]),
         rules["terminals"],
         rules["material"],
-        datetime.datetime.fromisoformat(since) if since else None,
+        _time(since) if since else None,
     )
 
 
 def begin_of(told: Mapping[str, Any]) -> datetime.datetime:
     """When an exam begins."""
-    return datetime.datetime.fromisoformat(told["exam"]["from"])
+    return _time(told["exam"]["from"])
 
 
 def end_of(told: Mapping[str, Any], student: str) -> datetime.datetime:
     """When an exam ends for a student, who may have more time than the others."""
     seconds = told["exam"]["extra"].get(student, 0)
-    return datetime.datetime.fromisoformat(told["due"]) + datetime.timedelta(seconds=seconds)
+    return _time(told["due"]) + datetime.timedelta(seconds=seconds)
+
+
+def _time(text: str) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(text)
 
 
 def is_over(told: Mapping[str, Any], student: str, now: datetime.datetime) -> bool:

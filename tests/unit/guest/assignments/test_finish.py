@@ -4,7 +4,7 @@ import contextlib
 import datetime
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +32,10 @@ def course(tmp_path: Path) -> Course:
     return Course(tmp_path, "algebra", {"members": list(MEMBERS), "teachers": [], "quota": 1})
 
 
+def told_of(course: Course) -> Mapping[str, Any]:
+    return exams.read_exams(course.place.parent.parent, ["algebra"]).told["algebra"]
+
+
 def test_one_whose_work_cannot_be_taken_keeps_nobody_from_handing_in(
     course: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -45,14 +49,14 @@ def test_one_whose_work_cannot_be_taken_keeps_nobody_from_handing_in(
     monkeypatch.setattr(course, "begun", lambda *_: True)
     monkeypatch.setattr(course, "_collect", collect)
     done: set[tuple[str, ...]] = set()
-    told = dict(course.finish({"sofja"}, done))
+    told = dict(course.finish(told_of(course), {"sofja"}, done))
     assert told == {
         "carl": "test cannot be handed in: [Errno 28] No space left on device",
         "emmy": "",
     }
     ill.clear()  # it is tried again; and she who was at work has come out
-    assert dict(course.finish((), done)) == {"carl": "", "sofja": ""}
-    assert dict(course.finish((), done)) == {}
+    assert dict(course.finish(told_of(course), (), done)) == {"carl": "", "sofja": ""}
+    assert dict(course.finish(told_of(course), (), done)) == {}
 
 
 def test_a_hand_in_that_was_cut_off_before_it_was_listed_is_listed_by_the_next_round(
@@ -72,14 +76,14 @@ def test_a_hand_in_that_was_cut_off_before_it_was_listed_is_listed_by_the_next_r
 
     with monkeypatch.context() as cutting:
         cutting.setattr(course, "_list", cut)
-        assert "power" in dict(course.finish((), set()))["emmy"]
+        assert "power" in dict(course.finish(told_of(course), (), set()))["emmy"]
     (path,) = course.differences("test")
     assert path == f"emmy.{owner}/0001/handed/work.ipynb is not listed"
-    assert dict(course.finish((), set())) == {}, "it is handed in once"
+    assert dict(course.finish(told_of(course), (), set())) == {}, "it is handed in once"
     assert course.differences("test") == []
     with (course.place / "grades/test" / path.partition(" ")[0]).open("a") as file:
         file.write("more")
-    assert dict(course.finish((), set())) == {}
+    assert dict(course.finish(told_of(course), (), set())) == {}
     assert course.differences("test") == [path.partition(" ")[0]]
 
 
@@ -130,3 +134,25 @@ def test_what_is_hidden_since_an_earlier_release_is_handed_out_no_more(
     assert {path.name for path in base.rglob("*.*")} == {"test_a.py", "more.txt"}
     if begin:
         assert course.told("one")["exam"]["extra"] == {"emmy": 300}
+
+
+def test_what_is_damaged_is_said_and_mended_by_another_release(
+    course: Course, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = course.place / "grades/test" / exams.RECORD
+    record.write_text('{"due": ')
+    with pytest.raises(AssignmentError, match="hand it out anew"):
+        course.collect("test")
+    (course.place / "hand-out").mkdir()
+
+    @contextlib.contextmanager
+    def working(*_: str, **__: bool) -> Iterator[SimpleNamespace]:
+        yield SimpleNamespace(released={}, missing={}, folders=False, given={})
+
+    monkeypatch.setattr(course, "_worker", working)
+    course.release("test", "2026-01-01T12:00")
+    assert course.told("test")["due"] == course_time("2026-01-01T12:00")
+
+
+def course_time(text: str) -> str:
+    return datetime.datetime.fromisoformat(text).astimezone(datetime.UTC).isoformat()

@@ -7,6 +7,7 @@ import pytest
 
 from provision.guest.pool import exams
 from provision.guest.pool.exams import Exam, arguments, exam_of, omissions
+from provision.guest.typed import DamagedError
 
 COURSES = {"algebra": {"members": ["emmy", "carl"], "teachers": ["noether"], "quota": 1}}
 NOON = datetime.datetime(2026, 12, 1, 12, tzinfo=datetime.UTC)
@@ -63,7 +64,7 @@ def test_of_all_is_known_what_is_known_of_each(tmp_path: Path) -> None:
     release(tmp_path, extra={"carl": 600}, paused={"emmy": NOON.isoformat()})
     release(tmp_path, "later")
     for minutes in (-1, 1, 95, 500):
-        known = exams.exams_now(tmp_path, COURSES, at(minutes))
+        known = exams.exams_now(exams.read_exams(tmp_path, COURSES), COURSES, at(minutes))
         for student in ("emmy", "carl", "noether"):
             assert known.get(student) == exam_at(tmp_path, student, minutes)
 
@@ -73,6 +74,44 @@ def test_an_assignment_is_no_exam(tmp_path: Path) -> None:
     place.mkdir(parents=True)
     (place / exams.RECORD).write_text('{"due": "", "grace": 0, "notebooks": []}')
     assert exam_at(tmp_path, "emmy", 0) is None
+
+
+NO_TIME = datetime.datetime(2026, 12, 1, 12).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Expecting value"),
+        ("[]", "it must be dict"),
+        ('{"due": "", "notebooks": []}', "grace is missing"),
+        ('{"due": "", "grace": 0, "notebooks": [], "exam": {}}', "exam.extra is missing"),
+        ({"from": "noon"}, "Invalid isoformat string: 'noon'"),
+        ({"from": NO_TIME}, "a time is without its zone"),
+        ({"paused": {"emmy": "since noon"}}, "Invalid isoformat string: 'since noon'"),
+        ({"extra": {"emmy": float("inf")}}, "cannot convert float infinity"),
+        ({"extra": {"emmy": 1e12}}, "date value out of range"),
+    ],
+)
+def test_what_is_damaged_is_named_and_keeps_no_other_from_being_read(
+    tmp_path: Path, text: str | dict[str, Any], words: str
+) -> None:
+    """Whose exam it may be gets no session; in another exam of the course all goes on."""
+    place = tmp_path / exams.PLACE / "algebra" / exams.GRADES / "damaged"
+    if isinstance(text, str):
+        place.mkdir(parents=True)
+        (place / exams.RECORD).write_text(text)
+    else:
+        release(tmp_path, "damaged", **text)
+    with pytest.raises(DamagedError) as told:
+        exam_at(tmp_path, "emmy", 1)
+    assert str(told.value).startswith(f"{place / exams.RECORD} is damaged: {words}")
+    assert str(told.value).endswith(f"; {exams.MEND}")
+    assert exam_at(tmp_path, "noether", 1) is None
+    release(tmp_path)
+    exam = exam_at(tmp_path, "emmy", 1)
+    assert exam
+    assert exam.name == "algebra/test"
 
 
 def test_the_server_is_told_kernels_and_terminals() -> None:
