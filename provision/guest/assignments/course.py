@@ -406,7 +406,8 @@ class Course:
             marks: by notebook and cell, ``points`` and ``comment`` as texts; empty: none.
 
         Raises:
-            AssignmentError: it was not graded yet, or there are no such points or cells.
+            AssignmentError: it was not graded yet, or grading has ended, or there are no such
+                points or cells.
         """
         self.told(assignment)
         self._chosen([student])
@@ -417,7 +418,14 @@ class Course:
                     say("{what} of {student} was not graded yet", what=assignment, student=student)
                 )
             result = _read(version / "result.json")
-            keep(version / "marks.json", json.dumps(_checked(marks, result.get("notebooks", {}))))
+            if "notebooks" not in result:  # to which it would be put
+                raise AssignmentError(
+                    say(
+                        "{what} of {student} could not be graded ({why}): grade it again first",
+                        **{"what": assignment, "student": student, "why": result["error"]},
+                    )
+                )
+            keep(version / "marks.json", json.dumps(_checked(marks, result["notebooks"])))
             with self._worker(assignment) as worker:
                 self._grade(assignment, student, version, worker, again=False)
             self._write_gradebook()
@@ -705,6 +713,8 @@ class Course:
             notebooks = {name: path.read_text() for name, path in paths.items() if path.exists()}
         told = {"student": student, "notebooks": notebooks, "marks": marks, "before": before}
         result = {**worker.ask(**told, files=_hex(beside)), "marks": marks}
+        if not again and "error" in result:  # what came of the tests stays
+            raise AssignmentError(result["error"])
         texts = {}
         for name, each in result.get("notebooks", {}).items():
             page = each.pop("feedback", None) or _page(name, each["error"])
