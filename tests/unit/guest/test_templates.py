@@ -47,3 +47,11 @@ def test_what_a_script_imports_is_there(path: Path, module: str, name: str) -> N
 
 def test_scripts_are_found() -> None:
     assert len(SCRIPTS) > 5
+
+
+def test_students_programs_cannot_take_all_memory_nor_end_who_grades_the_others() -> None:
+    """The request that grades a class has boxes for it, which have no cgroup of their own."""
+    unit = (GUEST / "assignments/notebook-assignments@.service.j2").read_text()
+    told = dict(line.split("=", 1) for line in unit.splitlines() if re.match(r"\w+=", line))
+    assert 50 <= int(told["MemoryMax"].removesuffix("%")) <= 80
+    assert (told["MemorySwapMax"], told["OOMPolicy"]) == ("0", "continue")
