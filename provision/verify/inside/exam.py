@@ -4,8 +4,9 @@ A course that there is not has one made-up student. The student's sessions are o
 hub opens them with, as its user, for a program in the server's place: before the exam it lays up
 what would help, in the exam it looks for that, and afterwards again.
 
-The course is in the record by a mount alone, so that a restart forgets it; what an earlier run
-left, because it was cut off, is removed first.
+The course is in the record by a mount alone, so that a restart forgets it. All of it is removed at
+the end, and by a process beside this one where this one has no end of its own; what is left of a
+power cut is removed first.
 """
 
 import contextlib
@@ -22,7 +23,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ASKED = json.loads(sys.argv[1])
 COURSE, STUDENT, EXAM = "verify-course", "verify-examinee", "exam"
@@ -346,6 +347,61 @@ def clear() -> list[str]:
     return [str(path) for path in left]
 
 
+@contextlib.contextmanager
+def guarding() -> Iterator[None]:
+    """Be the only one, and have all cleared away even by who kills us: a child sees us end.
+
+    Raises:
+        RuntimeError: another one is at work.
+    """
+    with socket.socket(socket.AF_UNIX) as turn:  # the child's, too: who comes next waits for both
+
+        def is_ours() -> bool:
+            with contextlib.suppress(OSError):
+                turn.bind(f"\0{COURSE}")
+                return True
+            return False
+
+        if not until(is_ours):
+            raise RuntimeError("another check of an exam goes on")
+        if os.getpgrp() != os.getpid():
+            os.setpgid(0, 0)
+        ours, others = os.getpid(), os.pipe()
+        child = os.fork()
+        if not child:
+            os.close(others[1])
+            guard(others[0], ours)
+        os.close(others[0])
+        try:
+            yield
+        finally:
+            os.write(others[1], b"cleared")
+            os.close(others[1])
+            os.waitpid(child, 0)
+
+
+def guard(end: int, group: int) -> NoReturn:
+    """Wait until the process at the other end of a pipe ends; clear away, if it has not.
+
+    Args:
+        end: ours, which tells.
+        group: of that process, and of what it has started for itself.
+    """
+    os.setsid()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):  # the way here waits until nobody has its ends
+        os.dup2(nothing, stream)
+    try:
+        if not os.read(end, 1):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)
+            clear()
+    finally:
+        os._exit(0)
+
+
 def moment(minutes: float) -> str:
     """A time so far from now, as root types it."""
     at = datetime.datetime.now() + datetime.timedelta(minutes=minutes)
@@ -402,15 +458,20 @@ def main() -> None:
         students = ["mount", "-t", "tmpfs", "-o", "mode=0711", "tmpfs", str(DIRECTORY)]
         subprocess.run(students, check=True)
         subprocess.run(["systemctl", "restart", "sshd-pool", "notebook-exams"], check=False)
-    clear()
     facts: dict[str, Any] = {}
+    left: list[str] = []
     try:
-        with answering():
-            facts = hold()
-    except (RuntimeError, OSError, KeyError, ValueError) as error:
+        with guarding():
+            clear()
+            try:
+                with answering():
+                    facts = hold()
+            except (RuntimeError, OSError, KeyError, ValueError) as error:
+                facts["error"] = str(error)
+            finally:
+                left = clear()
+    except RuntimeError as error:
         facts["error"] = str(error)
-    finally:
-        left = clear()
     json.dump({**facts, "left": left}, sys.stdout)
 
 
