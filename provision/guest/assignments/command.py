@@ -9,7 +9,10 @@ from pathlib import Path
 
 from provision.guest import typed
 from provision.guest.assignments.compare import similar
-from provision.guest.assignments.course import SUMS, AssignmentError, Course, Row
+from provision.guest.assignments.course import Course
+from provision.guest.assignments.errors import AssignmentError
+from provision.guest.assignments.rows import Row
+from provision.guest.assignments.versions import SUMS
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
 

@@ -1,93 +1,46 @@
 """The assignments of a course: released, collected, graded, returned. Root's part.
 
 Below a course's directory are the teachers' ``source`` and ``results``, and root's own ``grades``:
-of each assignment its deadline, and of each student what was handed in, version by version, and
-what came of it. Of each file that was handed in there is the hash in ``SHA256SUMS``, as sha256sum
-reads it. An exam (``pool.exams``) has its files there, too, which nobody is shown before. A result
-is there whole or not at all, so that a run that was cut off goes on where it was.
+of each assignment its deadline, and of each student what was handed in (``versions``), what came of
+it (``rows``), and what teachers gave by hand (``marks``). An exam (``pool.exams``) has its files
+there, too, which nobody is shown before. A result is there whole or not at all, so that a run that
+was cut off goes on where it was.
 """
 
 import contextlib
-import csv
 import datetime
-import hashlib
 import html
-import io
 import json
 import os
-import shutil
-import subprocess
-import tarfile
-import threading
-import unicodedata
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from provision.guest.assignments import versions
+from provision.guest.assignments.errors import AssignmentError
+from provision.guest.assignments.marks import check_marks, is_graded, list_cells, read_marks
 from provision.guest.assignments.places import Taken, folder, legible, put, remove, take, what
+from provision.guest.assignments.rows import Row, read_row, write_table
+from provision.guest.assignments.times import MOST_MINUTES, deadline, now
+from provision.guest.assignments.unprivileged import Worker
+from provision.guest.assignments.versions import (
+    ENDING,
+    EXERCISE,
+    depth,
+    pick,
+    read_json,
+    read_version,
+)
 from provision.guest.pool.courses import HAND_IN, SHARED, TEACHING, course_directory
 from provision.guest.pool.exams import FILES, GRADES, RECORD, end_of, is_over, read_record, work_of
 from provision.guest.typed import DamagedError
-from provision.guest.whole import flush, keep, locking
-from provision.guest.words import no_formula, say
+from provision.guest.whole import keep, locking
+from provision.guest.words import say
 
-SUMS = "SHA256SUMS"
 FEEDBACK = "feedback"
 SOURCE, RESULTS = TEACHING
 HAND_OUT = SHARED[1]
-ENDING = ".ipynb"
-# By one of these a folder is an exercise in TMC's form, of programs in folders of folders.
-_EXERCISE = (".tmcproject.yml", "tmc")
-DEPTH = 5
-LONG, MANY = 400, 50  # characters of a problem that is shown; how many of a student's are
-# Beyond them no clock can reckon, and then no exam of any course begins or ends.
-MOST_MINUTES, YEARS = 31 * 24 * 60, range(2000, 3000)
-PATIENCE = 1800  # seconds for the notebooks of one student
-PYTHON = "/opt/notebook/bin/python"
-_WORKER = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
-_ENVIRONMENT = {
-    **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/nbgrader"},
-    **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
-}
-# As nbgrader exports them, and what was wrong.
-COLUMNS = (
-    *("assignment", "duedate", "timestamp", "student_id", "raw_score"),
-    *("late_submission_penalty", "score", "max_score", "late", "by_hand", "problems"),
-)
-
-
-class AssignmentError(Exception):
-    """It cannot be done; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What is known of one student's work.
-
-    Args:
-        student: whose.
-        handed: when the newest version was changed last; empty: nothing was handed in.
-        late: whether that was after the deadline and its grace.
-        versions: how many there are.
-        score, max_score: None: not graded yet.
-        by_hand: something is left to be graded by hand.
-        returned: whether the student has the feedback.
-        problems: what could not be taken, or not be graded.
-        graded: when; empty: not yet.
-    """
-
-    student: str
-    handed: str = ""
-    late: bool = False
-    versions: int = 0
-    score: float | None = None
-    max_score: float | None = None
-    by_hand: bool = False
-    returned: bool = False
-    problems: tuple[str, ...] = ()
-    graded: str = ""
 
 
 class Course:
@@ -220,7 +173,7 @@ class Course:
         if self.begun(assignment, student):
             raise AssignmentError(say("there is {folder} already: go on there", folder=there))
         with folder(self.place / HAND_OUT) as base, folder(assignment, base) as below:
-            files = take(below, **_depth(told)).files
+            files = take(below, **depth(told)).files
         with self._theirs(student) as base:
             put(files, [assignment], base, os.fstat(base).st_uid)
         return sorted(files)
@@ -275,11 +228,11 @@ class Course:
         Raises:
             AssignmentError: it is no exam, or there is no such student.
         """
-        told, now = self.told(assignment), _now()
+        told, since = self.told(assignment), now()
         with self._changing(assignment) as rules:
             for student in self._chosen(students):
-                if not is_over(told, student, now):
-                    rules["paused"].setdefault(student, now.isoformat())
+                if not is_over(told, student, since):
+                    rules["paused"].setdefault(student, since.isoformat())
 
     def resume(self, assignment: str, students: list[str] | None = None) -> None:
         """Let who was paused go on; arguments and errors as of ``pause``."""
@@ -287,7 +240,7 @@ class Course:
             for student in self._chosen(students):
                 if since := rules["paused"].pop(student, None):
                     begin = max(since, rules["from"], key=datetime.datetime.fromisoformat)
-                    gone = _now() - datetime.datetime.fromisoformat(begin)
+                    gone = now() - datetime.datetime.fromisoformat(begin)
                     more = max(0, gone.total_seconds())
                     rules["extra"][student] = rules["extra"].get(student, 0) + more
 
@@ -310,7 +263,7 @@ class Course:
         for assignment, told in exams.items():
             for student in self.members:
                 mark = (self.name, assignment, student, end_of(told, student).isoformat())
-                if mark in done or student in at_work or not is_over(told, student, _now()):
+                if mark in done or student in at_work or not is_over(told, student, now()):
                     continue
                 try:
                     if self.begun(assignment, student) and self._collect(assignment, student, told):
@@ -330,12 +283,7 @@ class Course:
             AssignmentError: it was not released.
         """
         self.told(assignment)
-        place = self._grades / assignment
-        listed = _sums(place)
-        found = dict(_hashes(place, _files_of(place, "*.*/")))
-        gone = [f"{path} is gone" for path in listed if path not in found]
-        new = [f"{path} is not listed" for path in found if path not in listed]
-        return gone + new + [p for p in found if p in listed and found[p] != listed[p]]
+        return versions.differences(self._grades / assignment)
 
     def archive(self, assignment: str, file: IO[bytes]) -> str:
         """Write all that was handed in, with its hashes, as a tar; the hash of the hashes.
@@ -348,12 +296,7 @@ class Course:
             AssignmentError: it was not released.
         """
         self.told(assignment)
-        place = self._grades / assignment
-        sums = place / SUMS
-        with tarfile.open(fileobj=file, mode="w|") as tar:
-            for path in ([sums] if sums.exists() else []) + _files_of(place, "*.*/"):
-                tar.add(path, path.relative_to(place.parent), recursive=False)
-        return hashlib.sha256(sums.read_bytes() if sums.exists() else b"").hexdigest()
+        return versions.archive(self._grades / assignment, file)
 
     def grade(
         self,
@@ -379,7 +322,7 @@ class Course:
             todo = []
             for student in self._chosen(students):
                 version = self._newest(assignment, student)
-                if version and (again or not _is_graded(version)):
+                if version and (again or not is_graded(version)):
                     todo.append((student, version))
             workers = [self._worker(assignment) for _ in todo[: os.cpu_count() or 1]]
             with contextlib.ExitStack() as stack:
@@ -417,7 +360,7 @@ class Course:
                 raise AssignmentError(
                     say("{what} of {student} was not graded yet", what=assignment, student=student)
                 )
-            result = _read(version / "result.json")
+            result = read_json(version / "result.json")
             if "notebooks" not in result:  # to which it would be put
                 raise AssignmentError(
                     say(
@@ -425,7 +368,7 @@ class Course:
                         **{"what": assignment, "student": student, "why": result["error"]},
                     )
                 )
-            keep(version / "marks.json", json.dumps(_checked(marks, result["notebooks"])))
+            keep(version / "marks.json", json.dumps(check_marks(marks, result["notebooks"])))
             with self._worker(assignment) as worker:
                 self._grade(assignment, student, version, worker, again=False)
             self._write_gradebook()
@@ -443,16 +386,16 @@ class Course:
         self.told(assignment)
         self._chosen([student])
         versions = self._versions(assignment, student)
-        told = [_read(version / "version.json") for version in versions]
+        told = [read_json(version / "version.json") for version in versions]
         shown = [{"handed": each["handed"], "late": each["late"]} for each in told]
         pages: list[str] = []
         cells: list[dict[str, Any]] = []
         if versions and (versions[-1] / "result.json").exists():
-            marks = _marks(versions[-1])
-            result = _read(versions[-1] / "result.json")
+            marks = read_marks(versions[-1])
+            result = read_json(versions[-1] / "result.json")
             for name, each in sorted(result.get("notebooks", {}).items()):
                 pages.append(name)
-                cells += _cells(name, each, marks.get(name, {}))
+                cells += list_cells(name, each, marks.get(name, {}))
         return {"versions": shown, "pages": pages, "cells": cells}
 
     def page(self, assignment: str, student: str, notebook: str) -> str:
@@ -486,7 +429,7 @@ class Course:
         at = (self._grades / assignment, FILES) if "exam" in told else None
         place, name = at or (self.place / HAND_OUT, assignment)
         with folder(place) as base, folder(name, base) as below:
-            return _texts(take(below).files, told["notebooks"])
+            return pick(take(below).files, told["notebooks"])
 
     def texts(self, assignment: str, student: str) -> dict[str, str]:
         """The notebooks of a student's newest version; none: nothing was handed in.
@@ -497,7 +440,7 @@ class Course:
         self._chosen([student])
         wanted = self.told(assignment)["notebooks"]
         version = self._newest(assignment, student)
-        return _handed(version, wanted)[0] if version else {}
+        return read_version(version, wanted)[0] if version else {}
 
     def feedback(self, assignment: str, students: list[str] | None = None) -> list[str]:
         """Put the feedback on the newest version into the students' hand-ins; to whom.
@@ -538,23 +481,11 @@ class Course:
 
     def gradebook(self) -> str:
         """All results as CSV."""
-        file = io.StringIO()
-        table = csv.DictWriter(file, COLUMNS)
-        table.writeheader()
-        for assignment in self.assignments():
-            due = self.told(assignment)["due"]
-            for row in self.rows(assignment):
-                score = "" if row.score is None else row.score
-                table.writerow(
-                    {
-                        **{"assignment": assignment, "duedate": due, "timestamp": row.handed},
-                        **{"student_id": row.student, "raw_score": score, "score": score},
-                        **{"max_score": "" if row.max_score is None else row.max_score},
-                        **{"late_submission_penalty": 0, "late": row.late},
-                        **{"by_hand": row.by_hand, "problems": no_formula("; ".join(row.problems))},
-                    }
-                )
-        return file.getvalue()
+        return write_table(
+            (assignment, self.told(assignment)["due"], row)
+            for assignment in self.assignments()
+            for row in self.rows(assignment)
+        )
 
     def told(self, assignment: str) -> dict[str, Any]:
         """What was said when an assignment was released.
@@ -621,7 +552,7 @@ class Course:
         except FileNotFoundError:  # who never came
             return []
         place.mkdir(mode=0o700, exist_ok=True)
-        return sorted(path for path in place.iterdir() if path.name.isdigit())
+        return versions.find(place)
 
     def _before(self, assignment: str) -> dict[str, Any]:
         """What was said when it was released before: who has more time in an exam keeps it."""
@@ -644,75 +575,35 @@ class Course:
         place = self._of(assignment, student)
         # Who hands in does not wait for others' notebooks that are graded.
         with locking(place):
-            return self._collect_into(place, assignment, student, told)
-
-    def _collect_into(
-        self, place: Path, assignment: str, student: str, told: Mapping[str, Any]
-    ) -> bool:
-        before = self._versions(assignment, student)
-        with self._work(assignment, student) as (base, name):
-            found = what(name, base)
-            if found is None:
-                return False
-            taken = Taken(problems={assignment: f"it is {found}"})
-            with contextlib.suppress(OSError), folder(name, base) as below:
-                taken = take(below, **_depth(told))
-        if not taken.files and not taken.problems:
-            return False
-        taken.changed = taken.changed or _now().timestamp()
-        text = json.dumps([sorted(taken.problems), _digests(taken.files)])
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        if before and _read(before[-1] / "version.json")["digest"] == digest:
-            self._list(assignment, place)  # of a hand-in that was cut off it is not yet
-            return False
-        number = int(before[-1].name) + 1 if before else 1
-        fresh = place / ".new"
-        shutil.rmtree(fresh, ignore_errors=True)
-        (fresh / "handed").mkdir(mode=0o700, parents=True)
-        with folder(fresh / "handed") as base:
-            put(taken.files, [], base, 0)
-        handed = datetime.datetime.fromtimestamp(taken.changed, datetime.UTC)
-        late = False
-        if told["due"] and "exam" not in told:  # at whose end nobody writes any more
-            until = datetime.datetime.fromisoformat(told["due"])
-            late = handed > until + datetime.timedelta(minutes=told["grace"])
-        version = {"digest": digest, "handed": handed.isoformat(timespec="seconds"), "late": late}
-        keep(fresh / "version.json", json.dumps({**version, "problems": taken.problems}))
-        fresh.rename(place / f"{number:04}")
-        flush(place)
-        self._list(assignment, place)
-        return True
-
-    def _list(self, assignment: str, theirs: Path) -> None:
-        """List the hashes of what a student handed in that are not; what is, is as it was."""
-        place = self._grades / assignment
-        with locking(place):
-            listed = _sums(place)
-            new = [path for path in _files_of(theirs) if str(path.relative_to(place)) not in listed]
-            if found := dict(_hashes(place, new)):
-                lines = (f"{digest}  {path}\n" for path, digest in (listed | found).items())
-                keep(place / SUMS, "".join(lines))
+            with self._work(assignment, student) as (base, name):
+                found = what(name, base)
+                if found is None:
+                    return False
+                taken = Taken(problems={assignment: f"it is {found}"})
+                with contextlib.suppress(OSError), folder(name, base) as below:
+                    taken = take(below, **depth(told))
+            return versions.add(place, taken, told)
 
     def _grade(
         self,
         assignment: str,
         student: str,
         version: Path,
-        worker: "_Worker",
+        worker: Worker,
         *,
         again: bool = True,
     ) -> None:
         """Grade a version, or put what is given by hand into what was graded."""
-        marks = _marks(version)
-        notebooks, beside = _handed(version, worker.released, folders=worker.folders)
+        marks = read_marks(version)
+        notebooks, beside = read_version(version, worker.released, folders=worker.folders)
         before = None
         if not again:
-            told = _read(version / "result.json").get("notebooks", {})
+            told = read_json(version / "result.json").get("notebooks", {})
             before = {name: each["error"] for name, each in told.items() if "error" in each}
             paths = {name: version / f"{name}{ENDING}" for name in told}
             notebooks = {name: path.read_text() for name, path in paths.items() if path.exists()}
         told = {"student": student, "notebooks": notebooks, "marks": marks, "before": before}
-        result = {**worker.ask(**told, files=_hex(beside)), "marks": marks}
+        result = {**worker.ask(beside, **told), "marks": marks}
         if not again and "error" in result:  # what came of the tests stays
             raise AssignmentError(result["error"])
         texts = {}
@@ -728,7 +619,7 @@ class Course:
         with folder(self.place / RESULTS) as base:
             put(texts, [assignment, student], base, self.owner)
         # At last: what has a result is not graded again by a run that goes on.
-        keep(version / "result.json", json.dumps({**result, "graded": _now().isoformat()}))
+        keep(version / "result.json", json.dumps({**result, "graded": now().isoformat()}))
 
     def row(self, assignment: str, student: str, *, results: bool = True) -> Row:
         """What is known of a student's work.
@@ -738,29 +629,7 @@ class Course:
             student: whose.
             results: what came of it, too.
         """
-        versions = self._versions(assignment, student)
-        if not versions:
-            return Row(student)
-        told = _read(versions[-1] / "version.json")
-        problems = [f"{name}: {why}" for name, why in told["problems"].items()]
-        result: dict[str, Any] = {}
-        if results and (versions[-1] / "result.json").exists():
-            result = _read(versions[-1] / "result.json")
-            problems += [result["error"]] if "error" in result else []
-            for name, each in result.get("notebooks", {}).items():
-                problems += [f"{name}: {each['error']}"] if "error" in each else []
-        return Row(
-            student,
-            told["handed"],
-            told["late"],
-            len(versions),
-            result.get("score"),
-            result.get("max_score"),
-            bool(result.get("by_hand")),
-            (versions[-1] / "returned").exists(),
-            _brief(problems),
-            str(result.get("graded", "")),
-        )
+        return read_row(student, self._versions(assignment, student), results=results)
 
     def _write_gradebook(self) -> None:
         with folder(self.place / RESULTS) as base:
@@ -772,12 +641,12 @@ class Course:
         with locking(self._grades):
             yield
 
-    def _worker(self, assignment: str, *, release: bool = False) -> "_Worker":
+    def _worker(self, assignment: str, *, release: bool = False) -> Worker:
         with folder(self.place / SOURCE) as base:
             try:
                 with folder(_name(assignment), base) as below:
-                    folders = any(what(name, below) for name in _EXERCISE)
-                    taken = take(below, **_depth({"folders": folders}))
+                    folders = any(what(name, below) for name in EXERCISE)
+                    taken = take(below, **depth({"folders": folders}))
             except OSError:
                 there = ", ".join(sorted(os.listdir(base))) or "nothing"  # noqa: PTH208
                 raise AssignmentError(
@@ -792,269 +661,15 @@ class Course:
             raise AssignmentError(f"{SOURCE}/{assignment}/{name}: {why}")
         if not folders and not any(name.endswith(ENDING) for name in taken.files):
             raise AssignmentError(
-                f"{SOURCE}/{assignment} has no notebook, and no {_EXERCISE[0]} as an exercise has"
+                f"{SOURCE}/{assignment} has no notebook, and no {EXERCISE[0]} as an exercise has"
             )
-        return _Worker(assignment, taken.files, self.owner, folders=folders, release=release)
-
-
-class _Worker:
-    """The process that understands notebooks; it is started anew when it has ended."""
-
-    def __init__(
-        self,
-        assignment: str,
-        files: dict[str, bytes],
-        owner: int,
-        *,
-        folders: bool,
-        release: bool,
-    ) -> None:
-        self._owner, self.folders = owner, folders
-        notebooks = {
-            name.removesuffix(ENDING): each.decode(errors="replace")
-            for name, each in files.items()
-            if name.endswith(ENDING) and not folders
-        }
-        beside = {k: v for k, v in files.items() if k.removesuffix(ENDING) not in notebooks}
-        told = {"assignment": assignment, "notebooks": notebooks, "files": _hex(beside)}
-        self._first = json.dumps({**told, "folders": folders, "release": release})
-        self._process: subprocess.Popen[str] | None = None
-        self.released: dict[str, str] = {}
-        self.missing: dict[str, str] = {}
-        self.given: dict[str, bytes] = {}
-
-    def __enter__(self) -> "_Worker":
-        self._start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """What comes of a student's work; ``error`` where the process did not survive it."""
-        if self._process is None:
-            self._start()
-        try:
-            return self._answer(json.dumps(request))
-        except (OSError, ValueError) as error:
-            self._end()
-            return {"error": f"grading ended: {error}"}
-
-    def _start(self) -> None:
-        self._process = subprocess.Popen(
-            _WORKER,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            **without_rights(self._owner),
-        )
-        try:
-            answer = self._answer(self._first)
-        except (OSError, ValueError) as error:
-            self._end()
-            raise AssignmentError(f"the notebooks cannot be read: {error}") from error
-        if "error" in answer:
-            self._end()
-            raise AssignmentError(answer["error"])
-        self.released, self.missing = answer["released"], answer["missing"]
-        given = answer.get("given", {})
-        self.given = {name: bytes.fromhex(each) for name, each in given.items()}
-
-    def _answer(self, request: str) -> dict[str, Any]:
-        assert self._process and self._process.stdin and self._process.stdout  # noqa: S101
-        timer = threading.Timer(PATIENCE, self._process.kill)
-        timer.start()
-        try:
-            self._process.stdin.write(f"{request}\n")
-            self._process.stdin.flush()
-            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
-        finally:
-            timer.cancel()
-        return answer
-
-    def _end(self) -> None:
-        if self._process:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-
-def without_rights(owner: int) -> dict[str, Any]:
-    """How a process is started that reads what students wrote: as nobody but a course's number.
-
-    Args:
-        owner: the course's user and group.
-    """
-    whose = {"user": owner, "group": owner, "extra_groups": []}
-    return {"env": _ENVIRONMENT, "cwd": "/", **whose}
-
-
-def deadline(due: str) -> str:
-    """A deadline in the machine's time as one that nobody can misread.
-
-    Args:
-        due: as 2026-12-01T12:00; empty: none.
-
-    Raises:
-        AssignmentError: it is no time, or a clock is turned forward over it.
-    """
-    if not due:
-        return ""
-    try:
-        told = datetime.datetime.fromisoformat(due)
-        if told.year not in YEARS:
-            raise ValueError(due)
-    except ValueError:
-        raise AssignmentError(
-            say("{text} is no time; write it as 2026-12-01T12:00", text=repr(due))
-        ) from None
-    sure = told.astimezone(datetime.UTC)
-    if told.tzinfo is None and sure.astimezone().replace(tzinfo=None) != told:
-        raise AssignmentError(
-            say("{time} does not exist: clocks are turned forward then", time=due)
-        )
-    return sure.isoformat(timespec="seconds")
-
-
-def _depth(told: Mapping[str, Any]) -> dict[str, Any]:
-    """How a folder is taken: of an exercise all, of notebooks those and what is beside them."""
-    return {"kept": _EXERCISE, "deep": DEPTH} if told.get("folders") else {}
-
-
-def _handed(
-    version: Path, wanted: Iterable[str], *, folders: bool = False
-) -> tuple[dict[str, str], dict[str, bytes]]:
-    """What was handed in: the notebooks that are wanted, and what is beside them."""
-    with folder(version / "handed") as base:
-        files = take(base, **_depth({"folders": folders})).files
-    notebooks = _texts(files, wanted)
-    return notebooks, {name: each for name, each in files.items() if not name.endswith(ENDING)}
-
-
-def _texts(files: dict[str, bytes], wanted: Iterable[str]) -> dict[str, str]:
-    """The notebooks that are wanted, which are taken out of some files."""
-    notebooks = {}
-    for name in wanted:
-        if (found := matching(f"{name}{ENDING}", files)) is not None:
-            notebooks[name] = files.pop(found).decode(errors="replace")
-    return notebooks
-
-
-def _brief(problems: list[str]) -> tuple[str, ...]:
-    """Problems as they fit into a page and a table: names and words in them are a student's."""
-    shown = [each if len(each) <= LONG else f"{each[:LONG]}…" for each in problems[:MANY]]
-    return (*shown, *[f"and {len(problems) - MANY} more"] * (len(problems) > MANY))
-
-
-def _marks(version: Path) -> dict[str, Any]:
-    """What was given by hand to a version."""
-    path = version / "marks.json"
-    return _read(path) if path.exists() else {}
-
-
-def _files_of(place: Path, whose: str = "") -> list[Path]:
-    """The files that a student handed in, in all versions; by a pattern, those of several."""
-    return sorted(path for path in place.glob(f"{whose}[0-9]*/handed/**/*") if path.is_file())
-
-
-def _hashes(place: Path, paths: Iterable[Path]) -> Iterator[tuple[str, str]]:
-    """Files with the hash of each, as sha256sum is told of them in a place."""
-    for path in paths:
-        name = str(path.relative_to(place))
-        # Of what was taken before names were looked at.
-        if "\n" not in name and name.encode(errors="replace").decode() == name:
-            yield name, hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _sums(place: Path) -> dict[str, str]:
-    try:
-        lines = (place / SUMS).read_bytes().decode().split("\n")
-    except FileNotFoundError:
-        return {}
-    found = (line.partition("  ") for line in lines)
-    return {path: digest for digest, _, path in found if path}
+        return Worker(assignment, taken.files, self.owner, folders=folders, release=release)
 
 
 def _kernel(notebook: str) -> str:
     """The kernel that a notebook has; Python's where it says none."""
     metadata = json.loads(notebook)["metadata"]
     return str(metadata.get("kernelspec", {}).get("name") or "python3")
-
-
-def _is_graded(version: Path) -> bool:
-    """Whether there is a result, with all that was given by hand."""
-    path = version / "result.json"
-    return path.exists() and _read(path).get("marks", {}) == _marks(version)
-
-
-def _cells(notebook: str, result: dict[str, Any], marks: dict[str, Any]) -> list[dict[str, Any]]:
-    """The cells to which a teacher may give points or a comment."""
-    points, solutions = result.get("cells", {}), result.get("solutions", [])
-    found = []
-    for name in dict.fromkeys((*points, *solutions)):
-        given = marks.get(name, {})
-        told = {"notebook": notebook, "cell": name, "solution": name in solutions}
-        told |= {"auto": result.get("auto", {}).get(name), "most": points.get(name, [0, None])[1]}
-        told |= {"by_hand": name in result.get("by_hand", [])}
-        told |= {"points": given.get("points", ""), "comment": given.get("comment", "")}
-        found.append({k: "" if v is None and k != "most" else v for k, v in told.items()})
-    return found
-
-
-def _checked(marks: dict[str, Any], results: dict[str, Any]) -> dict[str, Any]:
-    """What a teacher typed beside cells, as it is kept."""
-    kept: dict[str, dict[str, Any]] = {}
-    for notebook, cells in marks.items():
-        known = results.get(notebook, {})
-        for cell, typed in cells.items():
-            given: dict[str, Any] = {}
-            if text := typed.get("points", "").strip():
-                if cell not in known.get("cells", {}):
-                    raise AssignmentError(
-                        say("{what} has no cell {cell} with points", what=notebook, cell=cell)
-                    )
-                most = known["cells"][cell][1]
-                try:
-                    given["points"] = float(text.replace(",", "."))
-                except ValueError:
-                    raise AssignmentError(
-                        say("{cell}: {text} is no number of points", cell=cell, text=repr(text))
-                    ) from None
-                if not 0 <= given["points"] <= most:
-                    raise AssignmentError(
-                        say(
-                            "{cell}: {text} points; it has 0 to {most}",
-                            cell=cell,
-                            text=text,
-                            most=f"{most:g}",
-                        )
-                    )
-            if text := typed.get("comment", "").strip():
-                if cell not in known.get("solutions", []):
-                    raise AssignmentError(
-                        say(
-                            "{what} has no cell {cell} that a student solves",
-                            what=notebook,
-                            cell=cell,
-                        )
-                    )
-                given["comment"] = text
-            if given:
-                kept.setdefault(notebook, {})[cell] = given
-    return kept
-
-
-def matching(wanted: str, names: Any) -> str | None:
-    """The name that is meant: the same, or the only one that differs in case or normal form."""
-    if wanted in names:
-        return wanted
-
-    def alike(name: str) -> str:
-        return unicodedata.normalize("NFC", name).casefold()
-
-    found = [name for name in names if alike(name) == alike(wanted)]
-    return found[0] if len(found) == 1 else None
 
 
 def _name(assignment: str) -> str:
@@ -1070,20 +685,3 @@ def _name(assignment: str) -> str:
 def _page(name: str, why: str) -> str:
     head = f'<html lang="en"><meta charset="utf-8"><title>{html.escape(name)}</title>'
     return f"<!DOCTYPE html>{head}<main>{html.escape(f'{name}: {why}')}</main></html>"
-
-
-def _digests(files: dict[str, bytes]) -> list[list[str]]:
-    return [[name, hashlib.sha256(content).hexdigest()] for name, content in sorted(files.items())]
-
-
-def _hex(files: dict[str, bytes]) -> dict[str, str]:
-    return {name: content.hex() for name, content in files.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def _now() -> datetime.datetime:
-    return datetime.datetime.now(datetime.UTC)

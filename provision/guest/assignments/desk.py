@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from provision.guest.assignments.compare import beside, similar
-from provision.guest.assignments.course import AssignmentError, Course, deadline
+from provision.guest.assignments.course import Course
+from provision.guest.assignments.errors import AssignmentError
 from provision.guest.assignments.platforms import OF_PLATFORMS
+from provision.guest.assignments.times import deadline
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.courses import read_courses
 from provision.guest.pool.exams import end_of

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest import record
-from provision.guest.assignments.course import AssignmentError, Course
+from provision.guest.assignments.course import Course
+from provision.guest.assignments.errors import AssignmentError
 from provision.guest.pool import notes
 from provision.guest.pool.account import read_settings
 from provision.guest.pool.connection import account_of, greeting

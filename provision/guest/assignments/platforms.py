@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from provision.guest import record
-from provision.guest.assignments.course import AssignmentError, Course
+from provision.guest.assignments.course import Course
+from provision.guest.assignments.errors import AssignmentError
 from provision.guest.pool.courses import PLACE, read_courses
 from provision.guest.pool.rolls import connections, enroll, names
 

@@ -543,9 +543,9 @@ def test_verify_finds_out_what_an_exam_lacks(guest: Guest) -> None:
     with guest.keeping(pool, then=unit):
         guest.run(f"sed -i 's/add {{element}}/list ruleset/' {pool}")
         assert held(guest)["exam-alone"].startswith("the firewall lets its session out")
-    course = f"{place}/assignments/course.py"
-    with guest.keeping(course, then=unit):
-        guest.run(f"sed -i 's/return gone + new + .*/return []/' {course}")
+    versions = f"{place}/assignments/versions.py"
+    with guest.keeping(versions, then=unit):
+        guest.run(f"sed -i 's/return gone + new + .*/return []/' {versions}")
         assert held(guest) == {"exam-handed-in": "a changed hand-in is not noticed"}
 
 

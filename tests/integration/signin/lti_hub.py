@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from provision.guest import record
 from provision.guest.assignments import desk
-from provision.guest.assignments.course import AssignmentError
+from provision.guest.assignments.errors import AssignmentError
 from provision.guest.pool.account import PoolSettings
 from provision.guest.pool.accounts import Accounts
 from provision.guest.pool.courses import course_directory, hand_in_directory

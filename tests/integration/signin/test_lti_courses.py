@@ -11,8 +11,8 @@ from typing import Any
 import jwt
 import pytest
 
-from provision.guest.assignments.course import AssignmentError
 from provision.guest.assignments.desk import AbsentError
+from provision.guest.assignments.errors import AssignmentError
 from provision.guest.lti.people import Person
 from provision.guest.pool.rolls import connections
 from tests.integration.lti_platform import LTI, PUPIL, TEACHER, Platform, platform_keys

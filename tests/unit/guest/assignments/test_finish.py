@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from provision.guest.assignments import places
-from provision.guest.assignments.course import AssignmentError, Course
+from provision.guest.assignments import places, versions
+from provision.guest.assignments.course import Course
+from provision.guest.assignments.errors import AssignmentError
 from provision.guest.pool import exams
 
 MEMBERS = ("carl", "emmy", "sofja")
@@ -75,7 +76,7 @@ def test_a_hand_in_that_was_cut_off_before_it_was_listed_is_listed_by_the_next_r
         raise OSError("power")
 
     with monkeypatch.context() as cutting:
-        cutting.setattr(course, "_list", cut)
+        cutting.setattr(versions, "list_hashes", cut)
         assert "power" in dict(course.finish(told_of(course), (), set()))["emmy"]
     (path,) = course.differences("test")
     assert path == f"emmy.{owner}/0001/handed/work.ipynb is not listed"

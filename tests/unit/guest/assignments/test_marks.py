@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from provision.guest.assignments.course import AssignmentError, Course, _checked
+from provision.guest.assignments.course import Course
+from provision.guest.assignments.errors import AssignmentError
+from provision.guest.assignments.marks import check_marks
 from provision.guest.pool.courses import PLACE
 from provision.guest.pool.exams import GRADES, RECORD
 from provision.guest.words import no_formula
@@ -19,7 +21,7 @@ RESULTS = {"work": {"cells": {"test": [3, 3], "why": [0, 2]}, "solutions": ["why
 
 def test_what_is_typed_is_kept_and_what_is_empty_is_not() -> None:
     typed = {"work": {"why": {"points": " 1,5", "comment": "nearly "}, "test": {"points": ""}}}
-    assert _checked(typed, RESULTS) == {"work": {"why": {"points": 1.5, "comment": "nearly"}}}
+    assert check_marks(typed, RESULTS) == {"work": {"why": {"points": 1.5, "comment": "nearly"}}}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +38,7 @@ def test_what_is_typed_is_kept_and_what_is_empty_is_not() -> None:
 )
 def test_what_cannot_be_given_is_said(typed: dict[str, Any], words: str) -> None:
     with pytest.raises(AssignmentError) as told:
-        _checked(typed, RESULTS)
+        check_marks(typed, RESULTS)
     assert str(told.value) == words
 
 
@@ -77,7 +79,7 @@ def test_points_by_hand_leave_what_came_of_grading(
 
     @contextlib.contextmanager
     def working(*_: str) -> Iterator[SimpleNamespace]:
-        yield SimpleNamespace(released={"work": ""}, folders=False, ask=lambda **_: answer)
+        yield SimpleNamespace(released={"work": ""}, folders=False, ask=lambda *_, **__: answer)
 
     monkeypatch.setattr(course, "_worker", working)
     for marks in ({}, {"work": {"why": {"points": "1"}}}):

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from provision.guest.assignments import places
-from provision.guest.assignments.course import AssignmentError, Course, deadline, matching
+from provision.guest.assignments.course import Course
+from provision.guest.assignments.errors import AssignmentError
 from provision.guest.assignments.places import folder, put, remove, take
+from provision.guest.assignments.times import deadline
+from provision.guest.assignments.versions import matching
 from provision.guest.pool.courses import PLACE
 from provision.guest.pool.exams import GRADES, RECORD
 

@@ -42,7 +42,9 @@ def test_what_was_cut_off_before_teachers_have_it_is_graded_again(
     version = tmp_path / "0001"
     (version / "handed").mkdir(parents=True)
     worker: Any = SimpleNamespace(
-        released=[], folders=False, ask=lambda **_: {"notebooks": {"work": {"feedback": "page"}}}
+        released=[],
+        folders=False,
+        ask=lambda *_, **__: {"notebooks": {"work": {"feedback": "page"}}},
     )
     monkeypatch.setattr(os, "fchown", lambda *_: None)
     (course.place / "results").rmdir()  # as if the power went there

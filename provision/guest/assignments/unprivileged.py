@@ -1,0 +1,127 @@
+"""Processes that read what others wrote, for root who does not: without rights, and with an end."""
+
+import json
+import subprocess
+import threading
+from typing import Any
+
+from provision.guest.assignments.errors import AssignmentError
+from provision.guest.assignments.versions import ENDING
+
+PATIENCE = 1800  # seconds for the notebooks of one student
+PYTHON = "/opt/notebook/bin/python"
+_WORKER = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
+_ENVIRONMENT = {
+    **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/nbgrader"},
+    **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
+}
+
+
+class Worker:
+    """The process that understands notebooks; it is started anew when it has ended.
+
+    Args:
+        assignment: its name.
+        files: the teacher's.
+        owner: the course's user and group.
+        folders: whether it is an exercise in TMC's form.
+        release: whether it is to be handed out, of which ``given`` comes.
+    """
+
+    def __init__(
+        self,
+        assignment: str,
+        files: dict[str, bytes],
+        owner: int,
+        *,
+        folders: bool,
+        release: bool,
+    ) -> None:
+        self._owner, self.folders = owner, folders
+        notebooks = {
+            name.removesuffix(ENDING): each.decode(errors="replace")
+            for name, each in files.items()
+            if name.endswith(ENDING) and not folders
+        }
+        beside = {k: v for k, v in files.items() if k.removesuffix(ENDING) not in notebooks}
+        told = {"assignment": assignment, "notebooks": notebooks, "files": _hex(beside)}
+        self._first = json.dumps({**told, "folders": folders, "release": release})
+        self._process: subprocess.Popen[str] | None = None
+        self.released: dict[str, str] = {}
+        self.missing: dict[str, str] = {}
+        self.given: dict[str, bytes] = {}
+
+    def __enter__(self) -> "Worker":
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def ask(self, files: dict[str, bytes], **request: Any) -> dict[str, Any]:
+        """What comes of a student's work; ``error`` where the process did not survive it.
+
+        Args:
+            files: what is beside the notebooks.
+            request: the rest, as ``worker.Assignment.grade`` has it.
+        """
+        if self._process is None:
+            self._start()
+        try:
+            return self._answer(json.dumps({**request, "files": _hex(files)}))
+        except (OSError, ValueError) as error:
+            self._end()
+            return {"error": f"grading ended: {error}"}
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            _WORKER,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            **without_rights(self._owner),
+        )
+        try:
+            answer = self._answer(self._first)
+        except (OSError, ValueError) as error:
+            self._end()
+            raise AssignmentError(f"the notebooks cannot be read: {error}") from error
+        if "error" in answer:
+            self._end()
+            raise AssignmentError(answer["error"])
+        self.released, self.missing = answer["released"], answer["missing"]
+        given = answer.get("given", {})
+        self.given = {name: bytes.fromhex(each) for name, each in given.items()}
+
+    def _answer(self, request: str) -> dict[str, Any]:
+        assert self._process and self._process.stdin and self._process.stdout  # noqa: S101
+        timer = threading.Timer(PATIENCE, self._process.kill)
+        timer.start()
+        try:
+            self._process.stdin.write(f"{request}\n")
+            self._process.stdin.flush()
+            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        finally:
+            timer.cancel()
+        return answer
+
+    def _end(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def without_rights(owner: int) -> dict[str, Any]:
+    """How a process is started that reads what students wrote: as nobody but a course's number.
+
+    Args:
+        owner: the course's user and group.
+    """
+    whose = {"user": owner, "group": owner, "extra_groups": []}
+    return {"env": _ENVIRONMENT, "cwd": "/", **whose}
+
+
+def _hex(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: content.hex() for name, content in files.items()}
