@@ -4,99 +4,32 @@ What forged tokens, slow platforms and odd rosters do is in tests/integration/si
 """
 
 import json
-import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
 from browser import picture, window
-from guest import FORKED, Guest, further_layer, notebook_guest
 from handed import book, cell, write
 from pages import accessible
+from platforms import COURSE, SECONDS, School, connected, reloaded, started
 from playwright.sync_api import Browser, Page, expect
 
-from provision import resources
 from provision.fleet.inventory import Host, Inventory
 from provision.fleet.person import erase
-from provision.guest.lti.people import Person
-from provision.machine.ports import free_port
-from tests.integration.lti_platform import LTI, PUPIL, Platform, platform_keys
+from tests.integration.lti_platform import LTI, platform_keys
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-HOST = "id.school.test"  # leads to this host's loopback, both from the guest and in the browser
-COURSE = "/home/students/.courses/algebra"
 LINKS = "https://purl.imsglobal.org/spec/lti-dl/claim"
-SECONDS = 120_000  # a busy machine grades slowly
-
-
-@dataclass
-class School:
-    """A guest, and the platform whose people use it."""
-
-    guest: Guest
-    moodle: Platform
-
-    def name(self, sub: str) -> str:
-        """Of somebody there, here."""
-        return Person(self.moodle.issuer, sub).name
-
-    def until(self, true: Callable[[], object], seconds: float = 120) -> None:
-        """Wait for what happens by itself."""
-        deadline = time.monotonic() + seconds
-        while not true():
-            log = "journalctl -u notebook -n 60 --no-pager -o cat"
-            assert time.monotonic() < deadline, self.guest.run(log)
-            time.sleep(0.5)
-
-    def roll(self) -> dict[str, set[str]]:
-        """Who is in the course by the platform, as root has it."""
-        told = json.loads(self.guest.run("cat /home/students/.courses/rolls.json"))
-        (found,) = told["algebra"].values()
-        return {role: set(names) for role, names in found.items()}
-
-    def opened(self, page: Page, sub: str, target: str = "_self", **says: Any) -> None:
-        """Press the link in the platform's page, and have the platform say who it is."""
-        self.moodle.says = says
-        page.goto(f"{self.moodle.issuer}/course?sub={sub}&target={target}")
-        page.get_by_role("button", name="open").click()
-        place = page.frame_locator("iframe") if target == "inside" else page
-        place.get_by_role("button", name="go on").click()
 
 
 @pytest.fixture(scope="module")
 def school(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[School]:
-    scratch = tmp_path_factory.mktemp("platforms")
-    role = resources.playbooks() / "roles/extensions"
-    inputs = [role / "tasks/main.yml", *(role / f"files/{n}.lock" for n in ("courses", "signin"))]
-    told = {"extensions_names": ["courses", "signin"]}
-    all_layers = [*layers, further_layer("courses", layers, inputs, told, scratch)]
-    moodle = Platform(free_port(), "", HOST)
-    settings = moodle.settings(courses=[{"context": moodle.context, "course": "algebra"}])
-    variables = {
-        "pool_accounts": ["nb1", "nb2"],
-        "notebook_secure": True,
-        "notebook_forked": FORKED,
-        "notebook_record": {
-            "courses": {"algebra": {"members": ["karl"], "teachers": [], "quota": 50 << 20}},
-            "sign_in": {"lti": [settings], "admins": []},
-        },
-    }
-    with notebook_guest(all_layers, scratch, variables) as guest:
-        guest.run(f"echo {guest.gateway()} {HOST} >> /etc/hosts")
-        guest.run("systemctl start notebook-assignments.socket")
-        moodle.tool = guest.url
-        moodle.members = [
-            {"user_id": sub, "roles": [role], "status": "Active", "name": name}
-            for sub, (name, role) in {**moodle.people, "10": ("Late Comer", PUPIL)}.items()
-        ]
-        with moodle.serving():
-            yield School(guest, moodle)
+    with connected(layers, tmp_path_factory.mktemp("platforms"), ["karl"], 2) as school:
+        yield school
 
 
 @pytest.fixture(scope="module")
@@ -141,22 +74,6 @@ def teacher(school: School, browser: Browser, pupil: Page) -> Page:
         emmy, lambda: emmy.get_by_text("is handed out").or_(emmy.get_by_text("are handed out"))
     )
     return emmy
-
-
-def started(page: Page) -> None:
-    """Start a session, as the page that one comes to offers it."""
-    page.goto(re.sub(r"(//[^/]+)/.*", r"\1/hub/spawn", page.url))
-    page.wait_for_selector(".jp-Launcher, .jp-Notebook", timeout=SECONDS)
-
-
-def reloaded(page: Page, wanted: Callable[[], Any]) -> None:
-    """Look again until it is there."""
-    for _ in range(120):
-        if wanted().count():
-            return
-        page.wait_for_timeout(1000)
-        page.goto(page.url)
-    raise AssertionError(page.locator("main").inner_text())
 
 
 def returned(page: Page, school: School) -> None:
