@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest import Guest, notebook_guest, sage_layer, settings
-from playwright.sync_api import Browser, Page, expect
+from guest import FORKED, Guest, notebook_guest, sage_layer, settings
+from playwright.sync_api import Browser, Locator, Page, expect
 from student import Student
 
 PATIENCE = 120_000  # milliseconds: build hosts are busy
 DRAWING = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="9"/></svg>'
+# Two primes of fifty digits: no class waits for them.
+HARD = "print('begun', flush=True); factor(next_prime(10^50) * next_prime(2 * 10^50))"
 SVG = f"from IPython.display import SVG; SVG({DRAWING!r})"
 
 
@@ -183,55 +185,97 @@ def test_who_was_away_too_long_reads_why_and_finds_everything_saved(
     guest.wait()
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_sage_draws(
-    browser: Browser, layers: list[Path], tmp_path_factory: pytest.TempPathFactory
-) -> None:
+@pytest.fixture(scope="module")
+def with_sage(layers: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """A guest with Sage, whose kernels are forked."""
     scratch = tmp_path_factory.mktemp("sage")
     limits = {"memory": 3 << 30, "swap": 0, "cpu": 200, "tasks": 512, "files": 1024}
     limits |= {"file_size": 1 << 30, "tmp": 256 << 20, "disk": 0}
     variables = {"pool_accounts": ["nb1"], "notebook_accounts": True, "notebook_limits": limits}
+    variables |= {"notebook_forked": FORKED}
     with notebook_guest([*layers, sage_layer(layers, scratch)], scratch, variables) as guest:
-        page = sign_in(browser, guest, "gauss")
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        page.locator('.jp-LauncherCard[data-category="Notebook"][title^="SageMath"]').first.click()
-        page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content")
-        page.get_by_text("| Idle").wait_for()
-        book = page.locator(".jp-Notebook")
+        yield guest
 
-        def shows(code: str, text: str) -> None:
-            run(page, code)
-            expect(book.locator(".jp-Cell").nth(-2)).to_contain_text(text)
 
-        shows("integrate(x * sin(x), x)", "-x*cos(x) + sin(x)")
-        shows("gap('Size(SymmetricGroup(5))')", "120")
-        shows("maxima('integrate(x^2, x)')", "x^3/3")
-        shows("print(singular.eval('ring r = 0,x,dp; factorize(x^2-1);'))", "_[2]=x")
-        shows("pari('factorint(91)')", "[7, 1; 13, 1]")
-        shows("%%cython\ndef double(int n):\n    return 2 * n", "")
-        shows("double(21)", "42")
-        run(page, "plot(sin, 0, 7)")
-        picture = book.locator(".jp-RenderedImage img")
-        picture.wait_for()
-        assert picture.evaluate("img => img.naturalWidth") > 200
-        run(page, "animate([plot(x + n, (x, 0, 1)) for n in range(2)])")
-        moving = book.locator('.jp-OutputArea-output :is(img[src^="data:image/gif"], video)')
-        moving.first.wait_for()
-        run(page, "%display latex\nintegrate(x, x)")
-        book.locator("mjx-container").first.wait_for()
-        # Three dimensions need a program in the browser, and a classroom may have no internet.
-        run(page, "%display plain\nplot3d(lambda x, y: x * y, (-1, 1), (-1, 1))")
-        frame = book.frame_locator("iframe").first
-        frame.locator("canvas").wait_for()
-        assert "not supported" not in frame.locator("body").inner_text()
-        run(page, "sphere().show(viewer='jmol')")
-        book.frame_locator("iframe").last.locator("canvas").first.wait_for()
-        # The last cell: whoever moves a slider selects its cell.
-        run(page, "@interact\ndef squares(n=(2, 9)):\n    print(n^2)")
-        expect(book).to_contain_text("25")
-        book.locator(".noUi-handle").first.press("ArrowRight")
-        expect(book).to_contain_text("36")
-        ours = (guest.url, guest.sessions_url, "data:", "blob:")
-        assert [url for url in asked if not url.startswith(ours)] == []
+def open_sage(page: Page, guest: Guest) -> Locator:
+    """Sage's notebook from the launcher, with its kernel; who forked that is Sage's nursery."""
+    page.locator('.jp-LauncherCard[data-category="Notebook"][title^="SageMath"]').first.click()
+    page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content")
+    page.get_by_text("| Idle").wait_for()
+    is_forked(page, guest)
+    return page.locator(".jp-Notebook")
+
+
+def is_forked(page: Page, guest: Guest) -> None:
+    nursery = guest.run("systemctl show -P MainPID nursery@sage-*.service").strip()
+    shows(page, f"import os; os.getppid() == {nursery or 0}", str(FORKED))
+
+
+def shows(page: Page, code: str, text: str) -> None:
+    """Run code, and wait until its cell shows something."""
+    run(page, code)
+    expect(page.locator(".jp-Notebook .jp-Cell").nth(-2)).to_contain_text(text)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_sage_draws(browser: Browser, with_sage: Guest) -> None:
+    page = sign_in(browser, with_sage, "gauss")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    book = open_sage(page, with_sage)
+    shows(page, "integrate(x * sin(x), x)", "-x*cos(x) + sin(x)")
+    shows(page, "gap('Size(SymmetricGroup(5))')", "120")
+    shows(page, "maxima('integrate(x^2, x)')", "x^3/3")
+    shows(page, "print(singular.eval('ring r = 0,x,dp; factorize(x^2-1);'))", "_[2]=x")
+    shows(page, "pari('factorint(91)')", "[7, 1; 13, 1]")
+    shows(page, "%%cython\ndef double(int n):\n    return 2 * n", "")
+    shows(page, "double(21)", "42")
+    run(page, "plot(sin, 0, 7)")
+    picture = book.locator(".jp-RenderedImage img")
+    picture.wait_for()
+    assert picture.evaluate("img => img.naturalWidth") > 200
+    run(page, "animate([plot(x + n, (x, 0, 1)) for n in range(2)])")
+    moving = book.locator('.jp-OutputArea-output :is(img[src^="data:image/gif"], video)')
+    moving.first.wait_for()
+    run(page, "%display latex\nintegrate(x, x)")
+    book.locator("mjx-container").first.wait_for()
+    # Three dimensions need a program in the browser, and a classroom may have no internet.
+    run(page, "%display plain\nplot3d(lambda x, y: x * y, (-1, 1), (-1, 1))")
+    frame = book.frame_locator("iframe").first
+    frame.locator("canvas").wait_for()
+    assert "not supported" not in frame.locator("body").inner_text()
+    run(page, "sphere().show(viewer='jmol')")
+    book.frame_locator("iframe").last.locator("canvas").first.wait_for()
+    # The last cell: whoever moves a slider selects its cell.
+    run(page, "@interact\ndef squares(n=(2, 9)):\n    print(n^2)")
+    expect(book).to_contain_text("25")
+    book.locator(".noUi-handle").first.press("ArrowRight")
+    expect(book).to_contain_text("36")
+    ours = (with_sage.url, with_sage.sessions_url, "data:", "blob:")
+    assert [url for url in asked if not url.startswith(ours)] == []
+    page.context.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_long_computation_of_sage_is_interrupted_and_its_kernel_restarted(
+    browser: Browser, with_sage: Guest
+) -> None:
+    page = sign_in(browser, with_sage, "gauss")
+    book = open_sage(page, with_sage)
+    shows(page, "known = 6 * 7; known", "42")
+    run(page, HARD)
+    told = book.locator(".jp-Cell").nth(-2).locator(".jp-OutputArea")
+    expect(told).to_contain_text("begun")
+    page.locator('[data-command="notebook:interrupt-kernel"]').first.click()
+    expect(told).to_contain_text("KeyboardInterrupt")
+    shows(page, "known + 1", "43")
+    page.locator('[data-command="notebook:restart-kernel"]').first.click()
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    page.get_by_text("| Idle").wait_for()
+    shows(page, "'known' in globals()", "False")
+    is_forked(page, with_sage)
+    run(page, "plot(sin, 0, 7)")
+    book.locator(".jp-RenderedImage img").wait_for()
+    page.context.close()
