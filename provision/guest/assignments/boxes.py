@@ -4,10 +4,13 @@ No box sees the other, a network, or a file of the machine's but programs. What 
 pupil's is data; only what the examiner's says is a result.
 """
 
+import contextlib
+import dataclasses
 import json
 import os
 import secrets
 import select
+import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,29 +18,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from provision.guest.assignments import forkserver
 from provision.guest.assignments.kernels import Kernel
-from provision.guest.assignments.peer import CLEAN, LONGEST
+from provision.guest.assignments.peer import LONGEST
 from provision.guest.nursery import fresh
 from provision.guest.sandbox import box
-from provision.guest.sandbox.limits import MIB, Ended, Limits
+from provision.guest.sandbox.limits import MIB, Limits
 
 SECONDS = 30  # for a cell, or an answer; a test may take two of them
 BEGIN = 120  # until a box has its language
 GRACE = 5  # until a box that says nothing is ended
-# Of one notebook; memory is for each of its processes, where there is no cgroup for all.
+# Of one notebook.
 LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, output=LONGEST)
 # Of all notebooks of a run; each test has its own time.
 EXAMINER_LIMITS = LIMITS._replace(clock=86400, cpu=86400)
 SHOWN = LONGEST // 2  # characters of all outputs of a notebook
 _PART = LONGEST // 4  # bytes of a file in one message, where each is two characters
 SAGE_MEMORY = 2048 * MIB
+# What a forked process has of the language before it does anything; each is counted in full.
+_OWN, _SAGE_OWN = 96 * MIB, 512 * MIB
 WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system
 OURS = "/opt/assignments"  # where our package is in a box
 _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 _ACCOUNT = {"passwd": f"student:x:1000:1000::{WORK}:/bin/sh\n", "group": "student:x:1000:\n"}
 _START = (
     "import sys; sys.path.insert(0, {!r}); "
-    "from provision.guest.assignments.{} import main; main({}, sage={})"
+    "from provision.guest.assignments.forkserver import main; main(sage={})"
 )
 
 
@@ -72,11 +78,10 @@ def root(place: Path, kernel: Kernel) -> Path:
 
 
 class Boxes:
-    """The boxes of notebooks of one kernel: each has a pupil's of its own, and all one examiner's.
+    """The boxes of notebooks of one kernel: each has a pupil's and an examiner's of its own.
 
-    An examiner has nothing of a student's but values, and those in a process that is forked for
-    each notebook and leaves nothing behind. So its language, of which Sage's is most of the work,
-    is begun once.
+    Both are forked within a box whose language was begun once, of which Sage's is most of the
+    work; that box has nothing of a student's or of a test's.
 
     Args:
         root: from ``root``, of the same kernel.
@@ -85,7 +90,14 @@ class Boxes:
 
     def __init__(self, root: Path, kernel: Kernel) -> None:
         self._root, self.kernel = root, kernel
-        self._examiner: Boxed | None = None
+        self._zygote: Zygote | None = None
+
+    def begin(self) -> "Zygote":
+        """Begin the language if it is not there: the first notebook waits for less."""
+        if self._zygote is None or not self._zygote.runs():
+            self.close()
+            self._zygote = Zygote(self._root, self.kernel)
+        return self._zygote
 
     def run(
         self,
@@ -100,36 +112,30 @@ class Boxes:
             files: what is beside the notebook, by name.
             source: what ``Source`` is made of.
         """
-        with Boxed(self._root, self.kernel, "pupil", SECONDS, LIMITS) as pupil:
-            if self._examiner is None or not self._examiner.runs():
-                self.close()
-                self._examiner = Boxed(
-                    self._root, self.kernel, "examiner", 2 * SECONDS, EXAMINER_LIMITS
-                )
-            examiner = self._examiner
-            key = secrets.token_hex()  # no pupil knows it
+        zygote = self.begin()
+        key = secrets.token_hex()  # no pupil knows it
+        with (
+            Boxed(zygote, "pupil", SECONDS, LIMITS) as pupil,
+            Boxed(zygote, "examiner", 2 * SECONDS, EXAMINER_LIMITS) as examiner,
+        ):
             examiner.send({"source": {**source}, "key": key}, BEGIN)
             for part in _parts(files):
                 pupil.send(part, BEGIN)  # which reads nothing before it has its language
             pupil.send({"files": len(files)})
             for each in (pupil, examiner):  # at the same time
                 each.receive(BEGIN)
-            found = []
-            for cell in cells:
-                if cell.test:
-                    found.append(_examine(cell.source, pupil, examiner, key))
-                else:
-                    found.append(_work(pupil, {"run": cell.source}))
-        examiner.send({"end": True, "key": key})
-        if examiner.receive(GRACE) != CLEAN:  # the next notebook has another
-            self.close()
-        return found
+            return [
+                _examine(cell.source, pupil, examiner, key)
+                if cell.test
+                else _work(pupil, {"run": cell.source})
+                for cell in cells
+            ]
 
     def close(self) -> None:
         """End what is left."""
-        if self._examiner:
-            self._examiner.close()
-            self._examiner = None
+        if self._zygote:
+            self._zygote.close()
+            self._zygote = None
 
 
 def _work(pupil: "Boxed", message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -208,40 +214,30 @@ def _check(output: dict[str, Any]) -> dict[str, Any]:
     return shown
 
 
-class Boxed:
-    """A box with our program in it, and the line to it.
+class Zygote:
+    """The box whose language is begun once, and the line to who forks in it.
 
     Args:
         root: from ``root``.
         kernel: whose Python runs it.
-        program: ``pupil`` or ``examiner``.
-        seconds: for one thing that it does.
-        limits: of all of it, but for the memory that Sage needs.
-
-    ``gone`` says why it is no more; empty while it is. ``room`` is for so many characters yet.
     """
 
-    def __init__(
-        self, root: Path, kernel: Kernel, program: str, seconds: int, limits: Limits
-    ) -> None:
-        self.gone, self.room = "", SHOWN
-        self._rest = b""
-        theirs_in, self._writing = os.pipe2(os.O_CLOEXEC)
-        self._reading, theirs_out = os.pipe2(os.O_CLOEXEC)
+    def __init__(self, root: Path, kernel: Kernel) -> None:
+        self.why = "its box has ended"
         stopped, self._stop = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(self._writing, False)
-        nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        out, err = (os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) for _ in range(2))
+        each, own = (SAGE_MEMORY, _SAGE_OWN) if kernel.sage else (LIMITS.memory, _OWN)
         cage = box.Box(
             root=root,
-            command=(
-                *(*kernel.python, "-I", "-c"),
-                _START.format(OURS, program, seconds, kernel.sage),
+            command=(*kernel.python, "-I", "-c", _START.format(OURS, kernel.sage)),
+            limits=EXAMINER_LIMITS._replace(
+                memory=each + own * (forkserver.PROCESSES + 1),
+                data=each,
+                tasks=LIMITS.tasks + forkserver.PROCESSES,
             ),
-            limits=limits._replace(memory=SAGE_MEMORY) if kernel.sage else limits,
             environment={
-                **box.ENVIRONMENT,
-                **kernel.environment,
-                **(fresh.OURS if program == "examiner" else {}),  # it forks
+                **{**box.ENVIRONMENT, **kernel.environment, **fresh.OURS},  # it forks
                 **{"HOME": WORK, "IPYTHONDIR": "/tmp/.ipython", "MPLBACKEND": "agg"},  # noqa: S108
             },
             directory=WORK,
@@ -249,10 +245,67 @@ class Boxed:
                 **{str(place): place for place in (Path("/usr"), *kernel.places)},
                 f"{OURS}/provision": Path(box.__file__).parents[2],
             },
+            allowed=forkserver.ALLOWED,
+            capabilities=forkserver.CAPABILITIES,
         )
-        channels = box.Channels(streams=(theirs_in, theirs_out, nothing), stop=stopped)
+        channels = box.Channels(streams=(theirs.detach(), out, err), stop=stopped)
         self._thread = threading.Thread(target=self._run, args=(cage, channels, stopped))
         self._thread.start()
+
+    def _run(self, cage: box.Box, channels: box.Channels, stopped: int) -> None:
+        try:
+            self.why = box.run(cage, channels).verdict.value
+        except Exception as error:
+            self.why = str(error)
+        finally:
+            os.close(stopped)
+
+    def runs(self) -> bool:
+        """Whether it has not ended by itself."""
+        return self._thread.is_alive()
+
+    def fork(self, request: forkserver.ForkSpec, descriptors: Sequence[int]) -> None:
+        """Ask for a child, who has the descriptors then; of one that is gone it has none."""
+        with contextlib.suppress(OSError):
+            message = json.dumps(dataclasses.asdict(request)).encode()
+            socket.send_fds(self._control, [message], list(descriptors))
+        for each in descriptors:
+            os.close(each)
+
+    def wait(self, seconds: float) -> str:
+        """Why it is gone, if it ends within some time; else empty."""
+        self._thread.join(seconds)
+        return "" if self.runs() else self.why
+
+    def close(self) -> None:
+        """End the box, and let go of all that is of it."""
+        os.close(self._stop)
+        self._thread.join()
+        self._control.close()
+
+
+class Boxed:
+    """A box with our program in it, and the line to it.
+
+    Args:
+        zygote: in whose box it is forked.
+        program: ``pupil`` or ``examiner``.
+        seconds: for one thing that it does.
+        limits: of all of it, but for its memory and its processes, which are the zygote's.
+
+    ``gone`` says why it is no more; empty while it is. ``room`` is for so many characters yet.
+    """
+
+    def __init__(self, zygote: Zygote, program: str, seconds: int, limits: Limits) -> None:
+        self.gone, self.room = "", SHOWN
+        self._rest, self._zygote = b"", zygote
+        theirs_in, self._writing = os.pipe2(os.O_CLOEXEC)
+        self._reading, theirs_out = os.pipe2(os.O_CLOEXEC)
+        self._life, life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._life.settimeout(GRACE)
+        os.set_blocking(self._writing, False)
+        request = forkserver.ForkSpec(program, seconds, limits.clock, int(limits.cpu), limits.disk)
+        zygote.fork(request, (theirs_in, theirs_out, life.detach()))
 
     def __enter__(self) -> "Boxed":
         return self
@@ -261,33 +314,21 @@ class Boxed:
         self.close()
 
     def close(self) -> None:
-        """End the box, and let go of all that is of it."""
+        """End it with all of its processes, and let go of all that is of it."""
         self.end("the notebook was at its end")
-        self._thread.join()
+        with contextlib.suppress(OSError):
+            while self._life.recv(LONGEST):  # until it is no more
+                pass
+        self._life.close()
         os.close(self._reading)
         os.close(self._writing)
 
-    def _run(self, cage: box.Box, channels: box.Channels, stopped: int) -> None:
-        try:
-            self.ended: Ended = box.run(cage, channels)
-            told = f"{self.ended.verdict.value}, status {self.ended.code}"
-        except Exception as error:
-            told = str(error)
-        finally:
-            os.close(stopped)
-        self.why = told
-
-    def runs(self) -> bool:
-        """Whether it has not ended by itself."""
-        return self._thread.is_alive()
-
     def end(self, why: str) -> None:
-        """End the box now."""
+        """End it now."""
         if not self.gone:
             self.gone = why
-        if self._stop >= 0:
-            os.close(self._stop)
-            self._stop = -1
+        with contextlib.suppress(OSError):
+            self._life.shutdown(socket.SHUT_WR)
 
     def send(self, message: dict[str, Any], seconds: float = SECONDS) -> None:
         """Send a message."""
@@ -331,5 +372,12 @@ class Boxed:
 
     def _note_close(self) -> None:
         """Its end of the line is closed: it has ended, or closed it to hide that it has not."""
-        self._thread.join(1)
-        self.end(getattr(self, "why", "it closed the line"))
+        self._life.settimeout(1)
+        try:
+            said = self._life.recv(1024).decode(errors="replace")
+        except TimeoutError:
+            said = "it closed the line"
+        except OSError:
+            said = ""
+        self._life.settimeout(GRACE)
+        self.end(said or self._zygote.wait(1) or "its box has ended")

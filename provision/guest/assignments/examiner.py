@@ -9,69 +9,42 @@ import linecache
 import os
 import signal
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO
 
 from provision.guest.assignments import algebra
-from provision.guest.assignments.peer import CLEAN, LONGEST, GoneError, Peer
+from provision.guest.assignments.peer import LONGEST, GoneError, Peer
 from provision.guest.assignments.pupil import KEPT, OPERATORS
 from provision.guest.assignments.source import Source
 from provision.guest.assignments.values import exception_class, here
 
 # By these NumPy is told where in memory an array is.
 _ADDRESSES = ("__array_interface__", "__array_struct__")
-_OVER = 3  # exit status of who was told that its notebook is at its end; no test has it
 
 
 def main(seconds: int, *, sage: bool = False) -> None:
-    """Serve standard input and output: each notebook in a child, of which nothing is left.
-
-    It ends where a child ends otherwise than it should, for then somebody waits for an answer.
+    """Run the tests of one notebook, by standard input and output.
 
     Args:
         seconds: that one test may take.
         sage: whether the tests' language is Sage's.
+
+    Raises:
+        GoneError: there is nobody any more who has tests.
     """
-    if Path("/proc/self").exists():  # a box has none
-        sys.exit("only in a box: it ends every process that it can")
     reading, writing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     examiner = Examiner(seconds, sage=sage)
-    before = _files()
-    # Each waits for the other's word, so that nothing is read that is a child's.
-    while line := reading.readline(LONGEST):
-        if not (child := os.fork()):
-            _examine(examiner, json.loads(line), reading, writing)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != _OVER:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)  # what tests have started; not the box's first process
-        for path in sorted(_files() - before, reverse=True):
-            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-        writing.write(CLEAN)
-        writing.flush()
-
-
-def _examine(
-    examiner: "Examiner", message: dict[str, Any], reading: BinaryIO, writing: BinaryIO
-) -> NoReturn:
-    """Run the tests of one notebook, and end."""
-    status = 1
-    try:
-        peer = Peer(reading, writing, _serve, examiner.stand_in, examiner.number_of)
-        examiner.peer = peer
-        examiner.begin(message["source"])
-        peer.send({"done": []})
-        while "run" in (message := next_order(reading, message["key"])):
-            peer.send({"done": examiner.run(message["run"])})
-        status = _OVER
-    finally:
-        os._exit(status)
+    peer = Peer(reading, writing, _serve, examiner.stand_in, examiner.number_of)
+    examiner.peer = peer
+    message = json.loads(reading.readline(LONGEST))
+    examiner.begin(message["source"])
+    peer.send({"done": []})
+    while message := next_order(reading, message["key"]):
+        peer.send({"done": examiner.run(message["run"])})
 
 
 def next_order(reading: BinaryIO, key: str) -> dict[str, Any]:
@@ -93,14 +66,6 @@ def next_order(reading: BinaryIO, key: str) -> dict[str, Any]:
             if isinstance(message, dict) and message.get("key") == key:
                 return message
     raise GoneError("nobody runs the box any more")
-
-
-def _files() -> set[Path]:
-    return {
-        Path(place) / name
-        for place, below, files in os.walk(tempfile.gettempdir())
-        for name in (*below, *files)
-    }
 
 
 def _serve(verb: str, *arguments: Any) -> Any:

@@ -18,7 +18,6 @@ from provision.guest.assignments.values import (
 )
 
 LONGEST = 16 << 20  # bytes of a message
-CLEAN = b'{"clean": true}\n'  # of a notebook nothing is left in the examiner's box
 
 
 class GoneError(BaseException):

@@ -67,6 +67,26 @@ def main(seconds: int, *, sage: bool = False) -> None:
                 peer.send({"done": notebook.run(message["run"])})
 
 
+# What a shell consists of, and what its first error needs.
+SHELL = (
+    *("IPython.core.interactiveshell", "IPython.core.completerlib", "IPython.core.crashhandler"),
+    *(
+        "IPython.core.oinspect",
+        "IPython.core.logger",
+        "IPython.core.debugger",
+        "IPython.utils.wildcard",
+    ),
+    *(
+        "IPython.core.magics",
+        "cProfile",
+        "pstats",
+        "stack_data",
+        "pygments.formatters.terminal256",
+        "pygments.lexers.python",
+    ),
+)
+
+
 class Notebook:
     """The shell in which the cells run.
 

@@ -10,6 +10,8 @@ the cells in its place.
 """
 
 import contextlib
+import functools
+import gc
 import json
 import logging
 import os
@@ -302,15 +304,7 @@ class Assignment:
             book.db.commit()
 
     def _feedback(self, notebook: Any, name: str, student: str) -> str:
-        templates = Path(utils.__file__).parent / "server_extensions/formgrader"
-        exporter = HTMLExporter(
-            template_name="feedback",
-            extra_template_basedirs=[str(templates / "templates")],
-            extra_template_paths=[str(templates / "static/node_modules/bootstrap/dist/css")],
-        )
-        for each in (nbgrader.GetGrades, CSSHTMLHeaderPreprocessor):
-            exporter.register_preprocessor(each, enabled=True)
-        page, _ = exporter.from_notebook_node(notebook, self._resources(name, student))
+        page, _ = _exporter().from_notebook_node(notebook, self._resources(name, student))
         return str(complete(page))
 
     def _through(
@@ -327,6 +321,20 @@ class Assignment:
 
     def _gradebook(self) -> Any:
         return api.Gradebook(self._database)
+
+
+@functools.cache
+def _exporter() -> Any:
+    """What makes feedback; one for all, since most of its work is to read its templates."""
+    templates = Path(utils.__file__).parent / "server_extensions/formgrader"
+    exporter = HTMLExporter(
+        template_name="feedback",
+        extra_template_basedirs=[str(templates / "templates")],
+        extra_template_paths=[str(templates / "static/node_modules/bootstrap/dist/css")],
+    )
+    for each in (nbgrader.GetGrades, CSSHTMLHeaderPreprocessor):
+        exporter.register_preprocessor(each, enabled=True)
+    return exporter
 
 
 def read(text: str) -> Any:
@@ -405,6 +413,9 @@ def main() -> None:
     logging.getLogger("traitlets").setLevel(logging.ERROR)
     # A gradebook is for one run here, so that nobody asks for its version, which takes seconds.
     api.get_alembic_version = lambda: ""
+    # Each step opens it anew: what SQLAlchemy has made of the questions is the engine's.
+    api.create_engine = functools.cache(api.create_engine)
+    gc.freeze()  # what was imported is looked through no more
     with (
         contextlib.ExitStack() as stack,
         tempfile.TemporaryDirectory(prefix="assignment-") as scratch,

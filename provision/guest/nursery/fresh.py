@@ -185,10 +185,11 @@ def renew(request: ForkRequest, before: Past, server: int) -> None:
         names[name] = request.env["HOME"] + names[name].removeprefix(before.home)
     for names, name in before.pids:
         names[name] = f"{names[name].rpartition('.')[0]}.{os.getpid()}"
-    _draw_anew()
+    draw_anew()
+    _use_all_processors()
 
 
-def _draw_anew() -> None:
+def draw_anew() -> None:
     """Whatever was drawn by chance, or made for one process, in the libraries that are there.
 
     ``random`` does so by itself when a process forks.
@@ -222,7 +223,6 @@ def _draw_anew() -> None:
     if files:
         files.TMP_DIR_FILENAME_BASE._finalizer.detach()
         files.TMP_DIR_FILENAME_BASE = tempfile.TemporaryDirectory(prefix="sage_")
-    _use_all_processors()
 
 
 def _plot_as_the_student(plots: Any) -> None:

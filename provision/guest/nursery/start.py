@@ -5,7 +5,6 @@ It has the group of those who may connect. What it imports here is what its chil
 
 import contextlib
 import gc
-import importlib
 import importlib.util
 import json
 import os
@@ -14,10 +13,10 @@ import socket
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
 
 sys.path[0] = str(Path(__file__).parents[3])
 
+from provision.guest.nursery import imports  # noqa: E402
 from provision.guest.nursery.fresh import OURS, Past, check, is_script, noting, past, renew  # noqa: E402
 from provision.guest.nursery.serve import Born, Nursery  # noqa: E402
 from provision.guest.nursery.settle import settle  # noqa: E402
@@ -34,27 +33,6 @@ OTHERS = Path("/opt/python")  # where Python's notebooks have their packages, if
 BACKLOG = 128
 REQUEST_SECONDS = 5.0
 STALE = 75  # exit status: our files were replaced, start me anew
-# What a kernel has after its first cells, besides what these import: of Python, of what its
-# notebooks import if it is there, and of Sage.
-PYTHON = (
-    *("ipykernel.debugger", "ipykernel.heartbeat", "ipykernel.ipkernel", "ipykernel.kernelapp"),
-    *("ipykernel.zmqshell", "IPython.core.completerlib", "IPython.extensions.storemagic"),
-    *("encodings.idna", "http.server", "psutil", "sqlite3"),
-    *("matplotlib.pyplot", "matplotlib.figure", "matplotlib.font_manager", "PIL.PngImagePlugin"),
-    *("matplotlib.backends.backend_agg", "sympy"),
-)
-PLAIN = ("pandas", "scipy.optimize", "scipy.stats")  # Sage's notebooks seldom do
-SAGE = (
-    *("sage.repl.ipython_kernel.kernel", "sage.all_cmdline", "sage.repl.ipython_kernel.widgets"),
-    *("sage.repl.ipython_kernel.all_jupyter", "sage.repl.ipython_kernel.interact"),
-    *("sage.repl.display.formatter", "sage.repl.display.util", "sage.repl.interface_magic"),
-    *("sage.repl.rich_output.backend_ipython", "sage.ext.interpreters.wrapper_cdf"),
-    *("sage.plot.plot", "sage.plot.graphics", "sage.interfaces.sympy", "flint"),
-    "sage.interfaces.maxima_lib",  # which integrates; half of what five first cells take
-    "sage.libs.gap.libgap",  # of groups; begun below
-    *("sage.rings.factorint_pari", "sage.libs.pari.convert_sage", "sage.symbolic.subring"),
-    *("sage.symbolic.expression_conversions", "sage.symbolic.expression_conversion_sympy"),
-)
 # What a session's server is made of, but for what reads at once what it is told: jupyterlab's
 # application, JupyterHub's side of it (``jupyterhub.singleuser``, ``jupyterhub.services.auth``).
 SERVER = (
@@ -88,15 +66,7 @@ def warm(prefix: Path) -> Past:
     with noting() as read:
         serves = importlib.util.find_spec("jupyterhub")
         if not (serves and OTHERS.exists()):
-            for name in (*(SAGE if importlib.util.find_spec("sage") else PLAIN), *PYTHON):
-                _import(name)
-            if features := sys.modules.get("sage.features"):
-                # Asked by a kernel's first display, which by the way lacks something: three
-                # programs and a hundred processes of theirs. What they say is kept.
-                features.package_systems()
-            if gap := sys.modules.get("sage.libs.gap.libgap"):
-                # It begins at its first value: a fifth of a second and 90 MiB for each child.
-                gap.libgap(1)
+            imports.load_language()
         if serves:
             _import_server(prefix)
     if threads := sum(1 for _ in Path("/proc/self/task").iterdir()) - 1:
@@ -104,25 +74,18 @@ def warm(prefix: Path) -> Past:
     return past(began, read)
 
 
-def _import(name: str) -> Any:
-    """Import a module as far as this environment has it."""
-    with contextlib.suppress(ImportError):
-        return importlib.import_module(name)
-    return None
-
-
 def _import_server(prefix: Path) -> None:
     for name in SERVER:
-        _import(name)
-    server = _import("jupyter_server.serverapp")
+        imports.load(name)
+    server = imports.load("jupyter_server.serverapp")
     for names in getattr(server, "JUPYTER_SERVICE_HANDLERS", {}).values():
         for name in names or ():
-            _import(name)
+            imports.load(name)
     # As jupyter_server itself finds its extensions.
     for file in sorted((prefix / "etc/jupyter/jupyter_server_config.d").glob("*.json")):
         enabled = json.loads(file.read_text()).get("ServerApp", {}).get("jpserver_extensions", {})
         for name in (name for name, on in enabled.items() if on):
-            _import(name)
+            imports.load(name)
 
 
 def main() -> None:

@@ -53,6 +53,8 @@ class Box(NamedTuple):
         writable: whether /tmp is a memory file system; False leaves the root's own, read-only.
         shares_network: leave it in our network namespace. Only for boxes that we trust.
         allowed: system calls that are fine in this box although the filter denies them.
+        capabilities: what its program has over the box's own namespaces, as CAP_SYS_ADMIN. Only
+            for boxes whose program we trust.
     """
 
     root: Path
@@ -67,6 +69,7 @@ class Box(NamedTuple):
     writable: bool = True
     shares_network: bool = False
     allowed: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
 
     def has(self, name: str) -> bool:
         """Whether the root has a directory to mount something on; a foreign one may not."""
@@ -102,6 +105,8 @@ def arguments(box: Box, *, bwrap: str, info: int, block: int, filter_: int) -> l
         argv += ["--unshare-net"]
     argv += ["--uid", str(box.user), "--gid", str(box.group)]
     argv += ["--ro-bind", str(box.root), "/"]
+    for capability in box.capabilities:
+        argv += ["--cap-add", capability]
     if box.has("proc"):
         argv += ["--proc", "/proc", "--remount-ro", "/proc"]
     if box.has("dev"):
@@ -398,10 +403,7 @@ class _Run:
 
     def _in_sockets(self, room: int) -> int:
         """Bytes that its sockets may hold; none before it has a network of its own."""
-        with contextlib.suppress(OSError):
-            if not os.path.samefile(f"/proc/{self.first}/ns/net", "/proc/self/ns/net"):  # noqa: PTH121
-                return processes.buffers(self.first, room)
-        return 0
+        return sum(processes.buffers(each, room) for each in processes.networks(self.first))
 
     def _memory_files(self) -> tuple[int, int]:
         """Files and bytes in the box's memory file system."""

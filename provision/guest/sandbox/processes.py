@@ -75,6 +75,16 @@ def _resident(pid: int) -> tuple[int, int]:
     return (resident - shared) * _PAGE, int(found[0]) * 1024 if found else 0
 
 
+def networks(pid: int) -> list[int]:
+    """One process of each network, but ours, that a process and its descendants have."""
+    found: dict[int, int] = {}
+    ours = os.stat("/proc/self/ns/net").st_ino  # noqa: PTH116 (as above)
+    for member in tree(pid):
+        with contextlib.suppress(OSError):
+            found.setdefault(os.stat(f"/proc/{member}/ns/net").st_ino, member)  # noqa: PTH116
+    return [member for network, member in found.items() if network != ours]
+
+
 def buffers(pid: int, room: int) -> int:
     """Bytes that the kernel may hold in sockets of a process's network namespace.
 

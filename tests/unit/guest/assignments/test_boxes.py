@@ -2,8 +2,6 @@
 
 import io
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -26,15 +24,6 @@ def test_an_answer_that_comes_after_its_test_is_no_order() -> None:
     assert next_order(orders, "ours") == ours
     with pytest.raises(GoneError):
         next_order(orders, "ours")
-
-
-def test_an_examiner_begins_in_a_box_only() -> None:
-    """It ends all processes that it can: here they are everybody's."""
-    program = "from provision.guest.assignments.examiner import main; main(1)"
-    done = subprocess.run(
-        [sys.executable, "-c", program], input=b"", check=False, capture_output=True
-    )
-    assert (done.returncode, b"only in a box" in done.stderr) == (1, True)
 
 
 def test_large_files_are_told_in_messages_that_can_be_read() -> None:

@@ -1,0 +1,125 @@
+"""Children of a process that has begun what they need: who asks for one ends it by letting go.
+
+Each has a socket to who asked: when the other end is closed the child is killed, and when the
+child has ended the other end reads how.
+"""
+
+import ctypes
+import math
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from provision.guest.sandbox.limits import Verdict
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass
+class Fork:
+    """One that runs.
+
+    Args:
+        pid: of its first process, with which all others end.
+        life: the socket to who asked.
+        until: when it is ended, by the monotonic clock.
+        cpu: seconds of processor time after which the kernel ends it.
+    """
+
+    pid: int
+    life: socket.socket
+    until: float = math.inf
+    cpu: float = math.inf
+    verdict: Verdict = Verdict.EXITED
+    ended: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ended = os.pidfd_open(self.pid)
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """By which is seen that it has ended, and that it shall."""
+        return self.ended, self.life.fileno()
+
+    def end(self, verdict: Verdict) -> None:
+        """Kill it."""
+        self.verdict, self.until = verdict, math.inf
+        signal.pidfd_send_signal(self.ended, signal.SIGKILL)
+
+    def bury(self) -> None:
+        """Say how it ended, and let go of it."""
+        _, status, used = os.wait4(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code == 128 + signal.SIGKILL and used.ru_utime + used.ru_stime >= self.cpu - 1:
+            self.verdict = Verdict.CPU
+        with suppress(OSError):
+            self.life.send(f"{self.verdict.value}, status {code % 256}".encode())
+        self.life.close()
+        os.close(self.ended)
+
+
+class Forks:
+    """Those that run.
+
+    Args:
+        source: can be read when somebody asks.
+        take: forks one for who asks; None: there is none. ``EOFError``: nobody will ask any more.
+        idle: seconds after which it is over when nobody asks and none runs.
+    """
+
+    def __init__(
+        self, source: socket.socket, take: Callable[[], Fork | None], idle: float = math.inf
+    ) -> None:
+        self._source, self._take, self._idle = source, take, idle
+        self._running: dict[int, Fork] = {}  # by each of their descriptors
+        self._poller = select.poll()
+        self._poller.register(source, select.POLLIN)
+
+    def serve(self) -> None:
+        """Until nobody asks any more."""
+        # What a child leaves is buried here.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        over = time.monotonic() + self._idle
+        while True:
+            soonest = min((each.until for each in self._running.values()), default=over)
+            wait = None if soonest == math.inf else max(0.0, soonest - time.monotonic()) * 1000
+            for descriptor, _ in self._poller.poll(wait):
+                if descriptor != self._source.fileno():
+                    self._look(descriptor)
+                    continue
+                try:
+                    born = self._take()
+                except EOFError:
+                    return
+                self._add(born)
+            now = time.monotonic()
+            for child in [each for each in self._running.values() if each.until <= now]:
+                child.end(Verdict.CLOCK)
+            if self._running:
+                over = now + self._idle
+            elif now >= over:
+                return
+
+    def _add(self, born: Fork | None) -> None:
+        if born:
+            for descriptor in born.descriptors:
+                self._running[descriptor] = born
+                self._poller.register(descriptor, select.POLLIN)
+
+    def _look(self, descriptor: int) -> None:
+        if not (child := self._running.get(descriptor)):
+            return  # it was buried in this round
+        if descriptor == child.ended:
+            for each in child.descriptors:
+                if self._running.pop(each, None):
+                    self._poller.unregister(each)
+            child.bury()
+        else:  # nobody waits for it any more
+            self._running.pop(descriptor)
+            self._poller.unregister(descriptor)
+            child.end(child.verdict)
