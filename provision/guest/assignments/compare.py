@@ -6,7 +6,7 @@ from typing import Any
 
 from provision.guest.assignments.course import Course
 from provision.guest.assignments.errors import AssignmentError
-from provision.guest.assignments.unprivileged import PYTHON, without_rights
+from provision.guest.assignments.workers import PYTHON, without_rights
 
 PATIENCE = 600  # seconds for a whole class
 LARGEST = 2_000_000  # characters of a notebook; larger ones are not compared

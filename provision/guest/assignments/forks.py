@@ -4,7 +4,6 @@ Each has a socket to who asked: when the other end is closed the child is killed
 child has ended the other end reads how.
 """
 
-import ctypes
 import math
 import os
 import select
@@ -16,8 +15,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from provision.guest.sandbox.limits import Verdict
-
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass
@@ -82,8 +79,6 @@ class Forks:
 
     def serve(self) -> None:
         """Until nobody asks any more."""
-        # What a child leaves is buried here.
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         over = time.monotonic() + self._idle
         while True:
             soonest = min((each.until for each in self._running.values()), default=over)
@@ -104,6 +99,10 @@ class Forks:
                 over = now + self._idle
             elif now >= over:
                 return
+
+    def any(self) -> bool:
+        """Whether one runs."""
+        return bool(self._running)
 
     def _add(self, born: Fork | None) -> None:
         if born:

@@ -1,20 +1,14 @@
 """Processes that read what others wrote, for root who does not: without rights, and with an end."""
 
 import json
-import subprocess
 import threading
 from typing import Any
 
 from provision.guest.assignments.errors import AssignmentError
 from provision.guest.assignments.versions import ENDING
+from provision.guest.assignments.workers import WorkerProcess
 
 PATIENCE = 1800  # seconds for the notebooks of one student
-PYTHON = "/opt/notebook/bin/python"
-_WORKER = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
-_ENVIRONMENT = {
-    **{"PATH": "/opt/notebook/bin:/usr/bin:/bin", "PYTHONPATH": "/opt/nbgrader"},
-    **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
-}
 
 
 class Worker:
@@ -46,7 +40,7 @@ class Worker:
         beside = {k: v for k, v in files.items() if k.removesuffix(ENDING) not in notebooks}
         told = {"assignment": assignment, "notebooks": notebooks, "files": _hex(beside)}
         self._first = json.dumps({**told, "folders": folders, "release": release})
-        self._process: subprocess.Popen[str] | None = None
+        self._process: WorkerProcess | None = None
         self.released: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         self.given: dict[str, bytes] = {}
@@ -74,14 +68,7 @@ class Worker:
             return {"error": f"grading ended: {error}"}
 
     def _start(self) -> None:
-        self._process = subprocess.Popen(
-            _WORKER,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            **without_rights(self._owner),
-        )
+        self._process = WorkerProcess(self._owner)
         try:
             answer = self._answer(self._first)
         except (OSError, ValueError) as error:
@@ -95,32 +82,21 @@ class Worker:
         self.given = {name: bytes.fromhex(each) for name, each in given.items()}
 
     def _answer(self, request: str) -> dict[str, Any]:
-        assert self._process and self._process.stdin and self._process.stdout  # noqa: S101
+        assert self._process  # noqa: S101
         timer = threading.Timer(PATIENCE, self._process.kill)
         timer.start()
         try:
-            self._process.stdin.write(f"{request}\n")
-            self._process.stdin.flush()
-            answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+            self._process.writing.write(f"{request}\n")
+            self._process.writing.flush()
+            answer: dict[str, Any] = json.loads(self._process.reading.readline())
         finally:
             timer.cancel()
         return answer
 
     def _end(self) -> None:
         if self._process:
-            self._process.kill()
-            self._process.communicate()
+            self._process.close()
             self._process = None
-
-
-def without_rights(owner: int) -> dict[str, Any]:
-    """How a process is started that reads what students wrote: as nobody but a course's number.
-
-    Args:
-        owner: the course's user and group.
-    """
-    whose = {"user": owner, "group": owner, "extra_groups": []}
-    return {"env": _ENVIRONMENT, "cwd": "/", **whose}
 
 
 def _hex(files: dict[str, bytes]) -> dict[str, str]:

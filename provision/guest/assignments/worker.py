@@ -15,6 +15,7 @@ import gc
 import json
 import logging
 import os
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -66,6 +67,11 @@ SANITIZE = (
 GRADE = (nbgrader.LimitOutput, nbgrader.SaveAutoGrades, nbgrader.CheckCellMetadata)
 
 
+# A gradebook is for one run here, in memory.
+_GRADEBOOK = "gradebook?mode=memory&cache=shared"
+_DATABASE = f"sqlite:///file:{_GRADEBOOK}&uri=true"
+
+
 class NotebookError(Exception):
     """A notebook that cannot be used; the message says why."""
 
@@ -100,7 +106,8 @@ class Assignment:
         self._exercise: exercise.Exercise | None = None
         self._proofs: dict[str, dict[str, Any]] = {}
         self._seeds: dict[str, str] = {}
-        self._database = f"sqlite:///{scratch}/gradebook.db"
+        # It is there as long as somebody has it open.
+        self._held = sqlite3.connect(f"file:{_GRADEBOOK}", uri=True)
         self._sources: dict[str, dict[str, list[str]]] = {}
         self._boxes: dict[str, boxes.Boxes] = {}  # by kernel's name
         self._kernels: dict[str, str] = {}  # by notebook
@@ -192,6 +199,7 @@ class Assignment:
         """End what grading has begun."""
         for each in self._boxes.values():
             each.close()
+        self._held.close()
 
     def grade(
         self,
@@ -317,10 +325,10 @@ class Assignment:
 
     def _resources(self, notebook: str, student: str) -> dict[str, Any]:
         told = {"assignment": self.name, "notebook": notebook, "student": student}
-        return {"unique_key": notebook, "nbgrader": {**told, "db_url": self._database}}
+        return {"unique_key": notebook, "nbgrader": {**told, "db_url": _DATABASE}}
 
     def _gradebook(self) -> Any:
-        return api.Gradebook(self._database)
+        return api.Gradebook(_DATABASE)
 
 
 @functools.cache
@@ -406,16 +414,22 @@ def _bytes(files: dict[str, str]) -> dict[str, bytes]:
     return {name: bytes.fromhex(content) for name, content in files.items()}
 
 
-def main() -> None:
-    """Answer requests until there are no more."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever prints, prints there
+@functools.cache
+def prepare() -> None:
+    """Have nbgrader do what is needed here, and each thing once."""
     logging.getLogger("traitlets").setLevel(logging.ERROR)
-    # A gradebook is for one run here, so that nobody asks for its version, which takes seconds.
+    # Nobody asks for a gradebook's version, which takes seconds.
     api.get_alembic_version = lambda: ""
     # Each step opens it anew: what SQLAlchemy has made of the questions is the engine's.
     api.create_engine = functools.cache(api.create_engine)
     gc.freeze()  # what was imported is looked through no more
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever prints, prints there
+    prepare()
     with (
         contextlib.ExitStack() as stack,
         tempfile.TemporaryDirectory(prefix="assignment-") as scratch,

@@ -591,3 +591,47 @@ def test_nbgraders_own_example_gets_the_grades_that_nbgrader_gives(course: Guest
     assert ours == json.loads(theirs)
     assert ours["hacker"]["correct_squares"] == [1, 1]
     assert ours["bitdiddle"]["correct_squares"] == [0, 1]
+
+
+def test_what_understands_notebooks_is_begun_once(course: Guest, graded: Graded) -> None:
+    """One process for all who grade; where it is gone, or of before a renewal, grading goes on."""
+    grade = "notebook-assignments grade graded warm --again"
+    process = "systemctl show -P MainPID notebook-workers"
+    course.run("systemctl start notebook-workers.socket")
+    start(course, "warm", ["pupil32"])
+
+    def begun() -> str:
+        assert "pupil32: 3 of 3" in course.run(grade)
+        return course.run(process).strip()
+
+    first = begun()
+    assert first != "0"
+    assert begun() == first
+    course.run(f"kill -9 {first}")
+    assert begun() not in ("0", first)
+    now = course.run(process).strip()
+    shown, other = "/opt/notebook", "/opt/notebook-renewed"
+    course.run(f"cp -al {shown} {other} && mount --bind {other} {shown}")
+    try:
+        assert begun() not in ("0", now)
+    finally:
+        course.run(f"umount --lazy {shown}; rm -r {other}")
+    course.run("systemctl stop notebook-workers.socket notebook-workers.service")
+    assert begun() == "0"
+    course.run("systemctl start notebook-workers.socket")
+
+
+def test_only_root_has_workers_and_one_ends_with_who_asked(course: Guest) -> None:
+    course.run("systemctl start notebook-workers.socket")
+    ask = (
+        "from provision.guest.assignments.workers import Worker; import time; "
+        "worker = Worker(47123); print(bool(worker._life), flush=True); time.sleep({})"
+    )
+    run = "/opt/notebook/bin/python -I -c"
+    assert course.run(f'{run} "{ask.format(0)}"') == "True\n"
+    course.run(f'setsid {run} "{ask.format(100)}" > /root/said 2>&1 & echo $! > /root/asks')
+    course.run("until grep -q True /root/said; do sleep 0.1; done; pgrep -u 47123 -c")
+    course.run("kill -9 $(cat /root/asks)")
+    course.run("for n in $(seq 99); do pgrep -u 47123 || exit 0; sleep 0.1; done; exit 1")
+    student = f'setpriv --reuid 2001 --regid 2001 --clear-groups {run} "{ask.format(0)}"'
+    assert "Operation not permitted" in course.run(f"! {student} 2>&1")
