@@ -54,7 +54,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     variables = {
         "pool_accounts": ["nb1"],
         "notebook_accounts": True,
-        "notebook_courses": COURSES,
+        "notebook_record": {"courses": COURSES},
     }
     found = [*layers, courses, sage_layer(layers, scratch)]
     with notebook_guest(found, scratch, variables) as guest:
