@@ -122,6 +122,7 @@ def test_thirty_notebooks_and_one(guest: Guest, language: str) -> None:
         f"python -W ignore -m nbgrader generate_feedback {name} --force {one} >log 2>&1",
     )
     print(f"one to feedback: {ours:.1f} s, nbgrader {theirs:.1f} s, {ours / theirs:.2f}")
+    assert ours <= ONE * theirs
 
 
 def hand_in(guest: Guest, course: str, name: str, work: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Children of a process that has begun what they need: who asks for one ends it by letting go.
 
-Each has a socket to who asked: when the other end is closed the child is killed, and when the
-child has ended the other end reads how.
+Each has a socket to who asked: when the other end is closed the child is killed, unless a word
+came before, by which it may rest for the next one. When it has ended the other end reads how.
 """
 
 import math
@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 
 from provision.guest.sandbox.limits import Verdict
 
+REST = b"rest"  # the word
+REST_SECONDS, MOST_RESTING = 300.0, 2  # each may have a language in memory
+
 
 @dataclass
 class Fork:
@@ -26,12 +29,14 @@ class Fork:
         life: the socket to who asked.
         until: when it is ended, by the monotonic clock.
         cpu: seconds of processor time after which the kernel ends it.
+        rests: whether nobody has it now.
     """
 
     pid: int
     life: socket.socket
     until: float = math.inf
     cpu: float = math.inf
+    rests: bool = False
     verdict: Verdict = Verdict.EXITED
     ended: int = field(init=False)
 
@@ -40,13 +45,22 @@ class Fork:
 
     @property
     def descriptors(self) -> tuple[int, int]:
-        """By which is seen that it has ended, and that it shall."""
+        """By which is seen that it has ended, and that it shall; while it rests that is -1."""
         return self.ended, self.life.fileno()
 
     def end(self, verdict: Verdict) -> None:
         """Kill it."""
         self.verdict, self.until = verdict, math.inf
         signal.pidfd_send_signal(self.ended, signal.SIGKILL)
+
+    def rest(self) -> None:
+        """Let go of who asked; it is ended if nobody comes for a while."""
+        self.life.close()
+        self.rests, self.until = True, time.monotonic() + REST_SECONDS
+
+    def wake(self, life: socket.socket) -> None:
+        """Be somebody's again."""
+        self.life, self.rests, self.until = life, False, math.inf
 
     def bury(self) -> None:
         """Say how it ended, and let go of it."""
@@ -93,32 +107,47 @@ class Forks:
                     return
                 self._add(born)
             now = time.monotonic()
-            for child in [each for each in self._running.values() if each.until <= now]:
-                child.end(Verdict.CLOCK)
+            for fork in [each for each in self._running.values() if each.until <= now]:
+                fork.end(Verdict.CLOCK)
             if self._running:
                 over = now + self._idle
             elif now >= over:
                 return
 
-    def any(self) -> bool:
-        """Whether one runs."""
-        return bool(self._running)
+    def busy(self) -> bool:
+        """Whether somebody has one."""
+        return any(not each.rests for each in self._running.values())
+
+    def resting(self) -> list[Fork]:
+        """Those that nobody has; one that is woken is taken again."""
+        return [each for each in self._running.values() if each.rests]
 
     def _add(self, born: Fork | None) -> None:
-        if born:
-            for descriptor in born.descriptors:
-                self._running[descriptor] = born
+        for descriptor in born.descriptors if born else ():
+            if descriptor not in self._running:
                 self._poller.register(descriptor, select.POLLIN)
+            self._running[descriptor] = born  # type: ignore[assignment]  # it is one
 
     def _look(self, descriptor: int) -> None:
-        if not (child := self._running.get(descriptor)):
+        if not (fork := self._running.get(descriptor)):
             return  # it was buried in this round
-        if descriptor == child.ended:
-            for each in child.descriptors:
-                if self._running.pop(each, None):
-                    self._poller.unregister(each)
-            child.bury()
+        if descriptor == fork.ended:
+            for each in fork.descriptors:
+                self._forget(each)
+            fork.bury()
+            return
+        try:
+            word = fork.life.recv(len(REST), socket.MSG_DONTWAIT)
+        except OSError:
+            word = b""
+        self._forget(descriptor)
+        if word == REST:
+            fork.rest()
+            for older in sorted(self.resting(), key=lambda found: found.until)[:-MOST_RESTING]:
+                older.end(older.verdict)
         else:  # nobody waits for it any more
-            self._running.pop(descriptor)
+            fork.end(fork.verdict)
+
+    def _forget(self, descriptor: int) -> None:
+        if self._running.pop(descriptor, None):
             self._poller.unregister(descriptor)
-            child.end(child.verdict)

@@ -49,8 +49,8 @@ class Worker:
         self._start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._end()
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._end(rests=kind is None)
 
     def ask(self, files: dict[str, bytes], **request: Any) -> dict[str, Any]:
         """What comes of a student's work; ``error`` where the process did not survive it.
@@ -93,9 +93,9 @@ class Worker:
             timer.cancel()
         return answer
 
-    def _end(self) -> None:
+    def _end(self, *, rests: bool = False) -> None:
         if self._process:
-            self._process.close()
+            self._process.close(rests=rests)
             self._process = None
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import nbformat
 from nbconvert.exporters import HTMLExporter  # type: ignore[import-not-found]
@@ -30,6 +30,7 @@ from nbgrader import preprocessors as nbgrader
 
 from provision.guest.assignments import boxes, kernels
 from provision.guest.assignments.cells import forget_unseen
+from provision.guest.assignments.kernels import Kernel
 from provision.guest.assignments.otter import master
 from provision.guest.assignments.tmc import exercise
 from provision.guest.exports.exporters import complete
@@ -83,7 +84,6 @@ class Assignment:
         name: its name.
         notebooks: the teacher's, by name without ending.
         files: what is beside them.
-        scratch: an empty directory.
         folders: whether it is an exercise in TMC's form, all of which is in ``files``.
 
     ``released`` has the notebooks as students get them; ``missing`` why one cannot be graded here;
@@ -98,7 +98,6 @@ class Assignment:
         name: str,
         notebooks: dict[str, str],
         files: dict[str, bytes],
-        scratch: Path,
         *,
         folders: bool = False,
     ) -> None:
@@ -109,8 +108,7 @@ class Assignment:
         # It is there as long as somebody has it open.
         self._held = sqlite3.connect(f"file:{_GRADEBOOK}", uri=True)
         self._sources: dict[str, dict[str, list[str]]] = {}
-        self._boxes: dict[str, boxes.Boxes] = {}  # by kernel's name
-        self._kernels: dict[str, str] = {}  # by notebook
+        self._kernels: dict[str, Kernel] = {}  # by notebook
         self.released: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         with self._gradebook() as book:
@@ -136,9 +134,9 @@ class Assignment:
                     self._seeds[notebook] = found.seed
                     source, handed = map(nbformat.from_dict, (found.whole, found.handed))
                 self._sources[notebook] = _source(source)
-                self._kernels[notebook] = _kernel(source)
                 try:
-                    if self._boxes_of(notebook, scratch).kernel.sage and found:
+                    self._kernels[notebook] = kernels.find(_kernel(source))
+                    if self._kernels[notebook].sage and found:
                         raise LookupError("is in otter-grader's form, whose tests are Python")
                 except LookupError as error:
                     self.missing[notebook] = f"{error.args[0]}"
@@ -187,18 +185,8 @@ class Assignment:
             self.files = {name: each for name, each in self.files.items() if name in given}
         return sources, found
 
-    def _boxes_of(self, notebook: str, scratch: Path) -> boxes.Boxes:
-        name = self._kernels[notebook]
-        if name not in self._boxes:
-            kernel = kernels.find(name)
-            root = boxes.root(scratch / f"root{len(self._boxes)}", kernel)
-            self._boxes[name] = boxes.Boxes(root, kernel)
-        return self._boxes[name]
-
     def close(self) -> None:
-        """End what grading has begun."""
-        for each in self._boxes.values():
-            each.close()
+        """Forget the gradebook."""
         self._held.close()
 
     def grade(
@@ -287,7 +275,7 @@ class Assignment:
         if seed := self._seeds.get(name):
             before = boxes.Cell(seed, test=False)
             cells = [each for cell in cells for each in (before, cell)]
-        outputs = self._boxes[self._kernels[name]].run(cells, files, self._sources[name])
+        outputs = _boxes_of(self._kernels[name]).run(cells, files, self._sources[name])
         outputs = outputs[1::2] if seed else outputs
         for number, (cell, shown) in enumerate(zip(code, outputs, strict=True), 1):
             cell.outputs = [nbformat.from_dict(output) for output in shown]
@@ -425,17 +413,34 @@ def prepare() -> None:
     gc.freeze()  # what was imported is looked through no more
 
 
-def main() -> None:
-    """Answer requests until there are no more."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever prints, prints there
-    prepare()
-    with (
-        contextlib.ExitStack() as stack,
-        tempfile.TemporaryDirectory(prefix="assignment-") as scratch,
-    ):
-        assignment: Assignment | None = None
-        for line in sys.stdin:
+_BOXES: dict[tuple[str, ...], boxes.Boxes] = {}  # by how their kernel is started
+
+
+def _boxes_of(kernel: Kernel) -> boxes.Boxes:
+    if kernel.python not in _BOXES:
+        _BOXES[kernel.python] = boxes.Boxes(boxes.root(Path(tempfile.mkdtemp()), kernel), kernel)
+    return _BOXES[kernel.python]
+
+
+@contextlib.contextmanager
+def keeping_boxes() -> Iterator[None]:
+    """Let boxes that are begun stay from one assignment to the next."""
+    with tempfile.TemporaryDirectory(prefix="boxes-") as place:
+        tempfile.tempdir = place
+        try:
+            yield
+        finally:
+            for each in _BOXES.values():
+                each.close()
+            _BOXES.clear()
+            tempfile.tempdir = None
+
+
+def serve(questions: TextIO, answers: TextIO) -> None:
+    """Answer requests of one assignment until there are no more."""
+    assignment: Assignment | None = None
+    with contextlib.ExitStack() as stack:
+        for line in questions:
             request = json.loads(line)
             try:
                 files = _bytes(request["files"])
@@ -444,7 +449,6 @@ def main() -> None:
                         request["assignment"],
                         request["notebooks"],
                         files,
-                        Path(scratch),
                         folders=request["folders"],
                     )
                     stack.callback(fresh.close)
@@ -462,6 +466,15 @@ def main() -> None:
             print(json.dumps(answer), file=answers, flush=True)
             if assignment is None:
                 return
+
+
+def main() -> None:
+    """Answer standard input."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever prints, prints there
+    prepare()
+    with keeping_boxes():
+        serve(sys.stdin, answers)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """Workers that have imported what they need: one process, from which root has each forked.
 
 Whoever asks, which only root can, sends a course's number and the worker's line, and keeps the
-connection: its end is the worker's. Where nobody answers a worker is started the usual way.
+connection: its end is the worker's. One that has done its work rests for a while, for the course's
+next request, with the boxes that it has begun. Where nobody answers a worker is started the usual
+way.
 """
 
 import contextlib
@@ -11,11 +13,11 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from provision.guest.assignments.forks import Fork, Forks
+from provision.guest.assignments.forks import REST, Fork, Forks
 from provision.guest.nursery.fresh import directory
 
 SOCKET = Path("/run/notebook-workers.socket")
@@ -29,6 +31,7 @@ ENVIRONMENT = {
     **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
 }
 _LONGEST, _LISTENS = 4096, 3  # bytes of a request; as systemd has it
+_CLOSED = socket.MSG_CMSG_CLOEXEC  # no box has them
 _EMPTY = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
 
 
@@ -81,19 +84,26 @@ class WorkerProcess:
         if self._process:
             self._process.kill()
 
-    def close(self) -> None:
-        """End it, and let go of all that is of it."""
+    def close(self, *, rests: bool = False) -> None:
+        """Let go of all that is of it.
+
+        Args:
+            rests: whether it has answered all, and may go on with the course's next request.
+        """
+        with contextlib.suppress(OSError):  # what it did not read
+            self.writing.close()
+        if rests and self._life:
+            with contextlib.suppress(OSError):
+                self._life.send(REST)
         self.kill()
         if self._life:
             with contextlib.suppress(OSError):
-                while self._life.recv(_LONGEST):  # until it is no more
+                while self._life.recv(_LONGEST):  # until it is nobody's
                     pass
             self._life.close()
         if self._process:
             self._process.wait()
         self.reading.close()
-        with contextlib.suppress(OSError):  # what it did not read
-            self.writing.close()
 
 
 def _ask(owner: int, *line: int) -> socket.socket | None:
@@ -116,49 +126,91 @@ def main() -> None:
     listener = socket.socket(fileno=_LISTENS)
     begun_in = directory(sys.prefix)
     worker.prepare()
-    with tempfile.TemporaryDirectory() as scratch:  # of which templates and questions are kept
-        first = worker.Assignment("first", {"first": _EMPTY}, {}, Path(scratch))
-        first.grade("nobody", {"first": _EMPTY}, {}, {}, before={})
+    # Of which templates and questions are kept.
+    first = worker.Assignment("first", {"first": _EMPTY}, {})
+    first.grade("nobody", {"first": _EMPTY}, {}, {}, before={})
+    first.close()
     gc.collect()
     gc.freeze()
 
     def take() -> Fork | None:
-        if directory(sys.prefix) != begun_in and not forks.any():
+        if directory(sys.prefix) != begun_in and not forks.busy():
             # The notebook was renewed: who asks is answered by the next one of us.
             raise EOFError
         life, _ = listener.accept()
         life.settimeout(PATIENCE)
         try:
-            message, descriptors, *_ = socket.recv_fds(life, _LONGEST, 2)
+            message, descriptors, *_ = socket.recv_fds(life, _LONGEST, 2, _CLOSED)
             owner = int(json.loads(message)["owner"])
         except (OSError, ValueError):  # it has gone
             life.close()
             return None
-        if not (pid := os.fork()):
-            _be(worker.main, owner, descriptors)
-        for each in descriptors:
-            os.close(each)
-        with contextlib.suppress(OSError):  # it has gone
-            life.send(b"begun")
-        return Fork(pid, life)
+        return _wake(forks, owner, life, descriptors) or _fork(owner, life, descriptors)
 
     forks = Forks(listener, take, IDLE)
     forks.serve()
 
 
-def _be(work: Any, owner: int, line: list[int]) -> NoReturn:
+@dataclass
+class _Worker(Fork):
+    """One of a course's: its number, and the socket by which it is given a line."""
+
+    owner: int = field(kw_only=True)
+    control: socket.socket = field(kw_only=True)
+
+    def bury(self) -> None:
+        super().bury()
+        self.control.close()
+
+
+def _wake(forks: Forks, owner: int, life: socket.socket, line: list[int]) -> Fork | None:
+    """Give the line to one of the course's that rests; None: there is none."""
+    for each in forks.resting():
+        if isinstance(each, _Worker) and each.owner == owner:
+            with contextlib.suppress(OSError):  # it has just ended
+                _give(each.control, life, line)
+                each.wake(life)
+                return each
+    return None
+
+
+def _fork(owner: int, life: socket.socket, line: list[int]) -> Fork:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if not (pid := os.fork()):
+        _be(owner, theirs)
+    theirs.close()
+    _give(ours, life, line)
+    return _Worker(pid, life, owner=owner, control=ours)
+
+
+def _give(control: socket.socket, life: socket.socket, line: list[int]) -> None:
+    socket.send_fds(control, [b"next"], line)
+    for each in line:
+        os.close(each)
+    with contextlib.suppress(OSError):  # who asked has gone
+        life.send(b"begun")
+
+
+def _be(owner: int, control: socket.socket) -> NoReturn:
     """Be a course's worker."""
+    from provision.guest.assignments import worker  # noqa: PLC0415
+
     status = 1
     try:
         os.setsid()
         os.setgroups([])
         os.setresgid(owner, owner, owner)
         os.setresuid(owner, owner, owner)
-        nothing = os.open(os.devnull, os.O_WRONLY)  # what it says is of students' notebooks
-        for number, descriptor in enumerate((*line, nothing)):
-            os.dup2(descriptor, number)
-        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-        work()
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)  # what it says is of students' notebooks
+        os.dup2(control.fileno(), 3, inheritable=False)
+        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+        given = socket.socket(fileno=3)
+        with worker.keeping_boxes():
+            while line := socket.recv_fds(given, _LONGEST, 2, _CLOSED)[1]:
+                reading, writing = line
+                with os.fdopen(reading) as questions, os.fdopen(writing, "w") as answers:
+                    worker.serve(questions, answers)
         status = 0
     finally:
         os._exit(status)
