@@ -1,18 +1,52 @@
-"""What proves a notebook's environment: run by its own Python, in a namespace without a network."""
+"""What proves a notebook's environment: run by its own Python, in a namespace without a network.
+
+What is started is forked from who asks it, so that what both import is imported once.
+"""
+
+_BEGIN = r"""
+import os, runpy, sys
+said = open("/tmp/said", "w+")
+
+class Begun:  # a script of this Python's, in a process of its own
+    def __init__(self, *words):
+        self.pid, self.status = os.fork(), None
+        if not self.pid:
+            try:
+                os.dup2(said.fileno(), 1), os.dup2(said.fileno(), 2)
+                sys.argv = list(words)
+                runpy.run_path(words[0], run_name="__main__")
+                os._exit(0)
+            except SystemExit as error:
+                print(error, file=sys.stderr)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                sys.stdout.flush(), sys.stderr.flush()
+                os._exit(1)
+
+    def ended(self):
+        if self.status is None and os.waitpid(self.pid, os.WNOHANG)[0]:
+            self.status = 1
+        return self.status is not None
+
+    def kill(self):
+        if not self.ended():
+            os.kill(self.pid, 9)
+"""
 
 # As the hub's user, on a copy of the hub's files.
-HUB_PROOF = r"""
-import json, subprocess, sys, time, urllib.request
+HUB_PROOF = (
+    _BEGIN
+    + r"""
+import json, time, urllib.request
 from pathlib import Path
 from jupyterhub.dbutil import upgrade_if_needed
 database = Path("/var/lib/notebook/jupyterhub.sqlite")
 if database.exists():
     upgrade_if_needed(f"sqlite:///{database}", backup=False)
-import os
 os.chdir("/var/lib/notebook")
-said = open("/tmp/said", "w+")
-hub = subprocess.Popen(["/usr/local/bin/start-notebook", "hub"], stdout=said, stderr=said)
-proxy = subprocess.Popen(["/usr/local/bin/start-notebook", "proxy"], stdout=said, stderr=said)
+hub = Begun("/usr/local/bin/start-notebook", "hub")
+proxy = Begun("/usr/local/bin/start-notebook", "proxy")
 wanted, deadline = ["api/", "login"], time.monotonic() + 120
 why = ""
 while wanted:
@@ -25,27 +59,26 @@ while wanted:
         why = f"/hub/{wanted[0]} is not what it should be"
     except (OSError, ValueError) as error:
         why = str(error)
-    if hub.poll() is not None or time.monotonic() > deadline:
+    if hub.ended() or time.monotonic() > deadline:
         said.seek(0)
         sys.exit(f"{said.read()[-1500:]}\n{why}")
     time.sleep(0.3)
 hub.kill()
 proxy.kill()
 """
+)
 
 # As a pool account: the server with its pages, a kernel, and what it computes.
-SESSION_PROOF = r"""
-import asyncio, json, os, re, secrets, subprocess, sys, time, urllib.request
-import jupyterhub.singleuser.app
-import provision.guest.pool.session, provision.guest.pool.spawner, provision.guest.hub.pages
+_SESSION = r"""
+import asyncio, json, re, secrets, time, urllib.request
 os.chdir(os.environ["HOME"])
 token, port = secrets.token_hex(16), 10999
-said = open("/tmp/said", "w+")
-env = {**os.environ, "JUPYTER_TOKEN": token}
+os.environ["JUPYTER_TOKEN"] = token
 words = [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--no-browser"]
 words += ["--LabApp.extension_manager=readonly", "--LabApp.news_url=None"]
 words.insert(0, "/opt/notebook/bin/jupyter-lab")
-server = subprocess.Popen(words, stdout=said, stderr=said, env=env)
+server = Begun(*words)
+IMPORTS
 own = {"Authorization": f"token {token}"}
 
 def ask(path, data=None):
@@ -62,7 +95,7 @@ while True:
         ask("/api/status")
         break
     except OSError as error:
-        if server.poll() is not None or time.monotonic() > deadline:
+        if server.ended() or time.monotonic() > deadline:
             fail(f"the server does not answer: {error}")
         time.sleep(0.3)
 try:
@@ -102,3 +135,10 @@ except (OSError, TimeoutError, asyncio.TimeoutError) as error:
     fail(f"the kernel does not answer: {error or 'in 90 s'}")
 server.kill()
 """
+# What sessions and hub have besides; after the fork, for JupyterHub changes what is a server then.
+_BESIDES = """
+import jupyterhub.singleuser.app
+import provision.guest.pool.session, provision.guest.pool.spawner, provision.guest.hub.pages
+"""
+SHOWN_PROOF = _BEGIN + _SESSION.replace("IMPORTS", "")
+SESSION_PROOF = f"{_BEGIN}import jupyterlab.labapp\n{_SESSION.replace('IMPORTS', _BESIDES)}"

@@ -27,7 +27,7 @@ from typing import Any
 
 from . import incoming
 from .answers import SHOWN, NotebookFacts, State
-from .environment import HUB_PROOF, SESSION_PROOF
+from .environment import HUB_PROOF, SESSION_PROOF, SHOWN_PROOF
 from .journal import Journal, Renewal
 from .lease import guarding
 from .leases import free_account
@@ -134,7 +134,8 @@ def _make(part: Path, archive: Path) -> None:
         coming = list(versions_in(site_of(Path(fresh)))) if list(Path(fresh).glob("lib/*")) else []
         for each in {*change["gone"], *coming}:
             take_out(site, each)
-        for path in sorted(Path(fresh).rglob("*")):
+        new = sorted(Path(fresh).rglob("*"))
+        for path in new:
             at = part / path.relative_to(fresh)
             if path.is_dir():
                 at.mkdir(mode=0o755, exist_ok=True, parents=True)
@@ -144,15 +145,24 @@ def _make(part: Path, archive: Path) -> None:
     for file, text in change["locks"].items():
         (part / file).unlink(missing_ok=True)
         write(part / file, text)
-    _within(part, "-m", "compileall", "-q", "-j", "0", str(HOME / site.relative_to(part)))
+    # What is linked was compiled where it was new.
+    places = {each.relative_to(fresh) for each in new} & {
+        each.relative_to(part) for each in site.iterdir()
+    }
+    if places:
+        _within(part, "-m", "compileall", "-q", "-j", "0", *(str(HOME / each) for each in places))
 
 
 def _link_tree(source: Path, target: Path) -> None:
     """Have a tree once more, its files by further names: none is ever written into."""
-    shutil.copytree(source, target, symlinks=True, copy_function=_link)
-    for path in (target, *target.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o755)
+    target.mkdir()
+    target.chmod(0o755)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _link_tree(Path(entry.path), target / entry.name)
+            else:
+                _link(entry.path, f"{target}/{entry.name}")
 
 
 def _link(source: str, target: str) -> None:
@@ -519,6 +529,8 @@ def forget_sessions(database: Path) -> None:
 def prove_session(place: Path | None) -> None:
     """Start a server and a kernel as a pool account, and ask for its pages.
 
+    What is shown was proven before it was, so that its modules are not imported once more.
+
     Args:
         place: of the environment; None: what is shown now.
 
@@ -529,7 +541,7 @@ def prove_session(place: Path | None) -> None:
         shown = () if place is None else ("-p", f"BindReadOnlyPaths={place}:{HOME}")
         _prove(
             "a session does not start",
-            SESSION_PROOF,
+            SHOWN_PROOF if place is None else SESSION_PROOF,
             *(f"--uid={account}", "-p", "RuntimeDirectory=appliance-proof"),
             *(
                 "-p",
