@@ -16,13 +16,16 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from guests import Fleet, Guest, Outcome
 from lists import OLDER, OURS, older_list
+from playwright.sync_api import Browser, expect
 from student import Student
+from test_browser import run, sign_in
 
 from provision.build.notebook import offer, wanted_environment
 from provision.distribution import environments
@@ -32,7 +35,19 @@ from provision.ova import minisign
 BRIEF, LONG = 15, 120  # seconds until an unconfirmed switch goes back: when killed, when not
 PLACE, DATABASE = "/var/lib/appliance/notebook", "/var/lib/notebook/jupyterhub.sqlite"
 pytestmark = pytest.mark.usefixtures("afresh")
+# In a page of JupyterLab: of the server that it has.
+VERSION = """async () => {
+  const about = JSON.parse(document.getElementById('jupyter-config-data').textContent);
+  return (await (await fetch(about.baseUrl + 'api/')).json()).version;
+}"""
 _names = (f"pupil{number}" for number in itertools.count())
+
+
+@dataclass(frozen=True)
+class Addressed:
+    """What a browser needs of a guest."""
+
+    url: str
 
 
 @pytest.fixture(scope="session")
@@ -145,6 +160,46 @@ def test_a_class_notices_nothing_and_the_way_back(one: Fleet, older: Path) -> No
     assert facts(renew(one, None))["changed"] is False  # it is our own list again
     for who in (early, late):
         who.stop()
+
+
+@pytest.mark.slow
+def test_a_browser_watches_a_cell_through_the_switch(
+    one: Fleet, older: Path, browser: Browser
+) -> None:
+    """It goes on counting before its student's eyes; nothing asks, and nothing is opened anew."""
+    guest = one.guests[0]
+    before, lock, after = other(guest, older)
+    (who := pupil(guest)).stop()
+    page = sign_in(browser, Addressed(guest.host.url), who.name)
+    page.locator('.jp-LauncherCard[data-category="Notebook"]').first.click()
+    page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content")
+    page.get_by_text("| Idle").wait_for()
+    run(page, "import os, time; kept = 41")
+    run(
+        page,
+        "for n in range(10**6):\n    print('at', n, flush=True)\n"
+        "    if os.path.exists('bell'): break\n    time.sleep(0.5)",
+    )
+    page.keyboard.insert_text("print('over', kept + 1)  # not yet run")
+    shown = page.locator(".jp-Notebook .jp-OutputArea-output").last
+    page.evaluate("window.here = true")  # which no page that is loaded anew has
+
+    def counted() -> int:
+        return int(shown.inner_text().split()[-1])
+
+    expect(shown).to_contain_text("at 3")
+    assert facts(renew(one, lock))["changed"] is True
+    serves(guest, after)
+    now = counted()
+    expect(shown).to_contain_text(f"at {now + 4}")
+    guest.run(f"touch /home/students/{who.name}/bell")
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".jp-Notebook")).to_contain_text("over 42")
+    assert page.evaluate("window.here")
+    assert page.locator(".jp-Dialog").count() == 0
+    assert page.evaluate(VERSION) == before
+    page.context.close()
+    guest.run("notebook-sessions end")
 
 
 @pytest.mark.slow
