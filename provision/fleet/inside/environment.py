@@ -9,6 +9,10 @@ said = open("/tmp/said", "w+")
 
 class Begun:  # a script of this Python's, in a process of its own
     def __init__(self, *words):
+        first = open(words[0]).readline()[2:].split()
+        if not os.access(words[0], os.X_OK) or os.path.dirname(first[0]) != sys.prefix + "/bin" \
+                or not os.access(first[0], os.X_OK):  # as execve(2) would have it
+            sys.exit(f"{words[0]} cannot be run: {first}")
         self.pid, self.status = os.fork(), None
         if not self.pid:
             try:

@@ -33,6 +33,12 @@ LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, 
 # Of all notebooks of a run; each test has its own time.
 EXAMINER_LIMITS = LIMITS._replace(clock=86400, cpu=86400)
 SHOWN = LONGEST // 2  # characters of all outputs of a notebook
+LIFETIME = 3600  # seconds of what is forked for notebook after notebook
+# As all processes of a box are counted: whatever a pupil takes, the examiner has as many.
+_TASKS = {
+    "pupil": LIMITS.tasks + forkserver.PROCESSES,
+    "examiner": 2 * LIMITS.tasks + forkserver.PROCESSES,
+}
 _PART = LONGEST // 4  # bytes of a file in one message, where each is two characters
 SAGE_MEMORY = 2048 * MIB
 # What a forked process has of the language before it does anything; each is counted in full.
@@ -94,7 +100,8 @@ class Boxes:
 
     def begin(self) -> "Zygote":
         """Begin the language if it is not there: the first notebook waits for less."""
-        if self._zygote is None or not self._zygote.runs():
+        old = self._zygote and time.monotonic() > self._zygote.begun + LIFETIME
+        if self._zygote is None or old or not self._zygote.runs():
             self.close()
             self._zygote = Zygote(self._root, self.kernel)
         return self._zygote
@@ -112,6 +119,17 @@ class Boxes:
             files: what is beside the notebook, by name.
             source: what ``Source`` is made of.
         """
+        found, whole = self._run(cells, files, source)
+        # What ended all may have been of the notebook before.
+        return found if whole else self._run(cells, files, source)[0]
+
+    def _run(
+        self,
+        cells: Sequence[Cell],
+        files: Mapping[str, bytes],
+        source: Mapping[str, Sequence[str]],
+    ) -> tuple[list[list[dict[str, Any]]], bool]:
+        """The outputs, and whether what both are forked of is there yet."""
         zygote = self.begin()
         key = secrets.token_hex()  # no pupil knows it
         with (
@@ -124,12 +142,13 @@ class Boxes:
             pupil.send({"files": len(files)})
             for each in (pupil, examiner):  # at the same time
                 each.receive(BEGIN)
-            return [
+            found = [
                 _examine(cell.source, pupil, examiner, key)
                 if cell.test
                 else _work(pupil, {"run": cell.source})
                 for cell in cells
             ]
+            return found, not ((pupil.gone or examiner.gone) and zygote.wait(1))
 
     def close(self) -> None:
         """End what is left."""
@@ -223,7 +242,7 @@ class Zygote:
     """
 
     def __init__(self, root: Path, kernel: Kernel) -> None:
-        self.why = "its box has ended"
+        self.why, self.begun = "its box has ended", time.monotonic()
         stopped, self._stop = os.pipe2(os.O_CLOEXEC)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         out, err = (os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) for _ in range(2))
@@ -234,7 +253,7 @@ class Zygote:
             limits=EXAMINER_LIMITS._replace(
                 memory=each + own * (forkserver.PROCESSES + 1),
                 data=each,
-                tasks=LIMITS.tasks + forkserver.PROCESSES,
+                tasks=_TASKS["examiner"],
             ),
             environment={
                 **{**box.ENVIRONMENT, **kernel.environment, **fresh.OURS},  # it forks
@@ -304,7 +323,9 @@ class Boxed:
         self._life, life = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._life.settimeout(GRACE)
         os.set_blocking(self._writing, False)
-        request = forkserver.ForkSpec(program, seconds, limits.clock, int(limits.cpu), limits.disk)
+        request = forkserver.ForkSpec(
+            *(program, seconds, limits.clock, int(limits.cpu), limits.disk), _TASKS[program]
+        )
         zygote.fork(request, (theirs_in, theirs_out, life.detach()))
 
     def __enter__(self) -> "Boxed":

@@ -50,7 +50,7 @@ class Fork:
 
     def end(self, verdict: Verdict) -> None:
         """Kill it."""
-        self.verdict, self.until = verdict, math.inf
+        self.verdict, self.until, self.rests = verdict, math.inf, False
         signal.pidfd_send_signal(self.ended, signal.SIGKILL)
 
     def rest(self) -> None:

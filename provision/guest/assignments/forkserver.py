@@ -54,6 +54,7 @@ class ForkSpec:
         clock: seconds until it is ended.
         cpu: seconds of processor time of each of its processes.
         disk: bytes of its /tmp.
+        tasks: processes and threads of the box, at which it has no further ones.
     """
 
     program: str
@@ -61,6 +62,7 @@ class ForkSpec:
     clock: float
     cpu: int
     disk: int
+    tasks: int
 
 
 def main(*, sage: bool = False) -> None:
@@ -103,6 +105,7 @@ def _fork(spec: ForkSpec, reading: int, writing: int, life: int, *, sage: bool) 
             _raise_loopback()
             _drop_capabilities()
             resource.setrlimit(resource.RLIMIT_CPU, (spec.cpu, spec.cpu))
+            resource.setrlimit(resource.RLIMIT_NPROC, (spec.tasks, spec.tasks))
             _filter()
             if first := os.fork():
                 os.write(telling, f"{first}".encode())

@@ -13,17 +13,20 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from provision.guest.assignments.forks import REST, Fork, Forks
 from provision.guest.nursery.fresh import directory
+from provision.guest.sandbox.limits import Verdict
 
 SOCKET = Path("/run/notebook-workers.socket")
 IDLE = 900.0  # seconds after which what nobody needs goes, with its 100 MiB
 BEGIN = 60.0  # seconds until it answers, if it must be begun first
-PATIENCE = 5.0  # seconds for a request, whose sender is root
+TIDY = 10.0  # seconds for one that rests to leave nothing
+PATIENCE = 1.0  # seconds for a request, whose sender is root
 PYTHON = "/opt/notebook/bin/python"
 _STARTED = (PYTHON, "-c", "from provision.guest.assignments.worker import main; main()")
 ENVIRONMENT = {
@@ -31,7 +34,6 @@ ENVIRONMENT = {
     **{"LANG": "C.UTF-8", "HOME": "/nonexistent", "PYTHONWARNINGS": "ignore"},
 }
 _LONGEST, _LISTENS = 4096, 3  # bytes of a request; as systemd has it
-_CLOSED = socket.MSG_CMSG_CLOEXEC  # no box has them
 _EMPTY = '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
 
 
@@ -139,13 +141,18 @@ def main() -> None:
             raise EOFError
         life, _ = listener.accept()
         life.settimeout(PATIENCE)
+        line: list[int] = []
         try:
-            message, descriptors, *_ = socket.recv_fds(life, _LONGEST, 2, _CLOSED)
+            message, line, *_ = socket.recv_fds(life, _LONGEST, 2)
             owner = int(json.loads(message)["owner"])
-        except (OSError, ValueError):  # it has gone
+            life.send(b"begun")
+            return _wake(forks, owner, life, line) or _fork(owner, life, line)
+        except (OSError, ValueError, LookupError, TypeError):  # it has gone, or is not ours
             life.close()
             return None
-        return _wake(forks, owner, life, descriptors) or _fork(owner, life, descriptors)
+        finally:
+            for each in line:
+                os.close(each)
 
     forks = Forks(listener, take, IDLE)
     forks.serve()
@@ -158,6 +165,15 @@ class _Worker(Fork):
     owner: int = field(kw_only=True)
     control: socket.socket = field(kw_only=True)
 
+    def end(self, verdict: Verdict) -> None:
+        """Kill it; one that rests tidies up first."""
+        resting = self.rests
+        if not resting:
+            super().end(verdict)
+        self.control.close()
+        self.rests = False
+        self.until = time.monotonic() + TIDY if resting else self.until
+
     def bury(self) -> None:
         super().bury()
         self.control.close()
@@ -167,8 +183,11 @@ def _wake(forks: Forks, owner: int, life: socket.socket, line: list[int]) -> For
     """Give the line to one of the course's that rests; None: there is none."""
     for each in forks.resting():
         if isinstance(each, _Worker) and each.owner == owner:
-            with contextlib.suppress(OSError):  # it has just ended
-                _give(each.control, life, line)
+            try:
+                socket.send_fds(each.control, [b"next"], line)
+            except OSError:  # it has just ended, or reads nothing
+                each.end(each.verdict)
+            else:
                 each.wake(life)
                 return each
     return None
@@ -176,19 +195,12 @@ def _wake(forks: Forks, owner: int, life: socket.socket, line: list[int]) -> For
 
 def _fork(owner: int, life: socket.socket, line: list[int]) -> Fork:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)  # no worker holds us up
     if not (pid := os.fork()):
         _be(owner, theirs)
     theirs.close()
-    _give(ours, life, line)
+    socket.send_fds(ours, [b"next"], line)
     return _Worker(pid, life, owner=owner, control=ours)
-
-
-def _give(control: socket.socket, life: socket.socket, line: list[int]) -> None:
-    socket.send_fds(control, [b"next"], line)
-    for each in line:
-        os.close(each)
-    with contextlib.suppress(OSError):  # who asked has gone
-        life.send(b"begun")
 
 
 def _be(owner: int, control: socket.socket) -> NoReturn:
@@ -202,12 +214,15 @@ def _be(owner: int, control: socket.socket) -> NoReturn:
         os.setresgid(owner, owner, owner)
         os.setresuid(owner, owner, owner)
         nothing = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nothing, 2)  # what it says is of students' notebooks
+        for number in (1, 2):  # what it says is of students' notebooks
+            os.dup2(nothing, number)
         os.dup2(control.fileno(), 3, inheritable=False)
         os.closerange(4, os.sysconf("SC_OPEN_MAX"))
         given = socket.socket(fileno=3)
         with worker.keeping_boxes():
-            while line := socket.recv_fds(given, _LONGEST, 2, _CLOSED)[1]:
+            while line := socket.recv_fds(given, _LONGEST, 2)[1]:
+                for each in line:  # no box has them
+                    os.set_inheritable(each, False)
                 reading, writing = line
                 with os.fdopen(reading) as questions, os.fdopen(writing, "w") as answers:
                     worker.serve(questions, answers)

@@ -642,3 +642,12 @@ def test_only_root_has_workers_and_one_ends_with_who_asked(course: Guest) -> Non
     course.run("for n in $(seq 99); do pgrep -u 47123 || exit 0; sleep 0.1; done; exit 1")
     student = f'setpriv --reuid 2001 --regid 2001 --clear-groups {run} "{ask.format(0)}"'
     assert "Operation not permitted" in course.run(f"! {student} 2>&1")
+    wrong = "import socket; asks = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
+    wrong += "asks.connect('/run/notebook-workers.socket'); asks.send(b'{}'); print(asks.recv(9))"
+    process = "systemctl show -P MainPID notebook-workers"
+    before = course.run(process)
+    assert course.run(f'{run} "{wrong}"') == "b''\n"
+    assert course.run(process) == before
+    # One that rests leaves nothing when its time is over, or the service's is.
+    course.run("systemctl stop notebook-workers.service")
+    course.run(RESTS.replace("-le 2", "-eq 0"))

@@ -2,12 +2,14 @@
 
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from provision.guest.assignments import boxes
 from provision.guest.assignments.examiner import Examiner, StandIn, next_order
+from provision.guest.assignments.kernels import Kernel
 from provision.guest.assignments.peer import LONGEST, GoneError
 from provision.guest.assignments.pupil import KEPT
 
@@ -61,3 +63,46 @@ def test_what_a_student_raises_is_told_up_to_a_length() -> None:
     source = f"raise ValueError('x' * {3 * KEPT})"
     (told,) = Examiner(5).run(source)
     assert len(json.dumps(told)) < 3 * KEPT
+
+
+def test_a_notebook_that_was_ended_with_all_is_run_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What took all memory may have been the notebook before, whose end comes late."""
+    begun: list[Any] = []
+
+    class Zygote:
+        def __init__(self, *_: object) -> None:
+            begun.append(self)
+            self.begun, self.why = 0.0, "memory limit" if len(begun) == 1 else ""
+
+        def runs(self) -> bool:
+            return not self.why
+
+        def wait(self, seconds: float) -> str:
+            return self.why
+
+        def close(self) -> None: ...
+
+    class Box:
+        room = 100
+
+        def __init__(self, zygote: Zygote, *_: object) -> None:
+            self.gone = zygote.why
+
+        def __enter__(self) -> "Box":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def send(self, *_: object) -> None: ...
+
+        def receive(self, seconds: float) -> bytes | None:
+            return None if self.gone else b'{"done": []}'
+
+    monkeypatch.setattr(boxes, "Zygote", Zygote)
+    monkeypatch.setattr(boxes, "Boxed", Box)
+    monkeypatch.setattr(boxes, "LIFETIME", float("inf"))
+    kept = boxes.Boxes(Path("/"), Kernel(("python",), ()))
+    cells = [boxes.Cell("1", test=False)]
+    assert kept.run(cells, {}, {}) == [[]]
+    assert len(begun) == 2
