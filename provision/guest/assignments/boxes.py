@@ -30,7 +30,7 @@ BEGIN = 120  # until a box has its language
 GRACE = 5  # until a box that says nothing is ended
 # Of one notebook.
 LIMITS = Limits(clock=300, cpu=120, memory=1024 * MIB, disk=64 * MIB, tasks=64, output=LONGEST)
-# Of all notebooks of a run; each test has its own time.
+# Of tests, each of which has its own time, and of what all are forked of.
 EXAMINER_LIMITS = LIMITS._replace(clock=86400, cpu=86400)
 SHOWN = LONGEST // 2  # characters of all outputs of a notebook
 LIFETIME = 3600  # seconds of what is forked for notebook after notebook

@@ -25,7 +25,12 @@ from typing import Any, NoReturn
 from provision.guest.assignments import examiner, pupil
 from provision.guest.assignments.forks import Fork, Forks
 from provision.guest.nursery import fresh, imports
-from provision.guest.sandbox import seccomp
+from provision.guest.nursery.settle import (
+    PR_CAP_AMBIENT,
+    PR_CAP_AMBIENT_CLEAR_ALL,
+    set_capabilities,
+)
+from provision.guest.sandbox import box, seccomp
 from provision.guest.sandbox.limits import Verdict
 
 PROGRAMS = {"pupil": pupil.main, "examiner": examiner.main}
@@ -34,12 +39,9 @@ ALLOWED = ("unshare", "mount")
 CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_NET_ADMIN")
 PROCESSES = 4  # of ours, while two children run: this one, bubblewrap's, each child's first
 _LONGEST = 4096  # bytes of a request
-_INODES = 150_000  # files in a child's /tmp
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWPID, NEWNET
 _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 0x40000
-_PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _SECCOMP_MODE_FILTER = 22, 36, 2
-_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, _CAPABILITY_VERSION = 47, 4, 0x20080522
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -76,7 +78,7 @@ def main(*, sage: bool = False) -> None:
     for number in (0, 1, 2):
         os.dup2(nothing, number)
     # A child's first process is the child of one that ends before it.
-    _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    box.become_reaper()
     imports.load_all(pupil.SHELL)
     if sage:
         imports.load_sage()
@@ -106,7 +108,7 @@ def _fork(spec: ForkSpec, reading: int, writing: int, life: int, *, sage: bool) 
             _drop_capabilities()
             resource.setrlimit(resource.RLIMIT_CPU, (spec.cpu, spec.cpu))
             resource.setrlimit(resource.RLIMIT_NPROC, (spec.tasks, spec.tasks))
-            _filter()
+            seccomp.load(seccomp.program())
             if first := os.fork():
                 os.write(telling, f"{first}".encode())
             else:
@@ -162,7 +164,7 @@ def _mount(disk: int) -> None:
     temporary = place.parent
     before = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY)
     _call("mount", None, b"/", None, _MS_REC | _MS_PRIVATE, None)
-    options = f"size={disk},nr_inodes={_INODES},mode=1777"
+    options = f"size={disk},nr_inodes={box.INODES},mode=1777"
     flags = _MS_NOSUID | _MS_NODEV
     _call("mount", b"tmpfs", os.fsencode(temporary), b"tmpfs", flags, options.encode())
     os.fchdir(before)
@@ -178,16 +180,8 @@ def _raise_loopback() -> None:
 
 
 def _drop_capabilities() -> None:
-    _call("prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    header = ctypes.create_string_buffer(struct.pack("Ii", _CAPABILITY_VERSION, 0))
-    _call("capset", header, ctypes.create_string_buffer(24))
-
-
-def _filter() -> None:
-    program = ctypes.create_string_buffer(seccomp.program())
-    size = (len(program) - 1) // struct.calcsize("=HBBI")
-    header = ctypes.create_string_buffer(struct.pack("@HP", size, ctypes.addressof(program)))
-    _call("prctl", _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0)
+    _call("prctl", PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    set_capabilities(0)
 
 
 def _call(name: str, *arguments: Any) -> None:

@@ -88,7 +88,7 @@ def _take_identity(peer: Caller) -> None:
     os.setgroups(peer.groups)
     os.setresgid(peer.gid, peer.gid, peer.gid)
     os.setresuid(peer.uid, peer.uid, peer.uid)
-    _set_capabilities(sum(1 << number for number in NEEDED))
+    set_capabilities(sum(1 << number for number in NEEDED))
 
 
 def _drop_capabilities() -> None:
@@ -97,13 +97,18 @@ def _drop_capabilities() -> None:
         _call(libc.prctl, PR_CAPBSET_DROP, number, 0, 0, 0)
     _call(libc.prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
     _call(libc.prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0)
-    _set_capabilities(0)
+    set_capabilities(0)
     _call(libc.prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     # As after execve(2): the account may look at its own process.
     _call(libc.prctl, PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-def _set_capabilities(wanted: int) -> None:
+def set_capabilities(wanted: int) -> None:
+    """Have these capabilities, as bits of capabilities(7), and no others.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     low, high = wanted & 0xFFFFFFFF, wanted >> 32
     header = ctypes.create_string_buffer(struct.pack("Ii", CAPABILITY_VERSION, 0))
     data = ctypes.create_string_buffer(struct.pack("6I", low, low, 0, high, high, 0))

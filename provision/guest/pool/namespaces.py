@@ -6,12 +6,12 @@ Not in sshd's own sandbox, because root needs them to prepare the session: the f
 closes them for itself and all that it becomes. The filter is classic BPF as in seccomp(2).
 """
 
-import ctypes
 import errno
-import os
 import platform
 import struct
 from collections.abc import Callable
+
+from provision.guest.sandbox.seccomp import load
 
 # clone, unshare, setns and clone3; on another machine the sysctl of the role base is all there is.
 CALLS = {"x86_64": (56, 272, 308, 435), "aarch64": (220, 97, 268, 435)}
@@ -22,7 +22,6 @@ NEW_ANY = 0x7E020080  # CLONE_NEWTIME, NS, CGROUP, UTS, IPC, USER, PID and NET
 FIRST_ARGUMENT, SECOND_ARGUMENT = 16, 24  # of struct seccomp_data; the number of the call is at 0
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 
 
 def program(machine: str) -> list[tuple[int, int, int, int]]:
@@ -72,13 +71,4 @@ def forbid(
     machine = platform.machine()
     if machine not in CALLS:
         return
-    statements = what(machine)
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in statements)
-    filter_ = ctypes.create_string_buffer(code)
-    header = ctypes.create_string_buffer(
-        struct.pack("@HP", len(statements), ctypes.addressof(filter_))
-    )
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+    load(b"".join(struct.pack("=HBBI", *instruction) for instruction in what(machine)))

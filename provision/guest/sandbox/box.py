@@ -31,7 +31,7 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _CHUNK = 1 << 16
 _TICK = 0.025  # seconds between looks at what the box uses
 _DRAIN = 16  # times the output limit that a box may print before it is stopped
-_INODES = 150_000  # files in /tmp: each costs the kernel memory that no size limit counts
+INODES = 150_000  # files in /tmp: each costs the kernel memory that no size limit counts
 _INFO, _BLOCK, _FILTER, _FIRST_FREE = 3, 4, 5, 16  # descriptors in the child, and ours
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 _PR_SET_CHILD_SUBREAPER = 36
@@ -181,7 +181,7 @@ def run(
         HostNotReadyError: bubblewrap is not installed.
     """
     bwrap = _bubblewrap()
-    _become_reaper()
+    become_reaper()
     with contextlib.ExitStack() as stack:
         group = None
         if delegated:
@@ -381,7 +381,7 @@ class _Run:
         else:
             files, held = self._memory_files()
             memory = self._measure(held)
-            if files > _INODES:
+            if files > INODES:
                 self._stop(Verdict.DISK)
             room = self.limits.memory + self.limits.disk - memory - held
             if room < 0 or (not self.shares_network and self._in_sockets(room) > room):
@@ -504,5 +504,6 @@ def _bubblewrap() -> str:
     raise HostNotReadyError("bwrap is not installed", hint="sudo apt-get install bubblewrap")
 
 
-def _become_reaper() -> None:
+def become_reaper() -> None:
+    """Have orphans of our children become our own."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -5,6 +5,7 @@ newer calls do not exist for the box. The groups are those that container engine
 (kernel attack surface), and calls that hold memory which no rlimit counts.
 """
 
+import ctypes
 import errno
 import os
 import struct
@@ -121,6 +122,8 @@ _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
 _JUMP_EQUAL, _JUMP_GREATER = 0x15, 0x25
+_STATEMENT = "=HBBI"  # struct sock_filter
+_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 
@@ -145,8 +148,26 @@ def program(allowed: tuple[str, ...] = (), machine: str | None = None) -> bytes:
             hint=f"the sandbox runs on {' and '.join(_MACHINES)} only",
         )
     return b"".join(
-        struct.pack("=HBBI", *each) for each in _statements(allowed, *_MACHINES[machine])
+        struct.pack(_STATEMENT, *each) for each in _statements(allowed, *_MACHINES[machine])
     )
+
+
+def load(code: bytes) -> None:
+    """Have this process and all that come of it filtered, for good.
+
+    Args:
+        code: as ``program`` returns it.
+
+    Raises:
+        OSError: the kernel refuses the filter.
+    """
+    filter_ = ctypes.create_string_buffer(code)
+    size = len(code) // struct.calcsize(_STATEMENT)
+    header = ctypes.create_string_buffer(struct.pack("@HP", size, ctypes.addressof(filter_)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, header, 0, 0):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _statements(
