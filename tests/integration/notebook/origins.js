@@ -5,6 +5,14 @@ async hub => {
     try { got[name] = (await act()) || null; } catch (error) { got[name] = null; }
   };
   const wait = ms => new Promise(done => setTimeout(done, ms));
+  const PATIENCE = 60_000;  // milliseconds: a busy guest's pages come late, and so does their refusal
+  const loaded = frame => Promise.race([  // also when it was refused
+    new Promise(done => frame.addEventListener("load", done)), wait(PATIENCE)]);
+  const held = async other => {  // what is parted from us looks closed once its page is here
+    for (const end = Date.now() + PATIENCE; other && !other.closed && Date.now() < end;)
+      await wait(100);
+    return other && !other.closed;
+  };
   const text = async (url, how) => { const a = await fetch(url, how); return a.ok && await a.text(); };
   const form = words => new URLSearchParams(words);
   const here = location.href;
@@ -40,20 +48,16 @@ async hub => {
     const frame = document.createElement("iframe");
     frame.src = hub + "/hub/classroom";
     document.body.append(frame);
-    await wait(2000);
+    await loaded(frame);
     return frame.contentDocument && frame.contentDocument.body.innerText.includes("Classroom");
   });
-  await attempt("holds the classroom's window", async () => {
-    const other = window.open(hub + "/hub/classroom");
-    await wait(2000);
-    return other && !other.closed;
-  });
+  await attempt("holds the classroom's window", () => held(window.open(hub + "/hub/classroom")));
   await attempt("reads the hub's window by opener", async () => window.opener && window.opener.document);
   await attempt("speaks with a window of the hub's", async () => {
     let said = false;
     window.addEventListener("message", event => { said = said || event.origin === hub; });
     const other = window.open(hub + "/hub/home");
-    await wait(1500);
+    await held(other);
     if (other) other.postMessage("hello", "*");
     await wait(1000);
     return said;
@@ -72,7 +76,7 @@ async hub => {
     const frame = document.createElement("iframe");
     frame.src = "/user/VICTIM/lab";
     document.body.append(frame);
-    await wait(3000);
+    await loaded(frame);
     return frame.contentDocument && frame.contentDocument.querySelector("#jupyter-config-data") && "yes";
   });
   await attempt("opens another's terminal", () => new Promise((done, failed) => {
