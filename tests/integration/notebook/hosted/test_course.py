@@ -1,4 +1,4 @@
-"""A whole course as a school has it: ten students, a teacher, a learning platform.
+"""A whole course as a school has it: ten students, a teacher, a learning platform, an exam.
 
 Two students and the teacher come from the platform, in real browsers; the others by the same
 requests. One of these forges points, one looks for the hidden tests.
@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from browser import picture, window
-from handed import book, cell
+from handed import book, cell, write
+from pages import accessible
 from platforms import COURSE, SECONDS, School, connected, reloaded, started
 from playwright.sync_api import Browser, Page, expect
 from student import Student
@@ -268,3 +269,91 @@ def test_from_hand_out_to_grade(course: Class) -> None:
     scores = school.moodle.scores
     school.until(lambda: len(scores) > 1, 180)
     assert {s["userId"]: s["scoreGiven"] for _, s in scores} == {"9": 9, "10": 5}
+
+
+def exam_times(course: Class) -> list[str]:
+    """The next full minute but for a few seconds, and four later, as a browser's field has them."""
+    first = 1 if int(course.school.guest.run("date +%S")) < 45 else 2
+    asked = (f"date -d '+{first + more} minutes' +%FT%H:%M" for more in (0, 4))
+    return [course.school.guest.run(each).strip() for each in asked]
+
+
+def paused(course: Class, student: str) -> None:
+    """A pause for one, who presses what there is to press, and goes on as soon as it is over."""
+    teacher, page, guest = course.teacher, course.carl, course.school.guest
+    looked(teacher, course, "test")
+    row = teacher.locator(f"tr[data-student='{student}']")  # whose buttons have the person's name
+    row.get_by_role("button", name="Pause").click()
+    course.school.until(lambda: student not in guest.run("notebook-sessions"))
+    page.wait_for_timeout(8000)
+    picture(page, "exam-paused-lab")
+    page.goto(f"{course.url}/hub/spawn")
+    told = "The exam test has been paused for you since "
+    expect(page.locator("#exam-paused")).to_contain_text(told)
+    expect(page.locator("main")).to_contain_text(told)
+    accessible(page)
+    picture(page, "exam-paused")
+    looked(teacher, course, "test")
+    row.get_by_role("button", name="Go on").click()
+    goes_on = page.locator(".announcement", has_text="The exam test goes on, for you until ")
+    expect(goes_on).to_be_visible(timeout=SECONDS)  # by itself
+    started(page)
+
+
+def test_an_exam_on_top_of_it(course: Class) -> None:
+    """It begins in the browser and is handed in by itself, though the hub is killed meanwhile."""
+    guest, teacher, page, school = (course.school.guest, course.teacher, course.carl, course.school)
+    sheet = book(
+        [cell("# answer", grade_id="a", grade=True, points=1, solution=True, locked=False)]
+    )
+    guest.run(f"mkdir -p {COURSE}/source/test")
+    write(guest, f"{COURSE}/source/test/work.ipynb", json.dumps(sheet))
+    started(page)
+    base = page.url.partition("/lab")[0]
+    # Whatever the page asks while the hub is gone is put aside.
+    dialog = page.locator(".jp-Dialog")
+    page.add_locator_handler(dialog, dialog.locator("button").last.click)
+    begin, due = exam_times(course)
+    teacher.goto(f"{course.url}/hub/assignments")
+    form = teacher.locator("[data-teach=algebra]")
+    form.get_by_label("Hand out", exact=True).select_option("test")
+    form.get_by_label("exam, from").fill(begin)
+    form.get_by_label("until").fill(due)
+    form.get_by_role("button", name="Hand out").click()
+    reloaded(teacher, lambda: teacher.get_by_text("1 files will be"))
+
+    student = school.name("9")
+    school.until(lambda: student not in guest.run("notebook-sessions"), 180)  # its time has come
+    page.goto(f"{course.url}/hub/home")
+    expect(page.locator(".announcement")).to_contain_text("The exam test goes on, for you until ")
+    accessible(page)
+    started(page)
+    assert page.url.startswith(base), "the same address as before"
+    place = f"{COURSE}/exam/test/{student}.*/work.ipynb"
+    answered(page, "work.ipynb", "first = 1")
+    school.until(lambda: saved(course, place, "first = 1"), 60)  # nobody pressed anything
+    paused(course, student)
+    page.wait_for_selector(".jp-Launcher, .jp-Notebook", timeout=SECONDS)
+    answered(page, "work.ipynb", "again = 1")
+    school.until(lambda: saved(course, place, "again = 1"), 60)
+    guest.run("systemctl kill --kill-whom=main -s KILL notebook")
+    typed(page, "second = 2")
+    school.until(lambda: saved(course, place, "second = 2"), 60)
+    picture(page, "course-exam")
+    guest.wait()
+    assert student in guest.run("notebook-sessions"), "the session has outlived the hub"
+
+    school.until(lambda: student not in guest.run("notebook-sessions"), 400)
+    looked(teacher, course, "test")
+    row = teacher.locator(f"tr[data-student='{student}']")
+    reloaded(teacher, lambda: row.locator("td", has_text=":"))
+    (handed,) = guest.run(f"ls {COURSE}/grades/test/{student}.*/*/handed/work.ipynb").split()
+    assert saved(course, handed, "second = 2")
+    teacher.get_by_role("button", name="Check the hashes").click()
+    expect(teacher.locator("main")).to_contain_text("test: all is as it was handed in")
+    # The own files are back, and the page says nothing of an exam any more.
+    page.goto(f"{course.url}/hub/home")
+    expect(page.locator(".announcement")).to_have_count(0)
+    started(page)
+    page.goto(f"{base}/lab/tree/courses/algebra/hand-in/primes/work.ipynb")
+    page.wait_for_selector(".jp-Notebook .jp-Cell .cm-content", timeout=SECONDS)
