@@ -480,12 +480,15 @@ class Course:
         return [self.row(assignment, student) for student in self.members]
 
     def gradebook(self) -> str:
-        """All results as CSV."""
-        return write_table(
-            (assignment, self.told(assignment)["due"], row)
-            for assignment in self.assignments()
-            for row in self.rows(assignment)
-        )
+        """All results as CSV; of an assignment that is damaged, a line that says so."""
+        table: list[tuple[str, str, Row]] = []
+        for assignment in self.assignments():
+            try:
+                due, rows = self.told(assignment)["due"], self.rows(assignment)
+            except AssignmentError as error:
+                due, rows = "", [Row("", problems=(str(error),))]
+            table += [(assignment, due, row) for row in rows]
+        return write_table(table)
 
     def told(self, assignment: str) -> dict[str, Any]:
         """What was said when an assignment was released.

@@ -72,20 +72,31 @@ def _may(course: Course, *students: str) -> dict[str, Any]:
 
 
 def _teach(course: Course, _: str) -> dict[str, Any]:
-    told = [_about(course, name) for name in course.assignments()]
+    told = _list(course, lambda name: _about(course, name))
     return {"sources": course.sources(), "assignments": told}
 
 
 def _learn(course: Course, student: str) -> list[dict[str, Any]]:
-    return [
-        {
+    return _list(
+        course,
+        lambda name: {
             **_about(course, name, student),
             "begun": course.begun(name, student),
             # What came of it is the student's to know when it is returned.
             **_row(course.row(name, student, results=False)),
-        }
-        for name in course.assignments()
-    ]
+        },
+    )
+
+
+def _list(course: Course, look: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is known of each assignment; ``trouble`` where one is damaged, which hides no other."""
+    told = []
+    for name in course.assignments():
+        try:
+            told.append(look(name))
+        except (OSError, ValueError, AssignmentError) as error:
+            told.append({"name": name, "trouble": str(error)})
+    return told
 
 
 def _about(course: Course, name: str, student: str = "") -> dict[str, Any]:

@@ -15,9 +15,11 @@ def read_marks(version: Path) -> dict[str, Any]:
 
 
 def is_graded(version: Path) -> bool:
-    """Whether there is a result, with all that was given by hand."""
-    path = version / "result.json"
-    return path.exists() and read_json(path).get("marks", {}) == read_marks(version)
+    """Whether there is a result, with all that was given by hand; one that is damaged is none."""
+    try:
+        return bool(read_json(version / "result.json").get("marks", {}) == read_marks(version))
+    except (OSError, ValueError):
+        return False
 
 
 def list_cells(

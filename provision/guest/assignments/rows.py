@@ -47,7 +47,7 @@ class Row:
 
 
 def read_row(student: str, versions: Sequence[Path], *, results: bool = True) -> Row:
-    """What is known of a student's work.
+    """What is known of a student's work; of what is damaged, that it is.
 
     Args:
         student: whose.
@@ -56,6 +56,14 @@ def read_row(student: str, versions: Sequence[Path], *, results: bool = True) ->
     """
     if not versions:
         return Row(student)
+    try:
+        return _read(student, versions, results=results)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        problem = f"version {len(versions)} cannot be read: {type(error).__name__}: {error}"
+        return Row(student, versions=len(versions), problems=_brief([problem]))
+
+
+def _read(student: str, versions: Sequence[Path], *, results: bool) -> Row:
     told = read_json(versions[-1] / "version.json")
     problems = [f"{name}: {why}" for name, why in told["problems"].items()]
     result: dict[str, Any] = {}

@@ -51,7 +51,7 @@ def add(place: Path, taken: Taken, told: Mapping[str, Any]) -> bool:
     taken.changed = taken.changed or now().timestamp()
     text = json.dumps([sorted(taken.problems), _digests(taken.files)])
     digest = hashlib.sha256(text.encode()).hexdigest()
-    if before and read_json(before[-1] / "version.json")["digest"] == digest:
+    if before and _digest_of(before[-1]) == digest:
         list_hashes(place)  # of a hand-in that was cut off it is not yet
         return False
     number = int(before[-1].name) + 1 if before else 1
@@ -152,9 +152,25 @@ def matching(wanted: str, names: Any) -> str | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What root has written of something."""
-    found: dict[str, Any] = json.loads(path.read_text())
+    """What root has written of something.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is damaged.
+    """
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
     return found
+
+
+def _digest_of(version: Path) -> str:
+    """Of what was handed in; empty where that is damaged, and the next is another version."""
+    try:
+        return str(read_json(version / "version.json")["digest"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def list_hashes(theirs: Path) -> None:
