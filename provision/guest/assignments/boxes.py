@@ -41,6 +41,8 @@ _TASKS = {
 }
 _PART = LONGEST // 4  # bytes of a file in one message, where each is two characters
 SAGE_MEMORY = 2048 * MIB
+# Of all that one worker has begun: such a notebook, its language, its examiner, and who reads them.
+WORKER_MEMORY = SAGE_MEMORY + 1024 * MIB
 # What a forked process has of the language before it does anything; each is counted in full.
 _OWN, _SAGE_OWN = 96 * MIB, 512 * MIB
 WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system

@@ -8,6 +8,7 @@ way.
 
 import contextlib
 import gc
+import itertools
 import json
 import os
 import socket
@@ -18,8 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from provision.guest.assignments.boxes import WORKER_MEMORY
 from provision.guest.assignments.forks import REST, Fork, Forks
 from provision.guest.nursery.fresh import directory
+from provision.guest.sandbox import cgroups
 from provision.guest.sandbox.limits import Verdict
 
 SOCKET = Path("/run/notebook-workers.socket")
@@ -126,6 +129,10 @@ def main() -> None:
     from provision.guest.assignments import worker  # noqa: PLC0415 - nbgrader, which root has not
 
     listener = socket.socket(fileno=_LISTENS)
+    delegated, numbers = cgroups.delegation(), itertools.count()
+    # No worker takes alone what all may.
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = cgroups.memory(min(WORKER_MEMORY, machine // 2))
     begun_in = directory(sys.prefix)
     worker.prepare()
     # Of which templates and questions are kept.
@@ -146,7 +153,13 @@ def main() -> None:
             message, line, *_ = socket.recv_fds(life, _LONGEST, 2)
             owner = int(json.loads(message)["owner"])
             life.send(b"begun")
-            return _wake(forks, owner, life, line) or _fork(owner, life, line)
+            if woken := _wake(forks, owner, life, line):
+                return woken
+            group = None
+            if delegated:
+                # All that it begins is counted as one, and ends with it.
+                group = delegated.group(f"worker-{next(numbers)}", limits)
+            return _fork(owner, life, line, group)
         except (OSError, ValueError, LookupError, TypeError):  # it has gone, or is not ours
             life.close()
             return None
@@ -160,10 +173,11 @@ def main() -> None:
 
 @dataclass
 class _Worker(Fork):
-    """One of a course's: its number, and the socket by which it is given a line."""
+    """One of a course's: its number, the socket by which it is given a line, its cgroup."""
 
     owner: int = field(kw_only=True)
     control: socket.socket = field(kw_only=True)
+    group: cgroups.Cgroup | None = field(kw_only=True)
 
     def end(self, verdict: Verdict) -> None:
         """Kill it; one that rests tidies up first."""
@@ -177,6 +191,9 @@ class _Worker(Fork):
     def bury(self) -> None:
         super().bury()
         self.control.close()
+        if self.group:
+            with contextlib.suppress(OSError):  # what does not end yet goes with the service
+                self.group.remove()
 
 
 def _wake(forks: Forks, owner: int, life: socket.socket, line: list[int]) -> Fork | None:
@@ -193,22 +210,24 @@ def _wake(forks: Forks, owner: int, life: socket.socket, line: list[int]) -> For
     return None
 
 
-def _fork(owner: int, life: socket.socket, line: list[int]) -> Fork:
+def _fork(owner: int, life: socket.socket, line: list[int], group: cgroups.Cgroup | None) -> Fork:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)  # no worker holds us up
     if not (pid := os.fork()):
-        _be(owner, theirs)
+        _be(owner, theirs, group)
     theirs.close()
     socket.send_fds(ours, [b"next"], line)
-    return _Worker(pid, life, owner=owner, control=ours)
+    return _Worker(pid, life, owner=owner, control=ours, group=group)
 
 
-def _be(owner: int, control: socket.socket) -> NoReturn:
+def _be(owner: int, control: socket.socket, group: cgroups.Cgroup | None) -> NoReturn:
     """Be a course's worker."""
     from provision.guest.assignments import worker  # noqa: PLC0415
 
     status = 1
     try:
+        if group:
+            group.add(os.getpid())
         os.setsid()
         os.setgroups([])
         os.setresgid(owner, owner, owner)

@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from provision.errors import HostNotReadyError
 from provision.guest.sandbox import processes, seccomp
-from provision.guest.sandbox.cgroups import Cgroup, Delegation
+from provision.guest.sandbox.cgroups import Cgroup, Delegation, settings
 from provision.guest.sandbox.limits import Ended, Limits, Verdict
 
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": "/tmp"}  # noqa: S108
@@ -185,7 +185,7 @@ def run(
     with contextlib.ExitStack() as stack:
         group = None
         if delegated:
-            group = delegated.group(name, box.limits)
+            group = delegated.group(name, settings(box.limits))
             stack.callback(group.remove)
         return _Run(box, channels or Channels(), group, stack, bwrap).to_end()
 

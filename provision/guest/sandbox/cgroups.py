@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,15 +20,19 @@ class Delegation(NamedTuple):
 
     path: Path
 
-    def group(self, name: str, limits: Limits) -> "Cgroup":
-        """Make the cgroup of one box.
+    def group(self, name: str, values: Mapping[str, str]) -> "Cgroup":
+        """Make a cgroup.
+
+        Args:
+            name: unique among those that are there.
+            values: what to write into which of its files, as from ``settings``.
 
         Raises:
             OSError: it exists, or the delegation was taken back.
         """
         group = Cgroup(self.path / name)
         group.path.mkdir()
-        for key, value in settings(limits).items():
+        for key, value in values.items():
             # Without swap accounting there is no memory.swap.max, and no swap to bound.
             with contextlib.suppress(FileNotFoundError):
                 (group.path / key).write_text(value)
@@ -35,7 +40,7 @@ class Delegation(NamedTuple):
 
 
 class Cgroup(NamedTuple):
-    """The cgroup of one box."""
+    """The cgroup of one box, or of all that belongs together."""
 
     path: Path
 
@@ -72,11 +77,15 @@ class Cgroup(NamedTuple):
         until(is_gone, 5, pause=0.005, despite=OSError)
 
 
+def memory(most: int) -> dict[str, str]:
+    """The files by which processes together have so many bytes, swap being none."""
+    return {"memory.max": str(most), "memory.swap.max": "0"}
+
+
 def settings(limits: Limits) -> dict[str, str]:
     """The cgroup files of some limits, with what to write into each."""
     return {
-        "memory.max": str(limits.memory + limits.disk),
-        "memory.swap.max": "0",
+        **memory(limits.memory + limits.disk),
         "memory.oom.group": "1",
         "pids.max": str(limits.tasks + 3),  # bubblewrap's own, and the shell that unpacks
         "cpu.max": f"{_PERIOD} {_PERIOD}",  # one core for a box
