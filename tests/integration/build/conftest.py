@@ -121,6 +121,10 @@ class Shell:
             if linked.returncode:  # the cache is on another file system
                 subprocess.run(["cp", "-a", "--sparse=always", entry, self.stages], check=True)
 
+    def take_ova(self, built: Built) -> None:
+        """Have that appliance's OVA stand there: what it holds is not compressed again."""
+        subprocess.run(["cp", built.ova, self.output], check=True)
+
     def leftovers(self) -> list[str]:
         """Processes and mounts that still belong to a build of ours."""
         found = []
@@ -153,10 +157,10 @@ def sealed(built: Built, wanted: Request) -> tuple[Path, ...]:
     return root_layers(wanted)
 
 
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+@contextlib.contextmanager
+def empty_shell(place: Path) -> Iterator[Shell]:
     """A command line with an empty cache, but with the packages that were downloaded before."""
-    made = Shell(tmp_path)
+    made = Shell(place)
     downloads = places.cache() / "packages"
     if downloads.is_dir():
         made.cache.mkdir(parents=True)
@@ -164,7 +168,14 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
             downloads, made.cache / "packages", copy_function=_linked, ignore=_unfinished
         )
     yield made
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    """One of the test's own."""
+    with empty_shell(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture

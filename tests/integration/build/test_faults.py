@@ -194,6 +194,7 @@ def test_offline_goes_as_far_as_the_cache(shell, built: Built) -> None:
     assert outcome.code == 4, "another list of packages is another stage"
     assert "packages must be downloaded" in outcome.err
     # The way to a download is no part of what is built.
+    shell.take_ova(built)
     outcome = shell.build("--offline", "--set", "proxy=http://127.0.0.1:9")
     assert outcome.code == 0, outcome.err
     assert outcome.json["sha256"] == built.sha256
