@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+import warm
 from toy import tree
 
 from provision import resources
@@ -317,6 +318,8 @@ class Fleet:
             "XDG_STATE_HOME": str(self.inventory.parent / "state"),
             "XDG_DATA_HOME": str(self.inventory.parent / "data"),
         }
+        if kill is None:
+            return Outcome(*warm.appliance(words, env, stdin or "", timeout))
         process = subprocess.Popen(
             [sys.executable, "-m", "provision.cli", *words],
             stdin=None if stdin is None else subprocess.PIPE,
@@ -327,13 +330,12 @@ class Fleet:
         )
         assert process.stderr is not None and process.stdout is not None
         said = ""
-        if kill:
-            for line in process.stderr:
-                said += line
-                if kill[0] in line:
-                    first()
-                    process.send_signal(kill[1])
-                    break
+        for line in process.stderr:
+            said += line
+            if kill[0] in line:
+                first()
+                process.send_signal(kill[1])
+                break
         out, err = process.communicate(stdin, timeout=timeout)
         return Outcome(process.returncode, out, said + err)
 

@@ -3,7 +3,7 @@
 import json
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,24 +87,32 @@ def test_settings_that_do_not_work_change_nothing(
     assert call("backup", "list")["snapshots"]
 
 
+@pytest.fixture(scope="module")
+def named(one: Fleet, call: Call) -> Iterator[None]:
+    """One backup, of a folder for each name: a file that has it, and what it would match."""
+    guest = one.guests[0]
+    make = (
+        "import json, os, sys; os.umask(0o77); place = '/home/students/emmy/names'\n"
+        "for number, name in enumerate(json.load(sys.stdin)):\n"
+        "    os.makedirs(f'{place}{number}')\n"
+        "    for each in (name, 'Blatt 2.ipynb', 'backslash.txt', 'other'):\n"
+        "        open(f'{place}{number}/{each}', 'w').write(each)\n"
+    )
+    guest.run(f"python3 -c {shlex.quote(make)} <<'E'\n{json.dumps(NAMES)}\nE")
+    guest.run(f"chown -R 50000:50000 {FILES}/emmy/names*")
+    call("backup", "run")
+    yield
+    guest.run(f"rm -r {FILES}/emmy/names*")
+
+
+@pytest.mark.usefixtures("named")
 @pytest.mark.parametrize("name", NAMES)
 def test_names_are_names(one: Fleet, call: Call, name: str) -> None:
-    guest, number = one.guests[0], NAMES.index(name)
-    folder = f"names{number}"
-    text = json.dumps({"name": name, "folder": folder})
-    make = (
-        "import json, os, sys; told = json.load(sys.stdin); os.umask(0o77);"
-        f"os.makedirs('{FILES}/emmy/' + told['folder']);"
-        "[open(os.path.join(f'/home/students/emmy/{told[\"folder\"]}', each), 'w').write(each)"
-        " for each in (told['name'], 'Blatt 2.ipynb', 'backslash.txt', 'other')]"
-    )
-    guest.run(f"python3 -c {json.dumps(make).replace('$', chr(92) + '$')} <<'E'\n{text}\nE")
-    guest.run(f"chown -R 50000:50000 {FILES}/emmy/{folder}")
-    call("backup", "run")
+    guest, folder = one.guests[0], f"names{NAMES.index(name)}"
     place = call("restore", "sage-01", "--student", "emmy", f"--path={folder}/{name}")["place"]
     assert guest.run(f"cat {place}/*") == name
     assert guest.run(f"ls -A {place} | wc -l").strip() == str(1 + name.count("\n"))
-    guest.run(f"rm -r {place} {FILES}/emmy/{folder}")
+    guest.run(f"rm -r {place}")
 
 
 def test_a_time_means_one_snapshot_which_is_said(one: Fleet, call: Call) -> None:
