@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 APT_INSTALL := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
 PYTEST := $(SUDO) $(BIN)/pytest
+unexport MAKEFLAGS # a test that calls make has no part in our -j
 
-.PHONY: appliance test test-slow test-started bench lint lock release clean
+.PHONY: appliance test test-slow test-started bench lint lint-code lint-playbooks lock release clean
 
 appliance: $(VENV)/.tools
 	$(SUDO) $(BIN)/appliance build $(ARGS)
@@ -23,12 +24,17 @@ test-started: $(VENV)/.test-tools
 bench: $(VENV)/.test-tools
 	$(PYTEST) tests/bench -m "" -s $(ARGS)
 
-lint: $(VENV)/.dev
+# Two parts, for `make -j2`: each works with one processor, and the second takes as long.
+lint: lint-code lint-playbooks
+
+lint-code: $(VENV)/.dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
+
+lint-playbooks: $(VENV)/.dev
 	$(BIN)/ansible-lint --offline --strict playbooks
 
 # Both locks hold for every Python from 3.11 on; uv makes them, pip alone installs them.
