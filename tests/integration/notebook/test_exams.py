@@ -536,27 +536,26 @@ def test_verify_holds_an_exam_and_leaves_nothing_of_it(guest: Guest) -> None:
 
 def test_verify_finds_out_what_an_exam_lacks(guest: Guest) -> None:
     place = "/opt/notebook/lib/python3*/site-packages/provision/guest"
-    pool, unit = f"{place}/pool/exams.py", "systemctl restart notebook-exams"
-    with guest.keeping(pool, then=unit):
+    pool, versions = f"{place}/pool/exams.py", f"{place}/assignments/versions.py"
+    with guest.keeping(pool, versions, then="systemctl restart notebook-exams"):
         guest.run(f"sed -i 's/for path in PROGRAMS if/for path in () if/' {pool}")
-        assert "the program ssh" in held(guest)["exam-alone"]
-    with guest.keeping(pool, then=unit):
         guest.run(f"sed -i 's/add {{element}}/list ruleset/' {pool}")
-        assert held(guest)["exam-alone"].startswith("the firewall lets its session out")
-    versions = f"{place}/assignments/versions.py"
-    with guest.keeping(versions, then=unit):
         guest.run(f"sed -i 's/return gone + new + .*/return []/' {versions}")
-        assert held(guest) == {"exam-handed-in": "a changed hand-in is not noticed"}
+        found = held(guest)
+    assert found.keys() == {"exam-alone", "exam-handed-in"}
+    assert found["exam-alone"].startswith("the firewall lets its session out")
+    assert "the program ssh" in found["exam-alone"]
+    assert found["exam-handed-in"] == "a changed hand-in is not noticed"
 
 
-@pytest.mark.parametrize("how", ["KILL", "TERM"])
-def test_a_verify_that_is_cut_off_is_cleared_away(guest: Guest, how: str) -> None:
+def test_a_verify_that_is_cut_off_is_cleared_away(guest: Guest) -> None:
     write(guest, "/root/exam.py", SCRIPT)
     write(guest, "/root/cut.sh", f"exec python3 - '{json.dumps(ASKED)}' < /root/exam.py")
-    guest.run("systemd-run -q --collect --unit verify-exam sh /root/cut.sh")
     seen = "ls /home/students/.courses/verify-course/exam/exam/*/during.json"
-    guest.run(f"timeout 100 sh -c 'until {seen}; do sleep 0.2; done' 2>&1")
-    guest.run(f"systemctl kill --kill-whom=main --signal={how} verify-exam")
-    await_(lambda: guest.run(LEFT) == "")  # nobody comes for that
-    await_(lambda: "verify-exam" not in guest.run("systemctl list-units --plain verify-exam*"))
+    for how in ("KILL", "TERM"):  # the second comes as far after the first
+        guest.run("systemd-run -q --collect --unit verify-exam sh /root/cut.sh")
+        guest.run(f"timeout 100 sh -c 'until {seen}; do sleep 0.2; done' 2>&1")
+        guest.run(f"systemctl kill --kill-whom=main --signal={how} verify-exam")
+        await_(lambda: guest.run(LEFT) == "")  # nobody comes for that
+        await_(lambda: "verify-exam" not in guest.run("systemctl list-units --plain verify-exam*"))
     assert held(guest) == {}
