@@ -1,5 +1,6 @@
 """The hub's pages, as a hand in a browser uses them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,23 @@ def add(page: Page, url: str, text: str, password: str) -> None:
     done.wait_for()
 
 
-def accessible(page: Page | Frame) -> None:
+def accessible(page: Page | Frame, schemes: Sequence[str] = ("light", "dark")) -> None:
     """The page keeps WCAG 2.2 AA, in light and dark, and says where one is; axe-core looks.
 
     Args:
         page: as it is now, or what another page shows inside.
+        schemes: of its colours.
     """
     script = Path(axe_playwright_python.__file__).with_name("axe.min.js").read_text()
     chosen: dict[str, Any] = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
     further = ("landmark-one-main", "page-has-heading-one", "region")
     chosen["rules"] = {rule: {"enabled": True} for rule in further}
     wrong = []
-    for scheme in ("light", "dark"):
+    page.evaluate(script)
+    for scheme in schemes:
         page.evaluate("scheme => document.documentElement.dataset.bsTheme = scheme", scheme)
         # A colour that is on its way to another is neither.
         page.add_style_tag(content="* { transition: none !important }")
-        page.evaluate(script)
         found = page.evaluate("chosen => axe.run(document, chosen)", chosen)
         wrong += [
             (scheme, each["id"], node["html"][:200], node["failureSummary"])
