@@ -3,7 +3,7 @@
 import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -137,17 +137,31 @@ def show(manage: VBoxManage, name: str) -> Machine:
     )
 
 
-def find(manage: VBoxManage, name: str) -> tuple[Machine, ...]:
-    """Find all machines of exactly this name; VirtualBox does not keep names unique."""
+Listing = Sequence[tuple[str, str]]  # name and identity of each machine
+
+
+def listing(manage: VBoxManage) -> Listing:
+    """All machines that are registered."""
+    return parse.machines(manage.run("list", "vms"))
+
+
+def find(manage: VBoxManage, name: str, listed: Listing | None = None) -> tuple[Machine, ...]:
+    """Find all machines of exactly this name; VirtualBox does not keep names unique.
+
+    Args:
+        manage: the VirtualBox.
+        name: the machines' name.
+        listed: who is registered, where that was asked just now.
+    """
     found = []
-    for listed, uuid in parse.machines(manage.run("list", "vms")):
-        if listed == name:
+    for called, uuid in listing(manage) if listed is None else listed:
+        if called == name:
             with contextlib.suppress(NotFoundError):  # deleted meanwhile
                 found.append(show(manage, uuid))
     return tuple(found)
 
 
-def refuse_away(manage: VBoxManage, folder: Path) -> None:
+def refuse_away(manage: VBoxManage, folder: Path) -> Listing:
     """Make sure that no machine of a folder is registered whose settings file is not there.
 
     VirtualBox calls such a machine ``<inaccessible>``, whatever its name was: made anew, it would
@@ -157,11 +171,15 @@ def refuse_away(manage: VBoxManage, folder: Path) -> None:
         manage: the VirtualBox.
         folder: the directory in which our machines are.
 
+    Returns:
+        Who is registered.
+
     Raises:
         AwayError: one is.
     """
-    if INACCESSIBLE not in dict(parse.machines(manage.run("list", "vms"))):
-        return
+    listed = listing(manage)
+    if INACCESSIBLE not in dict(listed):
+        return listed
     # `showvminfo` fails for such a machine; the long list has its few lines.
     for block in re.split(r"\n(?=Name: )", manage.run("list", "vms", "--long")):
         told = parse.fields(block)
@@ -174,6 +192,7 @@ def refuse_away(manage: VBoxManage, folder: Path) -> None:
                 hint="mount the disk or share that has it, and try again; if it is gone for good:"
                 f" VBoxManage unregistervm {told['UUID']}",
             )
+    return listed
 
 
 def owner(manage: VBoxManage, machine: Machine) -> str | None:
@@ -182,7 +201,12 @@ def owner(manage: VBoxManage, machine: Machine) -> str | None:
 
 
 def find_owned(
-    manage: VBoxManage, name: str, mark: str, *, having: str = OWNER_KEY
+    manage: VBoxManage,
+    name: str,
+    mark: str,
+    *,
+    having: str = OWNER_KEY,
+    listed: Listing | None = None,
 ) -> Machine | None:
     """Find our machine of this name; None when nobody has the name.
 
@@ -191,11 +215,12 @@ def find_owned(
         name: the machine's name.
         mark: who we are; a machine is ours when it carries this mark.
         having: a key of its extra data; ours without it counts as None.
+        listed: as for `find`.
 
     Raises:
         NotOursError: the name belongs to a machine that is not ours.
     """
-    found = find(manage, name)
+    found = find(manage, name, listed)
     for machine in found:
         data = extradata.read(manage, machine.uuid)
         if data.get(OWNER_KEY) == mark:
@@ -230,11 +255,12 @@ def create(
     Raises:
         NotOursError: the name or its settings file is taken by another.
     """
-    if find(manage, name):
+    listed = listing(manage)
+    if find(manage, name, listed):
         find_owned(manage, name, mark)
         raise VBoxError(f"the VM {name!r} exists already")
     folder.mkdir(parents=True, exist_ok=True)
-    before = {uuid for _, uuid in parse.machines(manage.run("list", "vms"))}
+    before = {uuid for _, uuid in listed}
     try:
         manage.run(
             "createvm", "--name", name, "--ostype", ostype,

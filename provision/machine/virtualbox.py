@@ -189,9 +189,9 @@ class VirtualBoxMachine:
     def find(self) -> Machine | None:
         wanted = self.manage, self.config.name, self.mark
         with translating():
-            machine.refuse_away(self.manage, self._machines)
+            listed = machine.refuse_away(self.manage, self._machines)
             try:
-                return machine.find_owned(*wanted, having=COMPLETE_KEY)
+                return machine.find_owned(*wanted, having=COMPLETE_KEY, listed=listed)
             except NotOursError:  # or ours, killed before it could be marked
                 machine.reclaim(*wanted, folder=self._machines)
                 return machine.find_owned(*wanted, having=COMPLETE_KEY)
@@ -287,8 +287,8 @@ class VirtualBoxMachine:
 
     def destroy(self) -> bool:
         with translating():
-            machine.refuse_away(self.manage, self._machines)
-            found = machine.find_owned(self.manage, self.config.name, self.mark)
+            listed = machine.refuse_away(self.manage, self._machines)
+            found = machine.find_owned(self.manage, self.config.name, self.mark, listed=listed)
             if found:
                 with step(f"destroy {self.config.name}"):
                     machine.delete(self.manage, found)
