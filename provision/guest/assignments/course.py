@@ -147,10 +147,10 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        told = self.told(assignment)
+        told = self.record(assignment)
         return [name for name in self.members if self._collect(assignment, name, told)]
 
-    def begun(self, assignment: str, student: str) -> bool:
+    def has_work(self, assignment: str, student: str) -> bool:
         """Whether there is something of a student's to be handed in."""
         with contextlib.suppress(OSError), self._work(assignment, student) as (base, name):
             return what(name, base) is not None
@@ -166,11 +166,11 @@ class Course:
         Raises:
             AssignmentError: it was not released, or there is something already.
         """
-        told = self.told(assignment)
+        told = self.record(assignment)
         if "exam" in told:
             raise AssignmentError(say("it is an exam: start your notebook when it begins"))
         there = f"{HAND_IN}/{assignment}"
-        if self.begun(assignment, student):
+        if self.has_work(assignment, student):
             raise AssignmentError(say("there is {folder} already: go on there", folder=there))
         with folder(self.place / HAND_OUT) as base, folder(assignment, base) as below:
             files = take(below, **depth(told)).files
@@ -188,9 +188,9 @@ class Course:
         Raises:
             AssignmentError: it was not released, or nothing is there.
         """
-        told = self.told(assignment)
+        told = self.record(assignment)
         there = f"{HAND_IN}/{assignment}"
-        if not self.begun(assignment, student):
+        if not self.has_work(assignment, student):
             if "exam" in told:
                 raise AssignmentError(say("you have not begun: start your notebook"))
             raise AssignmentError(say("there is no folder {folder} in your notebook", folder=there))
@@ -211,7 +211,7 @@ class Course:
         Raises:
             AssignmentError: it is no exam, or there is no such student.
         """
-        self._chosen([student])
+        self._choose([student])
         with self._changing(assignment) as rules:
             more = rules["extra"].get(student, 0) + 60 * minutes
             if not abs(more) <= 60 * MOST_MINUTES:  # nor is it a number
@@ -228,16 +228,16 @@ class Course:
         Raises:
             AssignmentError: it is no exam, or there is no such student.
         """
-        told, since = self.told(assignment), now()
+        told, since = self.record(assignment), now()
         with self._changing(assignment) as rules:
-            for student in self._chosen(students):
+            for student in self._choose(students):
                 if not is_over(told, student, since):
                     rules["paused"].setdefault(student, since.isoformat())
 
     def resume(self, assignment: str, students: list[str] | None = None) -> None:
         """Let who was paused go on; arguments and errors as of ``pause``."""
         with self._changing(assignment) as rules:
-            for student in self._chosen(students):
+            for student in self._choose(students):
                 if since := rules["paused"].pop(student, None):
                     begin = max(since, rules["from"], key=datetime.datetime.fromisoformat)
                     gone = now() - datetime.datetime.fromisoformat(begin)
@@ -266,7 +266,9 @@ class Course:
                 if mark in done or student in at_work or not is_over(told, student, now()):
                     continue
                 try:
-                    if self.begun(assignment, student) and self._collect(assignment, student, told):
+                    if self.has_work(assignment, student) and self._collect(
+                        assignment, student, told
+                    ):
                         yield student, ""
                 except (OSError, ValueError, AssignmentError) as error:
                     yield student, f"{assignment} cannot be handed in: {error}"
@@ -282,7 +284,7 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        self.told(assignment)
+        self.record(assignment)
         return versions.differences(self._grades / assignment)
 
     def archive(self, assignment: str, file: IO[bytes]) -> str:
@@ -295,7 +297,7 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        self.told(assignment)
+        self.record(assignment)
         return versions.archive(self._grades / assignment, file)
 
     def grade(
@@ -317,10 +319,10 @@ class Course:
         Raises:
             AssignmentError: it was not released, or its source cannot be used any more.
         """
-        self.told(assignment)
+        self.record(assignment)
         with self._alone():
             todo = []
-            for student in self._chosen(students):
+            for student in self._choose(students):
                 version = self._newest(assignment, student)
                 if version and (again or not is_graded(version)):
                     todo.append((student, version))
@@ -352,8 +354,8 @@ class Course:
             AssignmentError: it was not graded yet, or grading has ended, or there are no such
                 points or cells.
         """
-        self.told(assignment)
-        self._chosen([student])
+        self.record(assignment)
+        self._choose([student])
         with self._alone():
             version = self._newest(assignment, student)
             if not version or not (version / "result.json").exists():
@@ -383,8 +385,8 @@ class Course:
         Raises:
             AssignmentError: it was not released, or there is no such student.
         """
-        self.told(assignment)
-        self._chosen([student])
+        self.record(assignment)
+        self._choose([student])
         versions = self._versions(assignment, student)
         told = [read_json(version / "version.json") for version in versions]
         shown = [{"handed": each["handed"], "late": each["late"]} for each in told]
@@ -409,8 +411,8 @@ class Course:
         Raises:
             AssignmentError: there is none.
         """
-        self.told(assignment)
-        self._chosen([student])
+        self.record(assignment)
+        self._choose([student])
         version = self._newest(assignment, student)
         names = [path.name for path in version.glob("*.html")] if version else []
         if not version or f"{notebook}.html" not in names:
@@ -425,7 +427,7 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        told = self.told(assignment)
+        told = self.record(assignment)
         at = (self._grades / assignment, FILES) if "exam" in told else None
         place, name = at or (self.place / HAND_OUT, assignment)
         with folder(place) as base, folder(name, base) as below:
@@ -437,8 +439,8 @@ class Course:
         Raises:
             AssignmentError: it was not released, or there is no such student.
         """
-        self._chosen([student])
-        wanted = self.told(assignment)["notebooks"]
+        self._choose([student])
+        wanted = self.record(assignment)["notebooks"]
         version = self._newest(assignment, student)
         return read_version(version, wanted)[0] if version else {}
 
@@ -452,10 +454,10 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        self.told(assignment)
+        self.record(assignment)
         done = []
         with self._alone():
-            for student in self._chosen(students):
+            for student in self._choose(students):
                 version = self._newest(assignment, student)
                 if not version or not (version / "result.json").exists():
                     continue
@@ -476,7 +478,7 @@ class Course:
         Raises:
             AssignmentError: it was not released.
         """
-        self.told(assignment)
+        self.record(assignment)
         return [self.row(assignment, student) for student in self.members]
 
     def gradebook(self) -> str:
@@ -484,13 +486,13 @@ class Course:
         table: list[tuple[str, str, Row]] = []
         for assignment in self.assignments():
             try:
-                due, rows = self.told(assignment)["due"], self.rows(assignment)
+                due, rows = self.record(assignment)["due"], self.rows(assignment)
             except AssignmentError as error:
                 due, rows = "", [Row("", problems=(str(error),))]
             table += [(assignment, due, row) for row in rows]
         return write_table(table)
 
-    def told(self, assignment: str) -> dict[str, Any]:
+    def record(self, assignment: str) -> dict[str, Any]:
         """What was said when an assignment was released.
 
         Raises:
@@ -509,7 +511,7 @@ class Course:
                 )
             ) from None
 
-    def _chosen(self, students: list[str] | None) -> list[str]:
+    def _choose(self, students: list[str] | None) -> list[str]:
         for student in students or ():
             if student not in self.members:
                 raise AssignmentError(f"{student} is no student of {self.name}")
@@ -521,7 +523,7 @@ class Course:
     @contextlib.contextmanager
     def _work(self, assignment: str, student: str) -> Iterator[tuple[int, str]]:
         """Where a student works: the descriptor of a folder, and the name of the one in it."""
-        if "exam" in self.told(assignment):
+        if "exam" in self.record(assignment):
             path = work_of(self.place, assignment, student, self._hand_in(student).lstat().st_uid)
             with folder(path.parent) as base:
                 yield base, path.name
@@ -533,7 +535,7 @@ class Course:
     def _changing(self, assignment: str) -> Iterator[dict[str, Any]]:
         """The rules of an exam, to be changed."""
         with locking(self._grades / _name(assignment)):
-            told = self.told(assignment)
+            told = self.record(assignment)
             if "exam" not in told:
                 raise AssignmentError(
                     say("{what} is no exam: it has no beginning", what=assignment)
@@ -560,7 +562,7 @@ class Course:
     def _before(self, assignment: str) -> dict[str, Any]:
         """What was said when it was released before: who has more time in an exam keeps it."""
         with contextlib.suppress(AssignmentError):
-            return self.told(assignment)
+            return self.record(assignment)
         return {}
 
     def _of(self, assignment: str, student: str) -> Path:
@@ -572,7 +574,7 @@ class Course:
         return next(reversed(self._versions(assignment, student)), None)
 
     def _collect(self, assignment: str, student: str, told: Mapping[str, Any]) -> bool:
-        if not self.begun(assignment, student):
+        if not self.has_work(assignment, student):
             return False
         self._versions(assignment, student)
         place = self._of(assignment, student)

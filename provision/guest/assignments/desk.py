@@ -81,7 +81,7 @@ def _learn(course: Course, student: str) -> list[dict[str, Any]]:
         course,
         lambda name: {
             **_about(course, name, student),
-            "begun": course.begun(name, student),
+            "begun": course.has_work(name, student),
             # What came of it is the student's to know when it is returned.
             **_row(course.row(name, student, results=False)),
         },
@@ -100,7 +100,7 @@ def _list(course: Course, look: Callable[[str], dict[str, Any]]) -> list[dict[st
 
 
 def _about(course: Course, name: str, student: str = "") -> dict[str, Any]:
-    told = course.told(name)
+    told = course.record(name)
     about = {"name": name, "due": local(told["due"]), "grace": told["grace"]}
     if rules := told.get("exam"):
         about["exam"] = local(rules["from"])

@@ -202,7 +202,7 @@ os.rename("facts.new", "facts.json")
 """
 
 
-def told(*argv: str, stdin: str | None = None) -> str:
+def output_of(*argv: str, stdin: str | None = None) -> str:
     """What a command prints; empty when it is missing."""
     try:
         return subprocess.run(
@@ -298,7 +298,7 @@ def hostile(directory: Path) -> dict[str, Any]:
         for path in Path(f"/home/{name}").rglob("*")
         if path.name == "treasure"
     ] + [place for place in ("/tmp", "/var/tmp", "/dev/shm") if Path(place, "treasure").exists()]  # noqa: S108
-    facts["journal"] = STUDENTS[1] in told(
+    facts["journal"] = STUDENTS[1] in output_of(
         "journalctl", "-q", "-t", "notebook-account", "-o", "cat"
     )
     return facts
@@ -320,7 +320,7 @@ def most_files(files: Path, owner: int) -> dict[str, int]:
 
 def _words_of(process: subprocess.Popen[str]) -> str:
     process.terminate()
-    return (process.communicate()[0] or "")[-300:] + told(
+    return (process.communicate()[0] or "")[-300:] + output_of(
         "journalctl", "-q", "-t", "notebook-account", "-o", "cat", "-n", "3"
     )
 
@@ -370,7 +370,7 @@ def limits() -> dict[str, dict[str, str]]:
     return {
         name: dict(
             line.split("=", 1)
-            for line in told(
+            for line in output_of(
                 "systemctl",
                 "show",
                 f"user-{pwd.getpwnam(name).pw_uid}.slice",
@@ -384,23 +384,23 @@ def limits() -> dict[str, dict[str, str]]:
 
 def hub_user() -> dict[str, str]:
     """Who runs the hub, and what that gives beside it; empty: nothing."""
-    name = told("systemctl", "show", "-P", "User", "notebook").strip() or "root"
+    name = output_of("systemctl", "show", "-P", "User", "notebook").strip() or "root"
     entry = pwd.getpwnam(name)
-    groups = told("id", "-Gn", name).split()
-    sudo = told("sudo", "-n", "-l", "-U", name)
+    groups = output_of("id", "-Gn", name).split()
+    sudo = output_of("sudo", "-n", "-l", "-U", name)
     return {
         "name": name,
         "login": "" if entry.pw_shell.endswith(("/nologin", "/false")) else entry.pw_shell,
         "home": entry.pw_dir if Path(entry.pw_dir).exists() else "",
         "groups": " ".join(groups[1:]),
         "sudo": "" if "not allowed" in sudo else sudo,
-        "manager": told("loginctl", "show-user", "-P", "State", name).strip(),
+        "manager": output_of("loginctl", "show-user", "-P", "State", name).strip(),
     }
 
 
 def link() -> str:
     """What root's service of students' files says of a link to /etc/shadow in the hub's files."""
-    name = told("systemctl", "show", "-P", "User", "notebook").strip() or "root"
+    name = output_of("systemctl", "show", "-P", "User", "notebook").strip() or "root"
     place = f"/var/lib/notebook/machines/{STUDENTS[1]}"
     plant = ["sh", "-c", 'mkdir -p "${1%/*}" && ln -sfn /etc/shadow "$1"', "sh", place]
     subprocess.run(["runuser", "-u", name, "--", *plant], check=False)
@@ -424,7 +424,7 @@ def exposures() -> dict[str, dict[str, Any]]:
         text = path.read_text()
         if "Ansible managed" in text:
             name = path.name.replace("@.", "@x.")
-            said = told("systemd-analyze", "security", "--no-pager", name)
+            said = output_of("systemd-analyze", "security", "--no-pager", name)
             level = re.search(r"exposure level for .*: ([\d.]+)", said)
             found[path.name] = {
                 "level": float(level[1]) if level else None, "said": "# Exposed: " in text,
@@ -453,7 +453,7 @@ def visitors() -> dict[str, int]:
 def descriptors() -> dict[str, int]:
     """How many files the hub and its proxy may have open."""
     asked = ("systemctl", "show", "-P", "LimitNOFILESoft")
-    return {unit: int(told(*asked, unit) or 0) for unit in ("notebook", "notebook-proxy")}
+    return {unit: int(output_of(*asked, unit) or 0) for unit in ("notebook", "notebook-proxy")}
 
 
 def report() -> dict[str, Any]:
@@ -469,7 +469,7 @@ def report() -> dict[str, Any]:
     ).returncode
     until(lambda: "Wrong passwords" in letters())  # others' letters may come before
     text = letters()
-    timer = told("systemctl", "is-active", "notebook-report.timer").strip()
+    timer = output_of("systemctl", "is-active", "notebook-report.timer").strip()
     return {"status": status, "letter": text[:8000], "timer": timer}
 
 
@@ -481,13 +481,18 @@ def main() -> None:
         subprocess.run(students, check=True)
         subprocess.run(["systemctl", "restart", "sshd-pool"], check=False)
     units = ("notebook-firewall", "sshd-pool", "notebook-proxy", "notebook", "notebook-pam.socket")
-    until(lambda: all(line == "active" for line in told("systemctl", "is-active", *units).split()))
+    until(
+        lambda: all(
+            line == "active" for line in output_of("systemctl", "is-active", *units).split()
+        )
+    )
     page = sign_in_page()
     memory = dict(re.findall(r"^(\w+): +(\d+) kB", Path("/proc/meminfo").read_text(), re.M))
     start = Path("/usr/local/bin/start-notebook").read_text()
     directory = Path(ASKED["directory"])
+    states = output_of("systemctl", "is-active", *units).split()
     facts = {
-        "units": dict(zip(units, told("systemctl", "is-active", *units).split(), strict=False)),
+        "units": dict(zip(units, states, strict=False)),
         "page": page,
         "settings": dict(re.findall(r"^    (\w+)=(.*),$", start, re.M)),
         "used": 1024 * (int(memory["MemTotal"]) - int(memory["MemAvailable"])),

@@ -47,7 +47,7 @@ def test_one_whose_work_cannot_be_taken_keeps_nobody_from_handing_in(
             raise OSError(28, "No space left on device")
         return True
 
-    monkeypatch.setattr(course, "begun", lambda *_: True)
+    monkeypatch.setattr(course, "has_work", lambda *_: True)
     monkeypatch.setattr(course, "_collect", collect)
     done: set[tuple[str, ...]] = set()
     told = dict(course.finish(told_of(course), {"sofja"}, done))
@@ -94,7 +94,7 @@ def test_time_that_no_clock_can_reckon_with_is_not_given(course: Course, minutes
     with pytest.raises(AssignmentError, match="it can be a month"):
         course.allow("test", "emmy", minutes)
     course.allow("test", "emmy", 10)
-    assert course.told("test")["exam"]["extra"] == {"emmy": 600}
+    assert course.record("test")["exam"]["extra"] == {"emmy": 600}
 
 
 def test_a_folder_s_name_is_one_line(course: Course) -> None:
@@ -134,7 +134,7 @@ def test_what_is_hidden_since_an_earlier_release_is_handed_out_no_more(
     course.release("one", "2026-01-01T12:00", begin=begin)
     assert {path.name for path in base.rglob("*.*")} == {"test_a.py", "more.txt"}
     if begin:
-        assert course.told("one")["exam"]["extra"] == {"emmy": 300}
+        assert course.record("one")["exam"]["extra"] == {"emmy": 300}
 
 
 def test_what_is_damaged_is_said_and_mended_by_another_release(
@@ -152,7 +152,7 @@ def test_what_is_damaged_is_said_and_mended_by_another_release(
 
     monkeypatch.setattr(course, "_worker", working)
     course.release("test", "2026-01-01T12:00")
-    assert course.told("test")["due"] == course_time("2026-01-01T12:00")
+    assert course.record("test")["due"] == course_time("2026-01-01T12:00")
 
 
 def course_time(text: str) -> str:

@@ -56,7 +56,7 @@ def handed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
     monkeypatch.setattr(invigilator, "STATE", tmp_path)
     monkeypatch.setattr(invigilator.notes, "write", lambda *_: None)
-    monkeypatch.setattr(Course, "begun", lambda *_: True)
+    monkeypatch.setattr(Course, "has_work", lambda *_: True)
     monkeypatch.setattr(Course, "_collect", collect)
     return found
 
