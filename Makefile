@@ -6,6 +6,7 @@ SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 APT_INSTALL := $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends
 PYTEST := $(SUDO) $(BIN)/pytest
 unexport MAKEFLAGS # a test that calls make has no part in our -j
+unexport PYTHONDONTWRITEBYTECODE # or each process that a test starts compiles all of ours anew
 
 .PHONY: appliance test test-slow test-started bench lint lint-code lint-playbooks lock release clean
 
