@@ -331,4 +331,7 @@ def notebook_guest(
             guest.run("systemctl daemon-reload && systemctl restart systemd-logind")
             guest.run(f"systemctl start {units} $(ls {WANTED} | grep ^nursery@)")
             guest.wait()
-            yield guest
+            try:
+                yield guest
+            finally:
+                machine.cut()  # nobody looks at what is left of it
