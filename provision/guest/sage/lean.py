@@ -58,6 +58,9 @@ LOAD, PROGRAM_HEADER = 1, 6  # kinds of segments
 NULL, NOTHING = 0, 8  # kinds of sections without a byte in the file
 ALLOCATED, PER_THREAD = 2, 0x400  # flags of sections
 WAYS = ("--strip-unneeded", "--strip-debug")  # the next where the one before would break it
+# How the compiler was called, for annocheck. ``strip`` merges some of it each time it is run, so
+# that doing it again would change a file.
+NOTES = "--remove-section=.gnu.build.attributes*"
 
 
 class LeanError(Exception):
@@ -228,7 +231,7 @@ def strip(path: Path) -> None:
     fresh = _fresh(path)
     try:
         for way in WAYS:
-            argv = ["strip", way, "-o", str(fresh), str(path)]
+            argv = ["strip", way, NOTES, "-o", str(fresh), str(path)]
             done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
             if done.returncode == 0 and same_in_memory(path, fresh):
                 shutil.copystat(path, fresh)
