@@ -110,4 +110,6 @@ def _data(text: str, beside: Path) -> Iterator[Path]:
         if place.is_file() and place.suffix != ".py":
             yield place
         elif place.is_dir() and not any(place.glob("*.py")) and place.parent == beside:
-            yield from (file for file in place.rglob("*") if file.is_file())
+            # Byte code is of sources that are found by themselves, and not always there.
+            found = (file for file in place.rglob("*") if file.is_file())
+            yield from (file for file in found if file.suffix != ".pyc")

@@ -3,6 +3,7 @@
 import functools
 import shutil
 from collections.abc import Iterator
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import grimp
@@ -121,6 +122,16 @@ def test_what_another_reader_of_imports_finds_decides(stage: str) -> None:
 def test_who_decides_what(path: str, stages: set[str]) -> None:
     root = resources.PACKAGE.parent
     assert {stage for stage in STAGES if root / path in deciding(stage)} == stages
+
+
+def test_byte_code_that_comes_and_goes_decides_nothing(tree: Path) -> None:
+    decided = {stage: deciding(stage) for stage in STAGES}
+    for source in [*tree.rglob("*.py")]:
+        compiled = Path(cache_from_source(source))
+        compiled.parent.mkdir(exist_ok=True)
+        compiled.write_bytes(b"byte code")
+    closure._read.cache_clear()
+    assert {stage: deciding(stage) for stage in STAGES} == decided
 
 
 def test_every_template_of_the_guest_is_read_by_a_playbook() -> None:
