@@ -16,7 +16,10 @@ from provision.machine.ssh import connect
 MIB = 1 << 20
 LIMITS = {"memory": 512 * MIB, "swap": 0, "cpu": 50, "tasks": 100, "files": 1024}
 LIMITS |= {"file_size": 1024 * MIB, "tmp": 64 * MIB, "disk": 100 * MIB}
-COURSES = {"sets": {"members": ["bystander"], "teachers": ["bomber"], "quota": 20 * MIB}}
+COURSES = {
+    "sets": {"members": ["bystander"], "teachers": ["bomber"], "quota": 20 * MIB},
+    "cuts": {"members": ["examinee"], "teachers": ["bomber"], "quota": 20 * MIB},
+}
 GROUPS = {"large": {"members": ["bystander"], "limits": {"disk": 150 * MIB}}}
 STUDENTS = "/home/students"
 # Runs in a session: each command that root puts among the student's files.
