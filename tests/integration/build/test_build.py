@@ -27,8 +27,9 @@ def test_the_ova_stands_there_with_its_checksum_and_bill_of_materials(built: Bui
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A command line with each stage of the appliance, and with its OVA."""
     with empty_shell(tmp_path_factory.mktemp("finished")) as shell:
+        built = build_shared(request(CONFIG))  # first: it makes the stages
         shell.take(["base", "packages", "configure", "seal", "disks"])
-        shell.take_ova(build_shared(request(CONFIG)))
+        shell.take_ova(built)
         first = shell.build()
         assert first.code == 0, first.err
         yield shell
