@@ -63,6 +63,12 @@ def _place(path: Path) -> str:
     return str(path)
 
 
+def files_below(directory: Path) -> Iterator[Path]:
+    """The files of a directory but byte code, whose sources count and which comes and goes."""
+    found = (path for path in directory.rglob("*") if path.is_file())
+    return (path for path in found if path.suffix != ".pyc")
+
+
 @functools.cache
 def _path(module: str) -> Path | None:
     """A module's source; None for what is not ours, and for a name that is no module."""
@@ -110,6 +116,4 @@ def _data(text: str, beside: Path) -> Iterator[Path]:
         if place.is_file() and place.suffix != ".py":
             yield place
         elif place.is_dir() and not any(place.glob("*.py")) and place.parent == beside:
-            # Byte code is of sources that are found by themselves, and not always there.
-            found = (file for file in place.rglob("*") if file.is_file())
-            yield from (file for file in found if file.suffix != ".pyc")
+            yield from files_below(place)

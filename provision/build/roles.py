@@ -66,12 +66,12 @@ def _value(variables: Mapping[str, Any], name: str) -> Any:
 def _of_role(role: Path, tasks: str | None) -> set[Path]:
     """A role's own files, all of them or those that one file of its tasks leads to."""
     if tasks is None:
-        own = {path for path in role.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        own = set(closure.files_below(role))
         texts = [path.read_text() for path in own if path.suffix == ".yml"]
     else:
         own = set(_tasks(role / "tasks" / f"{tasks}.yml"))
         texts = [path.read_text() for path in own]
-        files = [path for path in (role / "files").rglob("*") if path.is_file()]
+        files = closure.files_below(role / "files")
         own |= {path for path in files if any(_names(text, path.name) for text in texts)}
         for book in (role / "defaults/main.yml", role / "vars/main.yml"):
             values = (_YAML.load(book) or {}) if book.exists() else {}
@@ -92,7 +92,7 @@ def _templates(texts: list[str]) -> set[Path]:
     found: set[Path] = set()
     for name in {name for text in texts for name in _TEMPLATES.findall(text)}:
         directory = resources.templates() / "guest" / name
-        there = {path for path in directory.rglob("*") if path.is_file()}
+        there = set(closure.files_below(directory))
         named = {p for p in there if any(_names(text, p.name) for text in texts)}
         found |= named or there
     return found
