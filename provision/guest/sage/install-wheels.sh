@@ -8,8 +8,12 @@ rm -rf "$prefix"
 python3 -m venv "$prefix"
 work="$prefix/installing" # on the disk: /tmp may be memory
 mkdir "$work"
-# uv installs them, in a third of pip's time, and does not stay.
-echo uv==0.13.9 --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 > "$work/uv.lock"
+# uv installs them, in a third of pip's time, and does not stay. Its wheel for amd64, and for arm64.
+cat > "$work/uv.lock" <<'END'
+uv==0.13.9 \
+    --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 \
+    --hash=sha256:ecb6028d79dc96fbeafffe5c8af62a7099487ebc05a701e76714eebcffd06375
+END
 "$prefix/bin/pip" install --quiet --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
     --target "$work" -r "$work/uv.lock"
 # It reads no pip.conf: what that says of indexes is told it in its own words.
