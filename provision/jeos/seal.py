@@ -32,6 +32,7 @@ DELETED = (
     "etc/ssh/sshd_config.d/00-build.conf",
     "root/.ssh",
     "root/.ansible",
+    "root/.ansible_async",
     "root/.cache",
     "root/.*_history",
     "root/.lesshst",

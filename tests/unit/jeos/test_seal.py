@@ -18,6 +18,7 @@ GONE = (
     "root/.ssh/authorized_keys",
     "root/.bash_history",
     "root/.ansible/tmp/x",
+    "root/.ansible_async/123.456",
     "etc/shadow-",
     "var/lib/systemd/random-seed",
     "var/lib/systemd/timers/stamp-apt-daily.timer",
