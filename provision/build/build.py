@@ -14,7 +14,7 @@ from typing import Any
 from provision import locks, temporary
 from provision.build import places
 from provision.build.artefacts import DISKS, LAYER, SBOM, Product, whole
-from provision.build.cache import Cache
+from provision.build.cache import Cache, forget
 from provision.build.inputs import stage_inputs
 from provision.build.plan import STAGES, Step, plan
 from provision.build.request import Request
@@ -215,7 +215,7 @@ def _stages(
     ):
         if not all(by_name[name].cached for name in wanted_stages):
             private_mounts()
-            temporary.sweep(TMPFS, shop.downloads)
+            temporary.sweep(TMPFS, shop.downloads, shop.wheels)
         for name in wanted_stages:
             _run_stage(cache, shop, by_name[name], layers, keep=keep)
             _remember(remembered, {name: dict(by_name[name].inputs)})
@@ -228,6 +228,7 @@ def _stages(
             with _explaining("the last: writing to the disk", cache.root, shop.log):
                 each_settled.result()
         cache.prune({s.key for s in planned}, seconds=MONTH_SECONDS)
+        forget(shop.wheels, seconds=MONTH_SECONDS)
 
 
 def _settle(cache: Cache, key: str) -> None:

@@ -193,3 +193,15 @@ def discard(path: Path) -> None:
                 shutil.rmtree(aside)
             path.rename(aside)
         shutil.rmtree(aside)
+
+
+def forget(directory: Path, *, seconds: float) -> None:
+    """Remove the files of a directory that nobody used for a while.
+
+    Args:
+        directory: of files whose time is that of their last use; it may be missing.
+        seconds: how long one may be idle.
+    """
+    for path in directory.glob("*"):
+        if path.is_file() and time.time() - path.stat().st_mtime > seconds:
+            path.unlink(missing_ok=True)

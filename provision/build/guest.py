@@ -12,7 +12,7 @@ import paramiko
 from provision import temporary
 from provision.build.artefacts import LAYER, mark_whole
 from provision.build.fetch import BUILD_NETWORK, pull_tree
-from provision.build.request import BUILD_CA_BUNDLE, Request
+from provision.build.request import BUILD_CA_BUNDLE, KEPT_WHEELS, Request
 from provision.build.workshop import Workshop
 from provision.config.architectures import ARCHITECTURES
 from provision.errors import GuestError
@@ -44,13 +44,7 @@ def guest(
     """
     if shop.runtime == "qemu":
         return qemu_guest(shop.request, layers, part)
-    return nspawn_guest(
-        shop.request,
-        layers,
-        part,
-        downloads=shop.downloads,
-        console=shop.log.with_suffix(".console"),
-    )
+    return nspawn_guest(shop, layers, part)
 
 
 def variables_for(request: Request, playbook: str, endpoint: SshEndpoint) -> dict[str, Any]:
@@ -82,41 +76,41 @@ def _gateway(routes: str) -> str:
 
 
 @contextlib.contextmanager
-def linking(downloads: Path) -> Iterator[Path]:
+def linking(downloads: Path, pattern: str = "*.deb") -> Iterator[Path]:
     """A directory of one guest's own with the packages there are; new ones are kept at its end.
 
     apt locks the directory that it downloads into and waits for nobody, and other builds run.
 
     Args:
-        downloads: directory of packages that were downloaded before.
+        downloads: directory of packages that were downloaded before; made when missing.
+        pattern: of the packages' names.
     """
+    downloads.mkdir(parents=True, exist_ok=True)
     with temporary.directory(downloads) as own:
         own.chmod(0o755)  # apt downloads as a user of its own
-        for package in downloads.glob("*.deb"):
+        for package in downloads.glob(pattern):
             (own / package.name).hardlink_to(package)
         try:
             yield own
         finally:
-            for package in own.glob("*.deb"):
-                with contextlib.suppress(FileExistsError):
-                    (downloads / package.name).hardlink_to(package)
+            for package in own.glob(pattern):
+                package.replace(downloads / package.name)
 
 
 @contextlib.contextmanager
-def nspawn_guest(
-    request: Request, layers: Sequence[Path], part: Path, *, downloads: Path, console: Path
-) -> Iterator[SshEndpoint]:
+def nspawn_guest(shop: Workshop, layers: Sequence[Path], part: Path) -> Iterator[SshEndpoint]:
     """Boot at native speed; what the guest writes is the new layer."""
-    host_ca = request.host_ca
+    host_ca = shop.request.host_ca
     with (
-        linking(downloads) as archives,
+        linking(shop.downloads) as archives,
+        linking(shop.wheels, "*.tar.zst") as wheels,
         NspawnMachine(
             layers,
             part / LAYER,
             binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
-            caches={archives: "/var/cache/apt/archives"},
+            caches={archives: "/var/cache/apt/archives", wheels: KEPT_WHEELS},
             masked=by_the_clock(layers),
-            console=console,
+            console=shop.log.with_suffix(".console"),
         ) as machine,
     ):
         with step("boot the guest"):

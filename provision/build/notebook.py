@@ -141,7 +141,7 @@ def environment(text: str, python: str) -> Path:
             with step(f"install the notebook's packages for Python {python}"):
                 _install(text, part, python, kept / "wheels")
             done = subprocess.run(
-                ["sh", str(script), str(part), str(part / "share")],
+                ["sh", str(script), str(part)],
                 capture_output=True, text=True, check=False,
             )  # fmt: skip
             if done.returncode:

@@ -14,7 +14,10 @@ from provision.jeos.proxy import Proxy
 
 # What every playbook gets, besides the variables that begin with the name of a role in it.
 COMMON_VARIABLES = ("building", "build_environment")
+# Where a guest has, while it is built, this host's certificate authorities, and the Pythons that
+# earlier builds installed of wheels: playbooks/library/wheels.py.
 BUILD_CA_BUNDLE = "/run/host-ca-certificates.crt"
+KEPT_WHEELS = "/run/kept-wheels"
 
 
 @dataclass(frozen=True)

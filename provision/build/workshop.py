@@ -24,3 +24,8 @@ class Workshop:
     downloads: Path
     log: Path
     runtime: Runtime = "nspawn"
+
+    @property
+    def wheels(self) -> Path:
+        """Directory of Pythons that earlier builds installed of wheels."""
+        return self.downloads / "wheels"

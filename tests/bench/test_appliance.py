@@ -1,7 +1,8 @@
 """The default appliance, Sage in it, by commit 48dae48 and by this one, in one run.
 
-Each with stages of its own, cold, and one cache of packages, warm. Others may work on the host: the
-wall time is theirs, too, the processor time is not; and no size is.
+Each with stages of its own, cold, and one cache of packages, warm. This one builds twice: what it
+keeps of wheels is cold, and then warm, as apt's packages are in all. Others may work on the host:
+the wall time is theirs, too, the processor time is not; and no size is.
 """
 
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ BEFORE = "48dae48"
 CHECKOUT = Path(__file__).parents[2]
 ROOM = 34 << 30  # free at the start: what the build of before takes, and some for the host
 STEP = re.compile(r"^ *ok (.+) \(([0-9.]+) s\)$", re.MULTILINE)
+SAGE = re.compile(r"TASK sage : Install Sage's packages\n.*?  changed \(([0-9.]+) s\)", re.DOTALL)
 STAGES = ("base", "packages", "configure", "seal", "disks", "vm", "export")
 LAST = ("disks", "vm", "export")
 SECONDS = 5  # between two looks at the disk
@@ -40,6 +42,7 @@ class Measured:
         wall: its seconds.
         work: seconds of processors, all its processes together.
         stages: seconds of each stage.
+        sage: seconds from the list of Sage's wheels to a Sage that is ready.
         peak: the most bytes on the disk at a time, packages that were there before left out.
         ova: bytes of its result.
         used: bytes in use on the root disk.
@@ -50,6 +53,7 @@ class Measured:
     wall: float
     work: float
     stages: dict[str, float]
+    sage: float
     peak: int
     ova: int
     used: int
@@ -100,30 +104,37 @@ def before(home: Path) -> Iterator[Path]:
 
 
 def test_the_default_appliance(home: Path, before: Path) -> None:
+    first = _measure(Path(sys.executable), home)
     now = _measure(Path(sys.executable), home)
     _ = portable.find_fetched() or portable.fetch()
     was = _measure(before, home, fetched=portable.cache_directory())
-    rows = [
-        ("whole build, s", was.wall, now.wall, 0.55),
-        ("its processor time, s", was.work, now.work, None),
-        *(
-            (f"stage {name}, s", was.stages.get(name, 0), now.stages.get(name, 0), None)
-            for name in STAGES
-        ),
-        ("disks, VM and export, s", was.last, now.last, 0.45),
-        ("most on the disk, MB", was.peak / 1e6, now.peak / 1e6, 0.6),
-        ("OVA, MB", was.ova / 1e6, now.ova / 1e6, 0.55),
-        ("root disk in use, MB", was.used / 1e6, now.used / 1e6, 0.55),
-        ("packages not there before, MB", was.fetched / 1e6, now.fetched / 1e6, None),
-        ("load of the host at the end", was.load, now.load, None),
+    rows: list[tuple[str, Callable[[Measured], float], float | None]] = [
+        ("whole build, s", lambda each: each.wall, 0.55),
+        ("its processor time, s", lambda each: each.work, None),
+        *((f"stage {name}, s", _of_stage(name), None) for name in STAGES),
+        ("disks, VM and export, s", lambda each: each.last, 0.45),
+        ("Sage, from its list to ready, s", lambda each: each.sage, 0.45),
+        ("most on the disk, MB", lambda each: each.peak / 1e6, 0.6),
+        ("OVA, MB", lambda each: each.ova / 1e6, 0.55),
+        ("root disk in use, MB", lambda each: each.used / 1e6, 0.55),
+        ("Debian's packages not there before, MB", lambda each: each.fetched / 1e6, None),
+        ("load of the host at the end", lambda each: each.load, None),
     ]
-    print()
+    print("\n| | before | now, nothing kept | ratio | now | ratio | limit |")
     missed = []
-    for name, old, new, limit in rows:
-        ratio = new / old if old else 1.0
-        print(f"| {name} | {old:.1f} | {new:.1f} | {ratio:.2f} | {limit or ''} |")
-        missed += [name] if limit and ratio > limit else []
+    for name, value, limit in rows:
+        old, cold, new = value(was), value(first), value(now)
+        ratios = [each / old if old else 1.0 for each in (cold, new)]
+        print(
+            f"| {name} | {old:.1f} | {cold:.1f} | {ratios[0]:.2f} | {new:.1f} | {ratios[1]:.2f} |"
+            f" {limit or ''} |"
+        )
+        missed += [name] if limit and ratios[1] > limit else []
     assert not missed
+
+
+def _of_stage(name: str) -> Callable[[Measured], float]:
+    return lambda each: each.stages.get(name, 0)
 
 
 def _measure(python: Path, home: Path, *, fetched: Path | None = None) -> Measured:
@@ -158,10 +169,13 @@ def _measure(python: Path, home: Path, *, fetched: Path | None = None) -> Measur
     print(said)
     assert process.returncode == 0, said[-3000:]
     (root,) = cache.glob("stages/*/disks/root.raw")
+    (log,) = (place / "state").rglob("*.log")
+    (sage,) = SAGE.findall(log.read_text(errors="replace"))
     measured = Measured(
         wall=wall,
         work=used.ru_utime + used.ru_stime,
         stages={name: float(took) for name, took in STEP.findall(said) if name in STAGES},
+        sage=float(sage),
         peak=watch.peak,
         ova=output.stat().st_size,
         used=_in_use(root),

@@ -1,6 +1,7 @@
 """Two builds on two paths and two days give the same bytes, disk by disk and in the OVA."""
 
 import filecmp
+import json
 import os
 import shutil
 import subprocess
@@ -67,3 +68,28 @@ def test_same_bytes_on_another_path_and_day(built: Built, elsewhere: Path) -> No
         [diffoscope, "--no-progress", built.ova, ova], capture_output=True, text=True, check=False
     )
     assert (said.returncode, said.stdout) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_sage_that_was_kept_is_the_one_that_is_installed_anew(elsewhere: Path) -> None:
+    """The default appliance twice; the second takes what the first installed of wheels."""
+    env = {
+        **os.environ,
+        **{f"XDG_{kind}_HOME": str(elsewhere / kind) for kind in ("CACHE", "STATE", "DATA")},
+    }
+    cache = elsewhere / "CACHE/appliance"
+    digests, kept = [], []
+    for name in ("first", "second"):
+        build = [sys.executable, "-m", "provision.cli", "build", "--no-vm", "--json"]
+        done = subprocess.run(
+            [*build, "-o", elsewhere / f"{name}.ova"],
+            env=env, cwd=elsewhere, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-5000:]
+        digests.append(json.loads(done.stdout)["sha256"])
+        shutil.rmtree(cache / "stages")
+        kept.append({path.stat().st_ino for path in (cache / "packages/wheels").iterdir()})
+    assert len(kept[0]) == 3, "Sage, the notebook, Python's packages"
+    assert kept[0] == kept[1], "it was installed anew"
+    assert digests[0] == digests[1]

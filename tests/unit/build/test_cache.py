@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provision.build.cache import Cache, digest
+from provision.build.cache import Cache, digest, forget
 
 KEY = digest("one stage")
 OTHER = digest("another")
@@ -162,3 +162,13 @@ def test_prune_ends_what_a_killed_removal_began(tmp_path: Path, name: str, keep:
     assert not left.exists()
     assert cache.has(KEY)
     assert not list(tmp_path.glob("*.gone*"))
+
+
+def test_what_nobody_used_for_a_while_is_forgotten(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.tar.zst", tmp_path / "new.tar.zst"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, 0))
+    forget(tmp_path, seconds=60)
+    forget(tmp_path / "missing", seconds=60)
+    assert list(tmp_path.iterdir()) == [new]

@@ -27,3 +27,13 @@ def test_what_a_failed_guest_downloaded_is_kept(tmp_path: Path) -> None:
             raise InterruptedError
     except InterruptedError:
         assert (tmp_path / "new.deb").read_text() == "new"
+
+
+def test_what_a_guest_made_anew_takes_the_place_of_what_was_damaged(tmp_path: Path) -> None:
+    place = tmp_path / "wheels"
+    for content in ("damaged", "whole"):
+        with linking(place, "*.tar.zst") as own:
+            (own / "key.tar.zst").unlink(missing_ok=True)
+            (own / "key.tar.zst").write_text(content)
+            (own / "key.tar.part").write_text("half")
+    assert {path.name: path.read_text() for path in place.iterdir()} == {"key.tar.zst": "whole"}

@@ -1,7 +1,8 @@
-# Leave out of the notebook's environment what nobody uses: sh trim-notebook.sh SITE-PACKAGES SHARE.
-# A build runs it, and whoever packs an environment for appliances in use.
+# Leave out of the notebook's environment what nobody uses: sh trim-notebook.sh PREFIX. A build runs it, and
+# whoever packs an environment for appliances in use, whose packages are right below PREFIX.
 set -eu
-site=$1 share=$2
+share=$1/share
+for site in "$1"/lib/python3*/site-packages; do [ -d "$site" ] || site=$1; done
 
 # Source maps, and each icon's drawing beside the font that has them all, serve only those who change its pages.
 find "$share" "(" -name "*.map" -o -path "*/@fortawesome/*" -type f \
