@@ -28,7 +28,8 @@ options:
   steps:
     description: what is run then, with the prefix as its argument, each with C(program), a file of
       the controller, and C(creates), a file below the prefix that says that it was done before;
-      a step without is done whenever it was installed anew.
+      a step without is done whenever it was installed anew. C(removes) is a file of the guest
+      without which it is left out.
     type: list
 """
 
@@ -54,7 +55,7 @@ def main():
     steps = module.params["steps"]
     there = prefix / INSTALLED
     fresh = not there.exists() or there.read_text() != lock
-    missing = [step for step in steps if fresh or _lacks(prefix, step)]
+    missing = [step for step in steps if _can(step) and (fresh or _lacks(prefix, step))]
     if (fresh or missing) and not module.check_mode:
         try:
             _install(module.params, prefix, missing, fresh=fresh)
@@ -65,6 +66,10 @@ def main():
 
 class Failed(Exception):
     """A program did not do its work; the message is its last words."""
+
+
+def _can(step):
+    return "removes" not in step or Path(step["removes"]).exists()
 
 
 def _lacks(prefix, step):

@@ -178,7 +178,7 @@ def _installed_layers(cache: Path, scratch: Path) -> list[Path]:
         roles / "notebook" / "tasks" / "install.yml",
         roles / "notebook" / "files" / "trim-notebook.sh",
         *sorted((roles / "notebook" / "files").glob("*.lock")),
-        roles / "notebook" / "files" / "trim-notebook.sh",
+        resources.playbooks() / "library" / "wheels.py",
         *OURS,
     ]
     key = hashlib.sha256(b"".join(path.read_bytes() for path in inputs)).hexdigest()[:12]

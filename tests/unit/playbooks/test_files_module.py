@@ -1,37 +1,20 @@
 """The module that writes all files of a role at once."""
 
-import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
-
-from provision import resources
 
 
 @pytest.fixture
-def write(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the module as Ansible does in the guest; its result."""
-    source = resources.playbooks() / "library" / "files.py"
-    specification = importlib.util.spec_from_file_location("files", source)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+def write(call: Any) -> Any:
+    """Run the module; its result."""
     me = {"owner": str(os.getuid()), "group": str(os.getgid())}
 
-    def run(*files: dict[str, str], **options: bool) -> dict[str, Any]:
-        told = {"files": [{**me, **file} for file in files]}
-        told |= {f"_ansible_{name}": value for name, value in options.items()}
-        arguments = json.dumps({"ANSIBLE_MODULE_ARGS": told}).encode()
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", arguments)
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy")
-        with pytest.raises(SystemExit):
-            module.main()
-        result: dict[str, Any] = json.loads(capsys.readouterr().out)
-        return result
+    def run(*files: dict[str, str], **options: bool) -> Any:
+        told = {f"_ansible_{name}": value for name, value in options.items()}
+        return call("files", {"files": [{**me, **file} for file in files], **told})
 
     return run
 

@@ -1,16 +1,11 @@
 """The module that installs a Python of wheels, or takes the one that an earlier build kept."""
 
-import importlib.util
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils import basic
-
-from provision import resources
 
 INSTALL = """
 set -eu
@@ -22,13 +17,8 @@ STEP = 'import sys, pathlib; pathlib.Path(sys.argv[1], "leaner").write_text("lea
 
 
 @pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    """Run the module as Ansible does in the guest; its result."""
-    source = resources.playbooks() / "library" / "wheels.py"
-    specification = importlib.util.spec_from_file_location("wheels", source)
-    assert specification and specification.loader
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
+def install(call: Any) -> Any:
+    """Run the module; its result."""
 
     def run(prefix: Path, lock: str = "one==1\n", step: str = STEP, **options: Any) -> Any:
         told = {
@@ -36,14 +26,8 @@ def install(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             "lock": lock,
             "install": INSTALL,
             "steps": [{"name": "leaner.py", "program": step, "creates": "leaner"}],
-            **options,
         }
-        arguments = json.dumps({"ANSIBLE_MODULE_ARGS": told}).encode()
-        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", arguments)
-        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy")
-        with pytest.raises(SystemExit):
-            module.main()
-        return json.loads(capsys.readouterr().out)
+        return call("wheels", {**told, **options})
 
     return run
 
@@ -89,6 +73,16 @@ def test_only_a_step_that_was_not_done_is_taken_up_again(install: Any, tmp_path:
     assert install(prefix)["changed"]
     assert (prefix / "leaner").exists()
     assert ran(prefix) == 1
+
+
+def test_a_step_whose_tool_is_not_there_is_left_out(install: Any, tmp_path: Path) -> None:
+    prefix, tool = tmp_path / "opt", tmp_path / "strip"
+    step = {"name": "leaner.py", "program": STEP, "creates": "leaner", "removes": str(tool)}
+    install(prefix, steps=[step])
+    assert not (prefix / "leaner").exists()
+    tool.touch()
+    assert install(prefix, steps=[step])["changed"]
+    assert (prefix / "leaner").exists()
 
 
 def test_a_trial_changes_nothing(install: Any, tmp_path: Path) -> None:
