@@ -24,6 +24,7 @@ import zstandard
 from provision import locks, resources
 from provision.build import places
 from provision.config.architectures import ARCHITECTURES
+from provision.config.architectures import Name as ArchName
 from provision.config.wheels import normalize, pins
 from provision.errors import ApplianceError, UsageError
 from provision.files import writing_whole
@@ -116,12 +117,13 @@ def wanted_environment(lock: Path | None = None) -> Wanted:
     return Wanted(text + (ours / "pages.lock").read_text(), extensions)
 
 
-def environment(text: str, python: str) -> Path:
+def environment(text: str, python: str, arch: ArchName) -> Path:
     """Install an environment for a guest's Python, once; it is kept in the cache.
 
     Args:
         text: the list of its packages.
         python: the guest's version, as in 3.13.
+        arch: the guest's architecture.
 
     Returns:
         Its packages, with ``bin``, ``etc`` and ``share`` among them.
@@ -130,7 +132,7 @@ def environment(text: str, python: str) -> Path:
         ApplianceError: a wheel is not to be had: yanked for good, for another platform, damaged.
     """
     script = resources.playbooks() / "roles/notebook/files/trim-notebook.sh"
-    made_of = f"{python}\n{text}\n{script.read_text()}"
+    made_of = f"{python} {arch}\n{text}\n{script.read_text()}"
     kept = places.cache() / "notebook"
     kept.mkdir(parents=True, exist_ok=True)
     tree = kept / hashlib.sha256(made_of.encode()).hexdigest()[:12]
@@ -139,7 +141,7 @@ def environment(text: str, python: str) -> Path:
             part = tree.with_suffix(".part")
             shutil.rmtree(part, ignore_errors=True)
             with step(f"install the notebook's packages for Python {python}"):
-                _install(text, part, python, kept / "wheels")
+                _install(text, part, python, arch, kept / "wheels")
             done = subprocess.run(
                 ["sh", str(script), str(part)],
                 capture_output=True, text=True, check=False,
@@ -150,11 +152,11 @@ def environment(text: str, python: str) -> Path:
     return tree
 
 
-def _install(lock: str, target: Path, python: str, cache: Path) -> None:
+def _install(lock: str, target: Path, python: str, arch: ArchName, cache: Path) -> None:
     command = [
         *(sys.executable, "-m", "uv", "pip", "install", "--requirement", "-", "--no-deps"),
         *("--require-hashes", "--only-binary", ":all:", "--target", str(target), "--no-progress"),
-        *("--python-version", python, "--python-platform", ARCHITECTURES["amd64"].wheels),
+        *("--python-version", python, "--python-platform", ARCHITECTURES[arch].wheels),
         *("--cache-dir", str(cache), "--link-mode", "copy"),
     ]
     env = {**os.environ, "LC_ALL": "C.UTF-8", **of(None).environment()}
@@ -167,26 +169,32 @@ def _install(lock: str, target: Path, python: str, cache: Path) -> None:
     if done.returncode:
         told = " ".join(done.stderr.split())[-600:]
         raise ApplianceError(
-            f"not every wheel for Python {python} can be had: {told}",
+            f"not every wheel for Python {python} on {arch} can be had: {told}",
             hint="was it yanked, or is it for another platform? Make the list anew: docs/fleet.md",
         )
 
 
 def difference(
-    wanted: Wanted, python: str, installed: Mapping[str, str], lists: Mapping[str, str]
+    wanted: Wanted,
+    python: str,
+    arch: ArchName,
+    *,
+    installed: Mapping[str, str],
+    lists: Mapping[str, str],
 ) -> Difference:
     """Pack what an appliance lacks; for one that has the same, it is packed once.
 
     Args:
         wanted: what it is to have.
         python: its version, as in 3.13.
+        arch: its architecture.
         installed: version by name of what it has.
         lists: those that it is to have, by file.
 
     Raises:
         ApplianceError: a wheel is not to be had, or there is no room.
     """
-    tree = environment("".join(lists[file] for file in sorted(lists)), python)
+    tree = environment("".join(lists[file] for file in sorted(lists)), python, arch)
     there = {each.name: each for each in distributions(tree)}
     needed = [there[name] for name in sorted(there) if installed.get(name) != there[name].version]
     gone = sorted(name for name in installed if name not in there)
@@ -208,12 +216,13 @@ def difference(
     return Difference(target, digest, target.stat().st_size, unpacked, versions)
 
 
-def offer(wanted: Wanted, pythons: Iterable[str]) -> tuple[str, dict[str, bytes]]:
+def offer(wanted: Wanted, pythons: Iterable[str], arch: ArchName) -> tuple[str, dict[str, bytes]]:
     """An environment in pieces, one for each package, for appliances that get what they lack.
 
     Args:
         wanted: the environment.
         pythons: for which versions, as in 3.13.
+        arch: for which architecture.
 
     Returns:
         What is told of it, and the pieces by their digests. Each is a piece of a tar file,
@@ -226,7 +235,7 @@ def offer(wanted: Wanted, pythons: Iterable[str]) -> tuple[str, dict[str, bytes]
     told: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
     pieces: dict[str, bytes] = {}
     for python in pythons:
-        tree = environment("".join(lists[file] for file in sorted(lists)), python)
+        tree = environment("".join(lists[file] for file in sorted(lists)), python, arch)
         there = {each.name: each for each in distributions(tree)}
         with step(f"pack {len(there)} packages for Python {python}"):
             packed = {name: _piece(tree, python, each) for name, each in there.items()}
@@ -244,7 +253,7 @@ def offer(wanted: Wanted, pythons: Iterable[str]) -> tuple[str, dict[str, bytes]
             }
             for file, text in lists.items()
         }
-    machine = ARCHITECTURES["amd64"].machine
+    machine = ARCHITECTURES[arch].machine
     return json.dumps({"machine": machine, "lists": lists, "python": told}), pieces
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from provision.config.architectures import ARCHITECTURES, of_this_host
+from provision.config.architectures import Name as ArchName
 from provision.config.distributions import DISTRIBUTIONS
 
 _PYTHONS = {
@@ -22,12 +24,19 @@ _PYTHONS = {
     help="The guest's release, which decides the version of Python.",
 )
 @click.option(
+    "--arch",
+    type=click.Choice(list(ARCHITECTURES)),
+    help="The guest's processor. Default: this host's.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
     help="The file. Default: python.lock, or sage.lock with --sage.",
 )
-def command(packages: tuple[str, ...], sage: bool, suite: str, output: Path | None) -> None:
+def command(
+    packages: tuple[str, ...], sage: bool, suite: str, arch: ArchName | None, output: Path | None
+) -> None:
     """Ask PyPI for the wheels of PACKAGE... and what they need, and write their list.
 
     PACKAGE is a name, or name==version. Name the file in appliance.yml:
@@ -40,7 +49,7 @@ def command(packages: tuple[str, ...], sage: bool, suite: str, output: Path | No
 
     output = output or Path("sage.lock" if sage else "python.lock")
     place = files.ordinary(output)
-    text = wheels.resolve(packages, python=_PYTHONS[suite], sage=sage)
+    text = wheels.resolve(packages, python=_PYTHONS[suite], arch=arch or of_this_host(), sage=sage)
     try:
         files.write_whole(place, text.encode())
     except OSError as error:

@@ -15,6 +15,7 @@ from provision.cli._renamed import renamed_option
 from provision.config import Loaded
 
 if TYPE_CHECKING:
+    from provision.config.architectures import Name as ArchName
     from provision.distribution.publication import Publication
 
 
@@ -74,7 +75,8 @@ def command(
     Builds what is not cached, adds only chunks that the folder lacks, signs, then moves the
     channel in one step. Seats need the public key once: it is shown at the end.
     """
-    from provision.distribution.channel import LIFE_DAYS, of
+    from provision.config.architectures import channel_of
+    from provision.distribution.channel import LIFE_DAYS
     from provision.distribution.places import signing_key
     from provision.distribution.publication import Publication
     from provision.ova import minisign
@@ -84,12 +86,13 @@ def command(
     if lock and not notebook:
         raise click.UsageError("--lock goes with --notebook alone")
     secret, life = key or signing_key(), days or LIFE_DAYS
+    channel = channel_of(loaded.config.architecture, channel)
     if notebook:
         if promote or renew or ova or prune:
             raise click.UsageError("--notebook goes with --lock, --channel and --expires alone")
-        _notebook(directory, lock, secret, channel, life, as_json=as_json)
+        arch = loaded.config.architecture
+        _notebook(directory, lock, secret, channel, life, arch=arch, as_json=as_json)
         return
-    channel = of(channel, loaded.config.architecture)
     publication = Publication(directory)
     if renew:
         result = asdict(publication.renew(channel, secret, life))
@@ -117,7 +120,14 @@ def command(
 
 
 def _notebook(
-    directory: Path, lock: Path | None, secret: Path, channel: str, days: int, *, as_json: bool
+    directory: Path,
+    lock: Path | None,
+    secret: Path,
+    channel: str,
+    days: int,
+    *,
+    arch: "ArchName",
+    as_json: bool,
 ) -> None:
     from provision.build.notebook import offer, wanted_environment
     from provision.config.distributions import DISTRIBUTIONS
@@ -125,7 +135,7 @@ def _notebook(
 
     environment = wanted_environment(lock)
     pythons = {python for each in DISTRIBUTIONS.values() for python in each.pythons.values()}
-    told, files = offer(environment, sorted(pythons))
+    told, files = offer(environment, sorted(pythons), arch)
     pointed = publish(
         *(directory, environment.name, told, files),
         secret=secret,

@@ -70,7 +70,6 @@ def command(
     pull goes on where it was.
     """
     from provision.config import architectures
-    from provision.distribution import channel as channels
     from provision.distribution import places
     from provision.distribution.chunks import ChunkStore
     from provision.distribution.peers import Sharing
@@ -106,7 +105,7 @@ def command(
                 key=key,
                 name=name,
                 seat=ours,
-                channel_name=channels.of(channel, architectures.of_this_host()),
+                channel_name=architectures.channel_of(architectures.of_this_host(), channel),
                 patience=wait,
                 sharing=sharing,
                 cache=cache,

@@ -121,6 +121,11 @@ def of_machine(machine: str) -> Name | None:
     return None
 
 
+def channel_of(arch: Name, name: str) -> str:
+    """The channel of an architecture beside the one that is named; amd64's has no other name."""
+    return name if arch == "amd64" else f"{name}-{arch}"
+
+
 def require_host(arch: Name, what: str) -> None:
     """Refuse what no VM of this host could start.
 

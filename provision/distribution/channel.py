@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from provision.config.architectures import Name as ArchName
 from provision.distribution.manifest import SUMS, checked_name
 from provision.errors import VerificationError
 from provision.ova import minisign
@@ -64,11 +63,6 @@ class Channel:
     def good_for(self, now: float) -> float:
         """Seconds until it expires; less than nothing: it has."""
         return self.expires - now
-
-
-def of(name: str, arch: ArchName) -> str:
-    """The channel of an architecture beside the one that is named; amd64's has no other name."""
-    return name if arch == "amd64" else f"{name}-{arch}"
 
 
 def path(name: str) -> str:

@@ -4,11 +4,15 @@ What they do is ``inside/update_notebook.py``, and what they take is what
 ``distribution/environments.py`` has published.
 """
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
+from provision.config.architectures import channel_of
 from provision.fleet import lease
+from provision.fleet.inside.answers import NotebookFacts
 from provision.fleet.inventory import Host, Inventory
+from provision.fleet.notebook import PROGRAM as NOTEBOOK
+from provision.fleet.notebook import architecture_of
 from provision.fleet.remote import reach
 from provision.fleet.upgrade import Tell
 
@@ -41,6 +45,8 @@ def follow(
 ) -> dict[str, Any]:
     """Have an appliance follow a channel, in the window of its unattended upgrades.
 
+    One with ARM64 follows the channel beside it that is for its kind.
+
     Args:
         host: the appliance.
         inventory: with its pinned key.
@@ -53,12 +59,15 @@ def follow(
         StepError: nothing that is by that key can be had there; it follows what it did.
         GuestError: no way in.
     """
-    words = ("leave",) if source is None else ("follow", host.user, *astuple(source))
     what = "upgrade notebook --follow"
-    tell(words[0], "")
+    tell("leave" if source is None else "follow", "")
     with (
         lease.holding(host, inventory, what, take_over=take_over) as ours,
         reach(ours, inventory) as remote,
     ):
+        if source is not None:  # of its own architecture, as a seat pulls
+            arch = architecture_of(remote.ask(NotebookFacts, NOTEBOOK, "look"))
+            source = replace(source, channel=channel_of(arch, source.channel))
+        words = ("leave",) if source is None else ("follow", host.user, *astuple(source))
         told: dict[str, Any] = remote.program(PROGRAM, *words, timeout=TIMEOUT)
     return told

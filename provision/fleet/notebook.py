@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from provision.build.notebook import Wanted, difference
+from provision.config.architectures import Name as ArchName
+from provision.config.architectures import of_machine
 from provision.fleet import lease
 from provision.fleet.inside.answers import LEAST_MEMORY, SHOWN, NotebookFacts
 from provision.fleet.inventory import Host, Inventory
@@ -16,6 +18,7 @@ from provision.fleet.package import Package
 from provision.fleet.remote import StepError, reach
 from provision.fleet.upgrade import (
     STEP_SECONDS,
+    NotReadyError,
     Tell,
     UnhealthyError,
     WentBackError,
@@ -91,7 +94,8 @@ def renew_notebook(
         if same and facts.state.step in (None, "healthy"):
             return {**told, "after": before, "changed": False}
         tell("pack", "")
-        change = difference(wanted, facts.python, facts.installed, lists)
+        arch = architecture_of(facts)
+        change = difference(wanted, facts.python, arch, installed=facts.installed, lists=lists)
         package = Package(change.path, wanted.name, change.sha256, change.size, change.unpacked, 0)
         tell("check", f"{len(facts.sessions)} sessions")
         done = done_before(facts.state, wanted.name, change.sha256)
@@ -121,6 +125,20 @@ def renew_notebook(
         tell("tidy", "")
         ours("tidy", str(int(options.keep)))
     return {**told, "packages": dict(change.packages), "sent": sent, "changed": True}
+
+
+def architecture_of(facts: NotebookFacts) -> ArchName:
+    """The architecture whose wheels an appliance takes.
+
+    Raises:
+        NotReadyError: it is none of ours.
+    """
+    found = of_machine(facts.machine)
+    if found is None:
+        raise NotReadyError(
+            f"it has a processor of kind {facts.machine}: there are no wheels for it"
+        )
+    return found
 
 
 def undo_notebook(

@@ -111,11 +111,13 @@ class NotebookFacts(Beside):
 
     Args:
         python: its version of Python, as in ``3.11``.
+        machine: its processor, as the kernel calls it.
         installed: versions of its packages, by name.
         lists: text of the lists that it was made by, by file.
     """
 
     python: str
+    machine: str
     installed: dict[str, str]
     lists: dict[str, str]
 

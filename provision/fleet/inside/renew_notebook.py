@@ -78,6 +78,7 @@ def look() -> NotebookFacts:
     return NotebookFacts(
         **RENEWAL.facts(),
         python=site.parent.name.removeprefix("python"),
+        machine=os.uname().machine,
         installed=versions_in(site),
         lists={path.name: path.read_text() for path in sorted(HOME.glob("installed*.lock"))},
     )

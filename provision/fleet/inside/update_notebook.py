@@ -15,7 +15,6 @@ import hashlib
 import http.client
 import io
 import json
-import os
 import re
 import sys
 import tarfile
@@ -284,8 +283,8 @@ def difference(told: Mapping[str, Any], facts: NotebookFacts, lists: Iterable[st
     Raises:
         RefusedError: nothing is published for such an appliance.
     """
-    if told["machine"] != os.uname().machine:
-        raise RefusedError(f"it is published for {told['machine']}, this is {os.uname().machine}")
+    if told["machine"] != facts.machine:
+        raise RefusedError(f"it is published for {told['machine']}, this is {facts.machine}")
     if facts.python not in told["python"]:
         raise RefusedError(f"it is not published for Python {facts.python}")
     offered = told["python"][facts.python]

@@ -8,7 +8,6 @@ import pytest
 from publishing import Publisher, Room, Server
 
 from provision.config import Config, architectures
-from provision.distribution import channel
 from provision.distribution.pull import open_installed
 from provision.distribution.seats import Seat, mac
 from provision.errors import HostNotReadyError, HypervisorError, UsageError
@@ -30,7 +29,9 @@ def test_first_install_makes_the_vm(room: Room) -> None:
 def test_one_folder_has_both_architectures_and_a_seat_takes_its_own(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channels = {arch: channel.of("stable", arch) for arch in architectures.ARCHITECTURES}
+    channels = {
+        arch: architectures.channel_of(arch, "stable") for arch in architectures.ARCHITECTURES
+    }
     room.publisher.publish(1, channels["amd64"])
     room.publisher.publish(2, channels["arm64"], "arm64")
     room.pull(channel_name=channels["amd64"])

@@ -429,7 +429,7 @@ class Publisher:
         """Have it in the channel; the environment's name."""
         wanted = wanted_environment(lock)
         python = guest.run("ls -d /opt/notebook/lib/python3*").strip().rpartition("python")[2]
-        told, packages = offer(wanted, [python])
+        told, packages = offer(wanted, [python], "amd64")
         secret = secret or self.secret
         environments.publish(self.folder, wanted.name, told, packages, secret=secret)
         return wanted.name

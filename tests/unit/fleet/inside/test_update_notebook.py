@@ -27,7 +27,7 @@ from provision.ova import minisign
 
 NAME, LIST = "0123456789ab", "jupyterhub==5 --hash=sha256:0\n"
 FACTS = NotebookFacts(
-    free=1 << 40, memory=1 << 40, state=State(), current="build", python="3.13",
+    free=1 << 40, memory=1 << 40, state=State(), current="build", python="3.13", machine="x86_64",
     installed={"jupyterhub": "4", "old": "1"}, lists={"installed.lock": "jupyterhub==4\n"},
 )  # fmt: skip
 
