@@ -37,6 +37,10 @@ class LockedError(VBoxError):
     """Another session, perhaps a running VM, holds the machine or the medium."""
 
 
+class PassingError(VBoxError):
+    """The machine or its session ended just while VirtualBox looked at it."""
+
+
 class WrongStateError(VBoxError):
     """The machine's state does not allow this: running, saved, powered off."""
 
@@ -101,6 +105,8 @@ _KINDS: dict[str, type[VBoxError]] = {
     "VBOX_E_OBJECT_NOT_FOUND": NotFoundError,
     "VBOX_E_INVALID_OBJECT_STATE": LockedError,
     "VBOX_E_INVALID_SESSION_STATE": LockedError,
+    "E_ACCESSDENIED": PassingError,  # of an object that is going: it is none of rights
+    "E_UNEXPECTED": PassingError,
     "VBOX_E_INVALID_VM_STATE": WrongStateError,
     "VBOX_E_OBJECT_IN_USE": InUseError,
     "VBOX_E_FILE_ERROR": FileFailedError,

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from vbox.errors import InterruptedError, LockedError, from_output
+from vbox.errors import InterruptedError, LockedError, PassingError, from_output
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,11 @@ class VBoxManage:
                     raise
                 hurried = False
                 log.debug("no answer yet, asking again: %s", shlex.join(args))
-            except LockedError:
-                if time.monotonic() > deadline:
+            except (LockedError, PassingError) as error:
+                again = isinstance(error, LockedError) or args[0] in QUESTIONS
+                if not again or time.monotonic() > deadline:
                     raise
-                log.debug("locked, asking again: %s", shlex.join(args))
+                log.debug("%s, asking again: %s", error, shlex.join(args))
                 time.sleep(RETRY_SECONDS)
 
     def version(self) -> tuple[int, ...]:

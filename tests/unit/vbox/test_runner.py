@@ -7,13 +7,24 @@ from pathlib import Path
 import pytest
 
 from vbox import VBoxManage, runner
-from vbox.errors import InterruptedError
+from vbox.errors import InterruptedError, PassingError
 
 # Tells how often it was called, and hangs the first time.
 HANGING = """#!/bin/sh
 echo "$1" >> "$0.calls"
 [ "$(wc -l < "$0.calls")" -gt 1 ] || exec sleep 600
 echo answered
+"""
+ENDING = """#!/bin/sh
+echo "$1" >> "$0.calls"
+[ "$(wc -l < "$0.calls")" -lt 3 ] || exec echo answered
+cat >&2 <<END
+VBoxManage: error: The object is not ready
+VBoxManage: error: Details: code E_ACCESSDENIED (0x80070005), component SessionMachine
+VBoxManage: error: The session is not locked (session state: Unlocked)
+VBoxManage: error: Details: code E_UNEXPECTED (0x8000ffff), component SessionMachine
+END
+exit 1
 """
 
 
@@ -35,6 +46,26 @@ def test_a_change_that_hangs_is_not_made_twice(hanging: VBoxManage) -> None:
     with pytest.raises(InterruptedError, match="stopped after"):
         hanging.run("createvm", timeout=1.5)
     assert hanging.path.with_suffix(".calls").read_text() == "createvm\n"
+
+
+@pytest.fixture
+def ending(tmp_path: Path) -> VBoxManage:
+    """Of a machine that ends while it is looked at, as 7.2 says it on a busy host."""
+    program = tmp_path / "VBoxManage"
+    program.write_text(ENDING)
+    program.chmod(0o755)
+    return VBoxManage(program)
+
+
+def test_a_machine_that_ends_while_it_is_looked_at_is_looked_at_again(ending: VBoxManage) -> None:
+    assert ending.run("showvminfo", "sage") == "answered\n"
+    assert ending.path.with_suffix(".calls").read_text() == "showvminfo\n" * 3
+
+
+def test_what_changes_something_is_not_done_again(ending: VBoxManage) -> None:
+    with pytest.raises(PassingError, match="not ready"):
+        ending.run("modifyvm", "sage")
+    assert ending.path.with_suffix(".calls").read_text() == "modifyvm\n"
 
 
 def test_progress_is_understood_however_the_pipe_cuts_it() -> None:
