@@ -213,7 +213,15 @@ def _wake(forks: Forks, owner: int, life: socket.socket, line: list[int]) -> For
 def _fork(owner: int, life: socket.socket, line: list[int], group: cgroups.Cgroup | None) -> Fork:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)  # no worker holds us up
-    if not (pid := os.fork()):
+    try:
+        pid = os.fork()
+    except OSError:
+        for each in (ours, theirs):
+            each.close()
+        if group:
+            group.remove()
+        raise
+    if not pid:
         _be(owner, theirs, group)
     theirs.close()
     socket.send_fds(ours, [b"next"], line)

@@ -32,10 +32,14 @@ class Delegation(NamedTuple):
         """
         group = Cgroup(self.path / name)
         group.path.mkdir()
-        for key, value in values.items():
-            # Without swap accounting there is no memory.swap.max, and no swap to bound.
-            with contextlib.suppress(FileNotFoundError):
-                (group.path / key).write_text(value)
+        try:
+            for key, value in values.items():
+                # Without swap accounting there is no memory.swap.max, and no swap to bound.
+                with contextlib.suppress(FileNotFoundError):
+                    (group.path / key).write_text(value)
+        except OSError:
+            group.remove()
+            raise
         return group
 
 

@@ -66,6 +66,15 @@ def test_a_cgroup_counts_the_memory_file_system_too() -> None:
     assert int(files["pids.max"]) >= 7
 
 
+def test_a_cgroup_that_cannot_be_limited_is_not_left_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups.Cgroup, "remove", lambda self: self.path.rmdir())
+    with pytest.raises(OSError, match="directory"):
+        cgroups.Delegation(tmp_path).group("box", {".": "1"})
+    assert not list(tmp_path.iterdir())
+
+
 class Machine:
     """Runs a filter as the kernel does, on one call."""
 
