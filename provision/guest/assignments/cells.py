@@ -1,6 +1,7 @@
 """Cells of notebooks as nbgrader knows them, for what is read from other forms."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -36,6 +37,20 @@ def book(cells: list[dict[str, Any]], metadata: dict[str, Any]) -> dict[str, Any
     """A notebook of cells, which are given their names."""
     numbered = [{**each, "id": f"cell-{number}"} for number, each in enumerate(cells)]
     return {"cells": numbered, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}
+
+
+def give_back(notebook: dict[str, Any], told: Mapping[str, Mapping[str, Any]]) -> None:
+    """Have a student's cells be what the teacher's are, whatever their metadata say.
+
+    Args:
+        notebook: the student's, as JSON has it; is changed.
+        told: what nbgrader knows of the teacher's cells, by their names; of others nothing.
+    """
+    for each in notebook["cells"]:
+        theirs = each["metadata"].pop("nbgrader", None)
+        name = theirs.get("grade_id") if isinstance(theirs, dict) else None
+        if isinstance(name, str) and name in told:
+            each["metadata"]["nbgrader"] = type(theirs)(told[name])
 
 
 def forget_unseen(notebook: dict[str, Any]) -> None:

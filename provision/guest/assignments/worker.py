@@ -29,7 +29,7 @@ from nbgrader import api, utils
 from nbgrader import preprocessors as nbgrader
 
 from provision.guest.assignments import boxes, kernels
-from provision.guest.assignments.cells import forget_unseen
+from provision.guest.assignments.cells import forget_unseen, give_back
 from provision.guest.assignments.kernels import Kernel
 from provision.guest.assignments.otter import master
 from provision.guest.assignments.tmc import exercise
@@ -109,6 +109,7 @@ class Assignment:
         self._held = sqlite3.connect(f"file:{_GRADEBOOK}", uri=True)
         self._sources: dict[str, dict[str, list[str]]] = {}
         self._kernels: dict[str, Kernel] = {}  # by notebook
+        self._cells: dict[str, dict[str, Any]] = {}  # what is known of each, likewise
         self.released: dict[str, str] = {}
         self.missing: dict[str, str] = {}
         with self._gradebook() as book:
@@ -142,6 +143,7 @@ class Assignment:
                     self.missing[notebook] = f"{error.args[0]}"
                 released = self._through(steps, handed, notebook, "")
                 forget_unseen(released)
+                self._cells[notebook] = _metadata(released)
                 self.released[notebook] = nbformat.writes(released)
         self.given = self._exercise.handed if self._exercise else self.files
         if self._exercise:
@@ -254,6 +256,7 @@ class Assignment:
         if before is None:
             if name in self.missing:
                 raise NotebookError(f"{name}.ipynb {self.missing[name]}")
+            give_back(notebook, self._cells[name])
             notebook = self._through(SANITIZE, notebook, name, student)
             self._run(notebook, name, files)
         return self._through(GRADE, notebook, name, student)
@@ -379,6 +382,12 @@ def _check_source(notebook: Any) -> None:
 
 def _kernel(notebook: Any) -> str:
     return str(notebook.metadata.get("kernelspec", {}).get("name", ""))
+
+
+def _metadata(notebook: Any) -> dict[str, Any]:
+    """What nbgrader knows of a notebook's cells, by their names."""
+    about = [cell.metadata.nbgrader for cell in notebook.cells if "nbgrader" in cell.metadata]
+    return {each.grade_id: each for each in about if "grade_id" in each}
 
 
 def _source(notebook: Any) -> dict[str, list[str]]:

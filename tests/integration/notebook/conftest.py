@@ -41,7 +41,7 @@ COURSES = {
     "algebra": {"members": ["emmy", "carl", "cheat"], "teachers": ["noether"], "quota": 50 << 20},
     "examined": {"members": ["cheat", "slow"], "teachers": ["marker"], "quota": 50 << 20},
     "graded": {
-        **{"members": [f"pupil{n:02}" for n in range(40)] + ["bitdiddle", "hacker", "pupil"]},
+        **{"members": [f"pupil{n:02}" for n in range(42)] + ["bitdiddle", "hacker", "pupil"]},
         **{"teachers": ["marker"], "quota": 50 << 20},
     },
 }

@@ -192,7 +192,11 @@ BAD = {
     "kernelless": ("", True),
     "other-kernel": ("", True),
     "capitals": ("", True),
+    # What a cell is its teacher says, not its metadata.
+    "grades-a-solution": ("", True),
+    "grades-a-cell-of-its-own": ("", True),
 }
+GRADES = {"grades-a-solution": 0, "grades-a-cell-of-its-own": 2}  # which cell
 PUPILS |= {name: f"pupil{number:02}" for number, name in enumerate(BAD, len(ATTACKS))}
 
 
@@ -250,7 +254,7 @@ def graded(course: Guest) -> Iterator[Graded]:
     fresh["cells"][3]["metadata"]["nbgrader"] |= {"points": 99, "locked": False}
     work["hacker"] = json.dumps(fresh)
     fresh["cells"][3]["metadata"]["nbgrader"]["solution"] = True
-    work["pupil39"] = json.dumps(fresh)
+    work["pupil41"] = json.dumps(fresh)
     del fresh["cells"][3]
     work["bitdiddle"] = json.dumps(fresh)
     spoil(work)
@@ -283,10 +287,14 @@ def spoil(work: dict[str, str]) -> None:
     work[PUPILS["list"]] = "[1, 2]"
     third = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": []}]}
     work[PUPILS["third"]] = json.dumps(third)
-    for name in ("twice", "kernelless", "other-kernel"):
+    for name in ("twice", "kernelless", "other-kernel", *GRADES):
         mine = json.loads(work[PUPILS[name]])
         if name == "twice":
             mine["cells"].insert(0, mine["cells"][3])
+        elif name in GRADES:
+            about = mine["cells"][GRADES[name]]["metadata"].setdefault("nbgrader", {})
+            about |= {"grade": True, "points": 99, "solution": False, "locked": False}
+            about |= {"schema_version": 3} | ({"grade_id": "more"} if "own" in name else {})
         else:
             mine["metadata"] = {"kernelspec": {"name": "cobol"}} if name == "other-kernel" else {}
         work[PUPILS[name]] = json.dumps(mine)
@@ -309,7 +317,7 @@ def test_an_attack_gains_no_point_and_reads_no_test(graded: Graded, attack: str)
     assert len(json.dumps(shown)) < 1 << 20
 
 
-@pytest.mark.parametrize("name", ["hacker", "bitdiddle", "pupil39"])
+@pytest.mark.parametrize("name", ["hacker", "bitdiddle", "pupil41"])
 def test_points_and_tests_are_not_the_students_to_change(graded: Graded, name: str) -> None:
     assert graded.said[name].startswith("0 of 3"), graded.said[name]
     if name == "hacker":
