@@ -47,11 +47,12 @@ WORKER_MEMORY = SAGE_MEMORY + 1024 * MIB
 _OWN, _SAGE_OWN = 96 * MIB, 512 * MIB
 WORK = "/tmp/task"  # noqa: S108 - in a box, on its own memory file system
 OURS = "/opt/assignments"  # where our package is in a box
+_HERE = "provision/guest/assignments"
 _LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 _ACCOUNT = {"passwd": f"student:x:1000:1000::{WORK}:/bin/sh\n", "group": "student:x:1000:\n"}
 _START = (
     "import sys; sys.path.insert(0, {!r}); "
-    "from provision.guest.assignments.forkserver import main; main(sage={})"
+    "from provision.guest.assignments.forkserver import main; main(sage={}, shell={})"
 )
 
 
@@ -245,13 +246,17 @@ class Zygote:
 
     def __init__(self, root: Path, kernel: Kernel) -> None:
         self.why, self.begun = "its box has ended", time.monotonic()
+        self._kernel = kernel
         stopped, self._stop = os.pipe2(os.O_CLOEXEC)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         out, err = (os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) for _ in range(2))
         each, own = (SAGE_MEMORY, _SAGE_OWN) if kernel.sage else (LIMITS.memory, _OWN)
         cage = box.Box(
             root=root,
-            command=(*kernel.python, "-I", "-c", _START.format(OURS, kernel.sage)),
+            command=(
+                *(*kernel.python, "-I", "-c"),
+                _START.format(OURS, kernel.sage, kernel.language is None),
+            ),
             limits=EXAMINER_LIMITS._replace(
                 memory=each + own * (forkserver.PROCESSES + 1),
                 data=each,
@@ -280,6 +285,17 @@ class Zygote:
             self.why = str(error)
         finally:
             os.close(stopped)
+
+    def command(self, program: str, seconds: int) -> tuple[str, ...]:
+        """What a child becomes: a program of the language; nothing: it is forked as that.
+
+        Args:
+            program: ``pupil`` or ``examiner``.
+            seconds: for one thing that it does.
+        """
+        language = self._kernel.language
+        told = {"here": f"{OURS}/{_HERE}", "program": program, "seconds": seconds}
+        return tuple(each.format_map(told) for each in language.argv) if language else ()
 
     def runs(self) -> bool:
         """Whether it has not ended by itself."""
@@ -326,7 +342,8 @@ class Boxed:
         self._life.settimeout(GRACE)
         os.set_blocking(self._writing, False)
         request = forkserver.ForkSpec(
-            *(program, seconds, limits.clock, int(limits.cpu), limits.disk), _TASKS[program]
+            *(program, seconds, limits.clock, int(limits.cpu), limits.disk),
+            *(_TASKS[program], zygote.command(program, seconds)),
         )
         zygote.fork(request, (theirs_in, theirs_out, life.detach()))
 

@@ -9,6 +9,7 @@ the child reads, where it writes, and a socket by whose end it is ended, and whi
 """
 
 import ctypes
+import fcntl
 import gc
 import json
 import os
@@ -17,6 +18,7 @@ import shutil
 import socket
 import struct
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,7 @@ ALLOWED = ("unshare", "mount")
 CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_NET_ADMIN")
 PROCESSES = 4  # of ours, while two children run: this one, bubblewrap's, each child's first
 _LONGEST = 4096  # bytes of a request
+_LINE, _FREE = 3, 16  # descriptors of a program that is no Python; none of ours
 # CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC, NEWPID, NEWNET
 _NAMESPACES = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x20000000 | 0x40000000
 _MS_NOSUID, _MS_NODEV, _MS_REC, _MS_PRIVATE = 2, 4, 0x4000, 0x40000
@@ -51,12 +54,14 @@ class ForkSpec:
     """What a child is to be.
 
     Args:
-        program: of ``PROGRAMS``.
+        program: of ``PROGRAMS``; what ``command`` has is told apart by it alone.
         seconds: that one thing which it does may take.
         clock: seconds until it is ended.
         cpu: seconds of processor time of each of its processes.
         disk: bytes of its /tmp.
         tasks: processes and threads of the box, at which it has no further ones.
+        command: a language's own program and its arguments, which it becomes; none: the language
+            is Python. It has the line as descriptors 3 and 4.
     """
 
     program: str
@@ -65,13 +70,15 @@ class ForkSpec:
     cpu: int
     disk: int
     tasks: int
+    command: Sequence[str] = ()
 
 
-def main(*, sage: bool = False) -> None:
+def main(*, sage: bool = False, shell: bool = True) -> None:
     """Serve standard input until it ends.
 
     Args:
         sage: whether the language is Sage's.
+        shell: whether it is Python at all, and a child has use for its shell.
     """
     control = socket.socket(fileno=os.dup(0))
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -79,7 +86,8 @@ def main(*, sage: bool = False) -> None:
         os.dup2(nothing, number)
     # A child's first process is the child of one that ends before it.
     box.become_reaper()
-    imports.load_all(pupil.SHELL)
+    if shell:
+        imports.load_all(pupil.SHELL)
     if sage:
         imports.load_sage()
     gc.collect()
@@ -148,6 +156,8 @@ def _be_first(spec: ForkSpec, reading: int, writing: int, *, sage: bool) -> NoRe
 
 def _run(spec: ForkSpec, reading: int, writing: int, *, sage: bool) -> NoReturn:
     try:
+        if spec.command:
+            _become(spec.command, reading, writing)
         os.dup2(reading, 0)
         os.dup2(writing, 1)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
@@ -156,6 +166,17 @@ def _run(spec: ForkSpec, reading: int, writing: int, *, sage: bool) -> NoReturn:
         os._exit(0)
     finally:
         os._exit(1)
+
+
+def _become(command: Sequence[str], reading: int, writing: int) -> NoReturn:
+    """Be another program, of whose own streams nothing is anybody's."""
+    for number, ours in ((_LINE, reading), (_LINE + 1, writing)):
+        os.dup2(fcntl.fcntl(ours, fcntl.F_DUPFD, _FREE), number)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(nothing, number)
+    os.closerange(_LINE + 2, os.sysconf("SC_OPEN_MAX"))
+    os.execv(command[0], list(command))  # noqa: S606 - it is the appliance's
 
 
 def _mount(disk: int) -> None:

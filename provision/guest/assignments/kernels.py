@@ -11,6 +11,35 @@ PYTHON = ("python", "python3")  # names of Python's own kernel
 _SAGE = "sage.repl.ipython_kernel"
 # Where Python's own has its packages; the notebook's where there are no others.
 _OWN = (Path("/opt/python"), Path("/opt/notebook"))
+_SYSTEM_PYTHON = "/usr/bin/python3"  # has a box of another language made, and is not seen in it
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A language whose pupil and examiner are programs of their own, not forks of Python.
+
+    Args:
+        argv: the distribution's program, and what makes it run a file. Of ``{program}``,
+            ``pupil`` or ``examiner``, it is told where it lies and the seconds for one thing.
+        places: what a box shows of it beside /usr, as far as it is there.
+    """
+
+    argv: tuple[str, ...]
+    places: tuple[Path, ...]
+
+
+# What fonts and the libraries of linear algebra are found by.
+_SHARED = (Path("/etc/alternatives"), Path("/etc/fonts"))
+# By what Jupyter calls them.
+LANGUAGES: Mapping[str, Programs] = {
+    "R": Programs(
+        argv=(
+            *("/usr/bin/R", "--no-echo", "--no-save", "--no-restore", "--no-init-file"),
+            *("--file={here}/r/{program}.R", "--args", "{here}/r", "{seconds}"),
+        ),
+        places=(Path("/etc/R"), *_SHARED),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -22,12 +51,14 @@ class Kernel:
         places: directories that a box shows beside /usr.
         sage: whether its language is Sage's.
         environment: of its own.
+        language: its own programs, where it is neither Python nor Sage.
     """
 
     python: tuple[str, ...]
     places: tuple[Path, ...]
     sage: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    language: Programs | None = None
 
 
 def find(name: str, place: Path = KERNELS) -> Kernel:
@@ -47,6 +78,9 @@ def find(name: str, place: Path = KERNELS) -> Kernel:
     if name not in described:
         raise LookupError(f"has the kernel {name!r}, which is not here: {_summary(described)}")
     told = described[name]
+    if language := LANGUAGES.get(told.get("language", "")):
+        places = tuple(each for each in language.places if each.is_dir())
+        return Kernel((_SYSTEM_PYTHON,), places, language=language)
     argv = list(map(str, told.get("argv", ())))
     if _SAGE not in argv:
         raise LookupError(
@@ -66,8 +100,12 @@ def _describe(place: Path) -> dict[str, dict[str, Any]]:
 
 
 def _summary(described: Mapping[str, dict[str, Any]]) -> str:
-    sages = [name for name, told in described.items() if _SAGE in told.get("argv", ())]
-    return f"notebooks of {', '.join((PYTHON[-1], *sages))} can be graded"
+    known = [
+        name
+        for name, told in described.items()
+        if _SAGE in told.get("argv", ()) or told.get("language") in LANGUAGES
+    ]
+    return f"notebooks of {', '.join((PYTHON[-1], *known))} can be graded"
 
 
 def _beside(python: str) -> tuple[Path, ...]:

@@ -137,7 +137,8 @@ class Assignment:
                 self._sources[notebook] = _source(source)
                 try:
                     self._kernels[notebook] = kernels.find(_kernel(source))
-                    if self._kernels[notebook].sage and found:
+                    kernel = self._kernels[notebook]
+                    if (kernel.sage or kernel.language) and found:
                         raise LookupError("is in otter-grader's form, whose tests are Python")
                 except LookupError as error:
                     self.missing[notebook] = f"{error.args[0]}"
@@ -422,13 +423,14 @@ def prepare() -> None:
     gc.freeze()  # what was imported is looked through no more
 
 
-_BOXES: dict[tuple[str, ...], boxes.Boxes] = {}  # by how their kernel is started
+_BOXES: dict[tuple[str, ...], boxes.Boxes] = {}  # by what starts their kernel
 
 
 def _boxes_of(kernel: Kernel) -> boxes.Boxes:
-    if kernel.python not in _BOXES:
-        _BOXES[kernel.python] = boxes.Boxes(boxes.root(Path(tempfile.mkdtemp()), kernel), kernel)
-    return _BOXES[kernel.python]
+    key = kernel.python + (kernel.language.argv if kernel.language else ())
+    if key not in _BOXES:
+        _BOXES[key] = boxes.Boxes(boxes.root(Path(tempfile.mkdtemp()), kernel), kernel)
+    return _BOXES[key]
 
 
 @contextlib.contextmanager
