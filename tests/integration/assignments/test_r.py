@@ -96,6 +96,7 @@ PASS = [
     "stopifnot(sapply(1:2, double) == c(2, 4), exprs = { double(1) == 2; double(2) == 4 })",
     "v[2] <- 7; stopifnot(v[2] == 7); helper <- function(n) double(n) + 1",
     "stopifnot(helper(1) == 3)",
+    "model <- lm(hp ~ wt, mtcars); v <- new.env(); stopifnot(coef(model)[[2]] > 0, length(v) == 0)",
 ]
 FAIL = {
     "stopifnot(double(2) == 5)": "double(2) == 5 is not TRUE",

@@ -191,10 +191,11 @@ local({
     value <- NULL
     function(new) {
       if (!missing(new)) {
-        # Its own from now on: the notebook's functions find it, but do not say what it is.
+        # Its own from now on: the notebook's functions find it, if it is nothing that cannot be
+        # handed over, but do not say what it is.
         own <<- TRUE
         value <<- new
-        if (name %in% defined) ask("set", name, new)
+        if (name %in% defined) tryCatch(ask("set", name, new), error = function(e) NULL)
       } else if (!own && at != asked) {
         value <<- ask("get", name)
         at <<- asked
