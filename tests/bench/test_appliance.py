@@ -5,6 +5,7 @@ keeps of wheels is cold, and then warm, as apt's packages are in all. Others may
 the wall time is theirs, too, the processor time is not; and no size is.
 """
 
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,25 @@ STEP = re.compile(r"^ *ok (.+) \(([0-9.]+) s\)$", re.MULTILINE)
 SAGE = re.compile(r"TASK sage : Install Sage's packages\n.*?  changed \(([0-9.]+) s\)", re.DOTALL)
 STAGES = ("base", "packages", "configure", "seal", "disks", "vm", "export")
 LAST = ("disks", "vm", "export")
+# The first answer of a kernel in the guest's own files, by the notebook's Python: seconds.
+ANSWER = """
+import json, os, pathlib, sys, tempfile, time
+from jupyter_client.manager import start_new_kernel
+place = pathlib.Path(tempfile.mkdtemp())
+(place / "kernels/bench").mkdir(parents=True)
+argv = ["/opt/sage-10.8/bin/python", "-m", "sage.repl.ipython_kernel", "-f", "{connection_file}"]
+spec = {"argv": argv, "display_name": "bench", "language": "sage"}
+(place / "kernels/bench/kernel.json").write_text(json.dumps(spec))
+os.environ["JUPYTER_PATH"] = str(place)
+begun = time.monotonic()
+manager, client = start_new_kernel(startup_timeout=600, kernel_name="bench")
+said = []
+client.execute_interactive("print(integrate(x^2, x))", output_hook=said.append, timeout=600)
+print(time.monotonic() - begun)
+manager.shutdown_kernel(now=True)
+texts = [each["content"]["text"] for each in said if each["msg_type"] == "stream"]
+assert texts == ["1/3*x^3\\n"], said
+"""
 SECONDS = 5  # between two looks at the disk
 
 
@@ -45,6 +65,8 @@ class Measured:
         sage: seconds from the list of Sage's wheels to a Sage that is ready.
         peak: the most bytes on the disk at a time, packages that were there before left out.
         ova: bytes of its result.
+        pulled: bytes of what it publishes, all of which a first install pulls.
+        kernel: seconds to the first answer of Sage's kernel, with nothing of it in memory.
         used: bytes in use on the root disk.
         fetched: bytes of Debian's packages that were not there before.
         load: the host's, at the end.
@@ -56,6 +78,8 @@ class Measured:
     sage: float
     peak: int
     ova: int
+    pulled: int
+    kernel: float
     used: int
     fetched: int
     load: float
@@ -117,6 +141,8 @@ def test_the_default_appliance(home: Path, before: Path) -> None:
         ("most on the disk, MB", lambda each: each.peak / 1e6, 0.6),
         ("OVA, MB", lambda each: each.ova / 1e6, 0.55),
         ("root disk in use, MB", lambda each: each.used / 1e6, 0.55),
+        ("a first install pulls, MB", lambda each: each.pulled / 1e6, 0.55),
+        ("first answer of a cold Sage, s", lambda each: each.kernel, 0.7),
         ("Debian's packages not there before, MB", lambda each: each.fetched / 1e6, None),
         ("load of the host at the end", lambda each: each.load, None),
     ]
@@ -168,6 +194,8 @@ def _measure(python: Path, home: Path, *, fetched: Path | None = None) -> Measur
     said = (place / "told").read_text()
     print(said)
     assert process.returncode == 0, said[-3000:]
+    publish = [*command[:-3], "publish", str(place / "published")]
+    subprocess.run(publish, cwd=place, env=env, check=True, capture_output=True)
     (root,) = cache.glob("stages/*/disks/root.raw")
     (log,) = (place / "state").rglob("*.log")
     (sage,) = SAGE.findall(log.read_text(errors="replace"))
@@ -178,6 +206,8 @@ def _measure(python: Path, home: Path, *, fetched: Path | None = None) -> Measur
         sage=float(sage),
         peak=watch.peak,
         ova=output.stat().st_size,
+        pulled=_bytes([place / "published"]),
+        kernel=_first_answer(cache / "stages"),
         used=_in_use(root),
         fetched=_bytes([home / "packages"]) - packages,
         load=os.getloadavg()[0],
@@ -185,6 +215,31 @@ def _measure(python: Path, home: Path, *, fetched: Path | None = None) -> Measur
     print(measured)
     shutil.rmtree(place)
     return measured
+
+
+def _first_answer(stages: Path) -> float:
+    """Seconds to the first answer of a build's Sage, in its own root, with none of it in memory."""
+    records = {json.loads(path.read_text())["stage"]: path for path in stages.glob("*/stage.json")}
+    base, packages = (records[name].with_name("root") for name in ("base", "packages"))
+    for path in (each for layer in (base, packages) for each in layer.rglob("*")):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    script = (
+        'mount -t tmpfs tmpfs "$1" && mkdir "$1/up" "$1/work" "$1/root" &&'
+        ' mount -t overlay overlay -o "lowerdir=$3:$2,upperdir=$1/up,workdir=$1/work" "$1/root" &&'
+        ' mount --bind /dev "$1/root/dev" && mount -t proc proc "$1/root/proc" &&'
+        ' HOME=/root exec chroot "$1/root" /opt/notebook/bin/python -c "$4"'
+    )
+    place = stages.parent / "mounted"
+    place.mkdir()
+    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+    told = subprocess.run(
+        [*unshare, "sh", "-ec", script, "sh", place, base, packages, ANSWER],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr[-3000:]
+    return float(told.stdout)
 
 
 class _Watch:
