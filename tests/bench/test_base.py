@@ -1,6 +1,6 @@
 """From a package mirror to a root disk: ours, mkosi, vmdb2's way; one package set, one run.
 
-The others run as Debian 13 has them, in a root of their own. vmdb2 itself needs kpartx, and so a
+The others run as Debian's sid has them, in a root of their own. vmdb2 itself needs kpartx, and so a
 kernel with device-mapper, which many build hosts lack: its steps (debootstrap, apt, mke2fs) are
 run in its place, without partitions or boot loader, which is in its favour. mkosi makes no boot
 loader either. All caches of packages are warm; each works in memory.
@@ -8,14 +8,17 @@ loader either. All caches of packages are warm; each works in memory.
 
 import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from provision import resources
 from provision.build.build import request
 from provision.build.request import Request
 from provision.config import Config
@@ -30,6 +33,19 @@ TOOLS = (
     *("ca-certificates", "debian-archive-keyring", "systemd", "udev", "kmod", "uidmap"),
 )
 ROUNDS = 3
+# What a wiki page would say: each Python by pip, from the same lists as ours.
+PIP = """#!/bin/sh
+set -eu
+lists=/work/src/lists
+[ ! -e $lists/ca.crt ] || export PIP_CERT=$lists/ca.crt
+for name in sage notebook python; do
+    python3 -m venv /opt/$name
+    pip="/opt/$name/bin/pip install --quiet --no-cache-dir --no-deps --require-hashes"
+    awk '/^[a-z]/ { w = 0 } /^(cython|setuptools)==/ { w = 1 } w' $lists/$name.lock > /tmp/tools
+    [ ! -s /tmp/tools ] || $pip --only-binary :all: -r /tmp/tools
+    $pip --no-build-isolation --only-binary :all: --no-binary memory-allocator -r $lists/$name.lock
+done
+"""
 
 
 @pytest.fixture(scope="module")
@@ -39,12 +55,14 @@ def wanted() -> Request:
 
 @pytest.fixture(scope="module")
 def others(wanted: Request, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A Debian 13 with mkosi and debootstrap, our mirror, and memory to work in."""
+    """A Debian with the newest mkosi and debootstrap, our mirror, and memory to work in."""
     private_mounts()
     root = tmp_path_factory.mktemp("others") / "root"
+    mirror = f"deb {wanted.sources[0].uri} sid main"
     run(
         ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory",
-         f"--include={','.join(TOOLS)}", "trixie", str(root), wanted.sources[0].line()]
+         f"--include={','.join(TOOLS)}", '--aptopt=Acquire::Check-Valid-Until "false"',
+         "sid", str(root), mirror]
     )  # fmt: skip
     run(["mount", "--bind", str(root), str(root)])
     run(["mount", "-t", "proc", "proc", str(root / "proc")])
@@ -79,23 +97,57 @@ def _ours(wanted: Request, work: Path) -> Callable[[], None]:
     return build
 
 
-def _mkosi(wanted: Request, root: Path) -> Callable[[], None]:
+def _mkosi(
+    wanted: Request,
+    root: Path,
+    packages: Sequence[str] = (),
+    output: str = "",
+    size: str = "12G",
+) -> Callable[[], None]:
     place = root / "root/mkosi"
     (place / "repart").mkdir(parents=True)
     (place / "repart/10-root.conf").write_text(
-        "[Partition]\nType=root\nFormat=ext4\nCopyFiles=/\nMinimize=off\nSizeMinBytes=12G\n"
+        f"[Partition]\nType=root\nFormat=ext4\nCopyFiles=/\nMinimize=off\nSizeMinBytes={size}\n"
     )
     (place / "mkosi.conf").write_text(
         "[Distribution]\nDistribution=debian\nRelease=trixie\n"
         f"LocalMirror={wanted.sources[0].uri}\n"  # that one only: no debug symbols' archive
-        "[Output]\nFormat=disk\nRepartDirectories=repart\n"
+        f"[Output]\nFormat=disk\nRepartDirectories=repart\n{output}"
         "[Content]\nBootable=no\nWithDocs=no\n"
-        "Packages=" + ",".join(wanted.base.packages) + "\n"
+        "Packages=" + ",".join((*wanted.base.packages, *packages)) + "\n"
         "[Build]\nWorkspaceDirectory=/var/tmp\nPackageCacheDirectory=/root/mkosi/cache\n"
         "WithNetwork=yes\n"
     )
     (place / "cache").mkdir()
     return lambda: _inside(root, "mkosi", "--directory", "/root/mkosi", "--force", "build")
+
+
+def _with_sage(wanted: Request, root: Path) -> Callable[[], None]:
+    """The same as our default appliance has of apt's and PyPI's, and a compressed disk of it."""
+    roles = resources.playbooks() / "roles"
+    texts = [roles / "sage/tasks/passagemath.yml", roles / "notebook/tasks/install.yml"]
+    named = [roles / "packages/defaults/main.yml", *texts]
+    found = set()
+    for text in named:
+        found |= set(re.findall(r"^ +- ([a-z0-9.+-]+)(?: #.*)?$", text.read_text(), re.MULTILINE))
+    build = _mkosi(wanted, root, sorted(found), "CompressOutput=zstd\n", "7G")
+    place = root / "root/mkosi"
+    sources = {
+        "sage": roles / "sage/files/passagemath-10.8.lock",
+        "notebook": roles / "notebook/files/requirements.lock",
+        "python": roles / "kernels/files/python.lock",
+    }
+    (place / "lists").mkdir()
+    for name, lock in sources.items():
+        shutil.copy(lock, place / "lists" / f"{name}.lock")
+    if wanted.host_ca:
+        shutil.copy(wanted.host_ca, place / "lists/ca.crt")
+    with (place / "mkosi.conf").open("a") as config:
+        config.write("BuildSources=lists:lists\n")
+    script = place / "mkosi.postinst.chroot"
+    script.write_text(PIP)
+    script.chmod(0o755)
+    return build
 
 
 def _debootstrap(wanted: Request, root: Path) -> Callable[[], None]:
@@ -147,3 +199,31 @@ def test_base(wanted: Request, others: Path) -> None:
         print(f"| {name} | {took:.1f} s |")
     print(json.dumps({**times, "ratio": ratio}))
     assert ratio <= 0.55
+
+
+@pytest.mark.slow
+def test_the_default_appliance_beside_mkosi(wanted: Request, others: Path, tmp_path: Path) -> None:
+    """From a mirror to our OVA and to mkosi's compressed disk: the same packages, the same Sage."""
+    run(["umount", str(others / "var/tmp")])  # more than memory holds
+    theirs = _with_sage(wanted, others)
+    env = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    build = [sys.executable, "-m", "provision.cli", "build", "--no-vm", "-o", tmp_path / "sage.ova"]
+
+    def ours() -> None:
+        shutil.rmtree(tmp_path / "cache/appliance/stages", ignore_errors=True)
+        subprocess.run(build, env=env, check=True, capture_output=True, cwd=tmp_path)
+
+    times = {}
+    for name, way in {"ours": ours, "mkosi": theirs}.items():
+        way()  # fills the caches
+        begun = time.monotonic()
+        way()
+        times[name] = time.monotonic() - begun
+    (disk_of_mkosi,) = (others / "root/mkosi").glob("*.raw.zst")
+    sizes = {"ours": (tmp_path / "sage.ova").stat().st_size, "mkosi": disk_of_mkosi.stat().st_size}
+    print()
+    for name, took in times.items():
+        print(f"| {name} | {took:.1f} s | {sizes[name] / 1e6:.0f} MB |")
+    ratio = times["ours"] / times["mkosi"]
+    print(json.dumps({**times, "ratio": ratio}))
+    assert ratio <= 0.6
