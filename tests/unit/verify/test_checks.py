@@ -188,7 +188,8 @@ def _good() -> dict[str, dict[str, Any]]:
         "notebook": notebook,
         "notebook_limits": notebook,
         "sessions": {
-            "own": True, "opened": [], "tries": 6, "at_once": 5, "classroom": [], "foreign": [],
+            "own": True, "opened": [], "tries": 6, "at_once": 5, "at_once_seconds": 0.9,
+            "classroom": [], "foreign": [],
             "apart": [],
             "documentation": [],
             "metrics": [],
@@ -578,6 +579,12 @@ BROKEN: list[tuple[str, str, Break]] = [
     ("guessing-stopped", "go on", lambda f: f["sessions"].update(tries=None)),
     ("secrets-whole", "proxy-token", lambda f: f["sessions"].update(lost=["proxy-token"])),
     ("guessing-stopped", "40 of those", lambda f: f["sessions"].update(at_once=40)),
+    ("guessing-stopped", "6 of those", lambda f: f["sessions"].update(at_once=6)),
+    (
+        "guessing-stopped",
+        "8 of those",
+        lambda f: f["sessions"].update(at_once=8, at_once_seconds=6.9),  # two waits are over
+    ),
     ("guessing-stopped", "2 wrong", lambda f: f["sessions"].update(tries=2)),
     ("updates-run", "boom", lambda f: f["inside"].update(unattended={"status": 1, "told": "boom"})),
 ]  # fmt: skip
