@@ -28,13 +28,17 @@ exit 1
 """
 
 
+def saying(script: str, place: Path) -> VBoxManage:
+    program = place / "VBoxManage"
+    program.write_text(script)
+    program.chmod(0o755)
+    return VBoxManage(program)
+
+
 @pytest.fixture
 def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> VBoxManage:
     monkeypatch.setattr(runner, "HANG_SECONDS", 0.5)
-    program = tmp_path / "VBoxManage"
-    program.write_text(HANGING)
-    program.chmod(0o755)
-    return VBoxManage(program)
+    return saying(HANGING, tmp_path)
 
 
 def test_a_question_that_hangs_is_asked_once_more(hanging: VBoxManage) -> None:
@@ -51,10 +55,7 @@ def test_a_change_that_hangs_is_not_made_twice(hanging: VBoxManage) -> None:
 @pytest.fixture
 def ending(tmp_path: Path) -> VBoxManage:
     """Of a machine that ends while it is looked at, as 7.2 says it on a busy host."""
-    program = tmp_path / "VBoxManage"
-    program.write_text(ENDING)
-    program.chmod(0o755)
-    return VBoxManage(program)
+    return saying(ENDING, tmp_path)
 
 
 def test_a_machine_that_ends_while_it_is_looked_at_is_looked_at_again(ending: VBoxManage) -> None:

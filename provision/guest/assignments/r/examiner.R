@@ -300,11 +300,6 @@ local({
     complained <- substr(paste(complained, collapse = "\n"), 1, KEPT)
     c(stream("stdout", said), stream("stderr", complained), outputs)
   }
-  at_most <- function(expression) {
-    setTimeLimit(elapsed = seconds)
-    on.exit(setTimeLimit())
-    expression
-  }
   execute <- function(text) {
     code <- parse(text = text, keep.source = TRUE)
     bind(code)

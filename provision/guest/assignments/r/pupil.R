@@ -76,12 +76,6 @@ local({
 
   has_failed <- function() any(vapply(outputs, function(each) each$output_type == "error", NA))
 
-  at_most <- function(expression) {
-    setTimeLimit(elapsed = seconds)
-    on.exit(setTimeLimit())
-    expression
-  }
-
   run <- function(text) {
     try(stop("none"), silent = TRUE)
     tryCatch(

@@ -153,6 +153,13 @@ is_sound <- function(x, class) {
   )
 }
 
+# No longer than `seconds`, which each side has from whoever began it.
+at_most <- function(expression) {
+  setTimeLimit(elapsed = seconds)
+  on.exit(setTimeLimit())
+  expression
+}
+
 # What is printed while something is done, up to a length.
 capture <- function(expression) {
   into <- rawConnection(raw(0), "w")
