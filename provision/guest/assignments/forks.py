@@ -66,7 +66,8 @@ class Fork:
         """Say how it ended, and let go of it."""
         _, status, used = os.wait4(self.pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code == 128 + signal.SIGKILL and used.ru_utime + used.ru_stime >= self.cpu - 1:
+        used_up = code == 128 + signal.SIGKILL and used.ru_utime + used.ru_stime >= self.cpu - 1
+        if used_up or code == 128 + signal.SIGXCPU:
             self.verdict = Verdict.CPU
         with suppress(OSError):
             self.life.send(f"{self.verdict.value}, status {code % 256}".encode())

@@ -275,9 +275,13 @@ class _Run:
                 self.group.add(self.first)
             table = resource_limits(self.limits, grouped=self.group is not None)
             for number, most in table.items():
+                # Who has used up its time gets a signal of that before it is killed: what the
+                # kernel says was used is less than what it counts where a hypervisor takes time.
+                pair = (most, most + 1 if number == resource.RLIMIT_CPU else most)
                 _, hard = resource.prlimit(self.first, number)
-                value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-                resource.prlimit(self.first, number, (value, value))
+                if hard != resource.RLIM_INFINITY:
+                    pair = (min(pair[0], hard), min(pair[1], hard))
+                resource.prlimit(self.first, number, pair)
             # Whoever is nicer already, as a service or by nice(1), may not go back.
             nice = max(self.limits.nice, os.getpriority(os.PRIO_PROCESS, self.first))
             os.setpriority(os.PRIO_PROCESS, self.first, nice)
@@ -452,8 +456,8 @@ class _Run:
             memory = self.group.memory_peak() or memory
             if self.group.out_of_memory():
                 self.verdict = self.verdict or Verdict.MEMORY
-        by_kernel = code in (128 + signal.SIGKILL, 128 + signal.SIGXCPU)
-        if by_kernel and cpu >= self.limits.cpu - 0.2:
+        used_up = code == 128 + signal.SIGKILL and cpu >= self.limits.cpu - 0.2
+        if used_up or code == 128 + signal.SIGXCPU:
             self.verdict = self.verdict or Verdict.CPU
         out, err = (bytes(self.kept[d]) for d in self.kept) if self.kept else (b"", b"")
         return Ended(

@@ -151,6 +151,8 @@ def test_each_has_its_own_chance(coder: Coder, other: Coder) -> None:
     [
         (LIMITS._replace(clock=2), "import time; time.sleep(20)", Verdict.CLOCK),
         (LIMITS._replace(cpu=1), "while True: pass", Verdict.CPU),
+        # The kernel's word counts, however little it says was used.
+        (LIMITS, "import resource\nresource.setrlimit(0, (1, 9))\nwhile True: pass", Verdict.CPU),
     ],
 )
 def test_time_is_each_ones_own(

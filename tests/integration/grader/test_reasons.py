@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,7 @@ def run(request: pytest.FixtureRequest, images: Path) -> Iterator[Run]:
     service = Grader(state, images, options, limits).start()
     yield service.client.result
     service.stop(kill=True)
+    shutil.rmtree(state)
 
 
 def archive(*members: tuple[str, bytes, dict[str, Any]], **pax: str) -> bytes:

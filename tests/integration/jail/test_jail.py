@@ -46,6 +46,17 @@ def test_the_example_of_python3jail(safeexec: Safeexec) -> None:
         ([], "import os; os.kill(os.getpid(), 9)", "Command terminated by signal (9: SIGKILL)"),
         (["--clock", "1"], "import time; time.sleep(30)", "Time Limit Exceeded"),
         (["--cpu", "1"], "while True: pass", "Time Limit Exceeded"),
+        (
+            ["--cpu", "1"],
+            "import signal; signal.signal(24, signal.SIG_IGN)\nwhile True: pass",
+            "Time Limit Exceeded",
+        ),
+        # The kernel's word counts, however little it says was used.
+        (
+            ["--cpu", "10"],
+            "import resource; resource.setrlimit(0, (1, 10))\nwhile True: pass",
+            "Time Limit Exceeded",
+        ),
         ([], "x = b'x' * 10**9", "Memory Limit Exceeded"),
         (["--mem", "100000"], "x = [b'x' * 10**6 for _ in range(10**6)]", "Memory Limit Exceeded"),
         (
