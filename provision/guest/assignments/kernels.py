@@ -39,6 +39,14 @@ LANGUAGES: Mapping[str, Programs] = {
         ),
         places=(Path("/etc/R"), *_SHARED),
     ),
+    "octave": Programs(
+        argv=(
+            # A group of its own: all that a cell has begun is interrupted with it.
+            *("/usr/bin/setsid", "/usr/bin/octave-cli", "--norc", "--no-history", "--quiet"),
+            *("{here}/octave/{program}.m", "{here}/octave", "{seconds}"),
+        ),
+        places=_SHARED,
+    ),
 }
 
 
@@ -72,21 +80,27 @@ def find(name: str, place: Path = KERNELS) -> Kernel:
         LookupError: there is none, or no test can be run apart from its notebooks; in words.
     """
     if name in PYTHON:
-        found = [each for each in _OWN if each.is_dir()]
-        return Kernel((f"{found[0]}/bin/python",), tuple(found))
+        own = [each for each in _OWN if each.is_dir()]
+        return Kernel((f"{own[0]}/bin/python",), tuple(own))
     described = _describe(place)
     if name not in described:
         raise LookupError(f"has the kernel {name!r}, which is not here: {_summary(described)}")
-    told = described[name]
+    if found := _kernel(described[name]):
+        return found
+    raise LookupError(
+        f"has the kernel {name!r}, in whose language no test can be run apart from what it"
+        f" tests: {_summary(described)}"
+    )
+
+
+def _kernel(told: Mapping[str, Any]) -> Kernel | None:
+    """The kernel of a description; None: no test can be run apart from its notebooks."""
     if language := LANGUAGES.get(told.get("language", "")):
         places = tuple(each for each in language.places if each.is_dir())
         return Kernel((_SYSTEM_PYTHON,), places, language=language)
     argv = list(map(str, told.get("argv", ())))
     if _SAGE not in argv:
-        raise LookupError(
-            f"has the kernel {name!r}, in whose language no test can be run apart from what it"
-            f" tests: {_summary(described)}"
-        )
+        return None
     python = tuple(argv[: argv.index(_SAGE) - 1])
     return Kernel(python, _beside(python[0]), sage=True, environment=told.get("env", {}))
 
@@ -100,11 +114,7 @@ def _describe(place: Path) -> dict[str, dict[str, Any]]:
 
 
 def _summary(described: Mapping[str, dict[str, Any]]) -> str:
-    known = [
-        name
-        for name, told in described.items()
-        if _SAGE in told.get("argv", ()) or told.get("language") in LANGUAGES
-    ]
+    known = [name for name, told in described.items() if _kernel(told)]
     return f"notebooks of {', '.join((PYTHON[-1], *known))} can be graded"
 
 

@@ -18,6 +18,7 @@ def place(tmp_path: Path) -> Path:
     for name, (argv, language) in {
         "sagemath": (SAGE, "sage"),
         "ir": (program, "R"),
+        "octave": (program, "octave"),
         "julia-1.12": (program, "julia"),
     }.items():
         (tmp_path / name).mkdir()
@@ -49,9 +50,12 @@ def test_the_distributions_sage_and_a_tarballs_are_found(place: Path) -> None:
         assert (found.python, found.places) == (wanted.python, wanted.places)
 
 
-def test_a_language_of_its_own_is_its_programs_and_no_student_has_its_python(place: Path) -> None:
-    found = find("ir", place)
-    assert found.language == LANGUAGES["R"]
+@pytest.mark.parametrize(("name", "language"), [("ir", "R"), ("octave", "octave")])
+def test_a_language_of_its_own_is_its_programs_and_no_student_has_its_python(
+    place: Path, name: str, language: str
+) -> None:
+    found = find(name, place)
+    assert found.language == LANGUAGES[language]
     assert not found.sage
     assert "opt" not in "".join(map(str, found.places))
     assert set(LANGUAGES) <= {known.code or name for name, known in languages.LANGUAGES.items()}
@@ -71,7 +75,10 @@ def test_the_programs_of_a_language_are_there(language: Programs) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("cobol", "'cobol', which is not here: notebooks of python3, ir, sagemath can be graded"),
+        (
+            "cobol",
+            "'cobol', which is not here: notebooks of python3, ir, octave, sagemath can be graded",
+        ),
         ("sagemath-9", "'sagemath-9', which is not here"),
         ("../sagemath", "'../sagemath', which is not here"),
         (
@@ -83,4 +90,12 @@ def test_the_programs_of_a_language_are_there(language: Programs) -> None:
 def test_what_cannot_grade_is_said(place: Path, name: str, words: str) -> None:
     with pytest.raises(LookupError) as told:
         find(name, place)
+    assert words in told.value.args[0]
+
+
+def test_octave_that_is_not_installed_is_said(place: Path) -> None:
+    (place / "octave/kernel.json").unlink()
+    with pytest.raises(LookupError) as told:
+        find("octave", place)
+    words = "has the kernel 'octave', which is not here: notebooks of python3, ir, sagemath can be"
     assert words in told.value.args[0]
