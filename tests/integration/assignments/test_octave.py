@@ -65,7 +65,7 @@ function varargout = spread (varargin)
   varargout = varargin;
 end
 function r = roll ()
-  r = 4;
+  r = rand ();
 end
 """
 GIVEN = """
@@ -99,7 +99,9 @@ PASS = [
     "assert (median ([1 9 2]) == 2); assert (mean ([1 2 3]) == 2)",
     "x = spread (1); [p, q] = spread ('a', {2}); assert (p, 'a'); assert (q{1} == 2)",
     "twice (21)\nassert (ans == 42)",
-    "assert (roll () == 4); assert (roll == 4); assert (exist ('twice') != 0)",
+    "rand ('seed', 1); x = roll (); rand ('seed', 1); assert (x == rand ())",
+    "rand ('state', 7); x = [roll, roll]; rand ('state', 7); assert (x, [rand, rand])",
+    "assert (exist ('twice') != 0); assert (exist ('thrice') == 0); assert (isempty (rand (0, 3)))",
     "assert (cellfun (@twice, {1, 2}), [2 4]); assert (feval ('twice', 3) == 6)",
     "function y = reference (n)\n  y = 2 * n;\nend\nassert (twice (3), reference (3))",
     "v(2) = 7; assert (v(2) == 7)",
@@ -493,3 +495,30 @@ def test_a_test_that_expects_an_error_is_not_pleased_by_an_end(kept: boxes.Boxes
     ended = run(kept, "function y = twice (n), exit (0); end", [test, test])
     assert all(map(fails, ended[3:]))
     assert "has ended" in ended[4][0]["evalue"]
+
+
+def test_a_task_to_write_what_octave_has_leaves_octaves_own_to_the_tests(
+    kept: boxes.Boxes,
+) -> None:
+    """What the examiner, assert and the other functions call is no student's."""
+    names = [*OWN, "isempty", "numel", "strcmp", "isfield", "fileparts", "jsonencode"]
+    names += ["regexp", "setdiff", "size", "feval", "cellfun", "isequal", "norm", "error"]
+    written = "".join(
+        f"function varargout = {name} (varargin)\n  varargout = cell (1, nargout);\n"
+        f'  [varargout{{:}}] = builtin ("{name}", varargin{{:}});\nend\n'
+        for name in names
+    )
+    source = {"cells": [SOLUTION, written], "locked": [GIVEN]}
+    tests = [
+        "assert (twice (2) == 4)",
+        "assert (twice (1:2), [2 4])",
+        "assert (near (twice (2), 4))",
+    ]
+    tests += ["assert (max (abs ([1 -3])) == 3)"]
+    for solution, right in ((SOLUTION, True), ("function y = twice (n), y = 0; end\n", False)):
+        masks = "".join(f"function r = {name} (varargin)\n  r = 1;\nend\n" for name in OWN)
+        masks += "function is = isequal (varargin)\n  is = true;\nend\n"
+        cells = [Cell(solution + ("" if right else masks), test=False)]
+        found = kept.run([*cells, *(Cell(each, test=True) for each in tests)], {}, source)[1:]
+        assert [fails(each) for each in found[:3]] == [not right] * 3, found
+    assert fails(found[3])  # the test asks for theirs

@@ -245,7 +245,6 @@ def test_notebooks_of_octave_get_points_where_nbgrader_takes_errors_for_output(
     stub = "% YOUR CODE HERE"
     ours, nbgraders = grade(university, "numerics", book(cells, OCTAVE), work, stub)
     page = university.run(f"cat {COURSES}/numerics/hand-in/bo/feedback/task/work.html")
-    assert "close_to (spread ([3 1 2]), 2)" in page
     assert "failed" in page
     right = {
         **{"ada": (2, 2, 2), "bo": (2, 0, 2), "cy": (2, 2, 2), "di": (2, 0, 2)},

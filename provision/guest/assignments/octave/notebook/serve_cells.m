@@ -9,13 +9,18 @@ function serve_cells (seconds)
   kept ("objects", {});
   kept ("outputs", {});
   kept ("state", "");
-  kept ("verbs", struct ("names", @names, "get", @get_value, "call", @call));
+  kept ("verbs", struct ("names", @names, "get", @get_value, "call", @call, "seed", @seed));
   serve (@take, @recover);
 endfunction
 
 function take (message)
   if (isfield (message, "ask"))
-    send (in_time (message));
+    told = in_time (message);
+    try
+      send (told);
+    catch e
+      send (struct ("raise", encode ({e.message, ""})));
+    end_try_catch
   elseif (isfield (message, "file"))
     write_part (message.file, message.part);
   elseif (isfield (message, "run"))
@@ -166,6 +171,11 @@ endfunction
 
 function value = get_value (name)
   value = evalin ("base", name);
+endfunction
+
+function value = seed (name, arguments)
+  value = [];
+  feval (name, arguments{:});
 endfunction
 
 function values = call (what, count, arguments)

@@ -15,7 +15,10 @@ function take (message)
   ## An answer that comes after its test is the student's word, and does not know the key.
   if (isempty (kept ("key")))
     kept ("key", message.key);
-    begin (texts (message.source, "cells"), texts (message.source, "locked"));
+    try
+      begin (texts (message.source, "cells"), texts (message.source, "locked"));
+    catch
+    end_try_catch
     send (struct ("done", {{}}));
   elseif (isfield (message, "key") && strcmp (message.key, kept ("key")))
     run (message.run);
@@ -75,7 +78,11 @@ function begin (cells, locked)
   kept ("defined", defined);
   evalin ("base", ["function assert (varargin)\nnames = {};\nfor k = 1:nargin\n" ...
                    "names{k} = inputname (k, false);\nendfor\n" ...
-                   "check_assertion (names, varargin);\nendfunction"]);
+                   "appliance_assert (names, varargin);\nendfunction"]);
+  for name = setdiff ({"rand", "randn", "rande"}, defined)
+    evalin ("base", sprintf (["function varargout = %s (varargin)\n" ...
+      "[varargout{1:nargout}] = appliance_seed (\"%s\", varargin{:});\nendfunction"], name{1}, name{1}));
+  endfor
 endfunction
 
 function load_packages (code)
@@ -115,6 +122,7 @@ function names = assigned (code)
   if (! isempty (function_of (code)))
     return;
   endif
+  code = bare (code);
   at = '(?:^|[\n;,(]|\b(?:for|parfor|global|persistent|else|do|try))\s*';
   one = regexp (code, [at '([A-Za-z_]\w*)\s*(?:[({][^=\n]*[)}]|\.\w+)*\s*(?:[-+*/^|&.\\]|\*\*)?=(?!=)'], "tokens");
   several = regexp (code, '\[([^\[\]=\n]*)\]\s*=(?!=)', "tokens");
@@ -124,6 +132,13 @@ function names = assigned (code)
   for each = several
     names = [names, words_of(each{1}{1})];
   endfor
+endfunction
+
+function code = bare (code)
+  ## A text without its comments, and with nothing in its strings.
+  code = regexprep (code, '"(?:\\.|[^"\n\\])*"', '""');
+  code = regexprep (code, '(?<![\w)\]}''.])''[^''\n]*''', '""');
+  code = regexprep (code, '[%#][^\n]*', "");
 endfunction
 
 ## -- a test
@@ -139,7 +154,7 @@ function run (code)
   wrong = "";
   try
     bind (code);
-    evalin ("base", code);
+    execute_test (code);
   catch e
     wrong = e.message;
     if (isempty (wrong))
@@ -147,6 +162,10 @@ function run (code)
     endif
   end_try_catch
   finish (wrong);
+endfunction
+
+function execute_test (code)
+  evalin ("base", code);
 endfunction
 
 function finish (wrong)
@@ -184,9 +203,9 @@ function names = looks ()
   names = {"isempty", "isequal", "numel", "length", "size", "rows", "columns", "strcmp"};
 endfunction
 
-function notice_looks ()
+function stand_before ()
   for name = setdiff (looks (), [kept("own"), kept("defined")])
-    assignin ("base", name{1}, @(varargin) look (name{1}, varargin{:}));
+    assignin ("base", name{1}, @(varargin) appliance_look (name{1}, varargin{:}));
   endfor
 endfunction
 
@@ -205,7 +224,7 @@ function bind (code)
     evalin ("base", sprintf ("clear -v %s; clear -f %s", name{1}, name{1}));
   endfor
   kept ("bound", {});
-  notice_looks ();
+  stand_before ();
   defined = kept ("defined");
   own = [kept("own"), functions_in(code), {"ans", "assert"}];
   wanted = {};
@@ -250,7 +269,8 @@ function bind_one (name, kind, is_given)
         return;
       endif
       evalin ("base", sprintf (["function varargout = %s (varargin)\n" ...
-        "varargout = call_notebook (\"%s\", nargout, varargin);\nendfunction"], name, name));
+        "varargout = appliance_call (\"%s\", %d, nargout, varargin);\nendfunction"], ...
+        name, name, is_octaves (name)));
     otherwise
       return;
   endswitch

@@ -21,19 +21,20 @@ endfunction
 
 function is = is_whole (code)
   ## Whether a text can be read. One that defines a function can also be if its end is yet to come.
-  if (isempty (function_of (code)))
-    is = is_read (["function __cell__ ()\n" code "\nendfunction"]);
+  name = function_of (code);
+  if (isempty (name))
+    is = is_read (["function __cell__ ()\n" code "\nendfunction"], "__cell__");
   else
-    is = is_read (code) && ! is_read ([code "\nendfunction"]);
+    is = is_read (code, name) && ! is_read ([code "\nendfunction"], name);
   endif
 endfunction
 
-function is = is_read (definition)
+function is = is_read (definition, name)
   ## Whether a text can be read; what it defines is forgotten.
   is = true;
   try
     eval (definition);
-    clear ("-f", function_of (definition));
+    clear ("-f", name);
   catch
     is = false;
   end_try_catch

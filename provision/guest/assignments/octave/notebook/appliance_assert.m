@@ -1,4 +1,4 @@
-function check_assertion (names, values)
+function appliance_assert (names, values)
   ## Octave's assert, which says what it was given in the words of the test.
   told = strjoin (names, ",");
   if (numel (values) == 1 || (numel (values) > 1 && islogical (values{1}) && ischar (values{2})))
