@@ -1,14 +1,16 @@
-"""Fetch a booted guest's root file system over SSH."""
+"""Fetch a booted guest's root file system, told over SSH to send it by its stream."""
 
 import contextlib
-import shutil
+import os
+import select
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 import paramiko
 
 from provision.errors import GuestError, HostNotReadyError
-from provision.machine import SshEndpoint
+from provision.machine import SshEndpoint, Stream
 from provision.machine.ssh import connect
 from provision.process import CommandFailedError, feed
 
@@ -17,11 +19,19 @@ BUILD_NETWORK = "etc/systemd/network/99-build.network"
 LEFT_OUT = (f"./{BUILD_NETWORK}", "./root/.ssh", "./var/cache/apt/archives/*.deb", "./lost+found")
 
 
-def pull_tree(endpoint: SshEndpoint, target: Path, left_out: Sequence[str] = ()) -> None:
+RECORD = 32 << 10  # as much as a guest's port takes at once
+LOOK_SECONDS = 0.2
+_CHUNK = 1 << 20
+
+
+def pull_tree(
+    endpoint: SshEndpoint, stream: Stream, target: Path, left_out: Sequence[str] = ()
+) -> None:
     """Copy the guest's root file system into a directory, with owners, modes and attributes.
 
     Args:
         endpoint: the guest.
+        stream: by which it sends.
         target: the directory to make.
         left_out: further patterns of what stays behind.
 
@@ -33,13 +43,16 @@ def pull_tree(endpoint: SshEndpoint, target: Path, left_out: Sequence[str] = ())
     excluded = " ".join(f"--exclude='{pattern}'" for pattern in (*LEFT_OUT, *left_out))
     attributes = "--numeric-owner --xattrs --xattrs-include='*'"
     boot = "$(mountpoint -q /boot && echo ./boot)"  # a partition of its own, as in Ubuntu's images
-    packing = f"tar -C / --one-file-system --sort=name {attributes} {excluded} -cf - . {boot}"
+    packing = (
+        f"tar -C / --one-file-system --sort=name --record-size={RECORD} {attributes} {excluded}"
+        f" -cf - . {boot} > {stream.path}"
+    )
     unpacking = ["tar", "-C", str(target), "--numeric-owner", "--xattrs", "--xattrs-include=*"]
     try:
         with contextlib.closing(connect(endpoint)) as client:
             _, out, _ = client.exec_command(packing)
             try:
-                feed([*unpacking, "-xf", "-"], lambda pipe: shutil.copyfileobj(out, pipe, 1 << 20))
+                feed([*unpacking, "-xf", "-"], lambda pipe: _copy(stream, out.channel, pipe))
             except CommandFailedError as error:
                 raise HostNotReadyError(
                     f"cannot unpack the guest's files in {target}: {error.tail[-500:]}"
@@ -49,3 +62,17 @@ def pull_tree(endpoint: SshEndpoint, target: Path, left_out: Sequence[str] = ())
                 raise GuestError("tar failed in the guest")
     except (OSError, EOFError, paramiko.SSHException) as error:
         raise GuestError(f"the connection broke while fetching files: {error}") from error
+
+
+def _copy(stream: Stream, command: paramiko.Channel, pipe: IO[bytes]) -> None:
+    """Copy what a guest's command writes to a stream, until it has ended and all is here."""
+    over = False
+    while True:
+        if select.select([stream.reading], [], [], 0 if over else LOOK_SECONDS)[0]:
+            if not (data := os.read(stream.reading, _CHUNK)):
+                return  # the machine is gone
+            pipe.write(data)
+        elif over:
+            return
+        # Before the next look: a write in the guest has ended only when its data are with us.
+        over = command.exit_status_ready()

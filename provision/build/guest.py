@@ -151,6 +151,7 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
         boot=DirectBoot(kernel, initrd, arguments),
         bus="virtio",
         arch=system.arch,
+        streams=True,
     )
     with machine:
         with step("boot the guest"):
@@ -159,7 +160,7 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
             _put(endpoint, request.host_ca, BUILD_CA_BUNDLE)
         yield endpoint
         with step("fetch its root file system"):
-            pull_tree(endpoint, part / LAYER)
+            pull_tree(endpoint, machine.stream, part / LAYER)
         machine.cut()
     for left in (disk, kernel, initrd):
         left.unlink()

@@ -44,15 +44,21 @@ def image_tree(request: Request, part: Path, *, downloads: Path) -> None:
     public = keys.generate(key, comment="build")
     cloud.write_seed(seed, name=config.name, keys=[public])
     machine = QemuMachine(
-        [disk], write=True, seed=seed, key=key, memory=MEMORY, bus="virtio"
-    )  # which kernels for clouds know
+        [disk],
+        write=True,
+        seed=seed,
+        key=key,
+        memory=MEMORY,
+        bus="virtio",  # which kernels for clouds know
+        streams=True,
+    )
     with machine:
         with step("boot the image"):
             endpoint = machine.start()
         with step("remove its boot loader"):
             _remove_boot_loader(endpoint)
         with step("fetch its root file system"):
-            pull_tree(endpoint, part / LAYER, LEFT_OUT_OF_IMAGE)
+            pull_tree(endpoint, machine.stream, part / LAYER, LEFT_OUT_OF_IMAGE)
         machine.cut()
     with tarfile.open(fileobj=io.BytesIO(skeleton_tar(request.release.epoch))) as skeleton:
         skeleton.extractall(part / LAYER, filter="tar")

@@ -26,6 +26,19 @@ class SshEndpoint:
     known_hosts: Path
 
 
+@dataclass(frozen=True)
+class Stream:
+    """A way for bytes out of a guest, that no network carries.
+
+    Args:
+        path: what a program in the guest writes to.
+        reading: descriptor of its end here. It does not end when who writes does.
+    """
+
+    path: str
+    reading: int
+
+
 class Machine(Protocol):
     """One guest under one runtime. All methods raise HypervisorError or GuestError."""
 

@@ -1,12 +1,14 @@
 """The native-speed runtime itself, by what a caller of it relies on."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from provision.build.guest import pull_tree
+from provision.build.fetch import pull_tree
 from provision.errors import HostNotReadyError
+from provision.machine import Stream
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.ssh import connect, execute
 
@@ -31,9 +33,13 @@ def test_a_disk_that_fills_while_a_guests_files_are_fetched_is_told(
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", small], check=True)
     try:
-        with NspawnMachine([base], tmp_path / "upper") as machine:
+        os.mkfifo(tmp_path / "stream")
+        reading = os.open(tmp_path / "stream", os.O_RDWR)
+        binds = {tmp_path / "stream": "/run/stream"}
+        with NspawnMachine([base], tmp_path / "upper", binds=binds) as machine:
             endpoint = machine.start()
             with pytest.raises(HostNotReadyError, match="No space left"):
-                pull_tree(endpoint, small / "tree")
+                pull_tree(endpoint, Stream("/run/stream", reading), small / "tree")
+        os.close(reading)
     finally:
         subprocess.run(["umount", small], check=True)
