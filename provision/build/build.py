@@ -128,14 +128,20 @@ def build(
     Raises:
         ApplianceError: a stage failed; all finished stages stay for the next build.
     """
+    from provision.ova.ahead import Ahead  # loads what compresses
+
+    ahead = Ahead()
     planned = steps(wanted, output, from_stage=from_stage)
     by_name = {planned_step.name: planned_step for planned_step in planned}
     last = places.state(wanted.config.name) / "last.json"
-    with _stages(wanted, planned, offline=offline, keep=keep_on_failure, runtime=runtime) as (
-        cache,
-        finished,
-        log,
-    ):
+    with _stages(
+        wanted,
+        planned,
+        offline=offline,
+        keep=keep_on_failure,
+        runtime=runtime,
+        following=ahead.following,
+    ) as (cache, finished, log):
         disks = _paths(wanted, finished)
         if with_vm is not False:
             fetch = bool(with_vm)
@@ -144,7 +150,7 @@ def build(
         product = _deliver(
             cache,
             by_name["export"],
-            lambda: _export(wanted, disks, output),
+            lambda: _export(wanted, disks, output, ahead.known),
         )
         _remember(last, {"export": dict(by_name["export"].inputs)})
     return Built(output, product["size"], product["sha256"], disks, log)
@@ -190,6 +196,7 @@ def _stages(
     offline: bool = False,
     keep: bool = False,
     runtime: Runtime = "nspawn",
+    following: Callable[[Path], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Iterator[tuple[Cache, Path, Path]]:
     """Run the stages up to one; cache, that one's directory and log file, to go on with."""
     missing = [s.name for s in planned if not s.cached and s.name in ("base", "packages")]
@@ -200,7 +207,7 @@ def _stages(
         )
     cache = Cache(places.cache() / "stages")
     shop = Workshop(
-        wanted, places.cache() / "packages", places.new_log(wanted.config.name), runtime
+        wanted, places.cache() / "packages", places.new_log(wanted.config.name), runtime, following
     )
     shop.downloads.mkdir(parents=True, exist_ok=True)
     remembered = places.state(wanted.config.name) / "last.json"
@@ -317,10 +324,12 @@ def _define_vm(wanted: Request, disks: tuple[Path, ...], *, fetch: bool) -> Prod
     return define_vm(wanted.config, disks, fetch=fetch)
 
 
-def _export(wanted: Request, disks: tuple[Path, ...], output: Path) -> Product:
+def _export(
+    wanted: Request, disks: tuple[Path, ...], output: Path, known: Callable[[str], Any]
+) -> Product:
     from provision.build.stages.export import export
 
-    return export(wanted, disks, disks[0].with_name(SBOM), output)
+    return export(wanted, disks, disks[0].with_name(SBOM), output, known)
 
 
 def _still_there(record: Mapping[str, Any], output: Path | None) -> bool:

@@ -1,5 +1,7 @@
 """Where and how the stages of one build work."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,12 +20,14 @@ class Workshop:
         downloads: directory of packages that were downloaded before.
         log: the build's log file.
         runtime: what boots the guest for the playbooks.
+        following: entered with a disk's path while it is written; what it does changes no result.
     """
 
     request: Request
     downloads: Path
     log: Path
     runtime: Runtime = "nspawn"
+    following: Callable[[Path], contextlib.AbstractContextManager[object]] = contextlib.nullcontext
 
     @property
     def wheels(self) -> Path:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from provision.ova import vmdk
+
 
 @dataclass(frozen=True, kw_only=True)
 class NatRule:
@@ -66,11 +68,13 @@ class OvaDisk:
         name: what it is for, such as ``root`` or ``home``; part of the member's name.
         raw_path: the raw image, best sparse; its size in bytes is a multiple of 512.
         uuid: the image's UUID; by default one derived from appliance, version and name.
+        known: grains that were compressed while it was made.
     """
 
     name: str
     raw_path: Path
     uuid: UUID | None = None
+    known: vmdk.Known = vmdk.nothing
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,7 +40,7 @@ LEVEL = 6
 COMPRESSOR = f"libdeflate of deflate {deflate.__version__}, level {LEVEL}"
 _ZEROS = bytes(GRAIN)
 
-# Compressed grains that are there already, by the number of their table and then their own.
+# Compressed grains that are there already, by the number of their table and then their own in it.
 Known = Callable[[int], Mapping[int, memoryview]]
 
 
@@ -128,7 +128,7 @@ def _grain_tables(raw: Path, capacity: int, threads: int, known: Known) -> Itera
         waiting: deque[Future[_Table]] = deque()
         try:
             touched = itertools.groupby(
-                _touched_grains(file.fileno(), capacity), lambda grain: grain // TABLE_ENTRIES
+                touched_grains(file.fileno(), capacity), lambda grain: grain // TABLE_ENTRIES
             )
             for index, grains in touched:
                 # A bound on what waits bounds the memory: each holds up to 32 MiB.
@@ -149,27 +149,36 @@ def _compress_table(descriptor: int, index: int, touched: tuple[int, ...], known
     for number in touched:
         entry, offset = number % TABLE_ENTRIES, number * GRAIN
         grain = os.pread(descriptor, GRAIN, offset)
-        if grain == _ZEROS[: len(grain)]:
+        if is_empty(grain):
             continue
         sectors[entry] = len(grains) // SECTOR
-        grain = grain.ljust(GRAIN, b"\0")
         packed: bytes | bytearray | memoryview | None = earlier.get(entry)
         if packed is None or not _unpacks_to(packed, grain):
-            packed = deflate.zlib_compress(grain, LEVEL)
+            packed = pack(grain)
         grains += MARKER.pack(offset // SECTOR, len(packed)) + packed
         grains += bytes(-len(grains) % SECTOR)
     return _Table(index, sectors, grains)
 
 
+def is_empty(grain: bytes) -> bool:
+    """Whether a grain is nothing but zeros, and so not stored."""
+    return grain == _ZEROS[: len(grain)]
+
+
+def pack(grain: bytes) -> bytes | bytearray:
+    """Compress a grain; the disk's last may be shorter than the others."""
+    return deflate.zlib_compress(grain.ljust(GRAIN, b"\0"), LEVEL)
+
+
 def _unpacks_to(packed: bytes | bytearray | memoryview, grain: bytes) -> bool:
     try:
-        return bool(deflate.zlib_decompress(packed, GRAIN) == grain)
+        return bool(deflate.zlib_decompress(packed, GRAIN) == grain.ljust(GRAIN, b"\0"))
     except deflate.DeflateError:
         return False
 
 
-def _touched_grains(descriptor: int, size: int) -> Iterator[int]:
-    """Yield the grains that the file holds data for, in order; holes are never read."""
+def touched_grains(descriptor: int, size: int) -> Iterator[int]:
+    """Yield the numbers of the grains that a file holds data for, in order; holes are not read."""
     following, end = 0, 0
     while end < size:
         try:

@@ -38,6 +38,7 @@ class _Member:
     capacity: int
     uuid: uuid.UUID
     raw: Path
+    known: vmdk.Known
     size: int = MAX_MEMBER
     sha256: str = "0" * 64
 
@@ -83,6 +84,7 @@ def _member(stem: str, appliance: OvaAppliance, disk: OvaDisk) -> _Member:
         capacity=capacity,
         uuid=disk.uuid or _derive_uuid(appliance.name, appliance.version, disk.name),
         raw=disk.raw_path,
+        known=disk.known,
     )
 
 
@@ -103,6 +105,7 @@ def _write_disk(
         file.write(data)
 
     front = vmdk.front(member.capacity, member=member.file, identity=member.uuid)
+    known = before.disk(member.file, front)
     with progress.step(f"compress the {member.name} disk"):
         vmdk.write(
             member.raw,
@@ -110,7 +113,7 @@ def _write_disk(
             member=member.file,
             identity=member.uuid,
             advanced=lambda done: progress.advance(done, member.capacity),
-            known=before.disk(member.file, front),
+            known=lambda table: {**known(table), **member.known(table)},
         )
     end = file.tell()
     size = end - start - tarfile.BLOCKSIZE

@@ -34,8 +34,9 @@ def work(shop: Workshop, layers: Sequence[Path], part: Path) -> None:
                 make(system, place, images / f"{system.name}.raw")
         for system in data:
             _hide(tree / system.mount.lstrip("/"), epoch)
-        with step(f"disk {root.name}"):
-            make(root, tree, images / f"{root.name}.raw")
+        image = images / f"{root.name}.raw"
+        with step(f"disk {root.name}"), shop.following(image):
+            make(root, tree, image)
         (images / SBOM).write_text(materials.result())
 
 

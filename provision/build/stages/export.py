@@ -1,6 +1,7 @@
 """The OVA, with what stands beside it."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from provision.build.artefacts import Product
@@ -8,6 +9,7 @@ from provision.build.description import how_to_reach
 from provision.build.request import Request
 from provision.config.architectures import ARCHITECTURES
 from provision.config.distributions import DISTRIBUTIONS
+from provision.ova import vmdk
 from provision.ova.model import NatRule, OvaAppliance, OvaDisk
 from provision.ova.writer import write_ova
 
@@ -15,7 +17,13 @@ LOOPBACK = "127.0.0.1"
 EVERYWHERE = ""
 
 
-def export(request: Request, disks: tuple[Path, ...], sbom: Path, output: Path) -> Product:
+def export(
+    request: Request,
+    disks: tuple[Path, ...],
+    sbom: Path,
+    output: Path,
+    known: Callable[[str], vmdk.Known],
+) -> Product:
     """Write the OVA, and beside it its checksum and its bill of materials.
 
     Args:
@@ -23,6 +31,7 @@ def export(request: Request, disks: tuple[Path, ...], sbom: Path, output: Path) 
         disks: raw images, root first.
         sbom: the CycloneDX document of the root file system.
         output: the OVA's path.
+        known: grains of a disk, by its file's name, that were compressed while it was made.
 
     Returns:
         The OVA's path, size, digest and time.
@@ -32,7 +41,12 @@ def export(request: Request, disks: tuple[Path, ...], sbom: Path, output: Path) 
         output,
         appliance(request),
         [
-            OvaDisk(name=system.name, raw_path=raw, uuid=system.identity)
+            OvaDisk(
+                name=system.name,
+                raw_path=raw,
+                uuid=system.identity,
+                known=known(raw.name),
+            )
             for system, raw in zip(request.file_systems, disks, strict=True)
         ],
     )
