@@ -13,8 +13,10 @@ import hashlib
 import http.client
 import http.server
 import json
+import operator
 import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -36,6 +38,7 @@ AWAY_SECONDS = 30.0
 PEER_TIMEOUT = 10.0
 _PROBES = 2  # seats that may be asked whether they have a chunk before the server is
 _STRIPES = 64
+_NAME: Callable[[Piece], str] = operator.attrgetter("name")
 
 
 class Sharing:
@@ -69,6 +72,7 @@ class Sharing:
         self._locks = [threading.Lock() for _ in range(_STRIPES)]
         self._ended = threading.Event()
         self._get: Get | None = None
+        self._keeper: Callable[[Piece], str] = _NAME
         self._nearby: Nearby | None = None
 
     def __enter__(self) -> "Sharing":
@@ -108,8 +112,14 @@ class Sharing:
             while time.monotonic() < deadline and self._refresh():
                 time.sleep(2 * REFRESH_SECONDS)
 
-    def suppliers(self, get: Get) -> dict[str, Supply]:
-        """The links of a `supply.Chain` that are other seats, and the server: ``get``."""
+    def suppliers(self, get: Get, keeper: Callable[[Piece], str] = _NAME) -> dict[str, Supply]:
+        """The links of a `supply.Chain` that are other seats, and the server.
+
+        Args:
+            get: asks the server.
+            keeper: for chunks of which it gives the same, the same seat asks the server.
+        """
+        self._keeper = keeper
         self._get = get
         return {"seats": self._from_seats, "server": self._from_server}
 
@@ -119,7 +129,7 @@ class Sharing:
 
     def _from_seats(self, piece: Piece) -> bytes | None:
         """From its keeper, else from the next; None: it is this seat that asks the server."""
-        order = self._order(piece.name)
+        order = self._order(piece)
         for name in order[: order.index(self.name)]:
             if content := self._ask(name, piece, keeper=True):
                 return content
@@ -130,7 +140,7 @@ class Sharing:
         with self._locks[int(piece.name[:4], 16) % _STRIPES]:
             if content := self._own(piece):
                 return content
-            others = [name for name in self._order(piece.name) if name != self.name]
+            others = [name for name in self._order(piece) if name != self.name]
             asked = (self._ask(name, piece, keeper=False) for name in others[:_PROBES])
             return next(filter(None, asked), None)
 
@@ -155,9 +165,9 @@ class Sharing:
         """Whether this seat can fetch for others."""
         return self._get is not None
 
-    def _order(self, chunk: str) -> list[str]:
+    def _order(self, piece: Piece) -> list[str]:
         """The seats in the order in which they are asked for a chunk, this one among them."""
-        now = time.monotonic()
+        now, chunk = time.monotonic(), self._keeper(piece)
         there = [
             name
             for name in self._peers

@@ -3,6 +3,7 @@
 ::
 
     chunks/ab/abcd….zst           content, shared by all versions
+    packs/ab/abcd….zst            the same by the dozen, of the versions that a channel points to
     versions/1.0-0123456789ab/    manifest, lists of chunks, SBOM, packages, changelog, SHA256SUMS
     channels/stable.minisig       which version is current, and the signature over it
     ova/sage-1.0.ova              with its own signature, for those who import by hand
@@ -17,14 +18,14 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from provision import locks, progress
-from provision.distribution import channel, chunks, manifest, packages
+from provision.distribution import channel, chunks, manifest, packages, packs
 from provision.distribution.channel import Channel
 from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest, PublishedDisk
@@ -135,10 +136,11 @@ class Publication:
         with self.locking():
             channel.try_key(secret)  # a bad one fails before the work
             before = self.versions()
-            disks, lists, known = [], {}, dict[str, tuple[int, bool]]()
+            disks, lists, known, packed = [], {}, dict[str, tuple[int, bool]](), 0
             for image in images:
                 with progress.step(f"publish the {image.name} disk"):
                     pieces = self._add(image.raw, known)
+                    packed += self._pack(image.raw, pieces)
                 disk = PublishedDisk(
                     image.name,
                     image.raw.stat().st_size,
@@ -165,13 +167,14 @@ class Publication:
             if extra:
                 self._offer(extra, secret, name)
             pointed = self.point(channel_name, name, secret, days)
+            self._forget_packs()
         new = [size for size, was_new in known.values() if was_new]
         return Published(
             name,
             channel_name,
             pointed.serial,
             chunks=len(known),
-            size=sum(size for size, _ in known.values()),
+            size=packed,
             new_chunks=len(new),
             new_size=sum(new),
         )
@@ -233,6 +236,7 @@ class Publication:
                 if path.suffix == ".zst" or time.time() - status.st_mtime > _LEFTOVER_SECONDS:
                     freed += status.st_size
                     path.unlink()
+            freed += self._forget_packs()
         return len(gone), freed
 
     def pieces(self, version: str, disk: PublishedDisk) -> tuple[Piece, ...]:
@@ -264,6 +268,37 @@ class Publication:
             while waiting:
                 take()
         return tuple(pieces)
+
+    def _pack(self, raw: Path, pieces: Sequence[Piece]) -> int:
+        """Put the packs of a disk into the folder; their bytes."""
+
+        def keep(pack: packs.Pack) -> int:
+            path = self.root / pack.path
+            if not (path.exists() and path.stat().st_size):
+                write_whole(path, packs.compress(pack, raw))
+            return path.stat().st_size
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            return sum(pool.map(keep, packs.divide(pieces)))
+
+    def _forget_packs(self) -> int:
+        """Remove the packs that no channel needs, and leave its chunks; the bytes that went.
+
+        Who is at a first install of an earlier version goes on by its chunks.
+        """
+        described = dict(self.versions())
+        needed = {
+            pack.path
+            for version in {each.version for each in self.channels()} & set(described)
+            for disk in described[version].disks
+            for pack in packs.divide(self.pieces(version, disk))
+        }
+        freed = 0
+        for path in self.root.glob(f"{packs.PLACE}/??/*"):
+            if path.relative_to(self.root).as_posix() not in needed:
+                freed += path.stat().st_size
+                path.unlink()
+        return freed
 
     def _keep(self, offset: int, content: bytes) -> tuple[Piece, bool]:
         name = chunks.name(content)

@@ -6,10 +6,11 @@ root disk is one step of VirtualBox's.
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from provision.distribution.channel import Channel
 from provision.distribution.chunks import ChunkStore, Piece
 from provision.distribution.installed import Installed, recorded_version, slots
 from provision.distribution.manifest import MANIFEST, SUMS, Manifest
+from provision.distribution.packs import AHEAD, FILE_LIMIT, Packed, divide
 from provision.distribution.seats import Seat
 from provision.distribution.source import MissingError, Origin
 from provision.distribution.supply import Chain, Count, Seed, of_images, of_server, of_store
@@ -194,20 +196,19 @@ def pull(
         pins.check(folder, offer.channel, offer.key)  # another pull may have gone on meanwhile
         if (folder / pins.KEY).exists():  # before the work: a later pull takes no earlier one
             pins.remember(folder, offer.channel)
-        before, resumed = here.version(), 0
-        chain = _chain(source, folders, cache, sharing)
+        before, came = here.version(), dict[str, Count]()
         if before != version:
             _check_free(here, before)
-            resumed = _download(source, offer, described, here, chain)
+            suppliers = functools.partial(_chain, source, folders, cache, sharing)
+            came = _download(source, offer, described, here, suppliers)
         here.require_off(patience=patience)
         pins.pin(folder, offer.key)
         pins.remember(folder, offer.channel)
         write_whole(settings, settings_text(config).encode(), durable=True)
         _settle(here, before, version, described, seat.mac or seats.mac(own))
         write_whole(folder / SEAT, asked, durable=True)
-    here_already = {"unfinished": Count(resumed)}
     previous = None if before == version else before
-    return Pulled(own, version, previous, True, settings, here_already | chain.counts)
+    return Pulled(own, version, previous, True, settings, came)
 
 
 def _settle(
@@ -266,41 +267,75 @@ def open_installed(
 
 
 def _download(
-    source: Origin, offer: Offer, described: Manifest, here: Installed, chain: Chain
-) -> int:
-    """Have the untouched image of every disk that will be attached; how many chunks were in it."""
+    source: Origin,
+    offer: Offer,
+    described: Manifest,
+    here: Installed,
+    suppliers: Callable[[Iterable[Sequence[Piece]]], Chain],
+) -> dict[str, Count]:
+    """Have the untouched image of every disk that will be attached; what came from where."""
     directory = here.versions / offer.channel.version
     directory.mkdir(parents=True, exist_ok=True)
-    resumed = 0
-    for port, disk in slots(described).items():
-        if disk.keep and here.has(port):
-            continue
-        listed = offer.get(source, disk.pieces_file)
+    wanted = [disk for port, disk in slots(described).items() if not (disk.keep and here.has(port))]
+    lists = {disk.name: offer.get(source, disk.pieces_file) for disk in wanted}
+    pieces = {name: manifest.read_pieces(listed) for name, listed in lists.items()}
+    chain = suppliers(pieces.values())
+    before, resumed = source.received, 0
+    for disk in wanted:
         target = here.image(offer.channel.version, disk.name)
         with progress.step(f"the {disk.name} disk of version {described.version}"):
             if target.exists() and present(target, disk):
                 continue
             resumed += assemble(
                 disk,
-                manifest.read_pieces(listed),
+                pieces[disk.name],
                 target,
                 identity=here.identity(offer.channel.version, disk.name),
                 fetch=chain.fetch,
             ).resumed
-        write_whole(directory / disk.pieces_file, listed)
-    return resumed
+        write_whole(directory / disk.pieces_file, lists[disk.name])
+    chain.counts["server"].size = source.received - before  # by packs they are fewer
+    return {"unfinished": Count(resumed), **chain.counts}
 
 
-def _chain(source: Origin, folders: Path, cache: Path | None, sharing: "Sharing | None") -> Chain:
+def _chain(
+    source: Origin,
+    folders: Path,
+    cache: Path | None,
+    sharing: "Sharing | None",
+    wanted: Iterable[Sequence[Piece]],
+) -> Chain:
     """Whom to ask for a chunk, the nearest first."""
+    seeds = list(_seeds(folders))
+    packs = [] if seeds or cache else [pack for pieces in wanted for pack in divide(pieces)]
 
     def get(piece: Piece) -> bytes:
         return source.get(f"chunks/{chunks.relative(piece.name)}", limit=chunks.FILE_LIMIT)
 
+    def share(found: Mapping[str, bytes]) -> None:
+        if sharing:  # others will ask for all of it
+            for name, content in found.items():
+                sharing.store.put(name, chunks.compress(content))
+
+    def get_shared(piece: Piece) -> bytes:
+        content = packed.supply(piece)
+        return get(piece) if content is None else chunks.compress(content)
+
+    packed = Packed(
+        packs,
+        lambda pack: source.get(pack.path, limit=FILE_LIMIT),
+        ahead=1 if sharing else AHEAD,  # of which the next is another seat's to fetch
+        fetched=share,
+    )
+    single = of_server(get)
     return Chain(
-        disks=of_images(_seeds(folders)),
+        disks=of_images(seeds),
         cache=of_store(ChunkStore(cache / "chunks")) if cache else None,
-        **(sharing.suppliers(get) if sharing else {"server": of_server(get)}),
+        **(
+            sharing.suppliers(get_shared, packed.keeper)
+            if sharing
+            else {"server": lambda piece: packed.supply(piece) or single(piece)}
+        ),
     )
 
 

@@ -57,6 +57,8 @@ class SilentError(SourceError):
 class Origin(Protocol):
     """What gives published files. Called by many threads at once."""
 
+    received: int  # bytes that it gave
+
     def get(self, path: str, *, limit: int = LIMIT) -> bytes:
         """The content of a file, named by its path with ``/`` below the published folder.
 
@@ -78,12 +80,17 @@ class Directory:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.received = 0
+        self._lock = threading.Lock()
         if not (root / "channels").is_dir():
             raise UsageError(f"{root} is no published folder: there is no 'channels' in it")
 
     def get(self, path: str, *, limit: int = LIMIT) -> bytes:
         """Read a file."""
-        return read_file(self.root / path, limit)
+        data = read_file(self.root / path, limit)
+        with self._lock:
+            self.received += len(data)
+        return data
 
 
 def read_file(path: Path, limit: int) -> bytes:
@@ -127,7 +134,7 @@ class Web:
     ) -> None:
         self._address = address.parse(url)
         self.url = self._address.url
-        self.bytes = 0
+        self.received = 0
         self._timeout, self._tries, self._patience = timeout, tries, patience
         self._direct, self._lock = direct, threading.Lock()
         self._managers: dict[str, PoolManager] = {}
@@ -229,7 +236,7 @@ class Web:
             raise
         answer.release_conn()
         with self._lock:
-            self.bytes += len(data)
+            self.received += len(data)
         return data
 
     def _manager(self, there: Address) -> "PoolManager":

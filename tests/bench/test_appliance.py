@@ -65,7 +65,7 @@ class Measured:
         sage: seconds from the list of Sage's wheels to a Sage that is ready.
         peak: the most bytes on the disk at a time, packages that were there before left out.
         ova: bytes of its result.
-        pulled: bytes of what it publishes, all of which a first install pulls.
+        pulled: bytes of what it publishes that a first install pulls.
         kernel: seconds to the first answer of Sage's kernel, with nothing of it in memory.
         used: bytes in use on the root disk.
         fetched: bytes of Debian's packages that were not there before.
@@ -206,7 +206,7 @@ def _measure(python: Path, home: Path, *, fetched: Path | None = None) -> Measur
         sage=float(sage),
         peak=watch.peak,
         ova=output.stat().st_size,
-        pulled=_bytes([place / "published"]),
+        pulled=_first_install(place / "published"),
         kernel=_first_answer(cache / "stages"),
         used=_in_use(root),
         fetched=_bytes([home / "packages"]) - packages,
@@ -279,6 +279,13 @@ def _bytes(directories: Sequence[Path]) -> int:
         check=False,
     )
     return int(done.stdout.splitlines()[-1].split()[0])
+
+
+def _first_install(published: Path) -> int:
+    """Packs where there are any (tests/integration/distribution/test_pull.py), else all chunks."""
+    content = published / "packs"
+    parts = (content if content.exists() else published / "chunks", published / "versions")
+    return sum(file.stat().st_size for part in parts for file in part.rglob("*") if file.is_file())
 
 
 def _in_use(root: Path) -> int:

@@ -49,6 +49,51 @@ def test_one_folder_has_both_architectures_and_a_seat_takes_its_own(
     assert mac_seat.config.architecture == "arm64"
 
 
+def test_a_first_install_takes_packs_and_nothing_twice(
+    room: Room, serve: Callable[[Path], Server]
+) -> None:
+    """Of which a folder keeps only those of versions that a channel points to."""
+    first = room.publisher.publish(1)
+    packs = {path.name for path in room.publisher.root.glob("packs/??/*")}
+    server = serve(room.publisher.root)
+    pulled = room.pull(server.url)
+    asked = [path for path in server.requests if path.startswith("/packs/")]
+    assert {path.rpartition("/")[2] for path in asked} == packs
+    assert len(asked) == len(packs)
+    assert not [path for path in server.requests if path.startswith("/chunks/")]
+    assert (
+        pulled.fetched_size
+        == first.size
+        < sum(path.stat().st_size for path in room.publisher.root.glob("chunks/??/*"))
+    )
+    room.assert_version(1)
+    room.publisher.publish(2)
+    assert not packs <= {path.name for path in room.publisher.root.glob("packs/??/*")}
+    server.requests.clear()
+    room.pull(server.url)  # has most of it
+    assert not [path for path in server.requests if path.startswith("/packs/")]
+    room.assert_version(2)
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged", "another"])
+def test_without_packs_a_first_install_takes_chunks(
+    room: Room, serve: Callable[[Path], Server], how: str
+) -> None:
+    room.publisher.publish(1)
+    packs = sorted(room.publisher.root.glob("packs/??/*"))
+    for path, other in zip(packs, [*packs[1:], packs[0]], strict=True):
+        data = other.read_bytes() if how == "another" else path.read_bytes()[:-20]
+        path.with_suffix(".new").write_bytes(data)
+    for path in packs:
+        path.with_suffix(".new").replace(path)
+        if how == "gone":
+            path.unlink()
+    server = serve(room.publisher.root)
+    room.pull(server.url)
+    assert [path for path in server.requests if path.startswith("/chunks/")]
+    room.assert_version(1)
+
+
 def test_update_fetches_only_what_changed_and_keeps_home(
     room: Room, serve: Callable[[Path], Server]
 ) -> None:
