@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import uuid
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -16,7 +17,7 @@ from provision.build.request import BUILD_CA_BUNDLE, KEPT_WHEELS, Request
 from provision.build.workshop import Workshop
 from provision.config.architectures import ARCHITECTURES
 from provision.errors import GuestError
-from provision.jeos.disk import FileSystem, make_disk
+from provision.jeos.disk import make_scratch
 from provision.jeos.layers import merging
 from provision.machine import SshEndpoint
 from provision.machine.nspawn import NspawnMachine
@@ -121,26 +122,24 @@ def nspawn_guest(shop: Workshop, layers: Sequence[Path], part: Path) -> Iterator
 @contextlib.contextmanager
 def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator[SshEndpoint]:
     """Boot a scratch disk made of the layers; at the end its files are the new, whole layer."""
-    epoch = request.release.epoch
-    system = FileSystem(
-        "scratch", "/", SCRATCH_BYTES, 0, "ext4", request.config.name, request.config.architecture
-    )
+    identity = uuid.uuid4()
     disk, extra = part / "scratch.raw", part / "extra"
     with merging(layers, extra) as tree, step("make a scratch disk"):
-        (tree / "etc/fstab").write_text(f"UUID={system.identity} / ext4 defaults 0 1\n")
+        (tree / "etc/fstab").write_text(f"UUID={identity} / ext4 defaults 0 1\n")
         network = tree / BUILD_NETWORK
         network.parent.mkdir(parents=True, exist_ok=True)
         network.write_text("[Match]\nName=en* eth*\n[Network]\nDHCP=yes\n")
         resolver = tree / "etc/resolv.conf"
         resolver.unlink(missing_ok=True)
         resolver.write_text(f"nameserver {QEMU_NAME_SERVER}\n")
-        make_disk(system, tree, disk, tools=tree, epoch=epoch)
+        make_scratch(tree, disk, size=SCRATCH_BYTES, identity=identity)
         kernel, initrd = part / "kernel", part / "initrd"
         kernel.write_bytes(_newest(tree, "vmlinuz").read_bytes())
         initrd.write_bytes(_newest(tree, "initrd.img").read_bytes())
-    console = ARCHITECTURES[system.arch].emulator.console
+    arch = request.config.architecture
+    console = ARCHITECTURES[arch].emulator.console
     arguments = (
-        f"root=UUID={system.identity} rw quiet console={console}"
+        f"root=UUID={identity} rw quiet console={console}"
         " systemd.wants=systemd-networkd.service systemd.firstboot=off "
         + " ".join(f"systemd.mask={unit}" for unit in by_the_clock(layers))
     )
@@ -150,7 +149,7 @@ def qemu_guest(request: Request, layers: Sequence[Path], part: Path) -> Iterator
         memory=MEMORY,
         boot=DirectBoot(kernel, initrd, arguments),
         bus="virtio",
-        arch=system.arch,
+        arch=arch,
         streams=True,
     )
     with machine:
