@@ -150,7 +150,7 @@ def build(
         product = _deliver(
             cache,
             by_name["export"],
-            lambda: _export(wanted, disks, output, ahead.known),
+            lambda: _export(wanted, disks, output, ahead.grains),
         )
         _remember(last, {"export": dict(by_name["export"].inputs)})
     return Built(output, product["size"], product["sha256"], disks, log)

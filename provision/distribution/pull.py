@@ -317,7 +317,7 @@ def _chain(
             for name, content in found.items():
                 sharing.store.put(name, chunks.compress(content))
 
-    def get_shared(piece: Piece) -> bytes:
+    def get_for_all(piece: Piece) -> bytes:
         content = packed.supply(piece)
         return get(piece) if content is None else chunks.compress(content)
 
@@ -332,7 +332,7 @@ def _chain(
         disks=of_images(seeds),
         cache=of_store(ChunkStore(cache / "chunks")) if cache else None,
         **(
-            sharing.suppliers(get_shared, packed.keeper)
+            sharing.suppliers(get_for_all, packed.keeper)
             if sharing
             else {"server": lambda piece: packed.supply(piece) or single(piece)}
         ),

@@ -24,7 +24,7 @@ class Ahead:
         self._grains: dict[str, dict[int, dict[int, memoryview]]] = {}
         self._bytes = 0
 
-    def known(self, name: str) -> vmdk.Known:
+    def grains(self, name: str) -> vmdk.Known:
         """The grains of a disk.
 
         Args:

@@ -50,7 +50,7 @@ def test_the_console_of_a_place_with_a_comma_is_in_that_place(
     monkeypatch.setattr(qemu, "require", lambda tool, _: tool)
     monkeypatch.setattr(qemu, "_version", lambda _: (10, 0))
     key = tmp_path / "key"
-    argv = qemu.QemuMachine([], directory=place, key=key)._argv("tcg", False, key, 3)
+    argv = qemu.QemuMachine([], directory=place, key=key)._argv("tcg", False, key, 3, 4)
     (serial,) = (word for word in argv if word.startswith("file,id=serial"))
     assert f"path={str(place).replace(',', ',,')}/console.log," in serial
 
@@ -182,7 +182,7 @@ def test_a_guest_of_another_architecture_has_its_board_and_its_firmware(
     (tmp_path / "key.pub").write_text("ssh-ed25519 AAAA us")
     machine = qemu.QemuMachine([], directory=tmp_path, key=tmp_path / "key", arch="arm64")
     assert not machine._has_kvm()
-    argv = machine._argv("tcg", False, tmp_path / "key", 3)
+    argv = machine._argv("tcg", False, tmp_path / "key", 3, 4)
     assert argv[0] == "qemu-system-aarch64"
     assert {"virt", "-bios", "cortex-a72", "virtio-net-pci,netdev=net"} <= set(argv)
 
@@ -194,5 +194,16 @@ def test_firmware_that_is_not_there_is_named(
     monkeypatch.setattr(Path, "exists", lambda _: False)
     machine = qemu.QemuMachine([], directory=tmp_path, key=tmp_path / "key", arch="arm64")
     with pytest.raises(HostNotReadyError, match=r"QEMU_EFI\.fd is missing") as caught:
-        machine._argv("tcg", False, tmp_path / "key", 3)
+        machine._argv("tcg", False, tmp_path / "key", 3, 4)
     assert "qemu-efi-aarch64" in str(caught.value.hint)
+
+
+def test_a_guest_has_a_stream_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.with_suffix(".pub").write_text("ssh-ed25519 AAAA build\n")
+    for streams in (False, True):
+        machine = qemu.QemuMachine([], directory=tmp_path, key=key, streams=streams)
+        argv = machine._argv("tcg", False, key, 3, 4)
+        assert ("socket,id=stream,fd=4" in argv) == streams
+        with pytest.raises(HypervisorError, match="stream"):  # it does not run
+            _ = machine.stream

@@ -39,7 +39,7 @@ def follow(raw: Path) -> Ahead:
                 file.flush()
                 time.sleep(0.1)
         deadline = time.monotonic() + 20
-        while len(followed.known(raw.name)(TABLES - 1)) < 5 and time.monotonic() < deadline:
+        while len(followed.grains(raw.name)(TABLES - 1)) < 5 and time.monotonic() < deadline:
             time.sleep(0.02)
     return followed
 
@@ -48,7 +48,7 @@ def test_what_was_compressed_meanwhile_is_what_would_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = tmp_path / "root.raw"
-    known = follow(raw).known(raw.name)
+    known = follow(raw).grains(raw.name)
     assert [sorted(known(table)) for table in range(TABLES)] == [[1, 2, 3, 4, 5]] * TABLES
     wanted = written(raw)
     monkeypatch.setattr(vmdk, "pack", None)  # there is nothing left to compress
@@ -57,7 +57,7 @@ def test_what_was_compressed_meanwhile_is_what_would_be(
 
 def test_what_changes_after_it_was_compressed_is_compressed_again(tmp_path: Path) -> None:
     raw = tmp_path / "root.raw"
-    known = follow(raw).known(raw.name)
+    known = follow(raw).grains(raw.name)
     with raw.open("r+b") as file:
         for place in (vmdk.GRAIN, vmdk.TABLE_SPAN + 3 * vmdk.GRAIN, 9 * vmdk.GRAIN):
             file.seek(place)
@@ -76,7 +76,7 @@ def test_an_image_that_is_not_made_is_no_trouble(
     with pytest.raises(KeyError), followed.following(tmp_path / "root.raw"):
         time.sleep(0.1)
         raise KeyError
-    assert followed.known("root.raw")(0) == {}
+    assert followed.grains("root.raw")(0) == {}
 
 
 def test_no_more_is_kept_than_memory_has_room_for(
@@ -88,5 +88,5 @@ def test_no_more_is_kept_than_memory_has_room_for(
     followed = Ahead()
     with followed.following(raw):
         time.sleep(0.5)
-    known = followed.known(raw.name)
+    known = followed.grains(raw.name)
     assert [bool(known(table)) for table in range(TABLES)] == [True, False, False]
