@@ -134,13 +134,6 @@ function names = assigned (code)
   endfor
 endfunction
 
-function code = bare (code)
-  ## A text without its comments, and with nothing in its strings.
-  code = regexprep (code, '"(?:\\.|[^"\n\\])*"', '""');
-  code = regexprep (code, '(?<![\w)\]}''.])''[^''\n]*''', '""');
-  code = regexprep (code, '[%#][^\n]*', "");
-endfunction
-
 ## -- a test
 
 function run (code)
