@@ -522,3 +522,25 @@ def test_a_task_to_write_what_octave_has_leaves_octaves_own_to_the_tests(
         found = kept.run([*cells, *(Cell(each, test=True) for each in tests)], {}, source)[1:]
         assert [fails(each) for each in found[:3]] == [not right] * 3, found
     assert fails(found[3])  # the test asks for theirs
+
+
+def test_a_type_whose_numbers_stop_at_nothing_is_near_to_no_answer(kept: boxes.Boxes) -> None:
+    """Where the teacher's notebook has such types, they come across as they are."""
+    near = "assert (max (abs (twice (1:3) - [2 4 6])) < 1e-9)"
+    inside = "x = twice ({3}); assert (abs (x{1} - 6) < 1e-9)"
+    teachers = ["function y = twice (n)\n  y = 2 * n;\nend", 'x = imread ("a.png");']
+    students = [
+        "function y = twice (n), if (iscell (n)), y = {uint8(0)}; else, y = uint8 (0); end, end",
+        "function y = twice (n)\n  y = {int32(6)};\n  if (! iscell (n))"
+        ", y = int32 (2 * n); end\nend",
+    ]
+    for student, right in zip(students, (False, True), strict=True):
+        cells = [Cell(student, test=False), Cell(near, test=True), Cell(inside, test=True)]
+        found = kept.run(cells, {}, {"cells": teachers[:1], "locked": []})
+        assert [fails(each) for each in found] == [False, not right, not right], found
+    kind = Cell("assert (class (twice (1)), 'int32')", test=True)
+    cells = [Cell(students[1], test=False), kind, Cell("x = twice (7) / 4", test=True)]
+    for known, value in ((teachers[:1], "3.5000"), (teachers, "4")):
+        found = kept.run(cells, {}, {"cells": known, "locked": []})
+        assert not fails(found[1]), found
+        assert found[2][0]["text"] == f"x = {value}\n"

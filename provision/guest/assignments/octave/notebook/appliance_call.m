@@ -7,8 +7,8 @@ function values = appliance_call (name, is_octaves, count, arguments)
     return;
   endif
   values = ask ("call", name, count, arguments);
-  for each = values(1:count)
-    note_nothing (each{1});
+  for k = 1:numel (values)
+    values{k} = received (values{k});
   endfor
 endfunction
 

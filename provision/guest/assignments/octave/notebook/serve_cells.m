@@ -9,6 +9,7 @@ function serve_cells (seconds)
   kept ("objects", {});
   kept ("outputs", {});
   kept ("state", "");
+  kept ("integers", true);
   kept ("verbs", struct ("names", @names, "get", @get_value, "call", @call, "seed", @seed));
   serve (@take, @recover);
 endfunction

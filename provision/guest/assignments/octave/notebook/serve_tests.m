@@ -8,6 +8,7 @@ function serve_tests (seconds)
   kept ("own", {});
   kept ("bound", {});
   kept ("state", "");
+  kept ("typed", false);
   serve (@take, @recover);
 endfunction
 
@@ -45,7 +46,13 @@ function found = texts (source, name)
   endif
 endfunction
 
+function speaks = speaks_of_types (code)
+  types = '(int(8|16|32|64|max|min)|\<(class|isa|isinteger|typecast|fread|im[a-z]+|bit[a-z]+)\>)';
+  speaks = ! isempty (regexp (code, types, "once"));
+endfunction
+
 function begin (cells, locked)
+  kept ("typed", speaks_of_types (strjoin ([cells, locked], "\n")));
   defined = {};
   functions = {};
   given = {};
@@ -141,6 +148,7 @@ function run (code)
   kept ("nothings", 0);
   kept ("looks", 0);
   kept ("code", code);
+  kept ("integers", kept ("typed") || speaks_of_types (code));
   kept ("state", "test");
   begin_capture ();
   wait_for (kept ("seconds"));
@@ -253,10 +261,11 @@ function bind_one (name, kind, is_given)
         endif
         rethrow (e);
       end_try_catch
-      if (! is_given)
-        note_nothing (value);
+      nothings = kept ("nothings");
+      assignin ("base", name, received (value));
+      if (is_given)
+        kept ("nothings", nothings);
       endif
-      assignin ("base", name, value);
     case {"function", "file"}
       if (strcmp (kind, "file") && is_octaves (name))
         return;
