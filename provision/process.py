@@ -7,7 +7,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -150,7 +149,8 @@ def feed(
 ) -> None:
     """Write to a command's standard input and wait for its end.
 
-    Whatever it complains about goes to a file, so that neither side ever waits for the other.
+    Whatever it complains about goes to a file in memory, so that neither side ever waits for the
+    other, and a full disk keeps nothing of it back.
 
     Args:
         argv: the command and its arguments.
@@ -162,7 +162,7 @@ def feed(
         Exception: whatever ``write`` raised, once the command has been stopped.
     """
     log.debug("$ %s", shlex.join(argv))
-    with tempfile.TemporaryFile() as told:
+    with open(os.memfd_create("told"), "w+b") as told:  # noqa: PTH123 (it has no path)
         process = subprocess.Popen(
             argv,
             stdin=subprocess.PIPE,

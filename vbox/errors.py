@@ -116,6 +116,8 @@ _KINDS: dict[str, type[VBoxError]] = {
 }
 
 _CODE = re.compile(r"\b(?:Details: code|Code) ([A-Z][A-Z0-9_]+) \(0x[0-9a-f]+\)")
+# Of a machine that is going; the code beside it is now one and now another.
+_GOING = re.compile(r"The object is not ready|The session is not locked")
 _PREFIX = re.compile(r"^VBoxManage(?:\.exe)?: (?:fatal )?error: ", re.MULTILINE)
 _BANNER = re.compile(r"Oracle .*Command Line Management Interface Version")  # precedes its usage
 _USAGE_STATUS = 2
@@ -144,6 +146,8 @@ def from_output(argv: Sequence[str], status: int, stderr: str) -> VBoxError:
     if not message:  # of some bad values it says nothing at all
         message = f"does not take: {shlex.join(argv[1:])}" if usage else stderr.strip()[-300:]
     kind = CommandError if usage else _KINDS.get(code, VBoxError)
+    if kind is VBoxError and _GOING.search(stderr):
+        kind = PassingError
     if "VERR_DISK_FULL" in stderr:
         kind = NoRoomError
     verb = argv[0] if argv else ""

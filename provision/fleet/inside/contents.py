@@ -5,6 +5,7 @@ A machine that is restored on a fresh appliance is the machine that was backed u
 """
 
 import contextlib
+import os
 import pwd
 import shutil
 import subprocess
@@ -153,7 +154,7 @@ def copy_tree(source: Path, target: Path, *left: str) -> None:
         RefusedError: the disk is full, or it cannot be read.
     """
     words = ("--anchored", "--warning=no-file-ignored", *(f"--exclude=./{each}" for each in left))
-    with tempfile.TemporaryFile() as told:
+    with open(os.memfd_create("told"), "w+b") as told:  # noqa: PTH123 (in memory, without a path)
         made = subprocess.Popen(
             ["tar", "-C", str(source), *words, "-c", "."], stdout=subprocess.PIPE, stderr=told
         )

@@ -8,7 +8,6 @@ import lzma
 import os
 import pwd
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -60,8 +59,8 @@ def extract(archive: Path, target: Path, strip: int) -> None:
         *("tar", "-C", str(target), "-x", "--no-same-owner", "--same-permissions"),
         f"--strip-components={strip}",
     ]
-    # What it complains about goes to a file: a pipe that nobody reads meanwhile would fill.
-    with tempfile.TemporaryFile() as told:
+    # What it complains about goes to memory: a pipe that nobody reads would fill, a disk is full.
+    with open(os.memfd_create("told"), "w+b") as told:  # noqa: PTH123 (in memory, without a path)
         tar = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=told, stderr=told)
         assert tar.stdin is not None  # noqa: S101 (a pipe was asked for)
         try:

@@ -644,8 +644,9 @@ def test_only_root_has_workers_and_one_ends_with_who_asked(course: Guest) -> Non
     )
     run = "/opt/notebook/bin/python -I -c"
     assert course.run(f'{run} "{ask.format(0)}"') == "True\n"
+    course.run("for n in $(seq 99); do pgrep -u 47123 || exit 0; sleep 0.1; done; exit 1")
     course.run(f'setsid {run} "{ask.format(100)}" > /root/said 2>&1 & echo $! > /root/asks')
-    course.run("until grep -q True /root/said; do sleep 0.1; done; pgrep -u 47123 -c")
+    course.run("until pgrep -u 47123 && grep -q True /root/said; do sleep 0.1; done")
     course.run("kill -9 $(cat /root/asks)")
     course.run("for n in $(seq 99); do pgrep -u 47123 || exit 0; sleep 0.1; done; exit 1")
     student = f'setpriv --reuid 2001 --regid 2001 --clear-groups {run} "{ask.format(0)}"'

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,9 @@ def test_a_guest_whose_power_was_cut_boots_from_what_it_had_written(
 
 
 def test_a_disk_that_fills_while_a_guests_files_are_fetched_is_told(
-    base: Path, tmp_path: Path
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """tar complains of each file, which is more than a pipe holds."""
+    """tar complains of each file, which is more than a pipe holds, or that disk."""
     small = tmp_path / "small"
     small.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", small], check=True)
@@ -38,6 +39,7 @@ def test_a_disk_that_fills_while_a_guests_files_are_fetched_is_told(
         binds = {tmp_path / "stream": "/run/stream"}
         with NspawnMachine([base], tmp_path / "upper", binds=binds) as machine:
             endpoint = machine.start()
+            monkeypatch.setattr(tempfile, "tempdir", str(small))
             with pytest.raises(HostNotReadyError, match="No space left"):
                 pull_tree(endpoint, Stream("/run/stream", reading), small / "tree")
         os.close(reading)
