@@ -12,7 +12,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import zstandard
 
@@ -76,19 +75,19 @@ def divide(pieces: Iterable[Piece]) -> tuple[Pack, ...]:
     return tuple(found)
 
 
-def compress(pack: Pack, disk: Path) -> bytes:
+def compress(pack: Pack, files: Iterable[bytes]) -> bytes:
     """Make the content of a pack's file.
 
     Args:
-        pack: of this disk.
-        disk: its raw image.
+        pack: which one.
+        files: those of its chunks, in order.
+
+    Raises:
+        VerificationError: a chunk is damaged.
     """
-    with disk.open("rb", buffering=0) as file:
-        content = bytearray()
-        for piece in pack.pieces:
-            file.seek(piece.offset)
-            content += file.read(piece.length).ljust(piece.length, b"\0")
-    return zstandard.ZstdCompressor(level=LEVEL).compress(bytes(content))
+    parts = zip(files, pack.pieces, strict=True)
+    content = b"".join(chunks.decompress(data, piece.name) for data, piece in parts)
+    return zstandard.ZstdCompressor(level=LEVEL).compress(content)
 
 
 def unpack(data: bytes, pack: Pack) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Published:
         channel: the channel that points to it now.
         serial: that channel's serial.
         chunks: how many different chunks its disks have.
-        size: bytes of these, compressed: what a new seat downloads.
+        size: bytes of their packs: what a new seat downloads.
         new_chunks: how many of them were not in the folder before.
         new_size: bytes of those: what a seat with the last version downloads.
     """
@@ -136,11 +136,10 @@ class Publication:
         with self.locking():
             channel.try_key(secret)  # a bad one fails before the work
             before = self.versions()
-            disks, lists, known, packed = [], {}, dict[str, tuple[int, bool]](), 0
+            disks, lists, known = [], {}, dict[str, tuple[int, bool]]()
             for image in images:
                 with progress.step(f"publish the {image.name} disk"):
                     pieces = self._add(image.raw, known)
-                    packed += self._pack(image.raw, pieces)
                 disk = PublishedDisk(
                     image.name,
                     image.raw.stat().st_size,
@@ -167,14 +166,14 @@ class Publication:
             if extra:
                 self._offer(extra, secret, name)
             pointed = self.point(channel_name, name, secret, days)
-            self._forget_packs()
+            size = sum((self.root / pack.path).stat().st_size for pack in self._packs(name))
         new = [size for size, was_new in known.values() if was_new]
         return Published(
             name,
             channel_name,
             pointed.serial,
             chunks=len(known),
-            size=packed,
+            size=size,
             new_chunks=len(new),
             new_size=sum(new),
         )
@@ -269,30 +268,34 @@ class Publication:
                 take()
         return tuple(pieces)
 
-    def _pack(self, raw: Path, pieces: Sequence[Piece]) -> int:
-        """Put the packs of a disk into the folder; their bytes."""
+    def _packs(self, version: str) -> tuple[packs.Pack, ...]:
+        described = manifest.read((self.root / "versions" / version / MANIFEST).read_bytes())
+        return tuple(
+            pack for disk in described.disks for pack in packs.divide(self.pieces(version, disk))
+        )
 
-        def keep(pack: packs.Pack) -> int:
+    def _make_packs(self, version: str) -> None:
+        """Have the packs of a version, of its chunks."""
+
+        def make(pack: packs.Pack) -> None:
             path = self.root / pack.path
-            if not (path.exists() and path.stat().st_size):
-                write_whole(path, packs.compress(pack, raw))
-            return path.stat().st_size
+            if path.exists() and path.stat().st_size:
+                return
+            content = (self.store.path(piece.name).read_bytes() for piece in pack.pieces)
+            write_whole(path, packs.compress(pack, content))
 
-        with ThreadPoolExecutor(WORKERS) as pool:
-            return sum(pool.map(keep, packs.divide(pieces)))
+        with progress.step("pack for first installs"), ThreadPoolExecutor(WORKERS) as pool:
+            for done in pool.map(make, self._packs(version)):
+                assert done is None  # noqa: S101 (what failed is raised here)
 
     def _forget_packs(self) -> int:
         """Remove the packs that no channel needs, and leave its chunks; the bytes that went.
 
         Who is at a first install of an earlier version goes on by its chunks.
         """
-        described = dict(self.versions())
-        needed = {
-            pack.path
-            for version in {each.version for each in self.channels()} & set(described)
-            for disk in described[version].disks
-            for pack in packs.divide(self.pieces(version, disk))
-        }
+        pointed = {each.version for each in self.channels()}
+        there = {name for name, _ in self.versions()}
+        needed = {pack.path for version in pointed & there for pack in self._packs(version)}
         freed = 0
         for path in self.root.glob(f"{packs.PLACE}/??/*"):
             if path.relative_to(self.root).as_posix() not in needed:
@@ -359,6 +362,7 @@ class Publication:
     ) -> Channel:
         """Have a channel name a version, unless it does already; everything else is on disk."""
         sums = (self.root / "versions" / version / SUMS).read_bytes()
+        self._make_packs(version)
         file = self.root / channel.path(name)
         serial, signed = 1, int(time.time())
         life = int(days * channel.DAY)
@@ -375,6 +379,7 @@ class Publication:
         with progress.step("write all to the disk"):
             os.sync()
         write_whole(file, signature)
+        self._forget_packs()
         return pointed
 
     @contextlib.contextmanager

@@ -73,6 +73,9 @@ def test_a_first_install_takes_packs_and_nothing_twice(
     room.pull(server.url)  # has most of it
     assert not [path for path in server.requests if path.startswith("/packs/")]
     room.assert_version(2)
+    publisher = room.publisher
+    publisher.publication.promote(first.version, "stable", publisher.secret)
+    assert packs == {path.name for path in publisher.root.glob("packs/??/*")}
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged", "another"])

@@ -27,6 +27,11 @@ def contents(disk: Path) -> dict[str, bytes]:
     return {chunks.name(content): content for _, content in chunks.cut(chunks.read(disk))}
 
 
+def made(pack: Pack, disk: Path) -> bytes:
+    found = contents(disk)
+    return packs.compress(pack, (chunks.compress(found[piece.name]) for piece in pack.pieces))
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Path:
     """20 MB, a part of which it has twice, a hole, and an end that is no whole block."""
@@ -48,7 +53,7 @@ def test_a_disks_packs_have_each_chunk_once_and_unpack_to_it(disk: Path) -> None
     assert {pack.name for pack in divided} == {pack.name for pack in divide(listed(disk))}
     for pack in divided:
         assert sum(piece.length for piece in pack.pieces) <= packs.SIZE
-        data = packs.compress(pack, disk)
+        data = made(pack, disk)
         assert len(data) < packs.FILE_LIMIT
         assert packs.unpack(data, pack).items() <= wanted.items()
 
@@ -77,7 +82,7 @@ def test_a_changed_chunk_leaves_other_packs_as_they_were(disk: Path) -> None:
 def test_another_pack_is_refused(disk: Path, spoil: Callable[[bytes], bytes]) -> None:
     pack = divide(listed(disk))[0]
     with pytest.raises(VerificationError):
-        packs.unpack(spoil(packs.compress(pack, disk)), pack)
+        packs.unpack(spoil(made(pack, disk)), pack)
 
 
 def test_each_pack_is_fetched_once_for_all_its_chunks(disk: Path) -> None:
@@ -85,7 +90,7 @@ def test_each_pack_is_fetched_once_for_all_its_chunks(disk: Path) -> None:
 
     def get(pack: Pack) -> bytes:
         asked.append(pack.name)
-        return packs.compress(pack, disk)
+        return made(pack, disk)
 
     divided = divide(listed(disk))
     packed = Packed(divided, get, fetched=heard.update)
@@ -118,7 +123,7 @@ def test_a_pack_that_cannot_be_had_leaves_its_chunks_to_others(
     def get(pack: Pack) -> bytes:
         if pack == divided[0]:
             raise error
-        return packs.compress(pack, disk)
+        return made(pack, disk)
 
     packed = Packed(divided, get)
     missing = {piece.name for piece in listed(disk) if packed.supply(piece) is None}
@@ -131,7 +136,7 @@ def test_the_next_are_fetched_while_one_is_read(disk: Path) -> None:
 
     def get(pack: Pack) -> bytes:
         all_at_once.wait()
-        return packs.compress(pack, disk)
+        return made(pack, disk)
 
     packed = Packed(divided[:3], get, ahead=3)
     assert packed.supply(divided[0].pieces[0])
@@ -142,7 +147,7 @@ def test_who_shares_fetches_only_what_is_asked_for(disk: Path) -> None:
 
     def get(pack: Pack) -> bytes:
         asked.append(pack)
-        return packs.compress(pack, disk)
+        return made(pack, disk)
 
     divided = divide(listed(disk))
     packed = Packed(divided, get, ahead=1)
