@@ -165,7 +165,9 @@ class Publication:
             name = self._place(described, files)
             if extra:
                 self._offer(extra, secret, name)
+            self._make_packs(name)
             pointed = self.point(channel_name, name, secret, days)
+            self._forget_packs()
             size = sum((self.root / pack.path).stat().st_size for pack in self._packs(name))
         new = [size for size, was_new in known.values() if was_new]
         return Published(
@@ -189,7 +191,10 @@ class Publication:
         with self.locking():
             if version not in (name for name, _ in self.versions()):
                 raise UsageError(f"no version {version!r} is published in {self.root}")
-            return self.point(channel_name, version, secret, days)
+            self._make_packs(version)
+            pointed = self.point(channel_name, version, secret, days)
+            self._forget_packs()
+        return pointed
 
     def renew(self, channel_name: str, secret: Path, days: float = channel.LIFE_DAYS) -> Channel:
         """Sign a channel anew, so that it expires later; it names the same version.
@@ -362,7 +367,6 @@ class Publication:
     ) -> Channel:
         """Have a channel name a version, unless it does already; everything else is on disk."""
         sums = (self.root / "versions" / version / SUMS).read_bytes()
-        self._make_packs(version)
         file = self.root / channel.path(name)
         serial, signed = 1, int(time.time())
         life = int(days * channel.DAY)
@@ -379,7 +383,6 @@ class Publication:
         with progress.step("write all to the disk"):
             os.sync()
         write_whole(file, signature)
-        self._forget_packs()
         return pointed
 
     @contextlib.contextmanager

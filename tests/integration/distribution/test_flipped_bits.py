@@ -12,7 +12,9 @@ from publishing import disk, sbom, tree
 from provision.config import Config
 from provision.distribution import chunks, manifest
 from provision.distribution.assemble import assemble
+from provision.distribution.chunks import Piece
 from provision.distribution.manifest import MANIFEST, definition
+from provision.distribution.packs import PLACE, Packed, divide
 from provision.distribution.publication import DiskImage, Publication
 from provision.distribution.pull import fetch_offer
 from provision.distribution.source import Directory
@@ -23,21 +25,22 @@ from provision.ova import minisign
 UNREAD = {"minisign.pub", ".lock", "sbom.cdx.json", "packages.txt", "changelog.txt"}
 
 
-def _install(root: Path, key: minisign.PublicKey, target: Path) -> bytes:
+def _install(root: Path, key: minisign.PublicKey, target: Path, *, by_packs: bool = False) -> bytes:
     """What a seat does up to the moment when it would attach the disk."""
     source = Directory(root)
     offer = fetch_offer(source, "stable", [key])
     described = manifest.read(offer.get(source, MANIFEST))
     (only,) = described.disks
-    assemble(
-        only,
-        manifest.read_pieces(offer.get(source, only.pieces_file)),
-        target,
-        identity=uuid.UUID(int=1),
-        fetch=lambda piece: chunks.decompress(
+    pieces = manifest.read_pieces(offer.get(source, only.pieces_file))
+    packs = divide(pieces) if by_packs else ()
+    packed = Packed(packs, lambda pack: source.get(pack.path))
+
+    def fetch(piece: Piece) -> bytes:
+        return packed.supply(piece) or chunks.decompress(
             source.get(f"chunks/{chunks.relative(piece.name)}"), piece.name
-        ),
-    )
+        )
+
+    assemble(only, pieces, target, identity=uuid.UUID(int=1), fetch=fetch)
     return target.read_bytes()
 
 
@@ -62,7 +65,9 @@ def test_a_flipped_bit_in_any_file(tmp_path: Path) -> None:
         path.write_bytes(changed)
         target = tmp_path / f"{number}.vdi"
         chunk = path.is_relative_to(root / "chunks")
-        if path.name in UNREAD:
+        if path.is_relative_to(root / PLACE):
+            assert _install(root, key, target, by_packs=True) == whole
+        elif path.name in UNREAD:
             assert _install(root, key, target) == whole
         elif _same_content(good, changed) if chunk else _untrusted(good, bit // 8):
             with contextlib.suppress(ApplianceError):  # when it is no text any more
