@@ -15,11 +15,12 @@ from publishing import Publisher, Room
 
 from provision.distribution import chunks, peers, reports, room
 from provision.distribution.assemble import Origins, assemble
-from provision.distribution.chunks import ChunkStore, Piece
+from provision.distribution.chunks import ChunkStore
+from provision.distribution.packs import divide
 from provision.distribution.peers import Sharing
+from provision.distribution.pull import _chain
 from provision.distribution.reports import SeatReport
 from provision.distribution.source import Directory, Web
-from provision.distribution.supply import Chain
 from provision.errors import VerificationError
 
 SEATS = 30
@@ -58,19 +59,16 @@ def _seat(
         source, name, ChunkStore(place / "spool"), address=f"127.0.1.{number}", gather=0
     )
     sharing._report["state"] = "pulling"
-
-    def get(piece: Piece) -> bytes:
-        return source.get(f"chunks/{chunks.relative(piece.name)}")
-
+    pieces = publisher.publication.pieces(version, disk)
     with sharing:
         together.wait(60)
         sharing._refresh()
         report = assemble(
             disk,
-            publisher.publication.pieces(version, disk),
+            pieces,
             place / "root.vdi",
             identity=uuid.uuid4(),
-            fetch=Chain(**sharing.suppliers(get)).fetch,
+            fetch=_chain(source, place, None, sharing, [pieces]).fetch,
             workers=2,
         )
         sharing.report(state="ready", version=version)
@@ -108,16 +106,11 @@ def test_thirty_first_installs(
     loopback_seats: None,
 ) -> None:
     publisher.publish(1)
-    _, described = publisher.publication.versions()[-1]
-    one = sum(
-        publisher.publication.store.path(name).stat().st_size
-        for name in {
-            piece.name
-            for piece in publisher.publication.pieces(
-                publisher.publication.versions()[-1][0], described.disks[0]
-            )
-        }
-    )
+    version, described = publisher.publication.versions()[-1]
+    packs = divide(publisher.publication.pieces(version, described.disks[0]))
+    one = sum((publisher.root / pack.path).stat().st_size for pack in packs)
+    for chunk in publisher.root.glob("chunks/??/*"):
+        chunk.unlink()  # nobody asks for one
     server = served()
     _all_seats(publisher, _url(server), tmp_path, SEATS)
     assert one <= server.sent <= COPIES * one
