@@ -165,10 +165,9 @@ class Publication:
             name = self._place(described, files)
             if extra:
                 self._offer(extra, secret, name)
-            self._make_packs(name)
+            size = self._make_packs(name)
             pointed = self.point(channel_name, name, secret, days)
             self._forget_packs()
-            size = sum((self.root / pack.path).stat().st_size for pack in self._packs(name))
         new = [size for size, was_new in known.values() if was_new]
         return Published(
             name,
@@ -279,19 +278,18 @@ class Publication:
             pack for disk in described.disks for pack in packs.divide(self.pieces(version, disk))
         )
 
-    def _make_packs(self, version: str) -> None:
-        """Have the packs of a version, of its chunks."""
+    def _make_packs(self, version: str) -> int:
+        """Have the packs of a version, of its chunks; their bytes."""
 
-        def make(pack: packs.Pack) -> None:
+        def make(pack: packs.Pack) -> int:
             path = self.root / pack.path
-            if path.exists() and path.stat().st_size:
-                return
-            content = (self.store.path(piece.name).read_bytes() for piece in pack.pieces)
-            write_whole(path, packs.compress(pack, content))
+            if not (path.exists() and path.stat().st_size):
+                content = (self.store.path(piece.name).read_bytes() for piece in pack.pieces)
+                write_whole(path, packs.compress(pack, content))
+            return path.stat().st_size
 
         with progress.step("pack for first installs"), ThreadPoolExecutor(WORKERS) as pool:
-            for done in pool.map(make, self._packs(version)):
-                assert done is None  # noqa: S101 (what failed is raised here)
+            return sum(pool.map(make, self._packs(version)))
 
     def _forget_packs(self) -> int:
         """Remove the packs that no channel needs, and leave its chunks; the bytes that went.

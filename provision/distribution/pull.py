@@ -318,8 +318,9 @@ def _chain(
                 sharing.store.put(name, chunks.compress(content))
 
     def get_for_all(piece: Piece) -> bytes:
-        content = packed.supply(piece)
-        return get(piece) if content is None else chunks.compress(content)
+        if sharing is None or packed.supply(piece) is None:
+            return get(piece)
+        return sharing.store.path(piece.name).read_bytes()  # where `share` has put it
 
     packed = Packed(
         packs,

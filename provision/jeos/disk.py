@@ -5,7 +5,7 @@ the same bytes. What makes a root disk start is in `boot`.
 import contextlib
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,27 +105,22 @@ def make_disk(system: FileSystem, tree: Path, target: Path, *, tools: Path, epoc
     ]
     loader = _guest_loader(tools, system.arch)
     with _completing(target):
-        with target.open("wb") as image:
-            image.truncate(system.size)
-        try:
-            run(
-                [
-                    *(*loader, str(tools / "usr/sbin/mke2fs")),
-                    *("-q", "-F", "-t", system.kind, "-d", str(tree), "-L", system.name),
-                    *("-U", str(system.identity), "-m", f"{system.reserve:g}"),
-                    *("-E", ",".join(extended)),
-                    *([] if system.is_root else ["-i", str(HOME_BYTES_PER_FILE)]),
-                    *(str(target), f"{blocks * 4}k"),
-                ],
-                env={
-                    "SOURCE_DATE_EPOCH": str(epoch),
-                    "MKE2FS_CONFIG": str(tools / "etc/mke2fs.conf"),
-                },
-            )
-        except CommandFailedError as error:
-            if "Could not allocate" in error.tail and _out_of_room(target):
-                raise _no_room(target) from error
-            raise
+        _make_file_system(
+            [
+                *(*loader, str(tools / "usr/sbin/mke2fs")),
+                *("-q", "-F", "-t", system.kind, "-d", str(tree), "-L", system.name),
+                *("-U", str(system.identity), "-m", f"{system.reserve:g}"),
+                *("-E", ",".join(extended)),
+                *([] if system.is_root else ["-i", str(HOME_BYTES_PER_FILE)]),
+                *(str(target), f"{blocks * 4}k"),
+            ],
+            target,
+            system.size,
+            env={
+                "SOURCE_DATE_EPOCH": str(epoch),
+                "MKE2FS_CONFIG": str(tools / "etc/mke2fs.conf"),
+            },
+        )
         if not system.is_root:
             _count_quotas(target, [*loader, str(tools / "usr/sbin/tune2fs")], epoch)
         with target.open("r+b") as image:
@@ -146,19 +141,14 @@ def make_scratch(tree: Path, target: Path, *, size: int, identity: uuid.UUID) ->
         identity: the file system's UUID.
     """
     with _completing(target):
-        with target.open("wb") as image:
-            image.truncate(size)
-        try:
-            run(
-                [
-                    *(require("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-m", "0"),
-                    *("-d", str(tree), "-U", str(identity), "-E", "root_owner=0:0", str(target)),
-                ]
-            )
-        except CommandFailedError as error:
-            if "Could not allocate" in error.tail and _out_of_room(target):
-                raise _no_room(target) from error
-            raise
+        _make_file_system(
+            [
+                *(require("mke2fs", "e2fsprogs"), "-q", "-F", "-t", "ext4", "-m", "0"),
+                *("-d", str(tree), "-U", str(identity), "-E", "root_owner=0:0", str(target)),
+            ],
+            target,
+            size,
+        )
 
 
 def convert(raw: Path, target: Path, kind: str, *, identity: uuid.UUID) -> None:
@@ -184,6 +174,19 @@ def convert(raw: Path, target: Path, kind: str, *, identity: uuid.UUID) -> None:
                 image.seek(392)
                 image.write(identity.bytes_le)
                 image.write(uuid.uuid5(identity, "last snapshot").bytes_le)
+
+
+def _make_file_system(
+    mke2fs: Sequence[str], target: Path, size: int, env: Mapping[str, str] | None = None
+) -> None:
+    with target.open("wb") as image:
+        image.truncate(size)
+    try:
+        run(mke2fs, env=env)
+    except CommandFailedError as error:
+        if "Could not allocate" in error.tail and _out_of_room(target):
+            raise _no_room(target) from error
+        raise
 
 
 def _count_quotas(image: Path, tune2fs: Sequence[str], epoch: int) -> None:

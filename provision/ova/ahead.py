@@ -7,8 +7,7 @@ Nothing of it is believed later: what was compressed too early does not unpack t
 import contextlib
 import os
 import threading
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from provision.ova import vmdk
@@ -53,29 +52,27 @@ class Ahead:
 
     def _follow(self, raw: Path, over: threading.Event) -> None:
         done = self._grains[raw.name] = {}
-        before: Mapping[int, int] = {}
+        before: Mapping[int, tuple[int, ...]] = {}
         while not over.wait(LOOK_SECONDS):
             with contextlib.suppress(OSError), raw.open("rb", buffering=0) as file:
-                now = defaultdict[int, int](int)
-                for grain in vmdk.touched_grains(file.fileno(), raw.stat().st_size):
-                    now[grain // vmdk.TABLE_ENTRIES] += 1
-                # The end of what has been written moves on: what it has left behind stays as it is.
-                for table in (each for each in now if now[each] == before.get(each)):
-                    if table not in done and self._bytes < MOST_BYTES and not over.is_set():
-                        done[table] = self._compress(file.fileno(), table, over)
+                now = dict(vmdk.touched_tables(file.fileno(), raw.stat().st_size))
+                for table, grains in now.items():
+                    # The end of what has been written moves on; what it has left behind stays.
+                    stays = grains == before.get(table) and table not in done
+                    if stays and self._bytes < MOST_BYTES and not over.is_set():
+                        done[table] = self._compress(file.fileno(), grains, over)
                 before = now
 
     def _compress(
-        self, descriptor: int, table: int, over: threading.Event
+        self, descriptor: int, grains: Sequence[int], over: threading.Event
     ) -> dict[int, memoryview]:
         found = {}
-        for entry in range(vmdk.TABLE_ENTRIES):
-            number = table * vmdk.TABLE_ENTRIES + entry
+        for number in grains:
             grain = os.pread(descriptor, vmdk.GRAIN, number * vmdk.GRAIN)
             if over.is_set() or not grain:
                 break
             if not vmdk.is_empty(grain):
                 packed = vmdk.pack(grain)
-                found[entry] = memoryview(packed)
+                found[number % vmdk.TABLE_ENTRIES] = memoryview(packed)
                 self._bytes += len(packed)
         return found

@@ -127,16 +127,11 @@ def _grain_tables(raw: Path, capacity: int, threads: int, known: Known) -> Itera
     with raw.open("rb", buffering=0) as file, ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[_Table]] = deque()
         try:
-            touched = itertools.groupby(
-                touched_grains(file.fileno(), capacity), lambda grain: grain // TABLE_ENTRIES
-            )
-            for index, grains in touched:
+            for index, grains in touched_tables(file.fileno(), capacity):
                 # A bound on what waits bounds the memory: each holds up to 32 MiB.
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
-                waiting.append(
-                    pool.submit(_compress_table, file.fileno(), index, tuple(grains), known)
-                )
+                waiting.append(pool.submit(_compress_table, file.fileno(), index, grains, known))
             while waiting:
                 yield waiting.popleft().result()
         finally:
@@ -177,7 +172,14 @@ def _unpacks_to(packed: bytes | bytearray | memoryview, grain: bytes) -> bool:
         return False
 
 
-def touched_grains(descriptor: int, size: int) -> Iterator[int]:
+def touched_tables(descriptor: int, size: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield each table that a file holds data for, and the numbers of those of its grains."""
+    grains = _touched_grains(descriptor, size)
+    for table, touched in itertools.groupby(grains, lambda grain: grain // TABLE_ENTRIES):
+        yield table, tuple(touched)
+
+
+def _touched_grains(descriptor: int, size: int) -> Iterator[int]:
     """Yield the numbers of the grains that a file holds data for, in order; holes are not read."""
     following, end = 0, 0
     while end < size:
