@@ -3,22 +3,23 @@
 From hand-out to grade, and beside nbgrader, they are in tests/integration/notebook. Slow: R.
 """
 
-import json
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pytest
 
 from provision.guest.assignments import boxes
 from provision.guest.assignments.boxes import Cell
-from provision.guest.assignments.kernels import LANGUAGES, Kernel
-from provision.process import require
+from tests.integration.assignments.graded import (
+    MARK,
+    Outputs,
+    assert_nothing_gained,
+    boxes_of,
+    fails,
+)
 
 pytestmark = pytest.mark.slow
 
-Outputs = list[list[dict[str, Any]]]
-MARK = "what-no-student-reads"
 # What a teacher's notebook defines, each line of which is tried by the tests below.
 SOLUTION = """
 double <- function(n) 2 * n
@@ -316,13 +317,9 @@ HONEST = {
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[boxes.Boxes]:
-    require("R", "r-base-core and r-cran-irkernel")
-    language = LANGUAGES["R"]
-    places = tuple(each for each in language.places if each.is_dir())
-    kernel = Kernel(("/usr/bin/python3",), places, language=language)
-    found = boxes.Boxes(boxes.root(tmp_path_factory.mktemp("root"), kernel), kernel)
-    yield found
-    found.close()
+    root = tmp_path_factory.mktemp("root")
+    with boxes_of("R", "R", "r-base-core and r-cran-irkernel", root) as found:
+        yield found
 
 
 def run(kept: boxes.Boxes, solution: str, tests: Sequence[str]) -> Outputs:
@@ -331,11 +328,6 @@ def run(kept: boxes.Boxes, solution: str, tests: Sequence[str]) -> Outputs:
     cells += [Cell("double(21)", test=False), *(Cell(each, test=True) for each in tests)]
     files = {"data.csv": b"a,b\n1,2\n"}
     return kept.run(cells, files, {"cells": [SOLUTION], "locked": [GIVEN]})
-
-
-def fails(outputs: list[dict[str, Any]]) -> bool:
-    """Whether a test gives no points, as nbgrader has it."""
-    return any(each["output_type"] == "error" or each.get("name") == "stderr" for each in outputs)
 
 
 def test_what_a_notebook_has_crosses_and_tests_pass(kept: boxes.Boxes) -> None:
@@ -377,12 +369,7 @@ def test_an_attack_gains_no_point_and_reads_no_test(
         monkeypatch.setattr(boxes, "SECONDS", 3)
         monkeypatch.setattr(boxes, "GRACE", 2)
     found = run(kept, ATTACKS[attack], [TEST, SHORT, "stopifnot(double(4) == 8)"])
-    assert all(map(fails, found[3:])), found[3:]
-    assert "-no-student-" not in json.dumps(found[:3])
-    printed = [out["text"] for each in found for out in each if out.get("name") == "stdout"]
-    lines = "".join(printed).splitlines()
-    assert not [line for line in lines if "SEEN" in line and "-no-student-" in line]
-    assert len(json.dumps(found)) < 1 << 20
+    assert_nothing_gained(found)
     monkeypatch.undo()
     assert not fails(run(kept, SOLUTION, [TEST])[3])  # and the next is graded
 
