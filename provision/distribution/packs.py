@@ -120,6 +120,7 @@ class Packed:
         get: fetches one.
         ahead: how many are fetched at once, that of the chunk which is wanted and the next.
         fetched: is told what was in one.
+        offered: whether any is to be had; without, this says only who keeps what.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class Packed:
         *,
         ahead: int = AHEAD,
         fetched: Callable[[dict[str, bytes]], object] = len,
+        offered: bool = True,
     ) -> None:
         self._packs, self._get, self._ahead, self._fetched = packs, get, ahead, fetched
         self._where = {
@@ -139,17 +141,21 @@ class Packed:
         self._found = OrderedDict[int, Future[dict[str, bytes]]]()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(AHEAD)
-        self._offered = True
+        self._offered = offered
 
     def keeper(self, piece: Piece) -> str:
-        """By what the seats of a room agree who fetches a chunk for all: one of them a pack."""
+        """By what the seats of a room agree who fetches a chunk for all: one of them a pack.
+
+        Also for who fetches no packs: by another rule it would ask another seat for the chunk,
+        and the server sent it twice.
+        """
         number = self._where.get(piece.name)
         return piece.name if number is None else self._packs[number].name
 
     def supply(self, piece: Piece) -> bytes | None:
         """A chunk's content; None: it is not to be had so, but may be by itself."""
         number = self._where.get(piece.name)
-        if number is None:
+        if number is None or not self._offered:
             return None
         with self._lock:
             for each in range(number, min(number + self._ahead, len(self._packs))):

@@ -199,7 +199,7 @@ def pull(
         before, came = here.version(), dict[str, Count]()
         if before != version:
             _check_free(here, before)
-            suppliers = functools.partial(_chain, source, folders, cache, sharing)
+            suppliers = functools.partial(build_chain, source, folders, cache, sharing)
             came = _download(source, offer, described, here, suppliers)
         here.require_off(patience=patience)
         pins.pin(folder, offer.key)
@@ -266,6 +266,56 @@ def open_installed(
     return Installed(hypervisor.machine(config, folders / name, folders / name / ADMIN_KEY))
 
 
+def build_chain(
+    source: Origin,
+    folders: Path,
+    cache: Path | None,
+    sharing: "Sharing | None",
+    wanted: Iterable[Sequence[Piece]],
+) -> Chain:
+    """Whom to ask for a chunk, the nearest first.
+
+    Args:
+        source: the published folder.
+        folders: what this host has of earlier versions, see `pull`.
+        cache: see `pull`.
+        sharing: with the other seats of the room.
+        wanted: the chunks of each disk.
+    """
+    seeds = list(_seeds(folders))
+
+    def get(piece: Piece) -> bytes:
+        return source.get(f"chunks/{chunks.relative(piece.name)}", limit=chunks.FILE_LIMIT)
+
+    def share(found: Mapping[str, bytes]) -> None:
+        if sharing:  # others will ask for all of it
+            for name, content in found.items():
+                sharing.store.put(name, chunks.compress(content))
+
+    def get_for_all(piece: Piece) -> bytes:
+        if sharing is None or packed.supply(piece) is None:
+            return get(piece)
+        return sharing.store.path(piece.name).read_bytes()  # where `share` has put it
+
+    packed = Packed(
+        [pack for pieces in wanted for pack in divide(pieces)],
+        lambda pack: source.get(pack.path, limit=FILE_LIMIT),
+        ahead=1 if sharing else AHEAD,  # of which the next is another seat's to fetch
+        fetched=share,
+        offered=not seeds and cache is None,  # who has most of it wants single chunks
+    )
+    single = of_server(get)
+    return Chain(
+        disks=of_images(seeds),
+        cache=of_store(ChunkStore(cache / "chunks")) if cache else None,
+        **(
+            sharing.suppliers(get_for_all, packed.keeper)
+            if sharing
+            else {"server": lambda piece: packed.supply(piece) or single(piece)}
+        ),
+    )
+
+
 def _download(
     source: Origin,
     offer: Offer,
@@ -296,48 +346,6 @@ def _download(
         write_whole(directory / disk.pieces_file, lists[disk.name])
     chain.counts["server"].size = source.received - before  # by packs they are fewer
     return {"unfinished": Count(resumed), **chain.counts}
-
-
-def _chain(
-    source: Origin,
-    folders: Path,
-    cache: Path | None,
-    sharing: "Sharing | None",
-    wanted: Iterable[Sequence[Piece]],
-) -> Chain:
-    """Whom to ask for a chunk, the nearest first."""
-    seeds = list(_seeds(folders))
-    packs = [] if seeds or cache else [pack for pieces in wanted for pack in divide(pieces)]
-
-    def get(piece: Piece) -> bytes:
-        return source.get(f"chunks/{chunks.relative(piece.name)}", limit=chunks.FILE_LIMIT)
-
-    def share(found: Mapping[str, bytes]) -> None:
-        if sharing:  # others will ask for all of it
-            for name, content in found.items():
-                sharing.store.put(name, chunks.compress(content))
-
-    def get_for_all(piece: Piece) -> bytes:
-        if sharing is None or packed.supply(piece) is None:
-            return get(piece)
-        return sharing.store.path(piece.name).read_bytes()  # where `share` has put it
-
-    packed = Packed(
-        packs,
-        lambda pack: source.get(pack.path, limit=FILE_LIMIT),
-        ahead=1 if sharing else AHEAD,  # of which the next is another seat's to fetch
-        fetched=share,
-    )
-    single = of_server(get)
-    return Chain(
-        disks=of_images(seeds),
-        cache=of_store(ChunkStore(cache / "chunks")) if cache else None,
-        **(
-            sharing.suppliers(get_for_all, packed.keeper)
-            if sharing
-            else {"server": lambda piece: packed.supply(piece) or single(piece)}
-        ),
-    )
 
 
 def _seeds(folders: Path) -> Iterator[Seed]:

@@ -18,6 +18,7 @@ from provision.config import Config
 from provision.config.architectures import Name
 from provision.distribution.installed import Installed
 from provision.distribution.manifest import definition
+from provision.distribution.packs import divide
 from provision.distribution.publication import DiskImage, Publication, Published
 from provision.distribution.pull import Pulled, pull
 from provision.distribution.pull import open_installed as find_installed
@@ -85,6 +86,17 @@ class Publisher:
             secret=self.secret,
             channel_name=channel,
         )
+
+    def packs_size(self, *names: str) -> int:
+        """Bytes of the packs of these disks, or of all: what who has nothing needs of a server."""
+        version, described = self.publication.versions()[-1]
+        packs = {
+            pack.path
+            for disk in described.disks
+            if disk.name in names or not names
+            for pack in divide(self.publication.pieces(version, disk))
+        }
+        return sum((self.root / path).stat().st_size for path in packs)
 
 
 @dataclass(frozen=True)

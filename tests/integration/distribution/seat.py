@@ -11,14 +11,13 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from provision.distribution import chunks, manifest
+from provision.distribution import manifest
 from provision.distribution.assemble import assemble
 from provision.distribution.chunks import ChunkStore
 from provision.distribution.manifest import MANIFEST
 from provision.distribution.peers import Sharing
-from provision.distribution.pull import fetch_offer
+from provision.distribution.pull import build_chain, fetch_offer
 from provision.distribution.source import Web
-from provision.distribution.supply import Chain, Seed, of_images, of_server
 from provision.ova import minisign
 
 LINGER = 300
@@ -37,30 +36,23 @@ def main(url: str, key: str, place: Path, how: str, *more: str) -> None:
             sharing = stack.enter_context(Sharing(source, place.name, ChunkStore(place / "spool")))
         offer = fetch_offer(source, "stable", [minisign.public_key(Path(key))])
         described = manifest.read(offer.get(source, MANIFEST))
-        seeds = [
-            Seed(path, manifest.read_pieces(path.with_suffix(".chunks.zst").read_bytes()))
-            for path in sorted(place.glob("*/*.vdi"))
-        ]
-
-        def get(piece: chunks.Piece) -> bytes:
-            return source.get(f"chunks/{chunks.relative(piece.name)}")
-
-        far = sharing.suppliers(get) if sharing else {"server": of_server(get)}
-        chain = Chain(disks=of_images(seeds), **far)
-        directory = place / offer.channel.version
-        for disk in described.disks:
-            if disk.keep and any(seed.image.stem == disk.name for seed in seeds):
-                continue
-            listed = offer.get(source, disk.pieces_file)
+        versions = place / described.name / "versions"
+        here = {path.stem for path in versions.glob("*/*.vdi")}
+        wanted = [disk for disk in described.disks if not (disk.keep and disk.name in here)]
+        lists = {disk.name: offer.get(source, disk.pieces_file) for disk in wanted}
+        pieces = {name: manifest.read_pieces(listed) for name, listed in lists.items()}
+        chain = build_chain(source, place, None, sharing, pieces.values())
+        directory = versions / offer.channel.version
+        for disk in wanted:
             assemble(
                 disk,
-                manifest.read_pieces(listed),
+                pieces[disk.name],
                 directory / f"{disk.name}.vdi",
                 identity=uuid.uuid4(),
                 fetch=chain.fetch,
                 workers=2,
             )
-            (directory / disk.pieces_file).write_bytes(listed)
+            (directory / disk.pieces_file).write_bytes(lists[disk.name])
         end = time.monotonic()
         if sharing:
             sharing.report(state="ready", version=offer.channel.version)

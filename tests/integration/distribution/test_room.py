@@ -16,9 +16,8 @@ from publishing import Publisher, Room
 from provision.distribution import chunks, peers, reports, room
 from provision.distribution.assemble import Origins, assemble
 from provision.distribution.chunks import ChunkStore
-from provision.distribution.packs import divide
 from provision.distribution.peers import Sharing
-from provision.distribution.pull import _chain
+from provision.distribution.pull import build_chain
 from provision.distribution.reports import SeatReport
 from provision.distribution.source import Directory, Web
 from provision.errors import VerificationError
@@ -68,7 +67,7 @@ def _seat(
             pieces,
             place / "root.vdi",
             identity=uuid.uuid4(),
-            fetch=_chain(source, place, None, sharing, [pieces]).fetch,
+            fetch=build_chain(source, place, None, sharing, [pieces]).fetch,
             workers=2,
         )
         sharing.report(state="ready", version=version)
@@ -106,9 +105,7 @@ def test_thirty_first_installs(
     loopback_seats: None,
 ) -> None:
     publisher.publish(1)
-    version, described = publisher.publication.versions()[-1]
-    packs = divide(publisher.publication.pieces(version, described.disks[0]))
-    one = sum((publisher.root / pack.path).stat().st_size for pack in packs)
+    one = publisher.packs_size("root")
     for chunk in publisher.root.glob("chunks/??/*"):
         chunk.unlink()  # nobody asks for one
     server = served()
@@ -116,6 +113,32 @@ def test_thirty_first_installs(
     assert one <= server.sent <= COPIES * one
     first = (tmp_path / "1/root.vdi").stat().st_size
     assert all((tmp_path / str(n) / "root.vdi").stat().st_size == first for n in range(1, 31))
+
+
+def test_who_has_an_earlier_version_agrees_about_who_fetches_what(
+    publisher: Publisher, tmp_path: Path
+) -> None:
+    """Or the server sent what they ask each other for twice."""
+    publisher.publish(1)
+    source = Directory(publisher.root)
+    version, described = publisher.publication.versions()[-1]
+    disk = described.disks[0]
+    pieces = publisher.publication.pieces(version, disk)
+    listed = publisher.root / "versions" / version / disk.pieces_file
+    keepers = []
+    for name in ("new", "stick", "earlier"):
+        place = tmp_path / name
+        cache = publisher.root if name == "stick" else None
+        if name == "earlier":
+            image = place / "sage/versions/1.0/root.vdi"
+            fetch = build_chain(source, place, None, None, [pieces]).fetch
+            assemble(disk, pieces, image, identity=uuid.uuid4(), fetch=fetch)
+            image.with_suffix(".chunks.zst").write_bytes(listed.read_bytes())
+        sharing = Sharing(Web("http://127.0.0.1:9"), name, ChunkStore(place / "spool"))
+        build_chain(source, place, cache, sharing, [pieces])
+        keepers.append({piece.name: sharing._keeper(piece) for piece in pieces})
+    assert keepers[0] == keepers[1] == keepers[2]
+    assert len(set(keepers[0].values())) < len(keepers[0])
 
 
 def test_a_peer_serving_bad_data_and_a_dead_one_cost_only_a_detour(
