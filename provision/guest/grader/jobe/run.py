@@ -271,10 +271,10 @@ def answer(run: Run, identifier: str, result: Result) -> dict[str, Any]:
 def _judge(result: Result) -> tuple[int, str]:
     """The outcome of a program that was compiled, and what is told beside its stdout."""
     code, errors = result.exit_code, result.stderr
-    if result.status == TIMEOUT or result.reason == Verdict.OUTPUT.value:
+    if result.status == TIMEOUT or code == _SIGXCPU:
+        return TIME_LIMIT, ""  # of a program that ran out of time Jobe tells no stderr
+    if result.reason == Verdict.OUTPUT.value:
         return TIME_LIMIT, errors
-    if code == _SIGXCPU:
-        return TIME_LIMIT, ""
     if result.reason == Verdict.MEMORY.value:
         return MEMORY_LIMIT, errors
     if code is None:

@@ -143,7 +143,8 @@ def test_no_run_may_use_more_than_any_task() -> None:
         (Result("failed", 139, reason="killed by signal 11"), jobe.RUNTIME_ERROR),
         (Result("failed", 0, reason="/tmp was full"), jobe.RUNTIME_ERROR),
         (Result("failed", 152), jobe.TIME_LIMIT),
-        (Result("timeout", None, reason="wall time limit"), jobe.TIME_LIMIT),
+        (Result("timeout", None, stderr="so far", reason="wall time limit"), jobe.TIME_LIMIT),
+        (Result("timeout", 152, stderr="so far", reason="processor time limit"), jobe.TIME_LIMIT),
         (Result("failed", None, reason="output limit"), jobe.TIME_LIMIT),
         (Result("failed", None, reason="memory limit"), jobe.MEMORY_LIMIT),
         (Result("failed", None, reason="the host failed: x"), jobe.INTERNAL_ERROR),
@@ -155,6 +156,8 @@ def test_outcomes_are_jobes(result: Result, outcome: int) -> None:
     assert set(told) == {"run_id", "outcome", "cmpinfo", "stdout", "stderr"}
     if outcome in (jobe.RUNTIME_ERROR, jobe.INTERNAL_ERROR):
         assert told["stderr"]
+    elif outcome == jobe.TIME_LIMIT:
+        assert told["stderr"] == ""
 
 
 def test_only_the_compiler_tells_of_compiling() -> None:
