@@ -67,10 +67,7 @@ function run (code)
     try
       evalin ("base", each{1});
     catch e
-      wrong = e.message;
-      if (isempty (wrong))
-        wrong = "error";
-      endif
+      wrong = reason_of (e);
     end_try_catch
     tell (end_capture ());
     if (! isempty (wrong))

@@ -157,10 +157,7 @@ function run (code)
     bind (code);
     execute_test (code);
   catch e
-    wrong = e.message;
-    if (isempty (wrong))
-      wrong = "error";
-    endif
+    wrong = reason_of (e);
   end_try_catch
   finish (wrong);
 endfunction
