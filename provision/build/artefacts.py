@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 LAYER = "root"  # the directory that holds the stage's layer of the root file system
+NATIVE = "native"  # beside a base of another architecture: this host's programs for it
 DISKS = "disks"  # the directory of the raw images, each named after its disk, and of the SBOM
 SBOM = "sbom.cdx.json"
 _WHOLE = "whole"

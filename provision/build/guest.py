@@ -1,9 +1,10 @@
 """A booted guest to provision, under either runtime, and what remains of it as a layer."""
 
 import contextlib
+import functools
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import paramiko
 
 from provision import temporary
-from provision.build.artefacts import LAYER, mark_whole
+from provision.build.artefacts import LAYER, NATIVE, mark_whole
 from provision.build.fetch import BUILD_NETWORK, pull_tree
 from provision.build.request import BUILD_CA_BUNDLE, KEPT_WHEELS, Request
 from provision.build.workshop import Workshop
@@ -20,6 +21,8 @@ from provision.errors import GuestError
 from provision.jeos.disk import make_scratch
 from provision.jeos.layers import merging
 from provision.machine import SshEndpoint
+from provision.machine.chroot import ChrootMachine
+from provision.machine.layered import LayeredMachine
 from provision.machine.nspawn import NspawnMachine
 from provision.machine.qemu import DirectBoot, QemuMachine
 from provision.machine.ssh import connect, execute
@@ -45,7 +48,23 @@ def guest(
     """
     if shop.runtime == "qemu":
         return qemu_guest(shop.request, layers, part)
-    return nspawn_guest(shop, layers, part)
+    booting = functools.partial(NspawnMachine, masked=by_the_clock(layers))
+    return layered_guest(booting, shop, layers, part)
+
+
+def programs(
+    shop: Workshop, layers: Sequence[Path], part: Path
+) -> contextlib.AbstractContextManager[SshEndpoint]:
+    """As `guest`, for a playbook that needs no booted one.
+
+    Who is not this host's root, or builds for another architecture, boots in QEMU only.
+    """
+    if shop.runtime == "nspawn":
+        return guest(shop, layers, part)
+    native = layers[0].with_name(NATIVE)
+    return layered_guest(
+        ChrootMachine, shop, [*layers, native] if native.exists() else layers, part
+    )
 
 
 def variables_for(request: Request, playbook: str, endpoint: SshEndpoint) -> dict[str, Any]:
@@ -99,18 +118,26 @@ def linking(downloads: Path, pattern: str = "*.deb") -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def nspawn_guest(shop: Workshop, layers: Sequence[Path], part: Path) -> Iterator[SshEndpoint]:
-    """Boot at native speed; what the guest writes is the new layer."""
+def layered_guest(
+    kind: Callable[..., LayeredMachine], shop: Workshop, layers: Sequence[Path], part: Path
+) -> Iterator[SshEndpoint]:
+    """A guest on the layers themselves; what it writes is the new layer.
+
+    Args:
+        kind: of machine.
+        shop: where it works.
+        layers: see `guest`.
+        part: see there.
+    """
     host_ca = shop.request.host_ca
     with (
         linking(shop.downloads) as archives,
         linking(shop.wheels, "*.tar.zst") as wheels,
-        NspawnMachine(
+        kind(
             layers,
             part / LAYER,
             binds={host_ca: BUILD_CA_BUNDLE} if host_ca else None,
             caches={archives: "/var/cache/apt/archives", wheels: KEPT_WHEELS},
-            masked=by_the_clock(layers),
             console=shop.log.with_suffix(".console"),
         ) as machine,
     ):

@@ -40,8 +40,7 @@ TOOLS = (
     HostTool("unshare", "util-linux", "isolate the build"),
     HostTool("setpriv", "util-linux", "end every helper with the build"),
     HostTool("systemd-nspawn", "systemd-container", "provision at native speed", root_only=True),
-    HostTool("pasta", "passt", "give the guest a network of its own", root_only=True),
-    HostTool("ip", "iproute2", "give the guest a network of its own", root_only=True),
+    HostTool("pasta", "passt", "give the guest a network of its own"),
     HostTool("newuidmap", "uidmap", "build without root"),
 )
 KEYRINGS = {

@@ -14,6 +14,7 @@ from provision.config.architectures import Name as ArchName
 from provision.config.distributions import DISTRIBUTIONS, Name
 from provision.errors import ApplianceError, HostNotReadyError
 from provision.jeos.archive import SourceLine
+from provision.jeos.native import BIND
 from provision.jeos.proxy import Proxy
 from provision.process import CommandFailedError, require, run
 
@@ -73,7 +74,12 @@ def dpkg_rules() -> Path:
 
 
 def build_base(
-    spec: BaseSpec, target: Path, *, downloads: Path, proxy: Proxy | None = None
+    spec: BaseSpec,
+    target: Path,
+    *,
+    downloads: Path,
+    native: Path | None = None,
+    proxy: Proxy | None = None,
 ) -> None:
     """Make the base's directory; the same spec and archive state give the same files.
 
@@ -81,6 +87,7 @@ def build_base(
         spec: what is in it.
         target: the directory to make.
         downloads: directory that keeps .deb files between builds.
+        native: see `native.make_native`; None: every program is that of ``spec.arch``.
         proxy: of the downloads; None: none.
 
     Raises:
@@ -114,6 +121,8 @@ def build_base(
         # Plain copies: mmdebstrap's own way sends all packages, twice, by a pipe.
         f'--setup-hook=mkdir -p "$1{archives}"',
         f'--setup-hook=find {outside} -maxdepth 1 -name "*.deb" -exec cp -t "$1{archives}" {{}} +',
+        *_natives(native, "essential", "bind"),
+        *_natives(native, "customize", "release"),  # none of them goes into an initramfs
         f'--customize-hook=sh {_quote(INITRAMFS)} "$1"',
         f'--customize-hook=cd {outside}; for new in "$1{archives}"/*.deb; do kept=${{new##*/}};'
         ' test -e "$kept" || { cp "$new" "$kept.part" && mv "$kept.part" "$kept"; }; done',
@@ -156,6 +165,12 @@ def build_base(
     finally:
         skeleton.unlink(missing_ok=True)
         temporary.remove(scratch)
+
+
+def _natives(native: Path | None, when: str, what: str) -> list[str]:
+    if native is None:
+        return []
+    return [f'--{when}-hook=sh {_quote(BIND)} {what} "$1" {_quote(native)}']
 
 
 def explain(told: str, sources: Sequence[SourceLine]) -> ApplianceError | None:

@@ -57,17 +57,11 @@ def merging(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]
         upper: takes changes; None: the tree is read-only.
     """
     place = temporary.make()
-    options = "lowerdir=" + ":".join(escape(path) for path in reversed(lowers))
     work: Path | None = None
     if upper is not None:
-        upper.mkdir(parents=True, exist_ok=True)
-        work = upper.with_name(upper.name + ".work")
-        work.mkdir(exist_ok=True)
-        options += f",upperdir={escape(upper)},workdir={escape(work)},volatile"
-    elif len(lowers) == 1:
-        options += f":{escape(place)}"  # overlayfs wants two layers where nothing is writable
-    if not roots_namespace():
-        options += ",userxattr"  # it may not set the usual ones: no directory could be removed
+        options, work = writable(lowers, upper)
+    else:  # overlayfs wants two layers where nothing is writable
+        options = _lowers(lowers if len(lowers) > 1 else [place, *lowers])
     try:
         run(["mount", "-t", "overlay", "overlay", "-o", options, str(place)], env=CLASSIC_MOUNT)
         try:
@@ -78,6 +72,30 @@ def merging(lowers: Sequence[Path], upper: Path | None = None) -> Iterator[Path]
     finally:
         if work is not None:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def writable(lowers: Sequence[Path], upper: Path) -> tuple[str, Path]:
+    """The mount options of layers of which the uppermost takes every change.
+
+    What is written is complete or thrown away, so it need not wait for the disk.
+
+    Args:
+        lowers: the layers below it, the lowest first.
+        upper: made when missing.
+
+    Returns:
+        And a directory of overlayfs' own, to be removed afterwards.
+    """
+    upper.mkdir(parents=True, exist_ok=True)
+    work = upper.with_name(upper.name + ".work")
+    work.mkdir(exist_ok=True)
+    return f"{_lowers(lowers)},upperdir={escape(upper)},workdir={escape(work)},volatile", work
+
+
+def _lowers(layers: Sequence[Path]) -> str:
+    options = "lowerdir=" + ":".join(escape(path) for path in reversed(layers))
+    # In a user namespace it may not set the usual ones: no directory could be removed.
+    return options if roots_namespace() else f"userxattr,{options}"
 
 
 @contextlib.contextmanager

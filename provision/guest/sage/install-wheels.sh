@@ -14,8 +14,11 @@ uv==0.13.9 \
     --hash=sha256:d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19 \
     --hash=sha256:ecb6028d79dc96fbeafffe5c8af62a7099487ebc05a701e76714eebcffd06375
 END
+# Where a build emulates a guest's programs, it is that of the machine itself (provision/jeos/native.py).
+machine=$(cat /proc/sys/kernel/arch 2> /dev/null || uname -m)
+[ -e "/usr/lib/$machine-linux-gnu" ] || machine=$(uname -m)
 "$prefix/bin/pip" install --quiet --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
-    --target "$work" -r "$work/uv.lock"
+    --platform "manylinux_2_17_$machine" --platform "manylinux_2_28_$machine" --target "$work" -r "$work/uv.lock"
 # It reads no pip.conf: what that says of indexes is told it in its own words.
 "$prefix/bin/python" - > "$work/settings" <<'END'
 import ast, shlex, subprocess, sys
@@ -77,7 +80,9 @@ fi
 # a fifth of all, there is none.
 equal() { find "$prefix" -exec touch --no-dereference --date=@315532800 {} +; }
 equal
-PYTHONHASHSEED=0 "$prefix/bin/python" -W ignore - "$prefix/lib" <<'END'
+python=$prefix/bin/python native=/usr/lib/$machine-linux-gnu/appliance/python3 # of the machine itself, as uv
+[ ! -e "$native" ] || { python=$native; export PYTHONHOME=/usr; }
+PYTHONHASHSEED=0 "$python" -W ignore - "$prefix/lib" <<'END'
 import compileall, os, sys
 from py_compile import PycInvalidationMode
 # Each directory by a process of its own: what is written of a file follows from names that its process

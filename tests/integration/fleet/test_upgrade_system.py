@@ -263,7 +263,7 @@ def boots(used: Fleet) -> None:
     """Wait until the guest goes down for its reboot, and have it come back."""
     guest = used.guests[0]
     assert guest.machine is not None and guest.machine._process is not None
-    guest.machine._process.wait(240)  # nspawn ends where a machine would start anew
+    guest.machine.process.wait(240)  # nspawn ends where a machine would start anew
     guest.stop()
     guest.start(used.inventory)
 
