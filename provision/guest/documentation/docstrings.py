@@ -12,6 +12,7 @@ import importlib
 import importlib.machinery
 import importlib.metadata
 import inspect
+import multiprocessing
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -122,30 +124,90 @@ def write(target: Path, title: str, packages: Sequence[str]) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
     (fresh / "style.css").write_text(STYLE, encoding="utf-8")
-    first, names, contents = at_hand(modules, packages), list[str](), list[str]()
-    for name, things in places(modules).items():
-        module, page = modules[name], f"{name}.html"
-        about = _doc(module)
-        if not about and not things:
-            continue
-        body = [f"<h1>{html.escape(name)}</h1>", render(about)]
-        names.append(f"{name}\tmodule\t{page}\t{int(name not in packages)}\n")
-        contents.append(f'<li><a href="{page}">{html.escape(name)}</a> {_line(about)}</li>')
-        for thing in things:
-            told = first.get(id(thing.value), ())
-            body.append(_section(thing))
-            names += [
-                f"{each}\t{name}\t{page}#{thing.name}\t{int(each not in told)}\n"
-                for each in (thing.name, *thing.aliases)
-            ]
-            for method, _ in _methods(thing.value):
-                names.append(f"{thing.name}.{method}\t{name}\t{page}#{thing.name}.{method}\t2\n")
-        (fresh / page).write_text(_page(title, name, "\n".join(body)), encoding="utf-8")
-    listed = f"<h1>{html.escape(title)}</h1>\n<ul>\n" + "\n".join(contents) + "\n</ul>"
+    found = places(modules)
+    pages = Pages(fresh, title, packages, modules, found, at_hand(modules, packages))
+    workers = os.cpu_count() or 1
+    with ProcessPoolExecutor(
+        workers,
+        multiprocessing.get_context("fork"),  # what was imported cannot be sent
+        initializer=_inherit,
+        initargs=(pages,),
+    ) as pool:
+        told = dict(zip(found, pool.map(_write, found, chunksize=8), strict=True))
+    names = [line for page in told.values() if page for line in page.names]
+    contents = "\n".join(page.contents for page in told.values() if page)
+    listed = f"<h1>{html.escape(title)}</h1>\n<ul>\n{contents}\n</ul>"
     (fresh / "index.html").write_text(_page(title, title, listed), encoding="utf-8")
     (fresh / NAMES).write_text("".join(sorted(set(names))), encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
+
+
+@dataclass(frozen=True)
+class Pages:
+    """What the pages of a book are written of.
+
+    Args:
+        place: their directory.
+        title: of the book.
+        packages: that it is about.
+        modules: of these, by name.
+        found: what the page of each has.
+        first: see `at_hand`.
+    """
+
+    place: Path
+    title: str
+    packages: Sequence[str]
+    modules: Mapping[str, ModuleType]
+    found: Mapping[str, Sequence[Thing]]
+    first: Mapping[int, set[str]]
+
+
+@dataclass(frozen=True)
+class PageLines:
+    """What a page that was written adds to the book.
+
+    Args:
+        names: its lines of ``names.tsv``.
+        contents: its line of the list of contents.
+    """
+
+    names: list[str]
+    contents: str
+
+
+def write_page(pages: Pages, name: str) -> PageLines | None:
+    """Write the page of a module; None: there is nothing to tell of it."""
+    things, page = pages.found[name], f"{name}.html"
+    about = _doc(pages.modules[name])
+    if not about and not things:
+        return None
+    body = [f"<h1>{html.escape(name)}</h1>", render(about)]
+    names = [f"{name}\tmodule\t{page}\t{int(name not in pages.packages)}\n"]
+    for thing in things:
+        told = pages.first.get(id(thing.value), ())
+        body.append(_section(thing))
+        names += [
+            f"{each}\t{name}\t{page}#{thing.name}\t{int(each not in told)}\n"
+            for each in (thing.name, *thing.aliases)
+        ]
+        for method, _ in _methods(thing.value):
+            names.append(f"{thing.name}.{method}\t{name}\t{page}#{thing.name}.{method}\t2\n")
+    (pages.place / page).write_text(_page(pages.title, name, "\n".join(body)), encoding="utf-8")
+    contents = f'<li><a href="{page}">{html.escape(name)}</a> {_line(about)}</li>'
+    return PageLines(names, contents)
+
+
+_OF_PARENT: list[Pages] = []  # of a process that was forked for it
+
+
+def _inherit(pages: Pages) -> None:
+    _OF_PARENT.append(pages)
+
+
+def _write(name: str) -> PageLines | None:
+    return write_page(_OF_PARENT[0], name)
 
 
 def roots(distribution: str) -> list[str]:
