@@ -36,7 +36,7 @@ CALM_SECONDS = 8.0  # where nobody comes or goes: thirty lists a second would be
 GATHER_SECONDS = 2.0
 AWAY_SECONDS = 30.0
 PEER_TIMEOUT = 10.0
-_PROBES = 2  # seats that may be asked whether they have a chunk before the server is
+_PROBES = 2  # seats that may be asked whether they have a chunk, before the server is
 _STRIPES = 64
 _NAME: Callable[[Piece], str] = operator.attrgetter("name")
 
@@ -141,7 +141,9 @@ class Sharing:
             if content := self._own(piece):
                 return content
             others = [name for name in self._order(piece) if name != self.name]
-            asked = (self._ask(name, piece, keeper=False) for name in others[:_PROBES])
+            # One that was there first may have a whole pack, and is none of the first to be asked.
+            probes = _PROBES if self._keeper(piece) == piece.name else len(others)
+            asked = (self._ask(name, piece, keeper=False) for name in others[:probes])
             return next(filter(None, asked), None)
 
     def _from_server(self, piece: Piece) -> bytes:

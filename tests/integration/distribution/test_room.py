@@ -51,27 +51,37 @@ def _seat(
 ) -> Origins:
     """One seat's share of the work, without a VirtualBox: its root disk, asked of the others."""
     source = Web(url)
-    version, described = publisher.publication.versions()[-1]
-    disk = described.disks[0]
-    name = f"seat-{number}"
-    sharing = Sharing(
-        source, name, ChunkStore(place / "spool"), address=f"127.0.1.{number}", gather=0
-    )
-    sharing._report["state"] = "pulling"
-    pieces = publisher.publication.pieces(version, disk)
-    with sharing:
+    with _sharing(source, number, place) as sharing:
         together.wait(60)
         sharing._refresh()
-        report = assemble(
-            disk,
-            pieces,
-            place / "root.vdi",
-            identity=uuid.uuid4(),
-            fetch=build_chain(source, place, None, sharing, [pieces]).fetch,
-            workers=2,
-        )
-        sharing.report(state="ready", version=version)
+        report = _pull(publisher, source, sharing, place)
         together.wait(300)
+    return report
+
+
+def _sharing(source: Web, number: int, place: Path) -> Sharing:
+    sharing = Sharing(
+        *(source, f"seat-{number}", ChunkStore(place / "spool")),
+        address=f"127.0.1.{number}",
+        gather=0,
+    )
+    sharing._report["state"] = "pulling"
+    return sharing
+
+
+def _pull(publisher: Publisher, source: Web, sharing: Sharing, place: Path) -> Origins:
+    version, described = publisher.publication.versions()[-1]
+    disk = described.disks[0]
+    pieces = publisher.publication.pieces(version, disk)
+    report = assemble(
+        disk,
+        pieces,
+        place / "root.vdi",
+        identity=uuid.uuid4(),
+        fetch=build_chain(source, place, None, sharing, [pieces]).fetch,
+        workers=2,
+    )
+    sharing.report(state="ready", version=version)
     return report
 
 
@@ -139,6 +149,24 @@ def test_who_has_an_earlier_version_agrees_about_who_fetches_what(
         keepers.append({piece.name: sharing._keeper(piece) for piece in pieces})
     assert keepers[0] == keepers[1] == keepers[2]
     assert len(set(keepers[0].values())) < len(keepers[0])
+
+
+def test_what_an_early_seat_has_is_not_sent_again(
+    publisher: Publisher,
+    served: Callable[[], room.Server],
+    tmp_path: Path,
+    loopback_seats: None,
+) -> None:
+    """Whichever seats the packs belong to by the list of later."""
+    publisher.publish(1)
+    server = served()
+    source = Web(_url(server))
+    with _sharing(source, 9, tmp_path / "9") as early:
+        _pull(publisher, source, early, tmp_path / "9")
+        before = server.sent
+        assert before >= publisher.packs_size("root")
+        _all_seats(publisher, _url(server), tmp_path, 8)
+    assert server.sent - before < publisher.packs_size("root") / 10
 
 
 def test_a_peer_serving_bad_data_and_a_dead_one_cost_only_a_detour(
