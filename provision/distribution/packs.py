@@ -152,6 +152,13 @@ class Packed:
         number = self._where.get(piece.name)
         return piece.name if number is None else self._packs[number].name
 
+    def wait(self, name: str) -> None:
+        """Wait for the pack of a chunk, if it is on its way."""
+        with self._lock:
+            found = self._found.get(self._where.get(name, -1))
+        if found:
+            found.result()
+
     def supply(self, piece: Piece) -> bytes | None:
         """A chunk's content; None: it is not to be had so, but may be by itself."""
         number = self._where.get(piece.name)

@@ -36,6 +36,7 @@ CALM_SECONDS = 8.0  # where nobody comes or goes: thirty lists a second would be
 GATHER_SECONDS = 2.0
 AWAY_SECONDS = 30.0
 PEER_TIMEOUT = 10.0
+SIGN_SECONDS = 2.0  # between signs of life to who waits for what is still on its way here
 _PROBES = 2  # seats that may be asked whether they have a chunk, before the server is
 _STRIPES = 64
 _NAME: Callable[[Piece], str] = operator.attrgetter("name")
@@ -73,6 +74,7 @@ class Sharing:
         self._ended = threading.Event()
         self._get: Get | None = None
         self._keeper: Callable[[Piece], str] = _NAME
+        self._wait: Callable[[str], object] = str
         self._nearby: Nearby | None = None
 
     def __enter__(self) -> "Sharing":
@@ -112,14 +114,20 @@ class Sharing:
             while time.monotonic() < deadline and self._refresh():
                 time.sleep(2 * REFRESH_SECONDS)
 
-    def suppliers(self, get: Get, keeper: Callable[[Piece], str] = _NAME) -> dict[str, Supply]:
+    def suppliers(
+        self,
+        get: Get,
+        keeper: Callable[[Piece], str] = _NAME,
+        wait: Callable[[str], object] = str,
+    ) -> dict[str, Supply]:
         """The links of a `supply.Chain` that are other seats, and the server.
 
         Args:
             get: asks the server.
             keeper: for chunks of which it gives the same, the same seat asks the server.
+            wait: for a chunk, by its name, that is on its way here with others.
         """
-        self._keeper = keeper
+        self._keeper, self._wait = keeper, wait
         self._get = get
         return {"seats": self._from_seats, "server": self._from_server}
 
@@ -162,6 +170,10 @@ class Sharing:
         with contextlib.suppress(OSError, VerificationError):
             return chunks.decompress(self.store.path(piece.name).read_bytes(), piece.name)
         return None
+
+    def expect(self, name: str) -> None:
+        """Wait for a chunk that another seat asks for, if it is on its way here."""
+        self._wait(name)
 
     def ready(self) -> bool:
         """Whether this seat can fetch for others."""
@@ -272,15 +284,35 @@ class _PeerHandler(http.server.BaseHTTPRequestHandler):
         data = b""
         if len(parts) == 4 and len(name) == 64 and set(name) <= set("0123456789abcdef"):
             path = sharing.store.path(name)
-            if parts[1] == "keeper" and not path.exists() and sharing.ready():
-                with contextlib.suppress(SourceError, VerificationError):
-                    sharing.keep(Piece(0, 0, name, 0))
+            if not path.exists():
+                self._fetch(name, asked=parts[1] == "keeper" and sharing.ready())
             with contextlib.suppress(OSError):
                 data = path.read_bytes()
         self.send_response(http.client.OK if data else http.client.NOT_FOUND)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _fetch(self, name: str, *, asked: bool) -> None:
+        """Have a chunk that is on its way here, or fetch it when that is what is asked.
+
+        On a slow network this takes longer than anybody waits for a seat that is gone.
+        """
+        sharing = self.server.sharing
+
+        def work() -> None:
+            with contextlib.suppress(SourceError, VerificationError):
+                if asked:
+                    sharing.keep(Piece(0, 0, name, 0))
+                else:
+                    sharing.expect(name)
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(SIGN_SECONDS)
+        while thread.is_alive():
+            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            thread.join(SIGN_SECONDS)
 
     def log_message(self, format: str, *args: object) -> None:
         """Keep quiet."""

@@ -309,7 +309,7 @@ def build_chain(
         disks=of_images(seeds),
         cache=of_store(ChunkStore(cache / "chunks")) if cache else None,
         **(
-            sharing.suppliers(get_for_all, packed.keeper)
+            sharing.suppliers(get_for_all, packed.keeper, packed.wait)
             if sharing
             else {"server": lambda piece: packed.supply(piece) or single(piece)}
         ),

@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,34 @@ def test_what_an_early_seat_has_is_not_sent_again(
         assert before >= publisher.packs_size("root")
         _all_seats(publisher, _url(server), tmp_path, 8)
     assert server.sent - before < publisher.packs_size("root") / 10
+
+
+def test_a_keeper_that_takes_long_is_not_gone(
+    publisher: Publisher,
+    served: Callable[[], room.Server],
+    tmp_path: Path,
+    loopback_seats: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peers, "PEER_TIMEOUT", 0.5)
+    monkeypatch.setattr(peers, "SIGN_SECONDS", 0.1)
+    publisher.publish(1)
+    version, described = publisher.publication.versions()[-1]
+    piece = publisher.publication.pieces(version, described.disks[0])[0]
+    data = publisher.publication.store.path(piece.name).read_bytes()
+    server = served()
+    source = Web(_url(server))
+
+    def get(piece: chunks.Piece) -> bytes:
+        time.sleep(1.5)  # three times as long as a seat that says nothing is waited for
+        return data
+
+    with _sharing(source, 1, tmp_path / "1") as keeper, _sharing(source, 2, tmp_path / "2") as seat:
+        keeper.suppliers(get)
+        seat.suppliers(lambda piece: pytest.fail("the server was asked"))
+        seat._refresh()
+        assert seat._ask("seat-1", piece, keeper=True) == chunks.decompress(data, piece.name)
+        assert not seat._away
 
 
 def test_a_peer_serving_bad_data_and_a_dead_one_cost_only_a_detour(

@@ -142,6 +142,31 @@ def test_the_next_are_fetched_while_one_is_read(disk: Path) -> None:
     assert packed.supply(divided[0].pieces[0])
 
 
+def test_who_asks_for_a_chunk_on_its_way_waits_for_it(disk: Path) -> None:
+    divided, told = divide(listed(disk)), list[str]()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def get(pack: Pack) -> bytes:
+        begun.set()
+        assert go_on.wait(20)
+        return made(pack, disk)
+
+    packed = Packed(divided, get, ahead=1, fetched=told.extend)
+    asking = threading.Thread(target=packed.supply, args=(divided[0].pieces[0],))
+    asking.start()
+    assert begun.wait(20)
+    packed.wait(divided[1].pieces[0].name)  # of which nothing is on its way
+    packed.wait("0" * 64)
+    waiting = threading.Thread(target=packed.wait, args=(divided[0].pieces[-1].name,))
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive() and not told
+    go_on.set()
+    waiting.join(20)
+    assert divided[0].pieces[-1].name in told
+    asking.join(20)
+
+
 def test_who_shares_fetches_only_what_is_asked_for(disk: Path) -> None:
     asked = list[Pack]()
 
