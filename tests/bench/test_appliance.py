@@ -142,7 +142,8 @@ def test_the_default_appliance(home: Path, before: Path) -> None:
         ("OVA, MB", lambda each: each.ova / 1e6, 0.55),
         ("root disk in use, MB", lambda each: each.used / 1e6, 0.55),
         ("a first install pulls, MB", lambda each: each.pulled / 1e6, 0.55),
-        ("first answer of a cold Sage, s", lambda each: each.kernel, 0.7),
+        # As a student has it by default it is forked: test_nursery.py, with the limit of 0.7.
+        ("first answer of a cold Sage that is started, s", lambda each: each.kernel, None),
         ("Debian's packages not there before, MB", lambda each: each.fetched / 1e6, None),
         ("load of the host at the end", lambda each: each.load, None),
     ]
