@@ -112,8 +112,8 @@ def test_who_is_lost_in_its_reboot_gets_its_root_disk_back(
         target=lambda: outcome.append(upgraded(one, told, SystemOptions(packages=False)))
     )
     caller.start()
-    assert guest.machine is not None and guest.machine._process is not None
-    guest.machine._process.wait(240)  # it goes down for its reboot, and does not come back
+    assert guest.machine is not None and guest.machine.process is not None
+    guest.machine.process.wait(240)  # it goes down for its reboot, and does not come back
     taken = vm.get().attachments[0].medium
     guest.stop()
     eventually(lambda: "back" in told, 240)

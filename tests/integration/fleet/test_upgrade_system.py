@@ -262,7 +262,7 @@ def test_the_host_is_killed_while_the_guest_boots(used: Fleet) -> None:
 def boots(used: Fleet) -> None:
     """Wait until the guest goes down for its reboot, and have it come back."""
     guest = used.guests[0]
-    assert guest.machine is not None and guest.machine._process is not None
+    assert guest.machine is not None and guest.machine.process is not None
     guest.machine.process.wait(240)  # nspawn ends where a machine would start anew
     guest.stop()
     guest.start(used.inventory)
