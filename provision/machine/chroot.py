@@ -20,8 +20,13 @@ class ChrootMachine(LayeredMachine):
 
     def command(self, public_key: str) -> Sequence[str]:
         """Have its sshd answer."""
-        places = {**self.binds, **self.caches}
+        ways = (("ro", self.binds), ("rw", self.caches))
         return [
             *("bash", str(Path(__file__).with_name("chroot.sh")), public_key),
-            *(word for host, guest in places.items() for word in (str(host.resolve()), guest)),
+            *(
+                word
+                for way, places in ways
+                for host, guest in places.items()
+                for word in (way, str(host.resolve()), guest)
+            ),
         ]

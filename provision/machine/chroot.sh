@@ -1,7 +1,7 @@
 #!/bin/bash
 # The programs of the guest of layers.sh by themselves, without its kernel, systemd or services: what
 # installs packages needs no more. Works in a user namespace, too.
-# usage: chroot.sh PUBLIC_KEY [PLACE_OF_THE_HOST PLACE_IN_THE_GUEST]...
+# usage: chroot.sh PUBLIC_KEY [ro|rw PLACE_OF_THE_HOST PLACE_IN_THE_GUEST]...
 set -euo pipefail
 key=$1
 shift
@@ -20,9 +20,9 @@ done
 ln -s /proc/self/fd dev/fd
 ln -s pts/ptmx dev/ptmx
 while [ $# -gt 0 ]; do
-    if [ -d "$1" ]; then mkdir -p "./$2"; else : > "./$2"; fi
-    mount --bind "$1" "./$2"
-    shift 2
+    if [ -d "$2" ]; then mkdir -p "./$3"; else : > "./$3"; fi
+    mount --bind -o "$1" "$2" "./$3"
+    shift 3
 done
 
 echo "$key" > run/key

@@ -61,7 +61,8 @@ base, cache, upper = map(Path, sys.argv[2:])
 if sys.argv[1] == "user":
     _have_users(ctypes.CDLL(None, use_errno=True))
 private_mounts()
-with ChrootMachine([base], upper, caches={cache: "/var/cache/kept"}) as machine:
+binds = {cache / "told": "/run/told"}
+with ChrootMachine([base], upper, binds=binds, caches={cache: "/var/cache/kept"}) as machine:
     with connect(machine.start()) as client:
         done = execute(client, sys.stdin.read())
 assert done.status == 0, done
@@ -72,6 +73,7 @@ TRIES = """
 set -e
 groupadd --system board && chgrp board /srv && mkdir /srv/made && rmdir /media
 echo kept > /var/cache/kept/file
+if echo changed > /run/told; then exit 1; fi
 : < /dev/urandom > /dev/null; test -t 0 || python3 -c "import os; os.openpty()"
 dpkg --verify openssh-server > /dev/null
 systemctl enable serial-getty@ttyS9.service
@@ -86,6 +88,7 @@ cat /proc/1/comm; id -u; ls /sys
 def test_programs_of_a_guest_that_is_not_booted(base: Path, tmp_path: Path, namespace: str) -> None:
     """As the host's root and as that of a user namespace; what they write is the layer."""
     (tmp_path / "cache").mkdir()
+    (tmp_path / "cache/told").write_text("by the host\n")
     done = subprocess.run(
         [sys.executable, "-c", PROGRAMS, namespace, base, tmp_path / "cache", tmp_path / "upper"],
         cwd=REPOSITORY, input=TRIES, capture_output=True, text=True, check=False,
@@ -93,6 +96,7 @@ def test_programs_of_a_guest_that_is_not_booted(base: Path, tmp_path: Path, name
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["sshd", "0"]
     assert (tmp_path / "cache/file").read_text() == "kept\n"
+    assert (tmp_path / "cache/told").read_text() == "by the host\n"
     upper = tmp_path / "upper"
     assert (upper / "srv/made").is_dir()
     assert (upper / "media").is_char_device()  # overlayfs' way to say that it is gone
