@@ -17,6 +17,7 @@ from publishing import Publisher, Room
 from provision.distribution import chunks, peers, reports, room
 from provision.distribution.assemble import Origins, assemble
 from provision.distribution.chunks import ChunkStore
+from provision.distribution.manifest import PublishedDisk
 from provision.distribution.peers import Sharing
 from provision.distribution.pull import build_chain
 from provision.distribution.reports import SeatReport
@@ -70,10 +71,15 @@ def _sharing(source: Web, number: int, place: Path) -> Sharing:
     return sharing
 
 
-def _pull(publisher: Publisher, source: Web, sharing: Sharing, place: Path) -> Origins:
+def _root(publisher: Publisher) -> tuple[str, PublishedDisk, tuple[chunks.Piece, ...]]:
+    """The last version, its root disk, and that disk's chunks."""
     version, described = publisher.publication.versions()[-1]
     disk = described.disks[0]
-    pieces = publisher.publication.pieces(version, disk)
+    return version, disk, publisher.publication.pieces(version, disk)
+
+
+def _pull(publisher: Publisher, source: Web, sharing: Sharing, place: Path) -> Origins:
+    version, disk, pieces = _root(publisher)
     report = assemble(
         disk,
         pieces,
@@ -132,9 +138,7 @@ def test_who_has_an_earlier_version_agrees_about_who_fetches_what(
     """Or the server sent what they ask each other for twice."""
     publisher.publish(1)
     source = Directory(publisher.root)
-    version, described = publisher.publication.versions()[-1]
-    disk = described.disks[0]
-    pieces = publisher.publication.pieces(version, disk)
+    version, disk, pieces = _root(publisher)
     listed = publisher.root / "versions" / version / disk.pieces_file
     keepers = []
     for name in ("new", "stick", "earlier"):
@@ -180,8 +184,7 @@ def test_a_keeper_that_takes_long_is_not_gone(
     monkeypatch.setattr(peers, "PEER_TIMEOUT", 0.5)
     monkeypatch.setattr(peers, "SIGN_SECONDS", 0.1)
     publisher.publish(1)
-    version, described = publisher.publication.versions()[-1]
-    piece = publisher.publication.pieces(version, described.disks[0])[0]
+    piece = _root(publisher)[2][0]
     data = publisher.publication.store.path(piece.name).read_bytes()
     server = served()
     source = Web(_url(server))
